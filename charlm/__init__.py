@@ -1,0 +1,83 @@
+"""Character-level language models of names, from the bigram on, with PyTorch Lightning.
+
+The public names below load their file when they are first used (PEP 562), so `import charlm` costs nothing.
+The callbacks are in `charlm.callbacks`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charlm.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+    from charlm.counts import CountBigram
+    from charlm.data.contexts import build_contexts
+    from charlm.data.corpus import Corpus, read_corpus
+    from charlm.data.datamodule import NamesDataModule
+    from charlm.data.splits import Splits, load_splits
+    from charlm.lightning_modules import LitBigram, LitCharLM, LitMLP
+    from charlm.loss import evaluate
+    from charlm.nets.bigram import Bigram
+    from charlm.nets.mlp import MLP
+    from charlm.sampling import NameScore, sample_names, score_names
+    from charlm.tokenizer import CharTokenizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "Bigram",
+    "CharTokenizer",
+    "Checkpoint",
+    "Corpus",
+    "CountBigram",
+    "LitBigram",
+    "LitCharLM",
+    "LitMLP",
+    "NameScore",
+    "NamesDataModule",
+    "Splits",
+    "__version__",
+    "build_contexts",
+    "evaluate",
+    "find_checkpoint",
+    "load_checkpoint",
+    "load_splits",
+    "read_corpus",
+    "sample_names",
+    "score_names",
+]
+
+_FILE_OF = {
+    "Bigram": "nets.bigram",
+    "CharTokenizer": "tokenizer",
+    "Checkpoint": "checkpoints",
+    "Corpus": "data.corpus",
+    "CountBigram": "counts",
+    "LitBigram": "lightning_modules",
+    "LitCharLM": "lightning_modules",
+    "LitMLP": "lightning_modules",
+    "MLP": "nets.mlp",
+    "NameScore": "sampling",
+    "NamesDataModule": "data.datamodule",
+    "Splits": "data.splits",
+    "build_contexts": "data.contexts",
+    "evaluate": "loss",
+    "find_checkpoint": "checkpoints",
+    "load_checkpoint": "checkpoints",
+    "load_splits": "data.splits",
+    "read_corpus": "data.corpus",
+    "sample_names": "sampling",
+    "score_names": "sampling",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FILE_OF:
+        raise AttributeError(f"module 'charlm' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+    value = getattr(import_module(f"charlm.{_FILE_OF[name]}"), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,6 @@
+"""`python -m charlm`: the same as the `charlm` command."""
+
+from charlm.cli import main
+
+if __name__ == "__main__":
+    main()
