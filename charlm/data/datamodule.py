@@ -1,0 +1,166 @@
+"""Names for a Trainer."""
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from charlm.data.batches import BatchLoader
+from charlm.data.contexts import Contexts
+from charlm.data.download import download, is_address
+from charlm.data.splits import Splits, load_splits
+from charlm.tokenizer import CharTokenizer
+
+log = logging.getLogger(__name__)
+
+
+class NamesDataModule(pl.LightningDataModule):
+    """Names from a file, as batches of context and next character.
+
+    Args:
+        path: a UTF-8 file with one name a line; an http(s) address or "makemore" (the course's 32,033 names),
+            downloaded once; null: the names that come with charlm.
+        alphabet: the characters names may have, in the order of their ids; null: those that occur, sorted.
+        block_size: context length T in characters, >= 1. The model takes it from here.
+        batch_size: examples a training batch and process; null: the whole split in one batch.
+        split: shares of train, val and test; they sum to 1.
+        split_by: "name": all copies of a name in one split; "line": every line for itself, as in the lectures, so that
+            repeated names leak; "pair": every context/target pair for itself, as in the course notebooks.
+        split_seed: seed of the split.
+        lowercase: turn all names to lower case.
+        sampling: "epoch": every example once an epoch, shuffled; "replacement": every batch drawn anew.
+        shuffle_seed: seed of the order of the training batches; null draws from torch's global generator.
+        pad: false gives the windows of the course notebook, which do not pad: a name's first T - 1 characters are never
+            predicted.
+        eval_batch_size: examples a batch in validation, test and prediction.
+        max_length: the longest name accepted, in characters.
+
+    Raises:
+        OSError: the file cannot be read or downloaded.
+        ValueError: bad names, with their line, or arguments outside the ranges above.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        alphabet: str | None = None,
+        block_size: int = 3,
+        batch_size: int | None = 32,
+        split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split_by: Literal["name", "line", "pair"] = "name",
+        split_seed: int = 42,
+        lowercase: bool = False,
+        sampling: Literal["epoch", "replacement"] = "epoch",
+        shuffle_seed: int | None = 0,
+        pad: bool = True,
+        eval_batch_size: int = 8192,
+        max_length: int = 64,
+    ) -> None:
+        super().__init__()
+        if path is not None and not is_address(path):
+            path = str(Path(path).absolute())  # so that a checkpoint finds its names from any working directory
+        # Not to the logger by itself: the model has an `alphabet` too, and Lightning refuses two values under one name.
+        self.save_hyperparameters({**_plain(locals())}, logger=False)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The names, read and split when first asked for."""
+        given = self.hparams
+        loader_only = {"batch_size", "sampling", "shuffle_seed", "eval_batch_size"}
+        splits = load_splits(**{key: value for key, value in given.items() if key not in loader_only})
+        _report(splits)
+        return splits
+
+    @property
+    def tokenizer(self) -> CharTokenizer:
+        """The characters and their ids."""
+        return self.splits.tokenizer
+
+    @property
+    def alphabet(self) -> str:
+        """The characters in the order of their ids, from 1 on."""
+        return self.tokenizer.alphabet
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the characters and the boundary."""
+        return self.tokenizer.vocab_size
+
+    def prepare_data(self) -> None:
+        """Download, in one process only."""
+        path = self.hparams["path"]
+        if path is not None and is_address(path):
+            download(path)
+
+    def setup(self, stage: str) -> None:
+        """Read and split before the first step, so that bad names are said at once."""
+        self.splits  # noqa: B018
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches of context int64 (B, T) and target int64 (B,)."""
+        given = self.hparams
+        return self._loader(self.splits.train, given["batch_size"], given["sampling"], given["shuffle_seed"])
+
+    def train_in_order(self) -> BatchLoader:
+        """The train split in order and in large batches, to evaluate on."""
+        return self._loader(self.splits.train, self.hparams["eval_batch_size"])
+
+    def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        """The val split in order; nothing where it has no share."""
+        return self._in_order(self.splits.val)
+
+    def test_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        """The test split in order; nothing where it has no share."""
+        return self._in_order(self.splits.test)
+
+    def predict_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        """The test split in order."""
+        return self._in_order(self.splits.test)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The fingerprint of the names, so that a checkpoint knows what it was trained on."""
+        return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check, on resume, that the names are still the same.
+
+        Raises:
+            ValueError: they differ.
+        """
+        now = self.splits.corpus
+        if state_dict["sha256"] != now.sha256:
+            raise ValueError(
+                f"{now.source} holds other names than the checkpoint was trained on ({state_dict['source']});"
+                " resume with the same list, or start a new run"
+            )
+
+    def _in_order(self, contexts: Contexts) -> BatchLoader | list[BatchLoader]:
+        return self._loader(contexts, self.hparams["eval_batch_size"]) if len(contexts) else []
+
+    def _loader(
+        self,
+        contexts: Contexts,
+        batch_size: int | None,
+        sampling: Literal["sequential", "epoch", "replacement"] = "sequential",
+        seed: int | None = 0,
+    ) -> BatchLoader:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return BatchLoader(contexts, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as a checkpoint may hold them."""
+    plain = {key: value for key, value in arguments.items() if key not in ("self", "__class__")}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+
+@rank_zero_only
+def _report(splits: Splits) -> None:
+    corpus, alphabet = splits.corpus, splits.tokenizer.alphabet
+    shown = alphabet if len(alphabet) <= 40 else f"{alphabet[:40]}..."
+    log.info(f"{corpus.source}: {len(corpus):,} names over {len(alphabet)} characters, {shown}")
+    if corpus.note:
+        log.info(f"{corpus.source}: {corpus.note}")

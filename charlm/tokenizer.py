@@ -1,0 +1,111 @@
+"""Characters and their ids. Dimension key: N characters of text, V = vocab_size."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BOUNDARY = 0
+"""The id that starts and ends every name. It stands for no character: a '.' in a name is a character like any other."""
+
+_CHUNK = 1 << 20  # characters encoded at a time, so that wide alphabets need no second copy of a large text
+
+
+class CharTokenizer:
+    """The table between characters and ids: the boundary is 0, the characters of `alphabet` are 1, 2, 3, ...
+
+    Args:
+        alphabet: distinct characters in the order of their ids; no line break.
+
+    Raises:
+        ValueError: an empty alphabet, a character twice, or a line break in it.
+
+    Example:
+        >>> CharTokenizer("abc").encode("cab")
+        [3, 1, 2]
+    """
+
+    def __init__(self, alphabet: str) -> None:
+        if not alphabet or "\n" in alphabet:
+            raise ValueError(f"alphabet {alphabet!r} needs at least one character and no line break")
+        repeated = (
+            sorted({ch for ch in alphabet if alphabet.count(ch) > 1}) if len(set(alphabet)) < len(alphabet) else []
+        )
+        if repeated:
+            raise ValueError(
+                f"alphabet {alphabet!r} has {''.join(repeated)!r} more than once; give each character once"
+            )
+        self.alphabet = alphabet
+        self.vocab_size = len(alphabet) + 1
+        self._ids = {ch: i for i, ch in enumerate(alphabet, start=1)}
+
+    @classmethod
+    def from_text(cls, text: str) -> "CharTokenizer":
+        """The tokenizer of the sorted distinct characters of `text`; line breaks do not count."""
+        return cls("".join(sorted(set(text) - {"\n"})))
+
+    def encode(self, name: str) -> list[int]:
+        """The ids of a name's characters, without the boundary.
+
+        Raises:
+            ValueError: a character outside the alphabet.
+        """
+        for position, ch in enumerate(name):
+            if ch not in self._ids:
+                raise ValueError(
+                    f"name {name!r} has {ch!r} at position {position}, outside the alphabet {self.alphabet!r};"
+                    " correct the name or use a model whose alphabet has it"
+                )
+        return [self._ids[ch] for ch in name]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The characters of `ids`; the boundary stands for none.
+
+        Raises:
+            ValueError: an id outside 0..V-1.
+        """
+        ids = [int(i) for i in ids]
+        if any(not 0 <= i < self.vocab_size for i in ids):
+            raise ValueError(f"ids {ids} are not all in 0..{self.vocab_size - 1}, the ids of {self.alphabet!r}")
+        return "".join(self.alphabet[i - 1] for i in ids if i != BOUNDARY)
+
+    def encode_lines(self, text: str) -> Tensor:
+        r"""Encode a whole list of names at once, without a Python loop over its characters.
+
+        Args:
+            text: names, each ended by "\n".
+
+        Returns:
+            uint8 (N,), or int32 (N,) where V > 256: one id for every character, the boundary for every "\n".
+
+        Raises:
+            ValueError: a character outside the alphabet; the message gives the line.
+        """
+        dtype = np.dtype(np.uint8 if self.vocab_size <= 256 else np.int32)
+        ids = np.empty(len(text), dtype)
+        table = self._table()
+        for start in range(0, len(text), _CHUNK):
+            codes = np.frombuffer(text[start : start + _CHUNK].encode("utf-32-le"), dtype="<u4")
+            found = table[np.minimum(codes, len(table) - 1)]
+            if found.min() < 0:
+                raise ValueError(self._stranger(text, start + int(found.argmin())))
+            ids[start : start + _CHUNK] = found
+        return torch.from_numpy(ids)
+
+    def _table(self) -> np.ndarray:
+        """Ids by code point, -1 for strangers; the last entry catches every code point past the alphabet's."""
+        codes = [ord(ch) for ch in self.alphabet]
+        table = np.full(max(*codes, ord("\n")) + 2, -1, np.int32)
+        table[codes] = np.arange(1, self.vocab_size)
+        table[ord("\n")] = BOUNDARY
+        return table
+
+    def _stranger(self, text: str, at: int) -> str:
+        line = text.count("\n", 0, at) + 1
+        start = text.rfind("\n", 0, at) + 1
+        name = text[start : text.find("\n", at)]
+        return (
+            f"name {line}, {name!r}, has {text[at]!r} at position {at - start}, outside the alphabet {self.alphabet!r};"
+            " clean the names file or widen data.alphabet"
+        )
