@@ -1,0 +1,73 @@
+"""The one loss of every net, in nats per character. Dimension key: B batch, L positions, V = vocab_size."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IGNORED = -1
+"""A target that does not count: padding of whole-name batches."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An exact mean over examples.
+
+    Args:
+        loss: mean cross-entropy in nats per character, the boundary at the end of each name included.
+        count: the characters it is the mean of.
+    """
+
+    loss: float
+    count: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): how many equally likely characters the net hesitates between."""
+        return math.exp(self.loss)
+
+
+def nats(logits: Tensor, target: Tensor) -> Tensor:
+    """The surprise at every target.
+
+    Args:
+        logits: float (B, V) or (B, L, V).
+        target: int64 (B,) or (B, L); -1 is ignored.
+
+    Returns:
+        float, shaped like `target`: -log p(target) in nats, 0 where the target is -1.
+    """
+    flat = F.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=IGNORED, reduction="none")
+    return flat.view_as(target)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The mean of `nats` over the targets that count; shapes as there, result float ()."""
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+
+
+@torch.inference_mode()
+def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
+    """The exact mean loss of a net over batches of any size.
+
+    Args:
+        net: context in, logits out; put into eval mode for the pass and back after it.
+        batches: pairs of context int64 (B, T) and target int64 (B,).
+
+    Raises:
+        ValueError: no target to evaluate.
+    """
+    device = next(iter([*net.parameters(), *net.buffers()])).device
+    was_training = net.training
+    net.eval()
+    total, count = 0.0, 0
+    for context, target in batches:
+        total += nats(net(context.to(device)), target.to(device)).double().sum().item()
+        count += int((target != IGNORED).sum())
+    net.train(was_training)
+    if count == 0:
+        raise ValueError("there is no example to evaluate; give this split a share of the names")
+    return Evaluation(total / count, count)

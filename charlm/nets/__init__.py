@@ -1,0 +1,1 @@
+"""The architectures, one a file: plain `nn.Module`, context in, logits out."""

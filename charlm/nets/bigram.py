@@ -1,0 +1,29 @@
+"""The neural bigram. Dimension key: B batch, T context length, V = vocab_size."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class Bigram(nn.Module):
+    """The next character from the last one alone: logits = W[last character], which is one_hot(last) @ W.
+
+    Args:
+        vocab_size: V, the characters and the boundary.
+        init: "default" starts at the uniform distribution (W = 0, loss ln V); "notebook" draws W from a standard
+            normal, as the course does, from torch's global generator.
+
+    Source: "makemore", part 1, by Andrej Karpathy: the count table learnt by gradient descent.
+    """
+
+    block_size = 1
+
+    def __init__(self, vocab_size: int = 27, init: Literal["default", "notebook"] = "default") -> None:
+        super().__init__()
+        notebook = init == "notebook"
+        self.W = nn.Parameter(torch.randn(vocab_size, vocab_size) if notebook else torch.zeros(vocab_size, vocab_size))
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Logits float32 (B, V) for the character after `context`, int64 (B, T); only the last column counts."""
+        return nn.functional.embedding(context[:, -1], self.W)
