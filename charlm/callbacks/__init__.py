@@ -1,0 +1,26 @@
+"""Lightning callbacks for anyone's project: each loads its file when it is first used (PEP 562)."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charlm.callbacks.embedding_pca import EmbeddingPCA
+    from charlm.callbacks.step_decay import StepDecay
+
+__all__ = ["EmbeddingPCA", "StepDecay"]
+
+_FILE_OF = {"EmbeddingPCA": "embedding_pca", "StepDecay": "step_decay"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FILE_OF:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; its public names are {', '.join(__all__)}"
+        )
+    value = getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

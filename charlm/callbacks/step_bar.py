@@ -1,0 +1,91 @@
+"""One progress bar for the whole training."""
+
+import math
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+_FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+_FORMAT_OPEN = "{n_fmt} steps [{elapsed}, {rate_noinv_fmt}{postfix}]"  # where the end is not known
+
+
+class StepProgressBar(ProgressBar):
+    """One bar from the first optimizer step to the last, instead of one for each epoch and each validation.
+
+    It shows what was logged with `prog_bar=True`, and fits 80 columns.
+
+    Args:
+        refresh_rate: optimizer steps between two looks at the metrics, >= 1.
+
+    Raises:
+        ValueError: `refresh_rate` < 1.
+    """
+
+    def __init__(self, refresh_rate: int = 50) -> None:
+        if refresh_rate < 1:
+            raise ValueError(f"refresh_rate is {refresh_rate}; give at least 1 step")
+        super().__init__()
+        self.refresh_rate = refresh_rate
+        self._enabled = True
+        self._bar: Any = None
+        self._shown = -1
+
+    def disable(self) -> None:
+        """Show nothing; Lightning does this in every process but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show the bar again."""
+        self._enabled = True
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print a line above the bar."""
+        tqdm.write(kwargs.pop("sep", " ").join(map(str, args)), **kwargs)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar at the first step of this run, which is not 0 in a resumed one."""
+        total = trainer.estimated_stepping_batches
+        known = math.isfinite(total) and total >= 0
+        self._bar = tqdm(
+            total=int(total) if known else None,
+            initial=trainer.global_step,
+            bar_format=_FORMAT if known else _FORMAT_OPEN,
+            disable=not self._enabled,
+            dynamic_ncols=True,
+            unit="step",
+        )
+        self._shown = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar every `refresh_rate` optimizer steps."""
+        if trainer.global_step - self._shown >= self.refresh_rate:
+            self._show(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the new metrics of the validation at once."""
+        if self._bar is not None and not trainer.sanity_checking:
+            self._show(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the finished bar on the screen."""
+        self._show(trainer)
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the line, so that the message stands on its own."""
+        self._close()
+
+    def _show(self, trainer: Trainer) -> None:
+        self._shown = trainer.global_step
+        metrics = {key: f"{value:.3f}" for key, value in trainer.progress_bar_metrics.items()}
+        self._bar.set_postfix(metrics, refresh=False)
+        self._bar.update(self._shown - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,181 @@
+"""Step decay of the learning rate, for any optimizer and any way of training."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch.optim import Optimizer
+
+from charlm.callbacks.progress import fraction_done
+from charlm.callbacks.rates import rated_groups, set_rate, tagged_rates
+
+
+def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> float:
+    """What the base rate is multiplied by: `gamma` to the power of the number of milestones <= `position`.
+
+    Args:
+        position: how far the training is, in the unit of `milestones`.
+        milestones: strictly rising.
+        gamma: factor per milestone.
+
+    Example:
+        >>> [decay_factor(step, [2, 3], gamma=0.5) for step in range(5)]
+        [1.0, 1.0, 0.5, 0.25, 0.25]
+    """
+    return gamma ** bisect_right(milestones, position)
+
+
+class StepDecay(Callback):
+    """Multiply every learning rate by `gamma` at each milestone.
+
+    With milestones [5000], steps 0 to 4999 (the first 5000) use the base rate, and step 5000 is the first to use
+    base * gamma. A step is an optimizer step: the micro-batches of an accumulated one count once, and under manual
+    optimization each optimizer goes by its own steps. Nothing else enters, so a resumed run stays on its curve. Every
+    parameter group has its own base rate: the one it had when its run began (a resumed run keeps that), or when it
+    was added.
+
+    The rate is set before each step, over whatever a scheduler or another callback has written, and logged as `lr`
+    (with several optimizers or groups `lr/optimizer0/group1`). Without milestones it is only logged.
+
+    Args:
+        milestones: where the rate drops, strictly rising: optimizer steps or completed epochs (whole numbers >= 1), or
+            fractions of the whole training between 0 and 1.
+        gamma: factor per milestone, in (0, 1].
+        unit: what the milestones count: "step", "epoch", or "fraction" (of the steps that max_steps and max_epochs
+            allow).
+
+    Raises:
+        ValueError: milestones that do not rise or are out of range, `gamma` outside (0, 1], another `unit`, or, as
+            training starts, fractions of a training without a known length.
+    """
+
+    def __init__(
+        self, milestones: list[float], gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
+    ) -> None:
+        _check(milestones, gamma, unit)
+        self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]
+        self.gamma = float(gamma)
+        self.unit = unit
+        self._base_rates: list[list[float]] = []  # per optimizer, per group
+        self._steps: list[int] = []  # done so far, per optimizer
+        self._counted_at: int | None = None
+        self._logged_at: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":  # a checkpoint's state is loaded after this
+            self._base_rates, self._steps = [], []
+            self._counted_at = self._logged_at = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.milestones and self.unit == "fraction" and fraction_done(trainer) is None:
+            raise ValueError(
+                "StepDecay's milestones are fractions of a training whose length is not known;"
+                " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
+            )
+        if self.milestones and trainer.lr_scheduler_configs:
+            schedulers = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
+            rank_zero_warn(
+                "StepDecay sets the learning rate before every step, so the scheduler that is configured as well"
+                f" ({schedulers}) has no effect on it; remove one of the two"
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set_all_rates(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._set_all_rates(trainer)
+        self._log(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._set_all_rates(trainer)  # already here, so that callbacks listed before this one see the next step's rate
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if pl_module.automatic_optimization or trainer.global_step == self._counted_at:
+            return  # the same step again: some optimizers evaluate their closure, which calls this, several times
+        self._counted_at = trainer.global_step
+        index = trainer.optimizers.index(optimizer)
+        self._set_rates(trainer, index)
+        self._steps[index] += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **self._arguments(),
+            "base_rates": [list(rates) for rates in self._base_rates],
+            "steps": list(self._steps),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._base_rates = [list(rates) for rates in state_dict["base_rates"]]
+        self._steps = list(state_dict["steps"])
+        new = self._arguments()
+        old = {name: state_dict[name] for name in new}
+        if new != old:
+            rank_zero_warn(f"StepDecay follows its new {_spell(new)}; the checkpoint has {_spell(old)}")
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"milestones": self.milestones, "gamma": self.gamma, "unit": self.unit}
+
+    def _log(self, trainer: Trainer) -> None:
+        """Log the rates of the step to come, once, where Lightning logs its scalars; `self.log` would cost far more."""
+        automatic = trainer.lightning_module.automatic_optimization
+        step = trainer.global_step if automatic else trainer.fit_loop.total_batch_idx
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+        if trainer.loggers and every and (step + 1) % every == 0 and step != self._logged_at:
+            self._logged_at = step
+            for logger in trainer.loggers:
+                logger.log_metrics(tagged_rates(trainer.optimizers), step)
+
+    def _set_all_rates(self, trainer: Trainer) -> None:
+        optimizers = trainer.optimizers
+        # a run may have begun without this callback and with a scheduler, which keeps the rate it began with
+        key = "initial_lr" if trainer.global_step else "lr"
+        for optimizer in optimizers[len(self._base_rates) :]:
+            self._base_rates.append([float(group.get(key, group["lr"])) for group in rated_groups(optimizer)])
+        if trainer.lightning_module.automatic_optimization:
+            self._steps = [trainer.global_step] * len(optimizers)
+        else:  # each has its own count; where there is none from an earlier run, global_step is the sum of equal ones
+            equal_share = trainer.global_step // max(1, len(optimizers))
+            self._steps += [equal_share] * (len(optimizers) - len(self._steps))
+        for index in range(len(optimizers)):
+            self._set_rates(trainer, index)
+
+    def _set_rates(self, trainer: Trainer, index: int) -> None:
+        """Give each group of optimizer `index` the rate for its next step."""
+        factor = decay_factor(self._position(trainer, index), self.milestones, self.gamma)
+        groups, base_rates = rated_groups(trainer.optimizers[index]), self._base_rates[index]
+        # a group that joins late, as in finetuning, comes with the rate it is to have now
+        base_rates += [float(group["lr"]) / factor for group in groups[len(base_rates) :]]
+        if self.milestones:
+            for group, base_rate in zip(groups, base_rates, strict=False):
+                set_rate(group, base_rate * factor)
+
+    def _position(self, trainer: Trainer, index: int) -> float:
+        if self.unit == "step":
+            return self._steps[index]
+        return trainer.current_epoch if self.unit == "epoch" else fraction_done(trainer) or 0.0
+
+
+def _check(milestones: Sequence[float], gamma: float, unit: str) -> None:
+    if unit not in ("step", "epoch", "fraction"):
+        raise ValueError(f"StepDecay's unit is 'step', 'epoch' or 'fraction', not {unit!r}")
+    if not 0 < gamma <= 1:
+        raise ValueError(f"StepDecay's gamma is a factor in (0, 1], not {gamma}; 0.1 divides the rate by ten")
+    if unit == "fraction" and not all(0 < m < 1 for m in milestones):
+        raise ValueError(
+            f"StepDecay's milestones are fractions of the training between 0 and 1, not {milestones};"
+            " to count steps or epochs use unit='step' or unit='epoch'"
+        )
+    if unit != "fraction" and not all(m >= 1 and float(m).is_integer() for m in milestones):
+        raise ValueError(
+            f"StepDecay's milestones are whole {unit}s from 1 on, not {milestones};"
+            " for fractions of the training use unit='fraction'"
+        )
+    if any(later <= earlier for earlier, later in pairwise(milestones)):
+        raise ValueError(f"StepDecay's milestones rise strictly, unlike {milestones}; sort them and drop what repeats")
+
+
+def _spell(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())

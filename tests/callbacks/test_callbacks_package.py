@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+import pytest
+
+import charlm.callbacks
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, charlm.callbacks as c; dir(c); assert not {'torch', 'lightning', 'matplotlib'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", charlm.callbacks.__all__)
+def test_every_public_name_resolves_and_is_documented(name):
+    kind = getattr(charlm.callbacks, name)
+    assert (kind.__name__, bool(kind.__doc__)) == (name, True)
+
+
+def test_an_unknown_name_gets_a_list_of_those_that_exist():
+    with pytest.raises(AttributeError, match=r"no attribute 'StepDekay'; its public names are .*StepDecay"):
+        _ = charlm.callbacks.StepDekay

@@ -1,0 +1,356 @@
+import math
+import random
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.fabric.utilities.cloud_io import get_filesystem
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from charlm.callbacks import EmbeddingPCA
+
+
+class Letters(pl.LightningModule):
+    """Learns the next of 27 letters, with an embedding of 4 columns; 5 batches an epoch."""
+
+    def __init__(self, rows=27, columns=4):
+        super().__init__()
+        self.net = nn.Sequential(nn.Embedding(rows, columns), nn.Dropout(0.2), nn.Linear(columns, 27))
+
+    def training_step(self, batch, batch_idx):
+        loss = nn.functional.cross_entropy(self.net(batch[0]), (batch[0] + 1) % 27)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+    def train_dataloader(self):
+        letters = torch.arange(20) % self.net[0].num_embeddings
+        return DataLoader(TensorDataset(letters), batch_size=4, shuffle=True)
+
+
+class Labelled(Letters):
+    embedding_labels = (".", *"abcdefghijklmnopqrst")  # 21 labels, 27 rows
+
+
+class Spoiled(Letters):
+    """Its table turns to NaN in the second step."""
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if self.trainer.global_step == 2:
+            self.net[0].weight.data[3, 1] = math.nan
+
+
+class Recorder(Callback):
+    """The axes that each epoch's picture used; listed after EmbeddingPCA."""
+
+    def __init__(self):
+        self.axes = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.axes.append(next(c for c in trainer.callbacks if isinstance(c, EmbeddingPCA)).state_dict()["axes"])
+
+
+class PlainLogger(Logger):
+    """A logger as users write them, without pictures."""
+
+    name, version, save_dir = "plain", 0, None
+
+    def log_metrics(self, metrics, step=None):
+        pass
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+
+class ImageLogger(PlainLogger):
+    """One with the method that WandbLogger has."""
+
+    def __init__(self):
+        self.images = []
+
+    def log_image(self, key, images, step=None):
+        self.images += [(key, image.shape[-1], step) for image in images]
+
+
+class FigureLogger(PlainLogger):
+    """One whose experiment takes figures."""
+
+    def __init__(self):
+        self.figures = []
+
+    @property
+    def experiment(self):
+        return self
+
+    def add_figure(self, tag, figure, global_step):
+        self.figures.append((tag, global_step, figure))
+
+
+def tensorboard(tmp_path):
+    return TensorBoardLogger(tmp_path, name="", version="run")
+
+
+def pictures(tmp_path):
+    """step -> bytes for each tag in TensorBoard's files."""
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0}).Reload()
+    return {tag: {e.step: e.encoded_image_string for e in events.Images(tag)} for tag in events.Tags()["images"]}
+
+
+def files(tmp_path):
+    return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+
+
+def test_tensorboard_has_every_picture_and_the_run_directory_the_latest(trainer, tmp_path):
+    """Before training, after each epoch of 5 steps; the x-axis is that of the scalars, where the fifth step is 4."""
+    trainer(EmbeddingPCA(), logger=tensorboard(tmp_path), max_epochs=3, log_every_n_steps=5).fit(Labelled())
+    found = pictures(tmp_path)
+    assert {tag: list(frames) for tag, frames in found.items()} == {"embedding_pca": [0, 4, 9, 14]}
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [4, 9, 14]
+    assert files(tmp_path) == ["run/embedding_pca.png"]
+    assert len(set(found["embedding_pca"].values())) == 4
+    assert found["embedding_pca"][14].startswith(b"\x89PNG")
+
+
+def figures(trainer, callback, model=None, **options):
+    """(tag, step on the x-axis, figure) of each picture of a run."""
+    logger = FigureLogger()
+    trainer(callback, logger=logger, **options).fit(model or Letters())
+    return logger.figures
+
+
+def shown_at(*args, **options):
+    """The steps in the titles of the pictures."""
+    return [int(figure.get_suptitle().rpartition(" ")[2]) for _, _, figure in figures(*args, **options)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "steps"),
+    [
+        ({}, {"max_epochs": 2}, [0, 5, 10]),
+        ({"every_n_epochs": 2}, {"max_epochs": 3}, [0, 10, 15]),
+        ({"every_n_epochs": None, "every_n_steps": 4}, {"max_epochs": 2}, [0, 4, 8, 10]),
+        ({"every_n_steps": 5}, {"max_epochs": 1}, [0, 5]),
+        ({"every_n_steps": 2}, {"max_epochs": 2, "accumulate_grad_batches": 2}, [0, 2, 3, 4, 6]),
+        ({"every_n_steps": 1}, {"max_steps": 2}, [0, 1, 2]),
+    ],
+)
+def test_pictures_are_drawn_first_last_and_between_never_twice(trainer, arguments, options, steps):
+    assert shown_at(trainer, EmbeddingPCA(**arguments), **options) == steps
+
+
+class TwoOptimizers(Letters):
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        self.manual_backward(super().training_step(batch, batch_idx))
+        for optimizer in self.optimizers():
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(part.parameters(), lr=0.5) for part in (self.net[0], self.net[2])]
+
+
+def test_steps_of_two_optimizers_pass_every_multiple(trainer):
+    """Lightning's step goes 2, 4, ... 10, and the loggers' x-axis, as that of the scalars, 0 to 4."""
+    found = figures(trainer, EmbeddingPCA(every_n_steps=3), TwoOptimizers(), max_epochs=1)
+    assert [figure.get_suptitle() for _, _, figure in found] == [f"net.0, step {step}" for step in (0, 4, 6, 10)]
+    assert [step for _, step, _ in found] == [0, 1, 2, 4]
+
+
+def random_states():
+    return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+
+
+def test_training_is_the_same_with_and_without_it(trainer, tmp_path):
+    """Bit for bit, with dropout and a shuffled loader that draw from the global generator."""
+    outcomes = []
+    for callbacks in ([], [EmbeddingPCA(every_n_steps=3, max_rows=9)]):
+        pl.seed_everything(7, verbose=False)
+        model = Letters()
+        trainer(*callbacks, logger=tensorboard(tmp_path / str(len(callbacks))), max_epochs=2).fit(model)
+        outcomes.append(([p.tolist() for p in model.parameters()], random_states()))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+def test_the_axes_of_a_resumed_run_point_as_they_did_before(trainer, tmp_path):
+    save = ModelCheckpoint(tmp_path, "saved")
+    trainer(EmbeddingPCA(), save, enable_checkpointing=True, max_epochs=1).fit(Letters())
+    checkpoint = torch.load(tmp_path / "saved.ckpt", weights_only=True)
+    state = checkpoint["callbacks"]["EmbeddingPCA{'module': None}"]
+    assert {name: value.shape for name, value in state.items()} == {"axes": (4, 2)}
+    before = state["axes"].neg_()  # as if all pictures so far had been the other way round
+    torch.save(checkpoint, tmp_path / "turned.ckpt")
+    recorder = Recorder()
+    trainer(EmbeddingPCA(), recorder, max_epochs=3).fit(Letters(), ckpt_path=tmp_path / "turned.ckpt")
+    for axes in recorder.axes:
+        assert ((before * axes).sum(0) > 0).all()
+        before = axes
+
+
+def test_a_second_fit_starts_afresh(trainer):
+    callback = EmbeddingPCA()
+    first = shown_at(trainer, callback, max_epochs=1)
+    assert shown_at(trainer, callback, Letters(columns=6), max_epochs=1) == first == [0, 5]
+    assert callback.state_dict()["axes"].shape == (6, 2)
+
+
+class LateLayers(Letters):
+    """Makes its layers where Lightning wants large models to make them."""
+
+    def __init__(self):
+        super().__init__()
+        del self.net
+
+    def configure_model(self):
+        self.net = Letters().net
+
+
+def test_layers_made_in_configure_model_are_found(trainer, tmp_path):
+    trainer(EmbeddingPCA("net.0"), max_epochs=1).fit(LateLayers())
+    assert files(tmp_path) == ["embedding_pca.png"]
+
+
+def test_several_tables_have_tags_and_files_of_their_own(trainer, tmp_path):
+    callbacks = [EmbeddingPCA("net.0"), EmbeddingPCA("net.2.weight")]
+    trainer(*callbacks, logger=tensorboard(tmp_path), max_epochs=1).fit(Letters())
+    assert sorted(pictures(tmp_path)) == ["embedding_pca/net.0", "embedding_pca/net.2.weight"]
+    assert files(tmp_path) == ["run/embedding_pca-net.0.png", "run/embedding_pca-net.2.weight.png"]
+
+
+NUMBERS = [str(row) for row in range(27)]
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "labels"),
+    [
+        (Letters, {}, NUMBERS),
+        (Letters, {"labels": ".abcdefghijklmnopqrstuvwxyz"}, list(".abcdefghijklmnopqrstuvwxyz")),
+        (Letters, {"labels": NUMBERS[::-1]}, NUMBERS[::-1]),
+        (Labelled, {}, list(".abcdefghijklmnopqrst")),  # the six rows beyond are left out
+        (Labelled, {"labels": []}, NUMBERS),
+        (Labelled, {"labels": "ABCDEFGHIJKLMNOPQRSTUVWXYZ."}, list("ABCDEFGHIJKLMNOPQRSTUVWXYZ.")),
+    ],
+)
+def test_labels_come_from_the_argument_the_model_or_the_row_numbers(trainer, model, arguments, labels):
+    figure = figures(trainer, EmbeddingPCA(**arguments), model(), max_steps=1)[0][2]
+    for axes in figure.axes:
+        assert sorted(note.get_text() for note in axes.texts) == sorted(labels)
+        assert sum(len(group.get_offsets()) for group in axes.collections) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "message"),
+    [
+        ({"module": "net.embedding"}, Letters(), r"Letters has no table 'net.embedding'; candidates: net.0 \(27, 4\)"),
+        ({"labels": "abc"}, Letters(), "EmbeddingPCA has 3 labels for the 27 rows of net.0; give one a row"),
+        ({}, Labelled(rows=20), r"Labelled.embedding_labels has 21 labels for the 20 rows of net.0; pass EmbeddingPCA"),
+    ],
+)
+def test_a_table_or_labels_that_do_not_fit_stop_before_training(trainer, arguments, model, message):
+    with pytest.raises(ValueError, match=message):
+        trainer(EmbeddingPCA(**arguments), max_epochs=1).fit(model)
+    assert model.trainer.global_step == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every_n_steps": 0}, "every_n_steps is a number from 1 on, or None for never, not 0"),
+        ({"every_n_epochs": -1}, "every_n_epochs is a number from 1 on, or None for never, not -1"),
+        ({"dims": 4}, "dims is 2 or 3, not 4"),
+        ({"max_rows": 1}, "max_rows is a number from 2 on, not 1"),
+    ],
+)
+def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingPCA(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "reason"),
+    [
+        (Spoiled(), {}, "the table has NaN or infinite values"),
+        (Letters(rows=1), {}, "2 principal components need at least 2 rows and 2 columns, not 1 and 4"),
+        (Letters(columns=1), {}, "need at least 2 rows and 2 columns, not 27 and 1"),
+        (Letters(columns=2), {"dims": 3}, "need at least 2 rows and 3 columns, not 27 and 2"),
+    ],
+)
+def test_a_table_that_cannot_be_drawn_is_warned_of_once_and_training_goes_on(trainer, model, arguments, reason):
+    with pytest.warns(UserWarning, match=f"no picture of net.0 for step .: drawing it .*{reason}") as caught:
+        trainer(EmbeddingPCA(**arguments), max_epochs=2).fit(model)
+    assert model.trainer.global_step == 10
+    assert sum("no picture" in str(warning.message) for warning in caught) == 1
+
+
+def test_bfloat16_and_float64_weights_can_be_drawn(trainer, tmp_path):
+    for precision in ("bf16-true", "64-true"):
+        trainer(EmbeddingPCA(dims=3), max_epochs=1, precision=precision).fit(Letters())
+    assert files(tmp_path) == ["embedding_pca.png"]
+
+
+class BrokenLogger(PlainLogger):
+    def log_image(self, key, images, step=None):
+        raise ConnectionError("no network")
+
+
+def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
+    images, drawn = ImageLogger(), FigureLogger()
+    loggers = [CSVLogger(tmp_path, name="", version="run"), PlainLogger(), images, drawn, tensorboard(tmp_path)]
+    trainer(EmbeddingPCA(), logger=loggers, max_epochs=1).fit(Letters())
+    assert images.images == [("embedding_pca", 3, 0), ("embedding_pca", 3, 4)]
+    assert [(tag, step) for tag, step, _ in drawn.figures] == [("embedding_pca", 0), ("embedding_pca", 4)]
+    assert list(pictures(tmp_path)["embedding_pca"]) == [0, 4]
+    assert files(tmp_path) == ["run/embedding_pca.png"]
+
+
+def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer, tmp_path):
+    message = "BrokenLogger failed with ConnectionError: no network. Training goes on, and this is said once"
+    run = trainer(EmbeddingPCA(), logger=[BrokenLogger(), tensorboard(tmp_path)], max_epochs=2)
+    with pytest.warns(UserWarning, match=message) as caught:
+        run.fit(Letters())
+    assert sum("BrokenLogger" in str(warning.message) for warning in caught) == 1
+    assert list(pictures(tmp_path)["embedding_pca"]) == [0, 4, 9]
+
+
+def test_a_file_that_cannot_be_written_is_warned_of_once(trainer, tmp_path):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="net.0 for step 0: writing to .*taken failed with FileExistsError") as caught:
+        trainer(EmbeddingPCA(), max_epochs=2, default_root_dir=tmp_path / "taken").fit(Letters())
+    assert sum("writing to" in str(warning.message) for warning in caught) == 1
+
+
+def test_a_run_directory_in_a_cloud_gets_the_file_too(trainer):
+    trainer(EmbeddingPCA(every_n_epochs=None), max_steps=1, default_root_dir="memory://runs").fit(Letters())
+    assert get_filesystem("memory://runs").exists("memory://runs/embedding_pca.png")
+
+
+def test_a_trial_run_writes_no_file(trainer, tmp_path):
+    trainer(EmbeddingPCA(), fast_dev_run=True).fit(Letters())
+    assert files(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
+def test_the_command_line_takes_it(tmp_path, monkeypatch):
+    arguments = [
+        "fit",
+        "--seed_everything=false",
+        "--trainer.callbacks+=EmbeddingPCA",
+        "--trainer.callbacks.labels=.ab",
+    ]
+    arguments += ["--trainer.callbacks.every_n_epochs=null", "--trainer.accelerator=cpu", "--trainer.logger=false"]
+    monkeypatch.setattr("sys.argv", [*arguments, f"--trainer.default_root_dir={tmp_path}"])
+    cli = LightningCLI(Letters, run=False)
+    callback = next(callback for callback in cli.trainer.callbacks if isinstance(callback, EmbeddingPCA))
+    assert (callback.labels, callback.every_n_epochs, callback.module) == ([".", "a", "b"], None, None)

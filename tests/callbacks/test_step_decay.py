@@ -1,0 +1,445 @@
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, RandomIterableDataset
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
+
+from charlm.callbacks import StepDecay
+from charlm.callbacks.step_decay import decay_factor
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+]
+
+
+class RecordingSGD(torch.optim.SGD):
+    """Keeps the rates that each step used, one number a group."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.used = []
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        self.used.append([float(group["lr"]) for group in self.param_groups])
+        return loss
+
+
+class Model(BoringModel):
+    """Boring, with 5 batches an epoch and the optimizers it is given."""
+
+    def __init__(self, make_optimizers=lambda parts: RecordingSGD(parts[0].parameters(), lr=0.1), batches=5):
+        super().__init__()
+        self.other = torch.nn.Linear(32, 2)
+        self.make_optimizers, self.batches = make_optimizers, batches
+
+    def training_step(self, batch, batch_idx):
+        loss = self.step(batch)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return self.make_optimizers((self.layer, self.other))
+
+    def train_dataloader(self):
+        return DataLoader(RandomDataset(32, self.batches))
+
+    def rates(self, optimizer=0):
+        """What the first group's steps used."""
+        return [used[0] for used in self.trainer.optimizers[optimizer].used]
+
+
+class Gan(Model):
+    """Manual optimization: per batch two steps of the critic, and one of the generator at every other batch."""
+
+    def __init__(self):
+        super().__init__(lambda parts: [RecordingSGD(part.parameters(), lr=0.1) for part in parts])
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        critic, generator = self.optimizers()
+        for optimizer, part in [(critic, self.layer)] * 2 + [(generator, self.other)] * (batch_idx % 2):
+            optimizer.zero_grad()
+            self.manual_backward(part(batch).square().mean())
+            optimizer.step()
+
+
+class AtStep(Callback):
+    """Does something at the start of the batch that does optimizer step `step`."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            self.action(trainer)
+
+
+def logged(directory, tag):
+    """(step, value) of a scalar in TensorBoard's files."""
+    events = EventAccumulator(str(directory)).Reload()
+    return [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
+
+
+@pytest.mark.parametrize(
+    ("position", "factor"), [(0, 1), (4999, 1), (5000, 0.1), (5001, 0.1), (7999, 0.1), (8000, 0.01), (10**9, 0.01)]
+)
+def test_a_milestone_is_the_first_step_with_the_new_rate(position, factor):
+    assert decay_factor(position, [5000, 8000], gamma=0.1) == pytest.approx(factor)
+
+
+rising = st.lists(st.integers(1, 1000), unique=True).map(sorted)
+
+
+@given(rising, st.floats(0.01, 1), st.integers(0, 1100))
+def test_the_factor_never_rises_and_drops_by_gamma_at_milestones_only(milestones, gamma, step):
+    before, after = decay_factor(step, milestones, gamma), decay_factor(step + 1, milestones, gamma)
+    assert after == pytest.approx(before * gamma if step + 1 in milestones else before)
+    assert gamma ** len(milestones) <= after <= before <= 1
+
+
+def test_rates_of_a_run_by_hand(trainer):
+    model = Model()
+    trainer(StepDecay([2, 3, 6], gamma=0.5), max_epochs=2).fit(model)
+    assert model.rates() == [0.1, 0.1, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125, 0.0125, 0.0125]
+
+
+def test_steps_are_optimizer_steps_under_accumulation(trainer):
+    """Batches of 4 + 1 an epoch: the second milestone falls on the partial window that ends the second epoch."""
+    model = Model()
+    trainer(StepDecay([1, 3], gamma=0.5), max_epochs=3, accumulate_grad_batches=4).fit(model)
+    assert model.rates() == [0.1, 0.05, 0.05, 0.025, 0.025, 0.025]
+
+
+def test_epochs_are_completed_epochs(trainer):
+    model = Model(batches=2)
+    trainer(StepDecay([1, 3], gamma=0.5, unit="epoch"), max_epochs=4).fit(model)
+    assert model.rates() == [0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025]
+
+
+@pytest.mark.parametrize(
+    "length", [{"max_epochs": 2}, {"max_steps": 10}, {"max_epochs": 4, "accumulate_grad_batches": 2, "max_steps": 10}]
+)
+def test_fractions_are_of_the_whole_training(trainer, length):
+    """10 steps; 0.7 of them is 7, though 0.7 * 10 is a little more in floating point."""
+    model = Model()
+    trainer(StepDecay([0.3, 0.7], gamma=0.5, unit="fraction"), **length).fit(model)
+    assert model.rates() == [0.1] * 3 + [0.05] * 4 + [0.025] * 3
+
+
+class Endless(Model):
+    def train_dataloader(self):
+        return DataLoader(RandomIterableDataset(32, 4))
+
+
+@pytest.mark.parametrize(("model", "length"), [(Endless, {"max_epochs": 2}), (Model, {"max_epochs": -1})])
+def test_fractions_need_a_known_length(trainer, model, length):
+    with pytest.raises(ValueError, match=r"length is not known; set max_steps, or max_epochs with a loader that has"):
+        trainer(StepDecay([0.5], unit="fraction"), **length).fit(model())
+
+
+def test_max_steps_is_a_known_length(trainer):
+    model = Endless()
+    trainer(StepDecay([0.5], unit="fraction", gamma=0.5), max_steps=4).fit(model)
+    assert model.rates() == [0.1, 0.1, 0.05, 0.05]
+
+
+def test_every_group_keeps_its_own_rate(trainer):
+    def two_groups(parts):
+        return RecordingSGD([{"params": parts[0].parameters()}, {"params": parts[1].parameters(), "lr": 0.01}], lr=0.4)
+
+    model = Model(two_groups, batches=3)
+    trainer(StepDecay([2], gamma=0.5), max_epochs=1).fit(model)
+    assert model.trainer.optimizers[0].used == [[0.4, 0.01], [0.4, 0.01], [0.2, 0.005]]
+
+
+def test_a_group_that_joins_late_starts_with_the_rate_it_comes_with(trainer):
+    def join(trainer):
+        trainer.optimizers[0].add_param_group({"params": trainer.lightning_module.other.parameters(), "lr": 0.02})
+
+    model = Model()
+    trainer(AtStep(2, join), StepDecay([2, 3], gamma=0.5), max_epochs=1).fit(model)
+    assert model.trainer.optimizers[0].used == [[0.1], [0.1], [0.05, 0.02], [0.025, 0.01], [0.025, 0.01]]
+
+
+def test_a_tensor_rate_is_filled_in_place(trainer):
+    rate = torch.tensor(0.5)
+    model = Model(lambda parts: RecordingSGD(parts[0].parameters(), lr=rate), batches=2)
+    trainer(StepDecay([1], gamma=0.5), max_epochs=1).fit(model)
+    assert model.trainer.optimizers[0].param_groups[0]["lr"] is rate
+    assert model.rates() == [0.5, 0.25]
+
+
+def test_under_manual_optimization_each_optimizer_goes_by_its_own_steps(trainer):
+    """5 batches: 10 steps of the critic, whose third falls inside a batch; 2 of the generator; 12 for Lightning."""
+    model = Gan()
+    trainer(StepDecay([1, 3], gamma=0.5), max_epochs=1).fit(model)
+    assert model.trainer.global_step == 12
+    assert model.rates(0) == [0.1, 0.05, 0.05] + [0.025] * 7
+    assert model.rates(1) == [0.1, 0.05]
+
+
+def test_epochs_and_fractions_under_manual_optimization(trainer):
+    epochs, fractions, steps = Gan(), Gan(), Gan()
+    trainer(StepDecay([1], gamma=0.5, unit="epoch"), max_epochs=2).fit(epochs)
+    assert (epochs.rates(0), epochs.rates(1)) == ([0.1] * 10 + [0.05] * 10, [0.1] * 2 + [0.05] * 2)
+    trainer(StepDecay([0.3], gamma=0.5, unit="fraction"), max_epochs=2).fit(fractions)  # from batch 3 of 10 on
+    assert (fractions.rates(0), fractions.rates(1)) == ([0.1] * 6 + [0.05] * 14, [0.1] + [0.05] * 3)
+    trainer(StepDecay([0.5], gamma=0.5, unit="fraction"), max_steps=12).fit(steps)  # from Lightning's step 6 on
+    assert (steps.rates(0), steps.rates(1)) == ([0.1] * 5 + [0.05] * 5, [0.1, 0.05])
+
+
+def test_an_optimizer_that_evaluates_its_closure_often_does_one_step(trainer):
+    class RecordingLBFGS(torch.optim.LBFGS):
+        used = ()
+
+        def step(self, closure):
+            self.used = [*self.used, [self.param_groups[0]["lr"]]]
+            return super().step(closure)
+
+    class Lbfgs(Model):
+        automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            def closure():
+                self.optimizers().zero_grad()
+                loss = self.layer(batch).square().mean()
+                self.manual_backward(loss)
+                return loss
+
+            self.optimizers().step(closure)
+
+    model = Lbfgs(lambda parts: RecordingLBFGS(parts[0].parameters(), lr=0.1, max_iter=4))
+    trainer(StepDecay([2], gamma=0.5), max_epochs=1).fit(model)
+    assert model.rates() == [0.1, 0.1, 0.05, 0.05, 0.05]
+
+
+def saved_at(tmp_path, step):
+    return ModelCheckpoint(tmp_path / "saved", "{step}", every_n_train_steps=step, save_top_k=-1)
+
+
+@pytest.mark.parametrize("step", [3, 5, 6])
+def test_a_resumed_run_stays_on_its_curve(trainer, tmp_path, step):
+    """From a checkpoint inside an epoch, at its end, and after a milestone."""
+    unbroken, rest = Model(), Model()
+    trainer(StepDecay([4, 7], gamma=0.5), saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2).fit(
+        unbroken
+    )
+    assert unbroken.rates() == [0.1] * 4 + [0.05] * 3 + [0.025] * 3
+    resume = trainer(StepDecay([4, 7], gamma=0.5), max_epochs=2)
+    resume.fit(rest, ckpt_path=tmp_path / "saved" / f"step={step}.ckpt")
+    assert rest.rates() == unbroken.rates()[step:]
+
+
+def test_a_resumed_run_counts_its_epochs_on(trainer, tmp_path):
+    first, rest = Model(), Model()
+    decay = StepDecay([2], gamma=0.5, unit="epoch")
+    trainer(decay, saved_at(tmp_path, 5), enable_checkpointing=True, max_epochs=1).fit(first)
+    trainer(decay, max_epochs=3).fit(rest, ckpt_path=tmp_path / "saved" / "step=5.ckpt")
+    assert rest.rates() == [0.1] * 5 + [0.05] * 5
+
+
+@pytest.mark.parametrize(
+    ("counted", "critic", "generator"),
+    [(True, [0.05] * 2 + [0.025] * 8, [0.1, 0.05]), (False, [0.05] * 6 + [0.025] * 4, [0.05, 0.05])],
+)
+def test_a_resumed_manual_run_counts_each_optimizers_steps_on(trainer, tmp_path, counted, critic, generator):
+    """After 10 and 2 steps; a run without StepDecay until then is taken to have done 6 and 6."""
+    decay = StepDecay([3, 12], gamma=0.5)
+    first, rest = trainer(*[decay] * counted, max_epochs=1), Gan()
+    first.fit(Gan())
+    first.save_checkpoint(tmp_path / "saved.ckpt")
+    trainer(decay, max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved.ckpt")
+    assert (rest.rates(0), rest.rates(1)) == (critic, generator)
+
+
+def test_new_milestones_are_followed_with_a_warning_that_names_both(trainer, tmp_path):
+    first, rest = Model(), Model()
+    trainer(StepDecay([2], gamma=0.5), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(first)
+    new = r"follows its new milestones=\[6\], gamma=0.1, unit='step'"
+    with pytest.warns(UserWarning, match=new + r"; the checkpoint has milestones=\[2\], gamma=0.5, unit='step'"):
+        trainer(StepDecay([6]), max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved" / "step=4.ckpt")
+    assert rest.rates() == pytest.approx([0.1] * 2 + [0.01] * 4)  # the base is the first run's, not the decayed 0.05
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_it_can_join_a_run_that_began_without_it(trainer, tmp_path, scheduled):
+    """The base is the rate that run began with, also where a scheduler has lowered it since."""
+
+    def decayed_by_ten(parts):
+        optimizer = RecordingSGD(parts[0].parameters(), lr=0.1)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)] if scheduled else []
+
+    trainer(saved_at(tmp_path, 5), enable_checkpointing=True, max_epochs=1).fit(Model(decayed_by_ten))
+    rest = Model()
+    trainer(StepDecay([2, 7], gamma=0.5), max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved" / "step=5.ckpt")
+    assert rest.rates() == [0.05] * 2 + [0.025] * 3
+
+
+def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
+    trainer(StepDecay([2.0]), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
+    state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
+    assert state == {"milestones": [2], "gamma": 0.1, "unit": "step", "base_rates": [[0.1]], "steps": [4]}
+
+
+def test_a_second_fit_starts_afresh(trainer):
+    decay = StepDecay([3], gamma=0.5)
+    for lr in (0.1, 0.4):
+        model = Model(lambda parts, lr=lr: RecordingSGD(parts[0].parameters(), lr=lr))
+        trainer(decay, max_epochs=1).fit(model)
+        assert model.rates() == [lr] * 3 + [lr / 2] * 2
+
+
+def test_fitting_on_with_the_same_trainer_stays_on_the_curve(trainer):
+    model, decay = Model(), StepDecay([3, 7], gamma=0.5)
+    one = trainer(decay, max_epochs=1)
+    one.fit(model)
+    one.fit_loop.max_epochs = 2
+    one.fit(model)  # Lightning makes new optimizers
+    assert model.rates() == [0.05] * 2 + [0.025] * 3
+
+
+def test_the_base_is_what_other_callbacks_have_set_when_training_starts(trainer):
+    class Finder(Callback):
+        def on_train_start(self, trainer, pl_module):
+            trainer.optimizers[0].param_groups[0]["lr"] = 0.8
+
+    model = Model(batches=2)
+    trainer(StepDecay([1], gamma=0.5), Finder(), max_epochs=1).fit(model)
+    assert model.rates() == [0.8, 0.4]
+
+
+def with_scheduler(parts):
+    optimizer = RecordingSGD(parts[0].parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def test_a_scheduler_beside_it_is_warned_of_and_has_no_effect(trainer):
+    model = Model(with_scheduler)
+    with pytest.warns(UserWarning, match=r"configured as well \(ExponentialLR\) has no effect on it; remove one"):
+        trainer(StepDecay([3], gamma=0.5), max_epochs=1).fit(model)
+    assert model.rates() == [0.1] * 3 + [0.05] * 2
+
+
+def test_without_milestones_the_rate_is_logged_and_left_alone(trainer, tmp_path):
+    model, logger = Model(with_scheduler), TensorBoardLogger(tmp_path, name="", version="run")
+    trainer(StepDecay([]), max_epochs=1, logger=logger, log_every_n_steps=1).fit(model)
+    assert model.rates() == pytest.approx([0.1 * 0.9**step for step in range(5)])
+    assert logged(tmp_path / "run", "lr") == list(enumerate(model.rates()))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_rate_a_step_used_is_logged_under_that_step(trainer, tmp_path, accumulate):
+    """At the same steps as the loss; 8 batches an epoch make 16 steps or 8."""
+    model, logger = Model(batches=8), TensorBoardLogger(tmp_path, name="", version="run")
+    options = {"max_epochs": 2, "log_every_n_steps": 2, "accumulate_grad_batches": accumulate}
+    trainer(StepDecay([2, 5], gamma=0.5), logger=logger, **options).fit(model)
+    steps = range(1, 16 // accumulate, 2)
+    assert logged(tmp_path / "run", "lr") == [(step, model.rates()[step]) for step in steps]
+    assert [step for step, _ in logged(tmp_path / "run", "loss")] == list(steps)
+
+
+def test_nothing_is_logged_where_lightning_logs_no_steps(trainer, tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="run")
+    trainer(StepDecay([1]), logger=logger, log_every_n_steps=0, max_epochs=1).fit(Model())
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(("milestone", "unit"), [(3, "step"), (1, "epoch"), (0.5, "fraction")])
+def test_a_monitor_listed_before_it_sees_the_same_rates(trainer, tmp_path, milestone, unit):
+    model, logger = Model(batches=3), TensorBoardLogger(tmp_path, name="", version="run")
+    decay = StepDecay([milestone], gamma=0.5, unit=unit)
+    trainer(LearningRateMonitor("step"), decay, logger=logger, log_every_n_steps=1, max_epochs=2).fit(model)
+    assert logged(tmp_path / "run", "lr-RecordingSGD") == list(enumerate([0.1] * 3 + [0.05] * 3))
+    assert logged(tmp_path / "run", "lr") == list(enumerate(model.rates()))
+
+
+def test_tags_name_the_optimizer_and_the_group_where_there_are_several(trainer, tmp_path):
+    class Both(Gan):
+        def configure_optimizers(self):
+            groups = [{"params": [p], "lr": 0.1 * i} for i, p in enumerate(self.layer.parameters(), start=1)]
+            return RecordingSGD(groups), RecordingSGD(self.other.parameters(), lr=0.3)
+
+    logger = CSVLogger(tmp_path, name="", version="run")
+    trainer(StepDecay([1]), logger=logger, log_every_n_steps=1, max_epochs=1).fit(Both())
+    head, first, *_ = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    values = dict(zip(head.split(","), first.split(","), strict=True))
+    expected = {"lr/optimizer0/group0": 0.1, "lr/optimizer0/group1": 0.2, "lr/optimizer1": 0.3}
+    assert {tag: float(value) for tag, value in values.items() if tag.startswith("lr")} == pytest.approx(expected)
+
+
+def test_a_module_without_optimizer_is_fine(trainer):
+    with pytest.warns(UserWarning, match="this fit will run with no optimizer"):
+        trainer(StepDecay([1]), max_epochs=1).fit(Model(lambda parts: None))
+    manual = Model(lambda parts: [])
+    manual.automatic_optimization = False
+    trainer(StepDecay([1]), max_epochs=1).fit(manual)
+
+
+def test_the_global_random_state_is_left_alone(trainer):
+    states = []
+    for callbacks in ([], [StepDecay([2])]):
+        torch.manual_seed(3)
+        trainer(*callbacks, max_epochs=1).fit(Model())
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"milestones": [0, 5]}, r"milestones are whole steps from 1 on, not \[0, 5\]; for fractions"),
+        (
+            {"milestones": [0.5]},
+            r"whole steps from 1 on, not \[0.5\]; for fractions of the training use unit='fraction'",
+        ),
+        ({"milestones": [2.5], "unit": "epoch"}, r"milestones are whole epochs from 1 on, not \[2.5\]"),
+        ({"milestones": [math.nan]}, r"milestones are whole steps from 1 on, not \[nan\]"),
+        ({"milestones": [math.inf]}, r"milestones are whole steps from 1 on, not \[inf\]"),
+        ({"milestones": [5, 10], "unit": "fraction"}, r"between 0 and 1, not \[5, 10\]; to count steps or epochs use"),
+        ({"milestones": [10, 5]}, r"milestones rise strictly, unlike \[10, 5\]; sort them and drop what repeats"),
+        ({"milestones": [0.5, 0.5], "unit": "fraction"}, r"milestones rise strictly, unlike \[0.5, 0.5\]"),
+        ({"milestones": [1], "gamma": 0}, r"gamma is a factor in \(0, 1\], not 0; 0.1 divides the rate by ten"),
+        ({"milestones": [1], "gamma": 10}, r"gamma is a factor in \(0, 1\], not 10"),
+        ({"milestones": [1], "unit": "batch"}, r"unit is 'step', 'epoch' or 'fraction', not 'batch'"),
+    ],
+)
+def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        StepDecay(**arguments)
+
+
+def test_whole_numbers_may_come_as_floats():
+    """As list[float] makes them on a command line."""
+    assert StepDecay([2.0, 5e3]).milestones == [2, 5000]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
+def test_the_command_line_takes_it(tmp_path, monkeypatch):
+    arguments = ["fit", "--trainer.callbacks+=StepDecay", "--trainer.callbacks.milestones=[5000,8000]"]
+    arguments += [
+        "--seed_everything=false",
+        "--trainer.callbacks.gamma=0.5",
+        "--trainer.accelerator=cpu",
+        "--trainer.logger=false",
+    ]
+    monkeypatch.setattr("sys.argv", [*arguments, f"--trainer.default_root_dir={tmp_path}"])
+    cli = LightningCLI(BoringModel, run=False)
+    decay = next(callback for callback in cli.trainer.callbacks if isinstance(callback, StepDecay))
+    assert (decay.milestones, decay.gamma, decay.unit) == ([5000, 8000], 0.5, "step")
+
+
+def test_the_docstring_example_holds():
+    steps = itertools.islice(itertools.count(), 5)
+    assert [decay_factor(step, [2, 3], gamma=0.5) for step in steps] == [1.0, 1.0, 0.5, 0.25, 0.25]
