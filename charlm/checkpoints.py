@@ -1,0 +1,250 @@
+"""A net and its tokenizer from a checkpoint, without Lightning; runs and their results. Imports torch only to load."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import unicodedata
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from charlm.tokenizer import CharTokenizer
+
+FORMAT = 1  # of the "charlm" entry, which has format, net, net_args and alphabet
+_PLAIN = (int, float, str, bool, type(None))
+_UNPRINTABLE = {"Cc", "Cf", "Zl", "Zp"}  # as in data/corpus.py
+_AGAIN = "copy it again, or use another checkpoint of the run"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds; numbers, texts and lists of them besides the net and the tokenizer.
+
+    Args:
+        path: the file.
+        net: the trained net, on the CPU, in eval mode.
+        tokenizer: the characters of the net's ids.
+        hyperparameters: arguments of the LightningModule.
+        data: arguments of the NamesDataModule; {} if it was trained on something else.
+        data_sha256: fingerprint of the clean names it was trained on, if known.
+        step: optimizer steps done.
+    """
+
+    path: Path
+    net: nn.Module
+    tokenizer: CharTokenizer
+    hyperparameters: dict[str, Any]
+    data: dict[str, Any]
+    data_sha256: str | None
+    step: int
+
+
+def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
+    """Load a checkpoint of charlm's own; no code from the file runs, and every part is checked before it is used.
+
+    Args:
+        path: a local file, or a directory or None as for `find_checkpoint`.
+
+    Raises:
+        OSError: no such file, or no permission to read it.
+        ValueError: an address, a damaged or foreign file, or weights that do not fit or are not finite.
+    """
+    path = find_checkpoint(path)
+    content = _read(path)
+    entry = content.get("charlm")
+    if not isinstance(entry, dict) or not isinstance(content.get("state_dict"), dict):
+        kind = "Lightning checkpoint of another project" if "pytorch-lightning_version" in content else "PyTorch file"
+        raise ValueError(f"{path} is a {kind}, not charlm's; pass a checkpoint that `charlm fit` wrote")
+    if entry.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {entry.get('format')!r}, and this charlm reads {FORMAT}; update charlm")
+    try:
+        tokenizer = _tokenizer(entry.get("alphabet"))
+        net = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # also what torch says to odd arguments
+        raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
+    return Checkpoint(
+        path,
+        net,
+        tokenizer,
+        hyperparameters=_plain(content.get("hyper_parameters")),
+        data=_plain(content.get("datamodule_hyper_parameters")),
+        data_sha256=_plain(content.get("NamesDataModule")).get("sha256"),
+        step=_plain(content).get("global_step", 0),
+    )
+
+
+def find_checkpoint(
+    where: str | Path | None = None, root: str | Path = "lightning_logs", prefer: tuple[str, ...] = ("best", "last")
+) -> Path:
+    """The checkpoint file that is meant.
+
+    In a run it is the newest `best*.ckpt`, else the newest `last*.ckpt`, else the newest one; of several runs, the one
+    whose checkpoints changed last.
+
+    Args:
+        where: a file; a run directory, its checkpoints directory or one of several runs; None: the newest in `root`.
+        root: where runs are kept.
+        prefer: how the names of the files of a run begin, the wanted ones first.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: an address instead of a path.
+    """
+    if where is not None and re.match(r"[A-Za-z]\w+:/", str(where)):
+        raise ValueError(f"{where} is an address; charlm loads local files only: download it first and pass its path")
+    place = Path(root if where is None else where)
+    if place.is_file():
+        return place
+    files = sorted(file for file in place.rglob("*.ckpt") if not file.name.startswith("."))
+    if not files:
+        if where is None:
+            raise FileNotFoundError(f"no run under {root}; train one with `charlm fit`, or give a checkpoint file")
+        missing = "has no checkpoint (*.ckpt) in it" if place.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{place} {missing}; pass a .ckpt file or the directory of a run")
+    newest = max(files, key=os.path.getmtime)
+    siblings = [file for file in files if file.parent == newest.parent]
+    for stem in prefer:
+        if named := [file for file in siblings if file.name.startswith(stem)]:
+            return max(named, key=os.path.getmtime)
+    return newest
+
+
+def run_directory(checkpoint: Path) -> Path:
+    """The run a checkpoint belongs to: the directory above its `checkpoints`, else the one it lies in."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """The final losses in <run>/results.json, nats per character; {} where there are none.
+
+    Raises:
+        ValueError: the file is not what `write_results` writes.
+    """
+    file = run / "results.json"
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except (TypeError, ValueError):
+        raise ValueError(f"{file} is not a table of results in JSON; delete it, or write it again") from None
+
+
+def write_results(run: Path, losses: dict[str, Any]) -> None:
+    """Write <run>/results.json, whole or not at all.
+
+    Args:
+        run: the run directory.
+        losses: "train", "val" and "test" in nats per character, "checkpoint" (its name) and "step". More is welcome:
+            the facts of commands/summary.py, if they stand here, spare `charlm summary` opening the checkpoint.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    partial = run / ".results.json.partial"
+    partial.write_text(json.dumps(losses, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, run / "results.json")
+
+
+def _plain(values: object) -> dict[str, Any]:
+    """The plain values among named ones, and lists of them, without what Lightning adds: names of classes to create."""
+    named = {k: v for k, v in values.items() if not str(k).startswith("_")} if isinstance(values, dict) else {}
+    parts = {key: value if isinstance(value, list | tuple) else [value] for key, value in named.items()}
+    return {key: value for key, value in named.items() if all(type(part) in _PLAIN for part in parts[key])}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's content, tensors and plain values only; its checksums come first, as torch does not look at them."""
+    import torch
+
+    _check_archive(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a foreign file can fail in any way, and torch's own text advises to drop the protection
+        raise ValueError(
+            f"{path} is not charlm's: it holds more than tensors and plain values; none of it ran"
+        ) from None
+    return content if isinstance(content, dict) else {}
+
+
+def _check_archive(path: Path) -> None:
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if not head:
+        raise ValueError(f"{path} is empty (0 bytes); {_AGAIN}")
+    if not zipfile.is_zipfile(path):
+        if head.startswith(b"PK"):
+            raise ValueError(f"{path} is cut short, its end is missing; {_AGAIN}")
+        kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
+        raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that `charlm fit` wrote")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch packs without compression: no small file fills the memory
+            sound = {0, *(part.compress_type for part in archive.infolist())} == {0} and archive.testzip() is None
+    except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
+        sound = False
+    if not sound:
+        raise ValueError(f"{path} is damaged, its checksums do not match; {_AGAIN}")
+
+
+def _tokenizer(alphabet: object) -> CharTokenizer:
+    from charlm.tokenizer import CharTokenizer
+
+    if not isinstance(alphabet, str):
+        raise ValueError("it has no alphabet")
+    if any(unicodedata.category(ch) in _UNPRINTABLE for ch in alphabet):  # they would steer the terminal of `sample`
+        raise ValueError(f"its alphabet {alphabet!r} has control or invisible characters, which no list of names has")
+    return CharTokenizer(alphabet)
+
+
+def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: int) -> nn.Module:
+    """A known net with the weights of `state_dict`.
+
+    Built twice: first without memory, to compare the shapes, so that no number in the file can ask for more memory than
+    its weights take. The initial values do not matter and leave the global generator where it is.
+    """
+    import torch
+
+    from charlm.nets.bigram import Bigram
+    from charlm.nets.mlp import MLP
+
+    known: dict[str, type[nn.Module]] = {"Bigram": Bigram, "MLP": MLP}
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"its net is {name!r}, and this version knows {', '.join(known)}")
+    given = _arguments(known[name], arguments)
+    weights = {str(key)[4:]: held for key, held in state_dict.items() if str(key).startswith("net.")}
+    with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):
+            expected = known[name](**given).state_dict()
+        _check_weights(expected, weights)
+        net = known[name](**given)
+    net.load_state_dict(weights)
+    if given["vocab_size"] < letters:
+        raise ValueError(f"its alphabet needs {letters} ids, and its net has {given['vocab_size']}")
+    return net.eval()
+
+
+def _arguments(net: type[nn.Module], values: object) -> dict[str, Any]:
+    """All arguments but `init`, which is over once there are weights."""
+    signature = inspect.signature(net)
+    if not isinstance(values, dict) or not values.keys() <= signature.parameters.keys() or values != _plain(values):
+        raise ValueError(f"the arguments of its net are {values!r:.200}, and {net.__name__} takes {signature}")
+    defaults = {key: parameter.default for key, parameter in signature.parameters.items()}
+    return {key: value for key, value in {**defaults, **values}.items() if key != "init"}
+
+
+def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None:
+    for name in {**expected, **weights}:
+        held, needed = (_layout(table.get(name)) for table in (weights, expected))
+        if held != needed:
+            raise ValueError(f"net.{name} is {held}, and its net needs {needed}")
+        if not weights[name].isfinite().all():
+            raise ValueError(f"net.{name} is not finite (NaN or infinity), so its training failed")
+
+
+def _layout(weight: Any) -> str:
+    """The shape of an ordinary tensor; whatever else a file may hold, by its type."""
+    if str(getattr(weight, "layout", None)) == "torch.strided" and weight.is_floating_point():
+        return str(tuple(weight.shape))
+    return "missing" if weight is None else type(weight).__name__

@@ -1,0 +1,299 @@
+import json
+import math
+import os
+import random
+import string
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+
+from charlm.checkpoints import FORMAT, find_checkpoint, load_checkpoint, read_results, run_directory, write_results
+from charlm.data.datamodule import NamesDataModule
+from charlm.lightning_modules import LitBigram, LitMLP
+from charlm.nets.bigram import Bigram
+from charlm.nets.mlp import MLP
+
+MLP_ARGS = {"vocab_size": 27, "block_size": 2, "n_embd": 3, "n_hidden": 5, "init": "notebook"}
+
+
+def content(module=None, **entry):
+    """What Lightning and LitCharLM write, for an MLP if no other net is given."""
+    module = module or MLP(**MLP_ARGS)
+    return {
+        "pytorch-lightning_version": "2.6.6",
+        "global_step": 7,
+        "callbacks": {},
+        "state_dict": {f"net.{name}": weights for name, weights in module.state_dict().items()},
+        "hyper_parameters": {
+            "n_embd": 3,
+            "n_hidden": 5,
+            "_instantiator": "charlm.anything",
+            "odd": {"class_path": "x"},
+        },
+        "datamodule_hyper_parameters": {"path": None, "split": [0.8, 0.1, 0.1], "_class_path": "x"},
+        "NamesDataModule": {"sha256": "ab12", "source": "names.txt"},
+        "charlm": {"format": 1, "net": "MLP", "net_args": MLP_ARGS, "alphabet": string.ascii_lowercase, **entry},
+    }
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save anything as a checkpoint."""
+
+    def save(values, path=tmp_path / "model.ckpt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(values, path)
+        return path
+
+    return save
+
+
+def touch(path, age=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    return path
+
+
+def test_all_parts_come_back(saved):
+    net = MLP(**MLP_ARGS)
+    loaded = load_checkpoint(saved(content(net)))
+    assert not loaded.net.training
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), loaded.net.parameters(), strict=True))
+    assert loaded.tokenizer.alphabet == string.ascii_lowercase
+    assert loaded.hyperparameters == {"n_embd": 3, "n_hidden": 5}
+    assert loaded.data == {"path": None, "split": [0.8, 0.1, 0.1]}
+    assert (loaded.data_sha256, loaded.step) == ("ab12", 7)
+
+
+@pytest.mark.parametrize("init", ["default", "notebook"])
+@pytest.mark.parametrize("name", ["Bigram", "MLP"])
+def test_a_run_of_the_trainer_comes_back(name, init, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("emma\nolivia\nava\nmia\namelia\nlia\nmila\nella\nlea\nmalia\n")
+    model = (LitBigram if name == "Bigram" else LitMLP)("aeilmov", init=init, vocab_size=27)
+    data = NamesDataModule(str(names), alphabet="aeilmov", batch_size=4)
+    trainer = pl.Trainer(
+        max_steps=2, accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    trainer.fit(model, datamodule=data)
+    loaded = load_checkpoint(tmp_path)
+    assert type(loaded.net).__name__ == name
+    context = torch.randint(8, (20, 3))
+    assert torch.equal(loaded.net(context), model.net(context))
+    assert (loaded.tokenizer.alphabet, loaded.step, loaded.data_sha256) == ("aeilmov", 2, data.splits.corpus.sha256)
+    assert loaded.hyperparameters["vocab_size"] == 27
+    assert loaded.data["path"] == str(names)
+
+
+def test_loading_leaves_the_global_generator_alone(saved):
+    path = saved(content())
+    before = torch.get_rng_state()
+    load_checkpoint(path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_a_foreign_training_left_out_is_empty(saved):
+    values = content(Bigram(27), net="Bigram", net_args={"vocab_size": 27})
+    for key in ("datamodule_hyper_parameters", "NamesDataModule", "hyper_parameters", "global_step"):
+        del values[key]
+    loaded = load_checkpoint(saved(values))
+    assert (loaded.data, loaded.hyperparameters, loaded.data_sha256, loaded.step) == ({}, {}, None, 0)
+
+
+def test_weights_of_another_precision_are_taken(saved):
+    loaded = load_checkpoint(saved(content(MLP(**MLP_ARGS).double())))
+    assert loaded.net.hidden.weight.dtype == torch.float32
+
+
+def bad(values, **changes):
+    values["state_dict"].update(changes)
+    return values
+
+
+WEIGHT = "net.hidden.weight"
+UNFIT = {
+    "another project's": (
+        {"state_dict": {}, "pytorch-lightning_version": "2.6.6"},
+        "is a Lightning checkpoint of another project, not charlm's",
+    ),
+    "plain weights": (MLP().state_dict(), "is a PyTorch file, not charlm's"),
+    "a list": ([1, 2], "is a PyTorch file, not charlm's"),
+    "without weights": ({"charlm": {"format": 1}}, "is a PyTorch file, not charlm's"),
+    "a newer format": (content(format=FORMAT + 1), "has format 2, and this charlm reads 1; update charlm"),
+    "an unknown net": (content(net="Transformer"), "its net is 'Transformer', and this version knows Bigram, MLP"),
+    "a net that is no name": (content(net=["MLP"]), r"its net is \['MLP'\]"),
+    "another net's arguments": (content(net="Bigram"), "its arguments|the arguments of its net are .*Bigram takes"),
+    "an unknown argument": (content(net_args={"device": "cuda"}), "MLP takes .*vocab_size"),
+    "an argument that is no value": (content(net_args={"n_hidden": {"a": 1}}), "the arguments of its net are"),
+    "no arguments": (content(net_args=None), "the arguments of its net are None"),
+    "a size of 0": (content(net_args={**MLP_ARGS, "n_hidden": 0}), "n_hidden is 0; it must be at least 1"),
+    "a size that is text": (content(net_args={**MLP_ARGS, "n_hidden": "5"}), "cannot be used"),
+    "sizes beyond memory": (content(net_args={**MLP_ARGS, "n_hidden": 10**15}), "cannot be used"),
+    "sizes beyond numbers": (content(net_args={**MLP_ARGS, "n_hidden": 10**30}), "cannot be used"),
+    "other sizes": (
+        content(net_args={**MLP_ARGS, "n_hidden": 6}),
+        r"net.hidden.weight is \(5, 6\), and its net needs \(6, 6\)",
+    ),
+    "one weight too many": (bad(content(), **{"net.extra": torch.ones(1)}), r"net.extra is \(1,\), .* needs missing"),
+    "one weight too few": (content(Bigram(27)), "net.embedding.weight is missing"),
+    "whole numbers": (bad(content(), **{WEIGHT: torch.ones(5, 6, dtype=torch.int64)}), f"{WEIGHT} is Tensor"),
+    "a sparse weight": (bad(content(), **{WEIGHT: torch.ones(5, 6).to_sparse()}), f"{WEIGHT} is Tensor"),
+    "a text as weight": (bad(content(), **{WEIGHT: "weights"}), f"{WEIGHT} is str"),
+    "a weight without values": (bad(content(), **{WEIGHT: torch.ones(5, 6, device="meta")}), "cannot be used"),
+    "NaN": (bad(content(), **{WEIGHT: torch.full((5, 6), math.nan)}), f"{WEIGHT} is not finite"),
+    "infinity": (bad(content(), **{WEIGHT: torch.full((5, 6), math.inf)}), f"{WEIGHT} is not finite"),
+    "no alphabet": (content(alphabet=None), "it has no alphabet"),
+    "an empty alphabet": (content(alphabet=""), "needs at least one character"),
+    "a large alphabet": (content(alphabet=string.ascii_letters), "its alphabet needs 53 ids, and its net has 27"),
+    "terminal commands": (content(alphabet="ab\x1b"), "has control or invisible characters"),
+    "an object": (nn.Linear(1, 1), "is not charlm's: it holds more than tensors and plain values"),
+    "a path in it": ({**content(), "extra": Path("a")}, "none of it ran"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_what_does_not_fit_is_refused_in_a_sentence(case, saved):
+    values, message = UNFIT[case]
+    path = saved(values)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_checkpoint(path)
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    assert "weights_only" not in text
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None  # torch's advice stays unseen
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: b"", r"is empty \(0 bytes\); copy it again"),
+        (lambda data: data[: len(data) // 2], "is cut short, its end is missing"),
+        (lambda data: data[:-1], "is cut short, its end is missing"),
+        (lambda data: b"epoch 3, loss 2.1\n", "is some other file, not a checkpoint; pass a .ckpt file"),
+        (lambda data: b"\n<!DOCTYPE html><html>404</html>", "is a web page or the like, not a checkpoint"),
+        (lambda data: bytes(100), "is some other file"),
+    ],
+)
+def test_a_file_that_is_no_archive_is_refused(damage, message, saved):
+    path = saved(content())
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(path)
+
+
+def test_a_flipped_bit_never_changes_a_weight_unnoticed(saved):
+    path = saved(content())
+    whole, expected = path.read_bytes(), load_checkpoint(path).net.state_dict()
+    chance = random.Random(0)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        try:
+            loaded = load_checkpoint(path).net.state_dict()
+        except ValueError:
+            refused += 1
+        else:
+            assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+    assert refused > 50
+
+
+def test_a_compressed_archive_is_refused(saved, tmp_path):
+    """It could unpack to far more than its size; torch never compresses."""
+    small = tmp_path / "small.ckpt"
+    with zipfile.ZipFile(saved(content())) as source, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target:
+        for part in source.namelist():
+            target.writestr(part, source.read(part))
+    with pytest.raises(ValueError, match=r"small\.ckpt is damaged"):
+        load_checkpoint(small)
+
+
+@pytest.mark.parametrize("variable", ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_WEIGHTS_ONLY_LOAD"])
+def test_no_environment_variable_opens_the_door(variable, saved, monkeypatch):
+    monkeypatch.setenv(variable, "1")
+    assert load_checkpoint(saved(content())).step == 7
+    with pytest.raises(ValueError, match="none of it ran"):
+        load_checkpoint(saved({**content(), "extra": Path("a")}))
+
+
+@pytest.mark.parametrize("address", ["http://example.org/a.ckpt", "https://a/b", "s3://bucket/a.ckpt", "hf:/a/b"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_address_is_refused(address, kind):
+    with pytest.raises(ValueError, match="is an address; charlm loads local files only: download it first"):
+        load_checkpoint(kind(address))
+
+
+def test_a_run_gives_its_best_checkpoint_then_its_last_then_its_newest(tmp_path):
+    newest = touch(tmp_path / "checkpoints" / "epoch=3.ckpt")
+    touch(tmp_path / "checkpoints" / "epoch=2.ckpt", age=50)
+    touch(tmp_path / "checkpoints" / ".lr_find_1.ckpt", age=-9)
+    assert find_checkpoint(tmp_path) == newest
+    last = touch(tmp_path / "checkpoints" / "last.ckpt", age=100)
+    assert find_checkpoint(tmp_path) == last
+    touch(tmp_path / "checkpoints" / "best-2.30.ckpt", age=300)
+    best = touch(tmp_path / "checkpoints" / "best-2.20.ckpt", age=200)
+    assert find_checkpoint(tmp_path) == find_checkpoint(str(tmp_path / "checkpoints")) == best
+    assert find_checkpoint(newest) == newest
+
+
+def test_without_a_place_the_newest_run_is_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(Path("lightning_logs/version_9/checkpoints/best-1.ckpt"), age=100)
+    touch(Path("lightning_logs/version_10/checkpoints/best-2.ckpt"), age=60)
+    touch(Path("lightning_logs/version_10/checkpoints/last.ckpt"), age=50)
+    assert (
+        find_checkpoint()
+        == find_checkpoint("lightning_logs")
+        == Path("lightning_logs/version_10/checkpoints/best-2.ckpt")
+    )
+    assert find_checkpoint(root="lightning_logs/version_9").name == "best-1.ckpt"
+
+
+def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no run under lightning_logs; train one with `charlm fit`, or give"):
+        find_checkpoint()
+    with pytest.raises(
+        FileNotFoundError, match=r"gone.ckpt does not exist; pass a .ckpt file or the directory of a run"
+    ):
+        load_checkpoint("gone.ckpt")
+    with pytest.raises(FileNotFoundError, match=r"has no checkpoint \(\*.ckpt\) in it"):
+        find_checkpoint(tmp_path)
+
+
+def test_the_run_is_the_directory_above_checkpoints():
+    assert run_directory(Path("logs/version_3/checkpoints/best.ckpt")) == Path("logs/version_3")
+    assert run_directory(Path("downloads/best.ckpt")) == Path("downloads")
+
+
+def test_results_come_back(tmp_path):
+    run = tmp_path / "version_0"
+    assert read_results(run) == {}
+    results = {"train": 2.1, "val": 2.2, "test": None, "checkpoint": "best.ckpt", "step": 10}
+    write_results(run, {"train": 9.0})
+    write_results(run, results)
+    assert read_results(run) == results
+    assert [file.name for file in run.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", '"text"', "\xff"])
+def test_damaged_results_are_named(text, tmp_path):
+    (tmp_path / "results.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"results.json is not a table of results in JSON"):
+        read_results(tmp_path)
+
+
+def test_finding_runs_and_results_needs_no_torch():
+    code = "import json, sys, charlm.checkpoints; print(json.dumps('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
