@@ -1,0 +1,1 @@
+"""The way out: one subcommand a file, whose signature and docstring are its command line."""

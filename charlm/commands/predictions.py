@@ -1,0 +1,37 @@
+"""Predictions as a CSV file, one row a character. Dimension key: B batch, T context length."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import Tensor
+
+from charlm.tokenizer import BOUNDARY, CharTokenizer
+
+BOUNDARY_LABEL = "<>"  # not a character, so that a '.' in a name is told apart
+
+
+def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharTokenizer, file: Path) -> Path:
+    """Write what a net made of every example.
+
+    Args:
+        batches: as `LitCharLM.predict_step` gives them: context int64 (B, T), target int64 (B,), nats float (B,),
+            likeliest int64 (B,).
+        tokenizer: the characters.
+        file: with the columns context, target, nats (of the target) and likeliest; "<>" stands for the boundary.
+
+    Returns:
+        `file`.
+    """
+    label = [BOUNDARY_LABEL, *tokenizer.alphabet]
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["context", "target", "nats", "likeliest"])
+        for batch in batches:
+            rows = zip(*(batch[key].tolist() for key in ("context", "target", "nats", "likeliest")), strict=True)
+            for context, target, nats, likeliest in rows:
+                known = "".join(label[i] for i in context if i != BOUNDARY)
+                writer.writerow(
+                    [known, label[target], f"{nats:.4f}", label[likeliest] if likeliest < len(label) else ""]
+                )
+    return file

@@ -1,0 +1,27 @@
+"""The names a checkpoint was trained on."""
+
+import inspect
+
+from charlm.checkpoints import Checkpoint
+from charlm.data.splits import Splits, load_splits
+
+
+def training_splits(checkpoint: Checkpoint) -> Splits:
+    """Read and split the names again as for the training of a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint does not say which names, they cannot be read, or they have changed since.
+    """
+    arguments = inspect.signature(load_splits).parameters
+    settings = {key: value for key, value in checkpoint.data.items() if key in arguments}
+    if not settings:
+        raise ValueError(f"{checkpoint.path} does not say which names it was trained on")
+    try:
+        splits = load_splits(**settings)
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"the names {checkpoint.path} was trained on cannot be read: {error}") from error
+    if checkpoint.data_sha256 not in (None, splits.corpus.sha256):
+        raise ValueError(f"{splits.corpus.source} has changed since {checkpoint.path} was trained on it; restore it")
+    if splits.tokenizer.alphabet != checkpoint.tokenizer.alphabet:
+        raise ValueError(f"{splits.corpus.source} has another alphabet than {checkpoint.path}; restore it")
+    return splits

@@ -1,0 +1,67 @@
+"""What this package draws, as matplotlib Figures, never through pyplot. Dimension key: V = characters shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+_CELL = 0.55  # inches, room for a pair of characters over a number
+_EXTENT = (4.5, 30.0)  # inches of one table: room for its title; a large alphabet within memory
+
+
+def bigram_heatmap(panels: Sequence[tuple[str, Tensor]], labels: Sequence[str], cell_text: bool) -> Figure:
+    """Bigram tables side by side on one colour scale; in each cell the pair of characters and its number.
+
+    Args:
+        panels: title and table (V, V) of each panel; row: the character before, column: the one that follows. Whole
+            numbers are written as counts, fractions as probabilities with two decimals.
+        labels: V short texts, one for each character.
+        cell_text: write into the cells; for up to about 40 characters.
+
+    Source: the picture of the counts in "makemore", part 1, by Andrej Karpathy.
+    """
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
+    extent = min(max((_CELL if cell_text else 0.2) * len(labels), _EXTENT[0]), _EXTENT[1])
+    width, height = (extent + 1.0) * len(panels) + 1.0, extent + 1.5
+    # Placed by hand: matplotlib's own layouts would draw every cell twice.
+    figure = Figure(figsize=(width, height), dpi=100)
+    # The root of the number, since most pairs are rare: on a plain scale they would all be white.
+    norm = PowerNorm(0.5, vmin=0, vmax=max(float(table.max()) for _, table in panels))
+    for place, (title, table) in enumerate(panels):
+        left = 0.8 + place * (extent + 1.0)
+        ax = figure.add_axes((left / width, 0.5 / height, extent / width, extent / height))
+        image = ax.imshow(table.cpu().numpy(), cmap="Blues", norm=norm)
+        _label(ax, title, labels, fontsize=8 + extent)
+        if cell_text:
+            _write_cells(ax, table, labels, norm)
+    beside = figure.add_axes(((width - 0.9) / width, 0.5 / height, 0.2 / width, extent / height))
+    figure.colorbar(image, cax=beside)
+    return figure
+
+
+def _label(ax: Axes, title: str, labels: Sequence[str], fontsize: float) -> None:
+    ax.set_title(title, fontsize=fontsize, pad=10)
+    ax.set_xlabel("the character that follows", fontsize=0.75 * fontsize)
+    ax.set_ylabel("the character before", fontsize=0.75 * fontsize)
+    ax.set_xticks(range(len(labels)), labels, parse_math=False)
+    ax.set_yticks(range(len(labels)), labels, parse_math=False)
+    ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=12)
+
+
+def _write_cells(ax: Axes, table: Tensor, labels: Sequence[str], norm: PowerNorm) -> None:
+    form = ".2f" if table.is_floating_point() else "d"
+    dark = norm(table.cpu().numpy()) > 0.6
+    for row, values in enumerate(table.tolist()):
+        for column, value in enumerate(values):
+            number = format(value, form).removeprefix("0" if "." in form else "")
+            text = f"{labels[row]}{labels[column]}\n{number}"
+            color = "white" if dark[row, column] else "0.15"
+            ax.text(column, row, text, ha="center", va="center", color=color, fontsize=10.5, parse_math=False)

@@ -1,0 +1,71 @@
+"""TensorBoard with an HParams tab that can compare runs of different models."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+
+
+class RunLogger(TensorBoardLogger):
+    """Lightning's TensorBoardLogger, whose hyperparameters TensorBoard can put side by side.
+
+    It writes a session's start and end and no experiment summary: of those TensorBoard picks one run's at random and
+    drops the columns of the others. So the tab has every hyperparameter of every run, those that differ first, with
+    the last value of each scalar as metric and the run's true status.
+
+    Args:
+        save_dir: the folder that holds `name`.
+        name: the folder of the runs.
+        version: the run's own folder, as a number (version_N) or a name; null: the next free number.
+    """
+
+    def __init__(self, save_dir: str = ".", name: str = "lightning_logs", version: int | str | None = None) -> None:
+        super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
+        self._started = False
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Keep hyperparameters; calls add up, and the session starts with the first metrics."""
+        super().log_hyperparams(params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write scalars; before the first ones, the hyperparameters kept so far."""
+        if not self._started:
+            self._started = True
+            start = SessionStartInfo()
+            for key, value in dict(self.hparams).items():
+                _set(start, key, value)
+            self._write(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
+        super().log_metrics(metrics, step)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the session with its status."""
+        if self._started:
+            end = SessionEndInfo(status=Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE)
+            self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
+        super().finalize(status)
+
+    def _write(self, tag: str, data: HParamsPluginData) -> None:
+        writer = self.experiment.file_writer
+        if writer is not None:  # None once the session is closed
+            value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+            writer.add_summary(Summary(value=[value]))
+
+
+def _set(start: SessionStartInfo, key: str, value: Any) -> None:
+    if isinstance(value, bool):
+        start.hparams[key].bool_value = value
+    elif isinstance(value, int | float):
+        start.hparams[key].number_value = value
+    elif value is not None:
+        start.hparams[key].string_value = str(value)

@@ -1,0 +1,71 @@
+"""What a training run ends with: its losses in a table, ten names, where it lies and what to do next."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import Tensor
+
+from charlm.checkpoints import Checkpoint, run_directory, write_results
+from charlm.commands.sample import mark_names
+from charlm.commands.summary import net_facts, summary_table
+from charlm.commands.table import render
+from charlm.data.splits import Splits
+from charlm.loss import evaluate
+from charlm.sampling import sample_names
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+NAMES = 10
+
+
+def finish(checkpoint: Checkpoint, loaders: dict[str, Batches], splits: Splits) -> dict[str, float]:
+    """Evaluate a run's checkpoint on every split, keep the losses in its results.json and print the report.
+
+    Args:
+        checkpoint: the one to report on.
+        loaders: the batches of each split that has any, by its name.
+        splits: the names, to tell new ones from known ones.
+
+    Returns:
+        The losses in nats per character, by split.
+    """
+    losses = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
+    run = run_directory(checkpoint.path)
+    write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
+    print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
+    print(render(summary_table([run]), width=80))
+    print_names(checkpoint, splits)
+    print_next(run)
+    return losses
+
+
+def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
+    """Ten names, drawn with seed 0, each marked "new" or "in train"."""
+    names = sample_names(checkpoint.net, checkpoint.tokenizer, NAMES, seed=0)
+    print(f"\nThe first {NAMES} names it draws:\n")
+    width = max(map(len, names)) + 2
+    for name, mark in mark_names(names, splits.names("train")):
+        print(f"  {name:<{width}}{mark}")
+
+
+def print_next(run: Path) -> None:
+    """Where the run is, and the commands that open it."""
+    shown = _shown(run)
+    print(f"\nRun          {shown}")
+    print(f"TensorBoard  {_program('tensorboard')} --logdir {shlex.quote(str(_shown(run.parent)))}")
+    print(f"More names   {_program('charlm')} sample --checkpoint {shlex.quote(str(shown))} --new-only")
+
+
+def _shown(path: Path) -> Path:
+    """Relative to the working directory where that is shorter."""
+    return min(Path(os.path.relpath(path)), path.absolute(), key=lambda p: len(str(p)))
+
+
+def _program(name: str) -> str:
+    """How to start a program of this environment: by its name if that is the one on the path, else by its place."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if (found is not None and Path(found) == here) or not here.exists() else shlex.quote(str(_shown(here)))

@@ -1,0 +1,115 @@
+import pytest
+import torch
+
+from charlm.commands.sample import mark_names, sample
+from charlm.data.splits import load_splits
+from charlm.sampling import sample_names
+
+
+def lines(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def learnt_by_heart(run, name):
+    """Make the run's bigram give one name only; its letters must differ."""
+    path = run / "checkpoints" / "best-2.20.ckpt"
+    content = torch.load(path, weights_only=True)
+    weights = torch.zeros_like(content["state_dict"]["net.W"])
+    ids = [0, *[ord(ch) - ord("a") + 1 for ch in name], 0]
+    weights[ids[:-1], ids[1:]] = 100.0
+    content["state_dict"]["net.W"] = weights
+    torch.save(content, path)
+
+
+def test_it_prints_one_name_a_line_and_nothing_else(write_run, capsys):
+    write_run()
+    sample(n=7)
+    first = lines(capsys)
+    assert len(first) == 7
+    assert all(name.isalpha() for name in first)
+    sample(n=7, seed=0)
+    assert lines(capsys) == first
+
+
+def test_it_takes_a_file_or_a_run_and_every_option(write_run, capsys):
+    run = write_run("Bigram")
+    for place in (run, run / "checkpoints", run / "checkpoints" / "best-2.20.ckpt"):
+        sample(str(place), n=3, prefix="jo", temperature=0.8, top_k=5, seed=1, max_length=9)
+        names = lines(capsys)
+        assert len(names) == 3
+        assert all(name.startswith("jo") and len(name) <= 9 for name in names)
+
+
+def test_marks_come_after_a_tab(write_run, capsys):
+    learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
+    sample(n=2, mark=True)
+    assert lines(capsys) == ["mia\tin train"] * 2
+
+
+def test_names_of_the_other_splits_are_new(write_run, names_file, capsys):
+    run = write_run("Bigram")
+    splits = load_splits(str(names_file), alphabet="abcdefghijklmnopqrstuvwxyz", split=(0.6, 0.2, 0.2))
+    held_out = next(name for name in splits.names("val") + splits.names("test") if len(set(name)) == len(name))
+    learnt_by_heart(run, held_out)
+    sample(n=1, mark=True, new_only=True)
+    assert lines(capsys) == [f"{held_out}\tnew"]
+
+
+def test_new_only_gives_up_where_the_net_knows_nothing_else(write_run):
+    learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
+    with pytest.raises(ValueError, match=r"only 0 of \d+ drawn names are outside the 16 excluded ones"):
+        sample(n=1, new_only=True)
+
+
+def test_a_prefix_in_capitals_is_lowered_if_the_training_names_were(write_run, capsys):
+    write_run(data={"lowercase": True})
+    sample(n=1, prefix="JO")
+    assert lines(capsys)[0].startswith("jo")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda file: file.unlink(), "cannot be read: there is no names file"),
+        (lambda file: file.write_text("emma\nava\nmia\nlia\nlea\nella\n"), "has changed since .* was trained on it"),
+    ],
+)
+def test_without_the_training_names_there_are_no_marks(spoil, reason, write_run, names_file, capsys):
+    write_run()
+    spoil(names_file)
+    with pytest.raises(ValueError, match=f"{reason}.*; or sample without --new-only"):
+        sample(n=2, new_only=True)
+    sample(n=2, mark=True)
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert "\t" not in shown.out
+    assert shown.err.startswith("names are not marked: ")
+    sample(n=2)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"alphabet": None}, "has another alphabet than"),
+        ({"split": 3}, "cannot be read"),
+        ({"split": [0.5, 0.5]}, "cannot be read: split is"),
+        ({"split_seed": "x"}, "cannot be read"),
+    ],
+)
+def test_settings_that_do_not_give_the_training_names_are_refused(data, reason, write_run):
+    write_run(data=data)
+    with pytest.raises(ValueError, match=reason):
+        sample(new_only=True)
+
+
+def test_marks():
+    assert mark_names(["ava", "avo"], ["ava", "mia"]) == [("ava", "in train"), ("avo", "new")]
+
+
+def test_it_draws_what_the_library_draws(write_run, capsys):
+    from charlm.checkpoints import load_checkpoint
+
+    loaded = load_checkpoint(write_run())
+    sample(n=5, seed=3)
+    assert lines(capsys) == sample_names(loaded.net, loaded.tokenizer, 5, seed=3)
