@@ -1,0 +1,124 @@
+"""Day 10 of the course: the MLP, its learning rate, and what its embedding learns. Dimension key: N windows, T = 3.
+
+Source: "makemore", part 2, by Andrej Karpathy, after Bengio et al. 2003, JMLR 3:1137-1155.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from course import BatchLosses, SplitLosses, fit, heading, loss_table, names_file, run
+from jsonargparse.typing import PositiveInt
+
+from charlm.callbacks.embedding_pca import EmbeddingPCA
+from charlm.callbacks.step_decay import StepDecay
+from charlm.commands.table import Table, render
+from charlm.curves import loss_curves, lr_sweep
+from charlm.data.contexts import build_contexts
+from charlm.data.datamodule import NamesDataModule
+from charlm.lightning_modules import LitMLP
+
+DECAY, FIXED = "decay 0.1 to 0.01", "fixed 0.01"
+
+
+class Sweep(BatchLosses):
+    """Gives each step a rate of its own, and keeps the losses."""
+
+    def __init__(self, rates: list[float]) -> None:
+        super().__init__()
+        self.rates = rates
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.optimizers[0].param_groups[0]["lr"] = self.rates[trainer.global_step]
+
+
+def main(data: str | None = None, out: str = "lightning_logs/day10", steps: PositiveInt = 10_000) -> None:
+    """Day 10 of the course: contexts, a learning-rate sweep, step decay against a fixed rate, and the embedding.
+
+    Args:
+        data: a file with one name a line, or "makemore" (the course's 32,033 names, downloaded once), with padded
+            windows, table rows for their own characters, and a split of whole names, so that no name both trains and
+            validates; null: the course's twenty names as in its notebook, with unpadded windows (they start at
+            the second character after three real ones), tables of 27 rows, and a split of the single windows.
+        out: the folder of the pictures.
+        steps: steps of each of the two runs; the rate decays halfway, at step 5000 of the notebook's 10,000.
+    """
+    folder = Path(out)
+    names = NamesDataModule(
+        names_file(data, folder),
+        pad=data is not None,
+        split=(0.8, 0.2, 0.0),
+        split_by="pair" if data is None else "name",
+        sampling="replacement",
+        shuffle_seed=None,  # from torch's global generator, right after the initial weights
+    )
+    vocab_size = 27 if data is None else None
+    show_contexts(names)
+    sweep(names, vocab_size, folder)
+
+    heading("Step decay against a fixed rate: cross-entropy of the whole splits")
+    milestone = max(1, steps // 2)
+    print(f"{DECAY}: the first step at the rate 0.01 is step {milestone}, counted from 0")
+    examples = {"train": names.splits.train, "val": names.splits.val}
+    curves = {DECAY: SplitLosses(examples, every=500), FIXED: SplitLosses(examples, every=500)}
+    # the picture is drawn before the first step and after the last one, which stays
+    pictures = EmbeddingPCA(every_n_epochs=None)
+    trained = new_model(names, vocab_size, lr=0.1)
+    fit(trained, names, steps, [StepDecay([milestone]), curves[DECAY], pictures], folder)
+    fit(new_model(names, vocab_size, lr=0.01), names, steps, [curves[FIXED]], folder)
+    print(render(loss_table({"decay": curves[DECAY], "fixed": curves[FIXED]})))
+
+    show_hyperparameters(trained, curves)
+    runs = {run: {part: (kept.steps, kept.losses[part]) for part in examples} for run, kept in curves.items()}
+    loss_curves(runs, {f"decay at step {milestone}": milestone}).savefig(folder / "step_decay.png")
+
+    heading("Pictures")
+    for name in ("lr_sweep.png", "step_decay.png", "embedding_pca.png"):
+        print(folder / name)
+
+
+def new_model(names: NamesDataModule, vocab_size: int | None, lr: float) -> LitMLP:
+    """The notebook's start: seed 42 before the initial weights."""
+    torch.manual_seed(42)
+    return LitMLP(names.alphabet, vocab_size, init="notebook", lr=lr)
+
+
+def show_contexts(names: NamesDataModule) -> None:
+    """The first windows in the order of the file, and how many there are."""
+    heading("Contexts")
+    train, val, tokenizer = len(names.splits.train), len(names.splits.val), names.tokenizer
+    labels = [".", *tokenizer.alphabet]
+    context, target = build_contexts(names.splits.corpus.names()[:10], tokenizer, 3, pad=names.hparams["pad"])
+    for before, after in list(zip(context.tolist(), target.tolist(), strict=True))[:8]:
+        print("".join(labels[i] for i in before), "->", labels[after])
+    print(f"{train + val} windows of 3 characters and the next one: {train} train, {val} val")
+
+
+def sweep(names: NamesDataModule, vocab_size: int | None, folder: Path) -> None:
+    """One run of 1000 steps whose rate rises from 0.0001 to 10; each loss is that of one batch, before its step."""
+    heading("Learning-rate sweep: loss of each step's batch of 32, before the step")
+    rates = (10 ** torch.linspace(-4, 1, 1000)).tolist()
+    kept = Sweep(rates)
+    fit(new_model(names, vocab_size, lr=rates[0]), names, len(rates), [kept], folder)
+    points = list(zip(range(len(rates)), rates, kept.losses, strict=True))
+    print(render(Table(("step", "rate", "loss"), [*points[::100], points[-1]])))
+    lowest = min(
+        range(len(rates)), key=lambda step: kept.losses[step] if math.isfinite(kept.losses[step]) else math.inf
+    )
+    print(f"lowest point: loss {kept.losses[lowest]:.4f} at the rate {rates[lowest]:.4f}, step {lowest}")
+    lr_sweep(rates, kept.losses, lowest).savefig(folder / "lr_sweep.png")
+
+
+def show_hyperparameters(model: LitMLP, curves: dict[str, SplitLosses]) -> None:
+    """What was trained and how well, a row for each run."""
+    heading("Hyperparameters and final losses")
+    header = ("run", "embedding", "hidden", "block", "parameters", "train loss", "val loss")
+    size = [model.hparams[name] for name in ("n_embd", "n_hidden", "block_size")]
+    size.append(sum(weights.numel() for weights in model.parameters()))
+    print(render(Table(header, [[run, *size, *(k[-1] for k in kept.losses.values())] for run, kept in curves.items()])))
+
+
+if __name__ == "__main__":
+    run(main)
