@@ -13,7 +13,7 @@ def fraction_done(trainer: Trainer) -> float | None:
     """
     if trainer.lightning_module.automatic_optimization:
         total = trainer.estimated_stepping_batches
-        return trainer.global_step / total if total else None
+        return trainer.global_step / total if 0 < total < math.inf else None
     parts = []
     if trainer.max_steps > 0:
         parts.append(trainer.global_step / trainer.max_steps)

@@ -200,10 +200,27 @@ def test_the_axes_of_a_resumed_run_point_as_they_did_before(trainer, tmp_path):
 
 
 def test_a_second_fit_starts_afresh(trainer):
-    callback = EmbeddingPCA()
-    first = shown_at(trainer, callback, max_epochs=1)
-    assert shown_at(trainer, callback, Letters(columns=6), max_epochs=1) == first == [0, 5]
-    assert callback.state_dict()["axes"].shape == (6, 2)
+    used, new = EmbeddingPCA(), EmbeddingPCA()
+    assert shown_at(trainer, used, max_epochs=1) == [0, 5]
+    used.load_state_dict({"axes": -used.state_dict()["axes"]})  # nothing of this may reach the next run
+    for callback in (used, new):
+        pl.seed_everything(1, verbose=False)
+        assert shown_at(trainer, callback, max_epochs=1) == [0, 5]
+    assert torch.equal(used.state_dict()["axes"], new.state_dict()["axes"])
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+def test_a_resumed_run_goes_on_with_its_multiples_of_steps(trainer, tmp_path):
+    """From step 5, which is drawn at the end of the first run and at the beginning of the second."""
+    arguments = {"every_n_steps": 4, "every_n_epochs": None}
+    used = EmbeddingPCA(**arguments)
+    first = trainer(used, max_epochs=1)
+    first.fit(Letters())
+    first.save_checkpoint(tmp_path / "saved.ckpt")
+    for callback in (used, EmbeddingPCA(**arguments)):
+        logger = FigureLogger()
+        trainer(callback, logger=logger, max_epochs=2).fit(Letters(), ckpt_path=tmp_path / "saved.ckpt")
+        assert [step for _, step, _ in logger.figures] == [4, 7, 9]  # on the x-axis, where the eighth step is 7
 
 
 class LateLayers(Letters):

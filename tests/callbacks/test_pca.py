@@ -81,6 +81,17 @@ def test_a_table_without_variance_explains_nothing():
     assert points.abs().max() == 0
 
 
+def test_the_variance_along_an_axis_is_never_below_zero():
+    """Ten rows on one line, where rounding gives eigenvalues on either side of zero."""
+    for seed in range(20):
+        draw = torch.Generator().manual_seed(seed)
+        explained = principal_components(
+            torch.randn(10, 1, generator=draw) @ torch.randn(1, 4, generator=draw), 3
+        ).explained
+        assert explained == pytest.approx([1, 0, 0])
+        assert min(explained) >= 0
+
+
 def test_two_rows_have_one_component():
     _, explained, points = principal_components(torch.tensor([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]]), 3)
     assert explained == pytest.approx([1, 0, 0])

@@ -99,7 +99,7 @@ def test_tables_without_spread_and_of_any_size_can_be_drawn(value):
 
 
 def test_any_text_can_be_a_label():
-    labels = ["$x", "a\nb", "\t", " ", "", "x" * 50, "%", "_^{}"]
+    labels = ["$_$", "a\nb", "\t", " ", "", "x" * 50, "%", "_^{}"]
     figure = figure_of(labels)
-    assert texts(figure.axes[0]) == ["$x", r"'a\nb'", r"'\t'", "' '", "''", "x" * 15 + "…", "%", "_^{}"]
+    assert texts(figure.axes[0]) == ["$_$", r"'a\nb'", r"'\t'", "' '", "''", "x" * 15 + "…", "%", "_^{}"]
     assert render(figure).ndim == 3
