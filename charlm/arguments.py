@@ -6,6 +6,7 @@ Plain functions from one list of arguments to another.
 import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     command, rest = args[0], spell_out_models(spell_out_configs(args[1:]), kinds)
     refuse_linked(rest)
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
-    where = value_of(rest, "--ckpt_path")
+    where = value_of(rest, "--ckpt_path") or _path_in_configs(rest)
     if (where is None and (command == "fit" or asks)) or where == "null":
         return Prepared([command, *_preset(command, rest, None), *rest])
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
@@ -141,12 +142,28 @@ def refuse_linked(args: list[str]) -> None:
 
 def value_of(args: list[str], *options: str) -> str | None:
     """The last value given for one of `options`, as `--option value` or `--option=value`; None if there is none."""
-    found = None
+    return next(reversed(_values_of(args, *options)), None)
+
+
+def _values_of(args: list[str], *options: str) -> list[str]:
+    found = []
     for i, arg in enumerate(args):
         option, equals, value = arg.partition("=")
         if option in options and (equals or i + 1 < len(args)):
-            found = value if equals else args[i + 1]
+            found.append(value if equals else args[i + 1])
     return found
+
+
+def _path_in_configs(args: list[str]) -> str | None:
+    """The `ckpt_path` of the last config that has one."""
+    import yaml  # type: ignore[import-untyped]
+
+    for config in reversed(_values_of(args, "--config", "-c")):
+        with suppress(OSError, yaml.YAMLError):  # the parser has better words for a bad file
+            content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
+            if isinstance(content, dict) and content.get("ckpt_path"):
+                return str(content["ckpt_path"])
+    return None
 
 
 def _without(args: list[str], option: str) -> list[str]:

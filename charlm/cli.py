@@ -23,9 +23,10 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # `charlm sample | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if not is_message(error):
+        message = message_of(error)
+        if message is None:
             raise
-        sys.stderr.write(f"charlm: error: {error}\n")
+        sys.stderr.write(f"charlm: error: {message}\n")
         raise SystemExit(2) from None
 
 
@@ -52,12 +53,21 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def is_message(error: Exception) -> bool:
-    """Whether `error` was raised by this package, or by Lightning's own checks, to tell the user what to change.
+def message_of(error: BaseException) -> str | None:
+    """What to tell the user: an error raised by this package, or by Lightning's own checks, to say what to change.
 
-    Any other exception is a defect, and keeps its traceback.
+    So are those of the operating system about a file, and Lightning's about a package that an option needs. Any other
+    exception is a defect, and keeps its traceback: None.
     """
-    if type(error).__name__ == "MisconfigurationException":
-        return True
-    frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, ValueError | OSError) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
+        error = error.__cause__  # why it could not make an object
+    own = isinstance(error, ValueError | OSError) and origin(error).is_relative_to(Path(__file__).parent)
+    of_file = isinstance(error, OSError) and error.filename is not None
+    of_package = isinstance(error, ModuleNotFoundError) and error.name is None  # written by hand, not by `import`
+    told = own or of_file or of_package or type(error).__name__ == "MisconfigurationException"
+    return str(error) if told else None
+
+
+def origin(error: BaseException) -> Path:
+    """The file that raised `error`."""
+    return Path(traceback.extract_tb(error.__traceback__)[-1].filename)

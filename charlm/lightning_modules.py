@@ -89,7 +89,7 @@ class LitCharLM(pl.LightningModule, ABC):
         """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
         context, target = batch
         loss = cross_entropy(self.net(context), target)
-        every = self.trainer.log_every_n_steps
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
         if every and (self.global_step + 1) % every == 0:  # a call of `log` costs as much as the step itself
             self.log("loss/train", loss.detach(), prog_bar=True, batch_size=len(target))
             self.log("perplexity/train", loss.detach().exp(), batch_size=len(target))

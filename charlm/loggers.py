@@ -1,7 +1,10 @@
-"""TensorBoard with an HParams tab that can compare runs of different models."""
+"""What a run tells: TensorBoard, with an HParams tab that can compare different models, and the terminal."""
 
+import logging
+import warnings
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -69,3 +72,30 @@ def _set(start: SessionStartInfo, key: str, value: Any) -> None:
         start.hparams[key].number_value = value
     elif value is not None:
         start.hparams[key].string_value = str(value)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop Lightning's advertisements and the warnings that say nothing to a user; show our own notes."""
+    lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm")
+    notes = logging.StreamHandler()
+    lightning.addFilter(_is_no_noise)
+    own.addHandler(notes)
+    own.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            for text in (
+                r"isinstance\(treespec, LeafSpec\)",  # Lightning PR 21326
+                "number of training batches .* smaller than the logging interval",
+                "callbacks used to create the checkpoint need to be provided",  # to evaluate, no
+                "The dirpath has changed",  # a resumed run writes to a directory of its own
+            ):
+                warnings.filterwarnings("ignore", f".*{text}")
+            yield
+    finally:
+        lightning.removeFilter(_is_no_noise)
+        own.removeHandler(notes)
+
+
+def _is_no_noise(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in ("Tip:", "`Trainer.fit` stopped: `max_"))

@@ -1,15 +1,19 @@
 """Command lines whose mistakes get one or two sentences: what, where, what is allowed, what to do."""
 
 import difflib
+import inspect
 import re
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted")
-_KEY = re.compile(r'Parser key "([^"]+)"')
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (\S+)|(?:does not accept option|^Option) '([^']+)'")
+_UNKNOWN_ARGUMENT = re.compile(r"given class_path '([\w.]+)':\s+Option '([^']+)' is not accepted")
+_OF_CLASS = re.compile(r"given class_path '([\w.]+)':\s+(.*)")
+_KEY = re.compile(r'[Pp]arser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.Literal\[(.*?)\])")
 _VALUE = re.compile(r"(?:Got value|Given value): (?!NestedArg)(.*)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (.*)")
@@ -29,19 +33,25 @@ class ShortErrors(ArgumentParser):
 
     def explain(self, message: str) -> str:
         """One of argparse's or jsonargparse's messages as one or two sentences."""
+        if of_class := _UNKNOWN_ARGUMENT.search(message):
+            class_path, name = of_class.groups()
+            meant = _meant(name, _arguments(class_path), prefix=f"--{_key(message)}.")
+            return f"--{_key(message)}.{name} is no argument of {_class_name(class_path)}{meant}"
         if unknown := _UNKNOWN_OPTION.search(message):
-            return self._explain_unknown(unknown.group(1), unknown.group(2))
+            return self._explain_unknown(unknown.group(1) or f"--{unknown.group(2)}")
         if choice := _CHOICE.search(message):
             return f"there is no command {choice.group(1)!r}; the commands are {self._listed(choice)}"
         if no_class := _NO_CLASS.search(message):
             name = no_class.group(1)
             return f"there is no class {name!r} for --{_key(message)}{_meant(name, self.class_names())}"
+        of_class = _OF_CLASS.search(message)
+        if of_class and not of_class.group(2).startswith("Parser key"):
+            return f"--{_key(message)}: {_class_name(of_class.group(1))} cannot be made, {of_class.group(2)}"
         if (expected := _EXPECTED.findall(message)) and (value := _VALUE.search(message)):
-            of_class = (
-                "Problem with given class_path" in message
-            )  # then the last line is about the class, not the value
-            return f"--{_key(message)} is {value.group(1)!r}; allowed: {_allowed(expected[: -1 if of_class else None])}"
-        lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
+            allowed = expected[: -1 if of_class else None]  # the last line is about the class, not the value
+            return f"--{_key(message)} is {value.group(1)!r}; allowed: {_allowed(allowed)}"
+        message = _KEY.sub(r"--\1", message)
+        lines = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip()]
         return " ".join(lines[:2])[:400]
 
     def option_names(self) -> list[str]:
@@ -52,16 +62,12 @@ class ShortErrors(ArgumentParser):
         """Short names of the classes that can be chosen."""
         return []
 
-    def _explain_unknown(self, argument: str | None, of_class: str | None) -> str:
-        if argument is not None and not argument.startswith("-"):
+    def _explain_unknown(self, argument: str) -> str:
+        if not argument.startswith("-"):
             return f"what is {argument!r} for? Options begin with --; see {program(self)} --help"
-        name = (argument or of_class or "").lstrip("-").split("=")[0]
-        options = self.option_names()
-        if of_class is not None:
-            options = [option.rsplit(".", 1)[-1] for option in options]
-        return f"there is no option {argument.split('=')[0] if argument else repr(name)}" + (
-            _meant(name, options, prefix="" if of_class else "--") or f"; see {program(self)} --help"
-        )
+        option = argument.split("=")[0]
+        meant = _meant(option.lstrip("-"), self.option_names(), prefix="--")
+        return f"there is no option {option}{meant or f'; see {program(self)} --help'}"
 
     def _listed(self, choice: re.Match[str]) -> str:
         names = re.findall(r"[\w-]+", choice.group(2))
@@ -71,6 +77,22 @@ class ShortErrors(ArgumentParser):
 def program(parser: ArgumentParser) -> str:
     """What the user typed to get to this parser."""
     return parser.prog.split(" [")[0]
+
+
+def subclasses(kind: type) -> list[type]:
+    """All subclasses of a class that are imported, those of its subclasses as well."""
+    children: list[type] = kind.__subclasses__()
+    return [found for child in children for found in (child, *subclasses(child))]
+
+
+def _class_name(class_path: str) -> str:
+    return class_path.rsplit(".", 1)[-1]
+
+
+def _arguments(class_path: str) -> list[str]:
+    """The arguments of a class that the parser has already found."""
+    module, _, name = class_path.rpartition(".")
+    return list(inspect.signature(getattr(import_module(module), name)).parameters)
 
 
 def _key(message: str) -> str:
@@ -85,11 +107,13 @@ def _allowed(expected: Iterable[tuple[str, str]]) -> str:
         "int": "a whole number",
         "float": "a number",
         "bool": "true or false",
+        "tuple": "a list",
     }
     return " or ".join(dict.fromkeys(readable.get(name, name) for name in names))
 
 
 def _meant(wanted: str, names: Iterable[str], prefix: str = "") -> str:
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(wanted.lower(), by_lower, n=1)
+    begun = [name for name in by_lower if wanted and name.startswith(wanted.lower())]
+    close = sorted(begun, key=len) or difflib.get_close_matches(wanted.lower(), by_lower, n=1)
     return f". Did you mean {prefix}{by_lower[close[0]]}?" if close else ""

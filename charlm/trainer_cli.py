@@ -2,20 +2,22 @@
 
 import inspect
 import logging
-import warnings
+import os
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import torch
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from charlm.arguments import COMMANDS, TRAINER_COMMANDS, Prepared, prepare, refuse_conflicts
+from charlm.arguments import COMMANDS, Prepared, prepare, refuse_conflicts
 from charlm.callbacks.embedding_pca import EmbeddingPCA
+from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.step_bar import StepProgressBar
 from charlm.callbacks.step_decay import StepDecay
 from charlm.checkpoints import Checkpoint, load_checkpoint, read_results, run_directory, write_results
@@ -23,9 +25,11 @@ from charlm.commands.line import command_parser
 from charlm.commands.predictions import write_predictions
 from charlm.data.datamodule import NamesDataModule
 from charlm.lightning_modules import MODELS, LitCharLM
-from charlm.loggers import RunLogger
-from charlm.parsers import ShortErrors
+from charlm.loggers import RunLogger, quiet
+from charlm.parsers import ShortErrors, subclasses
 from charlm.report import finish
+
+log = logging.getLogger(__name__)
 
 DEFAULT_SEED = 42
 OWN_CALLBACKS = (StepDecay, EmbeddingPCA)
@@ -42,7 +46,7 @@ class TrainerParser(ShortErrors, LightningArgumentParser):
 
     def class_names(self) -> list[str]:
         """Short names of the models and of all callbacks."""
-        return [*MODELS, *(kind.__name__ for kind in _subclasses(Callback))]
+        return [*MODELS, *(kind.__name__ for kind in subclasses(Callback))]
 
 
 class SaveConfig(SaveConfigCallback):
@@ -78,7 +82,8 @@ class TrainerCLI(LightningCLI):
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=DEFAULT_SEED,
-            parser_kwargs={"prog": "charlm", **{name: {"prog": f"charlm {name}"} for name in TRAINER_COMMANDS}},
+            # options in full only: `prepare` would not know a shortened --ckpt_path
+            parser_kwargs={"prog": "charlm", "allow_abbrev": False},
             parser_class=TrainerParser,
             subclass_mode_model=True,
             auto_configure_optimizers=False,
@@ -92,13 +97,15 @@ class TrainerCLI(LightningCLI):
         parser.set_defaults({"model": {"class_path": "charlm.lightning_modules.LitMLP"}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "loss/val",
                 "checkpoint.filename": "best-step{step:06d}-val{loss/val:.4f}",
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.save_last": True,
+                # after validations only: at the end of an epoch that max_steps cuts, the val loss is an older one
+                "checkpoint.save_on_train_epoch_end": False,
             }
         )
 
@@ -112,6 +119,7 @@ class TrainerCLI(LightningCLI):
             config = self.config[self.config.subcommand]
             model, data = config.model.as_dict(), config.data.as_dict()
             refuse_conflicts(checkpoint, self.prepared.kind, model, data, fit=self.config.subcommand == "fit")
+            log.info(f"{checkpoint.path}: {self.prepared.kind} after {checkpoint.step:,} steps")
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
@@ -121,19 +129,30 @@ class TrainerCLI(LightningCLI):
                 action.add_subcommand(name, command_parser(name), help=text)
 
     def before_instantiate_classes(self) -> None:
-        """Keep the checkpoint callback to the runs that are to write checkpoints."""
+        """Keep the checkpoint callback to the runs that are to write checkpoints.
+
+        Raises:
+            ValueError: the split to evaluate on has no share.
+        """
+        choose_threads()
         config = self.config[self.subcommand]
+        part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
+        if part and config.data.split[part] == 0:
+            raise ValueError(f"data.split is {list(config.data.split)}, so there is nothing to {self.subcommand} on")
         if self.subcommand != "fit" or config.trainer.enable_checkpointing is False:
             for parser in self._parsers:
                 parser.callback_keys.remove("checkpoint")
         elif config.data.split[1] == 0:  # nothing to choose by
             config.checkpoint.monitor, config.checkpoint.filename = None, "step{step:06d}"
+            config.checkpoint.save_on_train_epoch_end = True
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Lightning's trainer with our logger and a progress bar that fits 80 columns, unless others are asked for."""
         config = self.config_init[self.subcommand].trainer
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
+        # one that is given again takes the place of the shipped config's, instead of Lightning's refusal of both
+        callbacks = list({c.state_key if isinstance(c, OWN_CALLBACKS) else id(c): c for c in callbacks}.values())
         if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(StepProgressBar())
         if config.logger in (None, True) and not config.fast_dev_run:
@@ -147,19 +166,22 @@ class TrainerCLI(LightningCLI):
         if self.subcommand != "fit":
             return False
         logger = RunLogger(str(root))
-        logger.log_hyperparams({key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")})
+        of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
+        logger.log_hyperparams({"model": type(self.model.net).__name__, **of_data})
         return logger
 
     @rank_zero_only
     def after_fit(self) -> None:
         """The report on the checkpoint with the lowest val loss, or on the last one where there is no val split."""
         saver = self.trainer.checkpoint_callback
-        if not isinstance(saver, ModelCheckpoint) or not saver.best_model_path or self.trainer.logger is None:
-            print("\nNo checkpoint of this run was kept, so there is nothing to report on.")
+        kept = saver.kept() if isinstance(saver, RunCheckpoint) else None
+        if kept is None or self.trainer.logger is None:
+            why = "No checkpoint of this run was kept" if kept is None else f"{kept} was kept, in no run directory"
+            print(f"\n{why}, so there is no report.")
             return
         data = self.datamodule
         loaders = {"train": data.train_in_order(), "val": data.val_dataloader(), "test": data.test_dataloader()}
-        checkpoint = load_checkpoint(saver.best_model_path)
+        checkpoint = load_checkpoint(kept)
         losses = finish(checkpoint, {part: loader for part, loader in loaders.items() if loader}, data.splits)
         if "test" in losses:
             self.trainer.logger.log_metrics({"loss/test": losses["test"]}, step=checkpoint.step - 1)
@@ -196,26 +218,16 @@ class TrainerCLI(LightningCLI):
 def run_trainer(args: list[str]) -> None:
     """Run `charlm ARGS...` for a command that needs a Trainer."""
     set_parsing_settings(add_print_completion_argument=True)
-    quieten()
-    TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
+    with quiet():
+        TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
 
 
-def quieten() -> None:
-    """Drop Lightning's advertisements and the warnings that say nothing to a user; show our own notes."""
-    noise = ("Tip:", "`Trainer.fit` stopped: `max_")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not any(text in record.getMessage() for text in noise)
-    )
-    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)  # Lightning PR 21326
-    warnings.filterwarnings("ignore", r".*number of training batches .* smaller than the logging interval")
-    warnings.filterwarnings(
-        "ignore", r".*callbacks used to create the checkpoint need to be provided"
-    )  # to evaluate, no
-    notes = logging.StreamHandler()
-    logging.getLogger("charlm").addHandler(notes)
-    logging.getLogger("charlm").setLevel(logging.INFO)
+def choose_threads() -> None:
+    """One CPU thread, unless OMP_NUM_THREADS says otherwise.
 
-
-def _subclasses(kind: type) -> list[type]:
-    children: list[type] = kind.__subclasses__()
-    return [found for child in children for found in (child, *_subclasses(child))]
+    A step of a small net is too short to share: a second thread costs as much as it saves, and where another program
+    keeps a core busy, torch's threads wait for each other and a step takes fifty times as long.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+        log.info("CPU threads: 1, the fastest for small nets; OMP_NUM_THREADS=N takes N")

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse import auto_cli
 
-from charlm.cli import is_message
+from charlm.cli import message_of
 from charlm.commands.table import Table
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
@@ -108,7 +108,8 @@ def run(course_day: Callable[..., None]) -> None:
     try:
         auto_cli(course_day, as_positional=False, parser_class=ShortErrors)
     except Exception as error:
-        if not (isinstance(error, OSError) or is_message(error)):
+        message = message_of(error)
+        if message is None:
             raise
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {error}\n")
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
         raise SystemExit(2) from None

@@ -28,7 +28,7 @@ def command_parser(name: str) -> ShortErrors:
     function = command_function(name)
     doc = parse_docstring(function.__doc__ or "")
     description = " ".join(filter(None, (doc.short_description, doc.long_description)))
-    parser = ShortErrors(prog=f"charlm {name}", description=description)
+    parser = ShortErrors(prog=f"charlm {name}", description=description, allow_abbrev=False)
     texts = {parameter.arg_name: parameter.description for parameter in doc.params}
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
         parser.add_argument(*_option(parameter), help=texts[parameter.name], **_kind(parameter))

@@ -55,7 +55,7 @@ class BatchLoader:
             raise ValueError(
                 "this split has no examples; give it a share in data.split, or choose a smaller block_size"
             )
-        if sampling == "sequential" and world_size > 1 and len(contexts) < 2 * world_size:
+        if world_size > 1 and len(contexts) < 2 * world_size:
             raise ValueError(f"{len(contexts)} examples are too few for {world_size} processes; use fewer devices")
         self.contexts = contexts
         self.batch_size = min(batch_size or len(contexts), len(contexts))
@@ -72,10 +72,15 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Batches an epoch, the last one smaller where N is no multiple."""
-        return -(-len(self.contexts) // (self.batch_size * self.world_size))
+        batches = -(-len(self.contexts) // (self.batch_size * self.world_size))
+        if self.sampling == "sequential":
+            return min(batches, len(self.contexts) // self.world_size)  # no rank gets an empty piece
+        return batches
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
+        if epoch != self.epoch:
+            self._batch = 0  # a checkpoint may be saved before the new epoch's first batch
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Contexts:
 def name_positions(stream: Tensor) -> Tensor:
     """int64 (S,): the place of every id within its name, 0 for the first character."""
     ends = torch.nonzero(stream == BOUNDARY).squeeze(1)
-    starts = F.pad(ends[:-1] + 1, (1, 0))
+    starts = F.pad(ends + 1, (1, 0))[:-1]
     return torch.arange(len(stream)) - starts.repeat_interleave(ends + 1 - starts)
 
 
@@ -91,7 +91,7 @@ def build_contexts(
         target: int64 (N,), the token that follows; 0 where the name ends.
 
     Raises:
-        ValueError: `block_size` < 1, or a character outside the alphabet.
+        ValueError: `block_size` < 1, a character outside the alphabet, or a line break in a name.
 
     Example:
         >>> context, target = build_contexts(["ab"], CharTokenizer("ab"), block_size=2)
@@ -100,6 +100,9 @@ def build_contexts(
 
     Source: Bengio et al. 2003, JMLR 3:1137-1155, section 2, with characters for words.
     """
+    for name in names:
+        if "\n" in name:
+            raise ValueError(f"name {name!r} has a line break in it; give every name by itself")
     stream = tokenizer.encode_lines("".join(f"{name}\n" for name in names))
     positions = None if pad else notebook_positions(stream, block_size)
     return Contexts(stream, block_size, positions).tensors()

@@ -14,7 +14,8 @@ from charlm.data.download import download, is_address
 BUNDLED = Path(__file__).with_name("names.txt")
 
 _SPACES = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]+|[{_SPACES}]+$")
+# possessive, and tried at the start of a run only: else a long run of inner space takes quadratic time
+_OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
 _REFUSED = {
     "Cc": "a control character",
     "Cf": "an invisible character",
@@ -58,13 +59,15 @@ def read_corpus(path: str | None = None, *, lowercase: bool = False, max_length:
         path: a file; an http(s) address or "makemore" (the course's names.txt), downloaded once; None: the bundled
             names.
         lowercase: turn all names to lower case.
-        max_length: the longest name accepted, in characters.
+        max_length: the longest name accepted, in characters, >= 1.
 
     Raises:
         OSError: no such file, a directory, or no permission to read it; no network.
         ValueError: bytes that are not UTF-8, control or invisible characters, a longer name, or no name at all;
-            the message gives the line.
+            the message gives the line. Or `max_length` < 1.
     """
+    if max_length < 1:
+        raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
     file = BUNDLED if path is None else download(path) if is_address(path) else Path(path)
     text = _lines(_decode(_read(file), file), lowercase)
     text, trimmed = _trim(text)
@@ -74,7 +77,7 @@ def read_corpus(path: str | None = None, *, lowercase: bool = False, max_length:
     lines = text.count("\n")
     text = re.sub(r"\n{2,}", "\n", text).lstrip("\n")
     if not text:
-        raise ValueError(f"no names in {file}: it has {lines} blank lines; give one name a line")
+        raise ValueError(f"no names in {file}: it is empty or has blank lines only; give one name a line")
     blank = lines - text.count("\n")
     dropped = [f"{blank} blank lines dropped"] * bool(blank) + [f"outer white space cut in {trimmed} lines"] * bool(
         trimmed
@@ -97,9 +100,10 @@ def _decode(data: bytes, file: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        body = error.object  # what `start` counts in: without the BOM
+        line = len(re.findall(rb"\r\n?|\n", body[: error.start])) + 1
         raise ValueError(
-            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8 and try again"
+            f"{file}, line {line}: byte 0x{body[error.start]:02x} is not UTF-8; save the file as UTF-8 and try again"
         ) from None
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 
 from torch.hub import download_url_to_file
 
@@ -38,12 +39,15 @@ def download(source: str) -> Path:
     )
     if kept.is_file() and (sha256 is None or hashlib.sha256(kept.read_bytes()).hexdigest() == sha256):
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
     try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
         download_url_to_file(address, str(kept), hash_prefix=sha256, progress=True)
-    except URLError as error:
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the server's reply as well, and holds the connection
+        reason = getattr(error, "reason", error)
         raise OSError(
-            f"cannot download {address} ({error.reason}); pass a file that you have instead: --data.path FILE"
+            f"cannot download {address} ({reason}); pass a file that you have instead: --data.path FILE"
         ) from error
     except RuntimeError as error:
         raise ValueError(

@@ -63,7 +63,7 @@ def load_splits(
         OSError: the file cannot be read or downloaded.
         ValueError: bad names (see `read_corpus`), a character outside `alphabet`, a bad `split`, too few names for it.
     """
-    if len(split) != 3 or min(split) < 0 or abs(sum(split) - 1) > 1e-6 or split[0] == 0:
+    if len(split) != 3 or not (min(split) >= 0 and abs(sum(split) - 1) <= 1e-6 and split[0] > 0):  # nan is refused too
         raise ValueError(
             f"split is {split}; give three shares for train, val and test that sum to 1, the first above 0"
         )

@@ -1,0 +1,287 @@
+from collections import Counter
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm.data import batches as batches_file
+from charlm.data.batches import BatchLoader
+from charlm.data.contexts import Contexts
+
+ORDERS = ["sequential", "epoch", "replacement"]
+
+
+def examples(n):
+    """n examples, each with another context and its number as the target (from 1)."""
+    return Contexts(torch.arange(1, n + 1, dtype=torch.int32), block_size=2)
+
+
+def numbers(batches):
+    """The example numbers of each batch; checks that the contexts are theirs."""
+    batches = list(batches)
+    for context, target in batches:
+        assert (context.dtype, target.dtype, context.shape) == (torch.int64, torch.int64, (len(target), 2))
+        assert torch.equal(context[:, 1], target - 1)
+    return [(target - 1).tolist() for _, target in batches]
+
+
+def flat(batches):
+    return [number for batch in batches for number in batch]
+
+
+@pytest.mark.parametrize("gathered", [1, 50, 1 << 14])
+@pytest.mark.parametrize("batch_size", [1, 7, 25, 99, 100, 1000, None])
+@pytest.mark.parametrize("sampling", ["sequential", "epoch"])
+def test_an_epoch_shows_every_example_once(monkeypatch, sampling, batch_size, gathered):
+    monkeypatch.setattr(batches_file, "_GATHERED", gathered)
+    loader = BatchLoader(examples(100), batch_size, sampling=sampling, seed=3)
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        batches = numbers(loader)
+        assert sorted(flat(batches)) == list(range(100))
+        size = min(batch_size or 100, 100)
+        assert [len(batch) for batch in batches] == [size] * (100 // size) + [100 % size] * (100 % size > 0)
+        assert len(batches) == len(loader)
+        if sampling == "sequential":
+            assert flat(batches) == list(range(100))
+
+
+@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
+def test_the_order_is_a_function_of_seed_and_epoch(sampling):
+    def order(seed, epoch):
+        loader = BatchLoader(examples(100), 8, sampling=sampling, seed=seed)
+        loader.set_epoch(epoch)
+        return numbers(loader)
+
+    assert order(0, 0) == order(0, 0)
+    assert order(5, 7) == order(5, 7)
+    different = [order(seed, epoch) for seed in (0, 1, 2) for epoch in (0, 1, 2)]
+    assert all(different.count(batches) == 1 for batches in different)
+
+
+@pytest.mark.parametrize("sampling", ORDERS)
+def test_without_set_epoch_a_pass_is_repeated(sampling):
+    loader = BatchLoader(examples(20), 8, sampling=sampling, seed=0)
+    assert numbers(loader) == numbers(loader)
+
+
+def test_a_pass_that_was_broken_off_begins_again():
+    loader = BatchLoader(examples(20), 8, sampling="epoch", seed=0)
+    whole = numbers(loader)
+    assert numbers(islice(loader, 2)) == whole[:2]
+    assert numbers(loader) == whole
+
+
+@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
+def test_a_seeded_order_leaves_the_global_generator_alone(sampling):
+    torch.manual_seed(0)
+    numbers(BatchLoader(examples(20), 8, sampling=sampling, seed=0))
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(3))
+
+
+def test_replacement_without_a_seed_is_the_courses_randint_once_a_batch():
+    torch.manual_seed(42)
+    drawn = []
+    for batch in BatchLoader(examples(70), 32, sampling="replacement", seed=None):
+        drawn.append((batch[1] - 1).tolist())
+        torch.rand(1)  # what a training step draws in between
+    torch.manual_seed(42)
+    expected = []
+    for _ in range(3):
+        expected.append(torch.randint(0, 70, (32,)).tolist())
+        torch.rand(1)
+    assert drawn == expected
+
+
+def test_replacement_calls_as_many_batches_an_epoch_as_the_split_has_and_repeats_examples():
+    batches = numbers(BatchLoader(examples(70), 32, sampling="replacement", seed=0))
+    assert [len(batch) for batch in batches] == [32, 32, 32]
+    assert max(Counter(flat(batches)).values()) > 1
+
+
+def test_an_order_without_a_seed_is_drawn_from_the_global_generator():
+    torch.manual_seed(7)
+    drawn = flat(numbers(BatchLoader(examples(50), 8, sampling="epoch", seed=None)))
+    torch.manual_seed(7)
+    assert drawn == torch.randperm(50).tolist()
+
+
+@pytest.mark.parametrize("sampling", ["sequential", "epoch"])
+def test_a_full_batch_is_gathered_once(sampling):
+    loader = BatchLoader(examples(30), None, sampling=sampling, seed=0)
+    (first,) = loader
+    loader.set_epoch(1)
+    (second,) = loader
+    assert len(loader) == 1
+    assert first[0] is second[0]
+    assert first[1] is second[1]
+    assert sorted(flat(numbers([first]))) == list(range(30))
+
+
+def test_full_batches_with_replacement_are_drawn_anew():
+    loader = BatchLoader(examples(30), None, sampling="replacement", seed=0)
+    (first,) = numbers(loader)
+    loader.set_epoch(1)
+    assert [first] != numbers(loader)
+    assert len(first) == 30
+
+
+@pytest.mark.parametrize("gathered", [20, 1 << 14])
+@pytest.mark.parametrize("batch_size", [8, None])
+@pytest.mark.parametrize("sampling", ORDERS)
+def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling, batch_size, gathered):
+    monkeypatch.setattr(batches_file, "_GATHERED", gathered)
+
+    def fresh():
+        return BatchLoader(examples(60), batch_size, sampling=sampling, seed=5)
+
+    whole = fresh()
+    whole.set_epoch(2)
+    unbroken = numbers(whole)
+    for seen in range(len(whole) + 1):
+        first = fresh()
+        first.set_epoch(2)
+        assert numbers(islice(first, seen)) == unbroken[:seen]
+        second = fresh()
+        second.load_state_dict(first.state_dict())
+        assert second.state_dict() == first.state_dict()
+        second.set_epoch(2)
+        assert numbers(islice(second, 2)) == unbroken[seen : seen + 2]
+        third = fresh()  # and saved once more
+        third.load_state_dict(second.state_dict())
+        assert numbers(third) == unbroken[seen + 2 :]
+
+
+@pytest.mark.parametrize("seen", [3, 8])
+def test_a_place_is_kept_for_its_own_epoch_only(seen):
+    first = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
+    numbers(islice(first, seen))
+    second = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
+    second.load_state_dict(first.state_dict())
+    second.set_epoch(1)
+    first.set_epoch(1)
+    assert numbers(second) == numbers(first)
+    second.set_epoch(0)
+    assert len(numbers(second)) == 8
+
+
+def test_a_state_taken_before_the_first_batch_of_an_epoch_begins_that_epoch():
+    first = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
+    numbers(first)
+    first.set_epoch(1)
+    second = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
+    second.load_state_dict(first.state_dict())
+    assert numbers(second) == numbers(first)
+    assert first.state_dict()["batch"] == 8
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_the_state_is_plain_numbers(seed):
+    loader = BatchLoader(examples(60), 8, sampling="epoch", seed=seed)
+    next(iter(loader))
+    state = loader.state_dict()
+    assert {type(value) for value in state.values()} <= {int, str, type(None)}
+    assert (state["epoch"], state["batch"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"n": 61}, "examples 61, now 60"),
+        ({"batch_size": 9}, "batch_size 9, now 8"),
+        ({"sampling": "replacement"}, "sampling 'replacement', now 'epoch'"),
+        ({"seed": 1}, "seed 1, now 0"),
+        ({"seed": None, "batch_size": 4}, "batch_size 4, now 8; seed None, now 0"),
+        ({"world_size": 2}, "world_size 2, now 1"),
+    ],
+)
+def test_a_state_of_other_batches_is_refused(other, message):
+    settings = {"n": 60, "batch_size": 8, "sampling": "epoch", "seed": 0} | other
+    state = BatchLoader(examples(settings.pop("n")), **settings).state_dict()
+    loader = BatchLoader(examples(60), 8, sampling="epoch", seed=0)
+    with pytest.raises(
+        ValueError,
+        match=rf"^the checkpoint was made with other batches \({message}\); resume with the data settings of that run, "
+        "or start a new run$",
+    ):
+        loader.load_state_dict(state)
+    assert numbers(loader) == numbers(BatchLoader(examples(60), 8, sampling="epoch", seed=0))
+
+
+def test_a_state_that_is_not_of_this_loader_is_refused():
+    with pytest.raises(ValueError, match=r"^the checkpoint was made with other batches \(examples None, now 60; "):
+        BatchLoader(examples(60), 8).load_state_dict({"_sampler_iter_yielded": 3})
+
+
+@given(
+    batch_size=st.integers(1, 20),
+    world=st.integers(1, 4),
+    more=st.integers(1, 60),
+    sampling=st.sampled_from(ORDERS[1:]),
+)
+def test_the_ranks_together_train_on_one_loaders_global_batches(batch_size, world, more, sampling):
+    together = batch_size * world
+    n = together + max(more, world)
+    one = BatchLoader(examples(n), together, sampling=sampling, seed=1)
+    ranks = [
+        BatchLoader(examples(n), batch_size, sampling=sampling, seed=1, rank=r, world_size=world) for r in range(world)
+    ]
+    for loader in (one, *ranks):
+        loader.set_epoch(3)
+    pieces = [numbers(loader) for loader in ranks]
+    assert {len(batches) for batches in pieces} == {len(one)} == {len(loader) for loader in ranks}
+    for whole, *parts in zip(numbers(one), *pieces, strict=True):
+        assert len({len(part) for part in parts}) == 1  # every rank's mean weighs the same
+        joined = flat(parts)
+        assert joined[: len(whole)] == whole
+        assert len(joined) - len(whole) < world
+
+
+def test_a_full_batch_is_shared_by_the_ranks():
+    ranks = [BatchLoader(examples(31), None, sampling="epoch", seed=0, rank=r, world_size=2) for r in range(2)]
+    (first,), (second,) = map(numbers, ranks)
+    assert len(first) == len(second) == 16
+    assert set(first) | set(second) == set(range(31))
+
+
+@given(n=st.integers(8, 60), batch_size=st.integers(1, 20), world=st.integers(2, 4))
+def test_the_ranks_together_evaluate_every_example_once(n, batch_size, world):
+    ranks = [BatchLoader(examples(n), batch_size, rank=r, world_size=world) for r in range(world)]
+    pieces = [numbers(loader) for loader in ranks]
+    assert sorted(flat(map(flat, pieces))) == list(range(n))
+    assert {len(batches) for batches in pieces} == {len(loader) for loader in ranks}
+    assert all(batch for batches in pieces for batch in batches)
+
+
+@pytest.mark.parametrize("sampling", ORDERS)
+def test_a_rank_resumes_where_it_stood(sampling):
+    def fresh():
+        return BatchLoader(examples(60), 4, sampling=sampling, seed=0, rank=1, world_size=2)
+
+    unbroken, first, second = numbers(fresh()), fresh(), fresh()
+    numbers(islice(first, 3))
+    second.load_state_dict(first.state_dict())
+    assert numbers(second) == unbroken[3:]
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_has_at_least_one_example(batch_size):
+    with pytest.raises(ValueError, match=rf"^batch_size is {batch_size}; give at least 1, or null for the whole split"):
+        BatchLoader(examples(5), batch_size)
+
+
+def test_a_split_without_examples_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^this split has no examples; give it a share in data\.split, or choose a sm"
+    ):
+        BatchLoader(examples(0), 4)
+
+
+@pytest.mark.parametrize("sampling", ORDERS)
+def test_fewer_examples_than_the_processes_can_share_are_refused(sampling):
+    with pytest.raises(ValueError, match=r"^5 examples are too few for 3 processes; use fewer devices$"):
+        BatchLoader(examples(5), 1, sampling=sampling, rank=0, world_size=3)

@@ -1,0 +1,288 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from charlm.data.datamodule import NamesDataModule
+from charlm.lightning_modules import LitBigram, LitMLP
+from charlm.loss import evaluate
+
+ROOT = Path(__file__).parents[2]
+NAMES = [a + b for a in "abcdefgh" for b in "vwxyz"]  # 40: 96 examples to train on, 12 to validate and 12 to test
+EPOCHS, BATCHES = 4, 6  # of 16
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
+
+class Diary(pl.Callback):
+    """Every training batch, in order."""
+
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        context, target = batch
+        self.batches.append(torch.cat([context, target[:, None]], 1).tolist())
+
+
+class AtEpochStart(pl.Callback):
+    """Saves before an epoch's first batch."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer.save_checkpoint(self.directory / f"start{trainer.global_step}.ckpt")
+
+
+def savers(directory):
+    """A checkpoint at every moment a run may be left at: each step, validation, end and start of an epoch."""
+    options = {"dirpath": directory, "save_top_k": -1, "auto_insert_metric_name": False}
+    return [
+        ModelCheckpoint(filename="step{step}", every_n_train_steps=1, **options),
+        ModelCheckpoint(filename="val{step}", monitor="loss/val", **options),
+        ModelCheckpoint(filename="end{step}", save_on_train_epoch_end=True, **options),
+        AtEpochStart(directory),
+    ]
+
+
+def fit(path, root, *callbacks, checkpoint=None, model=None, max_epochs=EPOCHS, **options):
+    """The batches a run saw, the weights it came to, and its trainer."""
+    data = NamesDataModule(path, **({"batch_size": 16} | options))
+    torch.manual_seed(1)
+    model = model or LitMLP(data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
+    diary = Diary()
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=root,
+        callbacks=[diary, *callbacks],
+    )
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    return diary.batches, [weights.clone() for weights in model.parameters()], trainer
+
+
+def same(weights, others):
+    return all(torch.equal(a, b) for a, b in zip(weights, others, strict=True))
+
+
+@pytest.fixture(scope="module")
+def names_path(tmp_path_factory):
+    file = tmp_path_factory.mktemp("names") / "names.txt"
+    file.write_text("\n".join(NAMES))
+    return str(file)
+
+
+@pytest.fixture(scope="module", params=["epoch", "replacement"])
+def unbroken(request, names_path, tmp_path_factory):
+    """An unbroken run: its sampling, batches, weights and directory of checkpoints."""
+    root = tmp_path_factory.mktemp("unbroken")
+    batches, weights, _ = fit(names_path, root, *savers(root), sampling=request.param)
+    assert len(batches) == EPOCHS * BATCHES
+    return request.param, batches, weights, root
+
+
+MOMENTS = ["step1", "step5", "step6", "val6", "end6", "start6", "step7", "step9", "val12", "end18", "start18", "step23"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_resumed_run_is_the_unbroken_one_batch_for_batch_and_weight_for_weight(
+    unbroken, names_path, tmp_path, moment
+):
+    sampling, batches, weights, root = unbroken
+    seen = int(moment.strip("stepvalndr"))
+    found, found_weights, trainer = fit(names_path, tmp_path, checkpoint=root / f"{moment}.ckpt", sampling=sampling)
+    assert found == batches[seen:]
+    assert same(found_weights, weights)
+    assert trainer.global_step == len(batches)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("step2", "step3"), ("step2", "step9"), ("step8", "val12"), ("val6", "step8"), ("val6", "val12")]
+    + [("end6", "step11"), ("end6", "end12"), ("start6", "start12"), ("start12", "step14"), ("step5", "step13")],
+)
+def test_a_run_resumed_twice_is_the_unbroken_one(unbroken, names_path, tmp_path, first, second):
+    sampling, batches, weights, root = unbroken
+    fit(names_path, tmp_path, *savers(tmp_path), checkpoint=root / f"{first}.ckpt", sampling=sampling)
+    found, found_weights, _ = fit(names_path, tmp_path, checkpoint=tmp_path / f"{second}.ckpt", sampling=sampling)
+    assert found == batches[int(second.strip("stepvalndr")) :]
+    assert same(found_weights, weights)
+
+
+def test_the_trainer_shows_every_example_once_an_epoch_in_another_order(names_path, tmp_path):
+    batches, _, _ = fit(names_path, tmp_path, max_epochs=3)
+    epochs = [sum(batches[i : i + BATCHES], []) for i in range(0, len(batches), BATCHES)]
+    assert len(epochs) == 3
+    context, target = NamesDataModule(names_path).splits.train.tensors()
+    rows = sorted(torch.cat([context, target[:, None]], 1).tolist())
+    assert [sorted(epoch) for epoch in epochs] == [rows] * 3
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_a_full_batch_run_resumes_too(names_path, tmp_path):
+    options = {"batch_size": None, "block_size": 1, "max_epochs": 5}
+    batches, weights, _ = fit(names_path, tmp_path, *savers(tmp_path), model=LitBigram("abcdefghvwxyz"), **options)
+    found, found_weights, _ = fit(
+        names_path, tmp_path, checkpoint=tmp_path / "end2.ckpt", model=LitBigram("abcdefghvwxyz"), **options
+    )
+    assert (len(batches), found) == (5, batches[2:])
+    assert same(found_weights, weights)
+
+
+def test_to_resume_with_other_names_is_refused(unbroken, names_path, tmp_path):
+    sampling, _, _, root = unbroken
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join([*NAMES[1:], "aw"]))
+    with pytest.raises(
+        ValueError,
+        match=rf"^{other} holds other names than the checkpoint was trained on \({names_path}\); resume with the same "
+        "list, or start a new run$",
+    ):
+        fit(str(other), tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling)
+
+
+def test_the_same_names_in_another_file_resume(unbroken, tmp_path):
+    sampling, batches, _, root = unbroken
+    other = tmp_path / "other.txt"
+    other.write_bytes("\r\n".join(NAMES).encode("utf-8-sig"))
+    assert fit(str(other), tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling)[0] == batches[9:]
+
+
+def test_a_checkpoint_may_be_tested_on_other_names(unbroken, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(sorted(NAMES, key=lambda name: name[::-1])[:30]))
+    data = NamesDataModule(str(other), alphabet="abcdefghvwxyz")
+    model = LitMLP(data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
+    trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False)
+    (found,) = trainer.test(model, data, ckpt_path=unbroken[3] / "step9.ckpt", weights_only=True, verbose=False)
+    assert found["loss/test"] == pytest.approx(evaluate(model.net, data.test_dataloader()).loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 8}, "batch_size 16, now 8"), ({"shuffle_seed": 5}, "seed 0, now 5")],
+)
+def test_to_resume_with_other_batches_is_refused(unbroken, names_path, tmp_path, options, message):
+    sampling, _, _, root = unbroken
+    with pytest.raises(
+        ValueError, match=rf"^the checkpoint was made with other batches \({message}\); resume with the"
+    ):
+        fit(names_path, tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling, **options)
+
+
+def test_a_checkpoint_knows_its_names_and_arguments(unbroken, names_path):
+    checkpoint = torch.load(unbroken[3] / "step9.ckpt", weights_only=True)
+    data = NamesDataModule(names_path)
+    assert checkpoint["NamesDataModule"] == {"sha256": data.splits.corpus.sha256, "source": names_path}
+    arguments = checkpoint["datamodule_hyper_parameters"]
+    assert NamesDataModule(**arguments).hparams == arguments
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert (arguments["path"], arguments["split"], arguments["batch_size"]) == (names_path, [0.8, 0.1, 0.1], 16)
+
+
+def test_a_relative_path_is_kept_as_an_absolute_one(names_path, monkeypatch):
+    monkeypatch.chdir(Path(names_path).parent)
+    assert NamesDataModule("names.txt").hparams["path"] == names_path
+
+
+def test_names_are_read_when_first_asked_for_and_once(names_path, tmp_path, caplog):
+    missing = NamesDataModule(str(tmp_path / "missing.txt"))
+    with pytest.raises(FileNotFoundError, match="there is no names file .+missing"):
+        missing.setup("fit")
+    data = NamesDataModule(names_path)
+    with caplog.at_level(logging.INFO, logger="charlm.data.datamodule"):
+        assert (data.alphabet, data.vocab_size, data.tokenizer.encode("av")) == ("abcdefghvwxyz", 14, [1, 9])
+    assert [record.message for record in caplog.records] == [
+        f"{names_path}: 40 names over 13 characters, abcdefghvwxyz"
+    ]
+
+
+def test_what_was_dropped_is_said_once(tmp_path, caplog):
+    file = tmp_path / "names.txt"
+    file.write_text("\n\n".join(NAMES) + " ")
+    data = NamesDataModule(str(file))
+    with caplog.at_level(logging.INFO, logger="charlm.data.datamodule"):
+        for stage in ("fit", "test"):
+            data.setup(stage)
+    assert [record.message for record in caplog.records][1:] == [
+        f"{file}: 39 blank lines dropped, outer white space cut in 1 lines"
+    ]
+
+
+def test_every_split_is_evaluated_in_order(names_path):
+    data = NamesDataModule(names_path, eval_batch_size=10)
+    loaders = [data.train_in_order(), data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()]
+    splits = [data.splits.train, data.splits.val, data.splits.test, data.splits.test]
+    for loader, split in zip(loaders, splits, strict=True):
+        batches = list(loader)
+        assert max(len(target) for _, target in batches) == 10
+        assert torch.equal(torch.cat([context for context, _ in batches]), split.tensors()[0])
+
+
+def test_a_run_may_do_without_a_val_and_a_test_split(names_path, tmp_path):
+    data = NamesDataModule(names_path, split=(1, 0, 0))
+    assert data.val_dataloader() == data.test_dataloader() == data.predict_dataloader() == []
+    batches, _, _ = fit(names_path, tmp_path, split=(1, 0, 0), max_epochs=1)
+    assert sum(len(batch) for batch in batches) == 120
+
+
+RANKS = """
+import sys
+import torch
+import lightning.pytorch as pl
+from charlm.data.datamodule import NamesDataModule
+from charlm.lightning_modules import LitBigram
+
+class Diary(pl.Callback):
+    targets = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.targets.append(batch[1].tolist())
+
+path, out = sys.argv[1:]
+torch.manual_seed(3)
+model = LitBigram("abcdefghvwxyz", init="notebook", lr=1.0)
+trainer = pl.Trainer(
+    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
+    enable_progress_bar=False, enable_model_summary=False, callbacks=[Diary()],
+)
+trainer.fit(model, NamesDataModule(path, block_size=1, batch_size=10, eval_batch_size=3))
+loss = trainer.callback_metrics["loss/val"].item()
+torch.save((Diary.targets, model.net.W.detach(), loss), f"{out}/rank{trainer.global_rank}.pt")
+"""
+
+
+def test_two_processes_train_and_validate_as_one_with_the_global_batch(names_path, tmp_path):
+    (tmp_path / "ranks.py").write_text(RANKS)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "ranks.py", names_path, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+    torch.manual_seed(3)
+    model = LitBigram("abcdefghvwxyz", init="notebook", lr=1.0)
+    batches, _, trainer = fit(names_path, tmp_path, model=model, batch_size=20, block_size=1, max_epochs=2)
+    together = [first + second for first, second in zip(ranks[0][0], ranks[1][0], strict=True)]
+    assert together == [[target for _, target in batch] for batch in batches]
+    assert torch.equal(ranks[0][1], ranks[1][1])
+    torch.testing.assert_close(ranks[0][1], model.net.W.detach(), atol=1e-6, rtol=1e-5)
+    loss = trainer.callback_metrics["loss/val"].item()
+    assert [rank[2] for rank in ranks] == pytest.approx([loss, loss], abs=1e-5)

@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+
+from charlm.data.splits import load_splits
+from charlm.loss import cross_entropy, evaluate
+from charlm.nets.mlp import MLP
+
+
+def test_it_has_11897_parameters_at_the_courses_sizes():
+    net = MLP(vocab_size=27, block_size=3, n_embd=10, n_hidden=200)
+    by_hand = 27 * 10 + (3 * 10 * 200 + 200) + (200 * 27 + 27)
+    assert sum(weights.numel() for weights in net.parameters()) == by_hand == 11_897
+    assert sum(weights.numel() for weights in MLP().parameters()) == 11_897
+
+
+@pytest.mark.parametrize(("V", "T", "C", "H"), [(27, 3, 10, 200), (5, 2, 3, 4), (4, 1, 1, 1)])
+def test_the_notebook_is_drawn_and_computed_as_in_the_course(V, T, C, H):
+    torch.manual_seed(42)
+    net = MLP(V, T, C, H, init="notebook")
+    after = torch.randint(0, 1000, (4,))
+    torch.manual_seed(42)
+    table = torch.randn(V, C) * 0.1
+    W1 = torch.randn(T * C, H) * 0.2
+    b1 = torch.randn(H) * 0.01
+    W2 = torch.randn(H, V) * 0.01
+    b2 = torch.randn(V) * 0
+    assert torch.equal(after, torch.randint(0, 1000, (4,)))
+    assert torch.equal(net.embedding.weight, table)
+    assert torch.equal(net.hidden.weight, W1.T)
+    assert torch.equal(net.hidden.bias, b1)
+    assert torch.equal(net.output.weight, W2.T)
+    assert torch.equal(net.output.bias, b2)
+    context = torch.randint(0, V, (7, T))
+    logits = torch.tanh(table[context].view(7, T * C) @ W1 + b1) @ W2 + b2
+    torch.testing.assert_close(net(context), logits)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("sizes", [{}, {"n_hidden": 1000}, {"block_size": 8, "n_embd": 2}, {"n_hidden": 2}])
+def test_the_default_begins_within_a_twentieth_of_a_nat_of_guessing(seed, sizes):
+    torch.manual_seed(seed)
+    net = MLP(27, **sizes)
+    train = load_splits(block_size=net.block_size).train
+    loss = evaluate(net, [train.gather(torch.arange(0, len(train), 10))]).loss
+    assert loss == pytest.approx(math.log(27), abs=0.05)
+
+
+@pytest.mark.parametrize("init", ["default", "notebook"])
+def test_the_seed_decides_the_weights_and_all_of_them_learn(init):
+    nets = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        nets.append(MLP(6, 2, 3, 5, init=init))
+    same, again, other = nets
+    assert torch.equal(same.hidden.weight, again.hidden.weight)
+    assert not torch.equal(same.hidden.weight, other.hidden.weight)
+    cross_entropy(same(torch.randint(0, 6, (20, 2))), torch.randint(0, 6, (20,))).backward()
+    assert all(weights.grad.abs().sum() > 0 for weights in same.parameters())
+
+
+def test_the_order_of_the_context_matters():
+    torch.manual_seed(0)
+    logits = MLP(5, 2, 3, 4)(torch.tensor([[1, 2], [2, 1]]))
+    assert logits.shape == (2, 5)
+    assert not torch.allclose(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("size", ["vocab_size", "block_size", "n_embd", "n_hidden"])
+def test_a_size_below_1_is_refused(size):
+    with pytest.raises(ValueError, match=f"^{size} is 0; it must be at least 1$"):
+        MLP(**{size: 0})

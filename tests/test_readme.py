@@ -1,0 +1,82 @@
+"""Every command and every example of the README does what it says, with fewer steps."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charlm.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BY_OTHER_TESTS = {"scripts/run", "scripts/test"}  # tests/test_scripts.py
+FEWER_STEPS = {
+    "Bigram": ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2", "--trainer.log_every_n_steps=1"],
+    "MLP": ["--trainer.max_steps=40", "--trainer.val_check_interval=20", "--trainer.log_every_n_steps=10"],
+}
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands(language):
+    return [line[2:] for block in blocks(language) for line in block.splitlines() if line.startswith("$ ")]
+
+
+def run_tensorboard(words):
+    with subprocess.Popen(
+        [sys.executable, "-m", "tensorboard.main", *words[1:], "--port", "0"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert any("http://" in line for line in process.stderr)
+        process.terminate()
+
+
+def run(command):
+    words = shlex.split(command)
+    if words[0] == "charlm":
+        extra = FEWER_STEPS["Bigram" if "Bigram" in words else "MLP"] if words[1] == "fit" else []
+        main([*words[1:], *extra])
+    elif words[0] == "tensorboard":
+        run_tensorboard(words)
+    else:
+        subprocess.run([sys.executable, ROOT / words[1], "--steps", "20"], check=True, timeout=120, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    Path("my_names.txt").write_text("\n".join(["Maria", "Mario", "Marta", "Xaver", "Quintus"] * 8 + list("MARIAXQZ")))
+    done = [command for command in commands("console") if command not in BY_OTHER_TESTS]
+    assert len(done) >= 12
+    for command in done:
+        run(command)
+    out = capsys.readouterr().out
+    assert "The first 10 names it draws" in out
+    assert "largest difference" in out
+
+
+@pytest.mark.parametrize("example", blocks("python"))
+def test_the_python_examples_run(example, tmp_path):
+    ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_mistake_is_answered_as_shown(capsys):
+    (block,) = [block for block in blocks("text") if block.startswith("$ ")]
+    command, answer = block.splitlines()
+    with pytest.raises(SystemExit) as stop:
+        main(shlex.split(command)[2:])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.strip() == answer
+
+
+def test_the_picture_is_there():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README, re.DOTALL)
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)

@@ -1,0 +1,114 @@
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm import tokenizer as tokenizer_file
+from charlm.tokenizer import BOUNDARY, CharTokenizer
+
+ALPHABETS = st.lists(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, unique=True)
+
+
+@st.composite
+def alphabets_and_names(draw):
+    alphabet = "".join(draw(ALPHABETS))
+    return alphabet, draw(st.lists(st.text(alphabet, max_size=12), max_size=12))
+
+
+def test_ids_follow_the_order_of_the_alphabet():
+    table = CharTokenizer("bca")
+    assert table.encode("abcab") == [3, 1, 2, 3, 1]
+    assert (table.alphabet, table.vocab_size, BOUNDARY) == ("bca", 4, 0)
+
+
+def test_the_boundary_is_an_id_and_a_dot_is_a_character_like_any_other():
+    table = CharTokenizer(".a")
+    assert table.encode("a.a.") == [2, 1, 2, 1]
+    assert table.decode([0, 2, 1, 2, 0, 0]) == "a.a"
+
+
+@given(alphabets_and_names())
+def test_what_is_encoded_decodes_to_itself_over_any_alphabet(drawn):
+    alphabet, names = drawn
+    table = CharTokenizer(alphabet)
+    for name in names:
+        ids = table.encode(name)
+        assert all(1 <= i < table.vocab_size for i in ids)
+        assert table.decode(ids) == name
+        assert table.decode(torch.tensor([0, *ids, 0])) == name
+
+
+@given(alphabets_and_names(), st.integers(1, 7))
+def test_a_list_is_encoded_as_its_names_one_by_one_whatever_the_chunk(drawn, chunk):
+    alphabet, names = drawn
+    table = CharTokenizer(alphabet)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer_file, "_CHUNK", chunk)
+        stream = table.encode_lines("".join(f"{name}\n" for name in names))
+    assert stream.tolist() == [i for name in names for i in [*table.encode(name), 0]]
+
+
+@pytest.mark.parametrize(("letters", "dtype"), [(255, torch.uint8), (256, torch.int32), (20_000, torch.int32)])
+def test_a_stream_takes_one_byte_a_character_up_to_255_letters(letters, dtype):
+    alphabet = "".join(map(chr, range(0x4E00, 0x4E00 + letters)))
+    stream = CharTokenizer(alphabet).encode_lines(f"{alphabet}\n")
+    assert stream.dtype == dtype
+    assert stream.tolist() == [*range(1, letters + 1), 0]
+
+
+def test_no_names_give_an_empty_stream():
+    assert CharTokenizer("a").encode_lines("").tolist() == []
+
+
+def test_from_text_takes_the_sorted_distinct_characters():
+    assert CharTokenizer.from_text("mia\nZoë\nava\n").alphabet == "Zaimovë"
+    with pytest.raises(ValueError, match="alphabet '' needs at least one character"):
+        CharTokenizer.from_text("\n\n")
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "message"),
+    [
+        ("", "alphabet '' needs at least one character and no line break"),
+        ("a\nb", r"alphabet 'a\\nb' needs at least one character and no line break"),
+        ("abcbac", "alphabet 'abcbac' has 'abc' more than once; give each character once"),
+        ("abca", "alphabet 'abca' has 'a' more than once; give each character once"),
+    ],
+)
+def test_an_alphabet_that_is_no_table_is_refused(alphabet, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        CharTokenizer(alphabet)
+
+
+@pytest.mark.parametrize(
+    ("name", "culprit"), [("Emma", "'E' at position 0"), ("o'neil", '"\'" at position 1'), ("a\nb", r"'\\n' at pos")]
+)
+def test_encode_says_which_character_is_wrong(name, culprit):
+    with pytest.raises(ValueError, match=rf"^name .+ has {culprit}.*, outside the alphabet 'abeilmno'; correct the"):
+        CharTokenizer("abeilmno").encode(name)
+
+
+@pytest.mark.parametrize("chunk", [3, 1 << 20])
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [
+        ("Ab\nb\n", "name 1, 'Ab', has 'A' at position 0"),
+        ("ab\nb\nbaxb\nc\n", "name 3, 'baxb', has 'x' at position 2"),
+        ("ab\na`\n", "name 2, 'a`', has '`' at position 1"),
+        ("ab\na\U0001f600\n", "name 2, 'a\U0001f600', has '\U0001f600' at position 1"),
+        ("a\nb\r\n", r"name 2, 'b\r', has '\r' at position 1"),
+    ],
+)
+def test_encode_lines_says_which_name_and_character_is_wrong(monkeypatch, text, culprit, chunk):
+    monkeypatch.setattr(tokenizer_file, "_CHUNK", chunk)
+    message = f"{culprit}, outside the alphabet 'ab'; clean the names file or widen data.alphabet"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        CharTokenizer("ab").encode_lines(text)
+
+
+@pytest.mark.parametrize("ids", [[1, 3], [-1]])
+def test_decode_refuses_ids_that_are_no_characters(ids):
+    with pytest.raises(ValueError, match=rf"^ids {re.escape(str(ids))} are not all in 0\.\.2, the ids of 'ab'$"):
+        CharTokenizer("ab").decode(ids)
