@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -21,7 +21,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 NAMES = 10
 
 
-def finish(checkpoint: Checkpoint, loaders: dict[str, Batches], splits: Splits) -> dict[str, float]:
+def finish(checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Splits) -> dict[str, float]:
     """Evaluate a run's checkpoint on every split, keep the losses in its results.json and print the report.
 
     Args:

@@ -179,10 +179,8 @@ class TrainerCLI(LightningCLI):
             why = "No checkpoint of this run was kept" if kept is None else f"{kept} was kept, in no run directory"
             print(f"\n{why}, so there is no report.")
             return
-        data = self.datamodule
-        loaders = {"train": data.train_in_order(), "val": data.val_dataloader(), "test": data.test_dataloader()}
         checkpoint = load_checkpoint(kept)
-        losses = finish(checkpoint, {part: loader for part, loader in loaders.items() if loader}, data.splits)
+        losses = finish(checkpoint, self.datamodule.whole_splits(), self.datamodule.splits)
         if "test" in losses:
             self.trainer.logger.log_metrics({"loss/test": losses["test"]}, step=checkpoint.step - 1)
             self.trainer.logger.finalize("success")

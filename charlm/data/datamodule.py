@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
 from charlm.data.download import download, is_address
-from charlm.data.splits import Splits, load_splits
+from charlm.data.splits import Part, Splits, load_splits
 from charlm.tokenizer import CharTokenizer
 
 log = logging.getLogger(__name__)
@@ -105,10 +105,6 @@ class NamesDataModule(pl.LightningDataModule):
         given = self.hparams
         return self._loader(self.splits.train, given["batch_size"], given["sampling"], given["shuffle_seed"])
 
-    def train_in_order(self) -> BatchLoader:
-        """The train split in order and in large batches, to evaluate on."""
-        return self._loader(self.splits.train, self.hparams["eval_batch_size"])
-
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """The val split in order; nothing where it has no share."""
         return self._in_order(self.splits.val)
@@ -120,6 +116,12 @@ class NamesDataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """The test split in order."""
         return self._in_order(self.splits.test)
+
+    def whole_splits(self) -> dict[Part, BatchLoader]:
+        """Every split that has examples, in order and in large batches, whole in each process: for one to report on."""
+        parts: dict[Part, Contexts] = {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}
+        size = self.hparams["eval_batch_size"]
+        return {part: BatchLoader(contexts, size) for part, contexts in parts.items() if len(contexts)}
 
     def state_dict(self) -> dict[str, Any]:
         """The fingerprint of the names, so that a checkpoint knows what it was trained on."""
