@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from charlm.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+    from charlm.checkpoints import Checkpoint, load_checkpoint
     from charlm.counts import CountBigram
     from charlm.data.contexts import build_contexts
     from charlm.data.corpus import Corpus, read_corpus
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from charlm.loss import evaluate
     from charlm.nets.bigram import Bigram
     from charlm.nets.mlp import MLP
+    from charlm.runs import find_checkpoint
     from charlm.sampling import NameScore, sample_names, score_names
     from charlm.tokenizer import CharTokenizer
 
@@ -62,7 +63,7 @@ _FILE_OF = {
     "Splits": "data.splits",
     "build_contexts": "data.contexts",
     "evaluate": "loss",
-    "find_checkpoint": "checkpoints",
+    "find_checkpoint": "runs",
     "load_checkpoint": "checkpoints",
     "load_splits": "data.splits",
     "read_corpus": "data.corpus",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+from charlm.checkpoints import Checkpoint, load_checkpoint
+from charlm.runs import find_checkpoint
 
 CONFIGS = Path(__file__).with_name("configs")
 FROM_DATA = ("alphabet", "block_size")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from charlm.checkpoints import Checkpoint, run_directory, write_results
+from charlm.checkpoints import Checkpoint
 from charlm.commands.sample import mark_names
 from charlm.commands.summary import net_facts, summary_table
 from charlm.commands.table import render
 from charlm.data.splits import Splits
 from charlm.loss import evaluate
+from charlm.runs import run_directory, write_results
 from charlm.sampling import sample_names
 
 Batches = Iterable[tuple[Tensor, Tensor]]

@@ -20,7 +20,7 @@ from charlm.callbacks.embedding_pca import EmbeddingPCA
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.step_bar import StepProgressBar
 from charlm.callbacks.step_decay import StepDecay
-from charlm.checkpoints import Checkpoint, load_checkpoint, read_results, run_directory, write_results
+from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.line import command_parser
 from charlm.commands.predictions import write_predictions
 from charlm.data.datamodule import NamesDataModule
@@ -28,6 +28,7 @@ from charlm.lightning_modules import MODELS, LitCharLM
 from charlm.loggers import RunLogger, quiet
 from charlm.parsers import ShortErrors, subclasses
 from charlm.report import finish
+from charlm.runs import read_results, run_directory, write_results
 
 log = logging.getLogger(__name__)
 

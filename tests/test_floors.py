@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not named by itself
-    {"tokenizer", "nets.", "figures", "curves", "loss", "loggers", "callbacks.", "data.download", "parsers"},
+    {"tokenizer", "nets.", "figures", "curves", "loss", "loggers", "callbacks.", "data.download", "parsers", "runs"},
     {"data.corpus", "data.contexts", "checkpoints"},
     {"sampling", "counts", "data.splits", "data.batches", "lightning_modules", "arguments"},
     {"data.datamodule", "commands.table", "commands.training_names"},
@@ -19,7 +19,7 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
     {"__main__", "scripts."},
 ]
 PLAIN_TORCH = {  # what starts in the time that torch takes
-    *{"tokenizer", "nets.", "figures", "curves", "loss", "counts", "sampling", "checkpoints", "commands."},
+    *{"tokenizer", "runs", "nets.", "figures", "curves", "loss", "counts", "sampling", "checkpoints", "commands."},
     *{"data.download", "data.corpus", "data.contexts", "data.splits"},
 }
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}

@@ -5,13 +5,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from charlm.checkpoints import Checkpoint, load_checkpoint, run_directory
+from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.table import Table, render
 from charlm.commands.training_names import training_splits
 from charlm.counts import CountBigram, count_pairs, mean_nll
 from charlm.data.splits import PARTS, Splits
 from charlm.figures import bigram_heatmap
 from charlm.nets.bigram import Bigram
+from charlm.runs import run_directory
 
 _MOST_LABELS = 40  # characters up to which a cell has room for its text
 

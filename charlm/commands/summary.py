@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from charlm.checkpoints import Checkpoint, load_checkpoint, read_results, run_directory
+from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.table import Format, Table, render
+from charlm.runs import read_results, run_directory
 
 FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")
 LOSSES = ("train", "val", "test")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from charlm.checkpoints import load_checkpoint, write_results
+from charlm.checkpoints import load_checkpoint
 from charlm.commands.summary import FACTS, find_runs, net_facts, summary, summary_table
+from charlm.runs import write_results
 
 COLUMNS = ["run", "model", "block_size", "n_embd", "n_hidden", "parameters", "train", "val", "test"]
 
@@ -31,7 +32,7 @@ def test_the_table_has_sizes_and_losses_the_best_first(runs, capsys):
         COLUMNS,
         ["version_1", "MLP", "3", "2", "5", str(27 * 2 + 6 * 5 + 5 + 5 * 27 + 27), "2.1000", "2.2000", ""],
         ["version_0", "Bigram", "1", "", "", "729", "2.4510", "2.4600", "2.4700"],
-        ["version_2", "MLP", "3", "10", "200", "11897", "", "", ""],
+        ["version_2", "MLP", "3", "10", "200", "11,897", "", "", ""],
     ]
 
 
@@ -42,13 +43,13 @@ def test_the_text_fits_eighty_columns(version, write_run, capsys):
     summary()
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == COLUMNS
-    assert row.split()[1:] == ["MLP", "3", "10", "200", "11897", "2.1000", "2.2000", "2.3000"]
+    assert row.split()[1:] == ["MLP", "3", "10", "200", "11,897", "2.1000", "2.2000", "2.3000"]
     assert max(len(header), len(row)) <= 80
 
 
 def test_unknown_values_are_dashes_and_markdown_is_a_table(runs, capsys):
     summary([str(runs[2])], format="markdown")
-    assert capsys.readouterr().out.splitlines()[-1] == "| version_2 | MLP | 3 | 10 | 200 | 11897 | - | - | - |"
+    assert capsys.readouterr().out.splitlines()[-1] == "| version_2 | MLP | 3 | 10 | 200 | 11,897 | - | - | - |"
 
 
 def test_runs_and_directories_of_runs_are_taken_each_run_once(runs):

@@ -8,9 +8,9 @@ TABLE = Table(("run", "model", "loss", "size"), [("a|b", "MLP", 2.19996, 11897),
 
 def test_text_is_aligned_numbers_to_the_right():
     assert render(TABLE).splitlines() == [
-        "run   model    loss   size",
-        "a|b   MLP    2.2000  11897",
-        "a, c  -           -      7",
+        "run   model    loss    size",
+        "a|b   MLP    2.2000  11,897",
+        "a, c  -           -       7",
     ]
 
 
@@ -18,7 +18,7 @@ def test_markdown():
     assert render(TABLE, "markdown").splitlines() == [
         "| run | model | loss | size |",
         "| --- | --- | ---: | ---: |",
-        "| a\\|b | MLP | 2.2000 | 11897 |",
+        "| a\\|b | MLP | 2.2000 | 11,897 |",
         "| a, c | - | - | 7 |",
     ]
 

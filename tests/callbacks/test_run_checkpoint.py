@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
+from torch.utils.data import DataLoader
+
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The dirpath has changed"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+]
+
+
+class Model(BoringModel):
+    """Five batches an epoch; its val loss is what `losses` says, validation by validation."""
+
+    def __init__(self, losses=()):
+        super().__init__()
+        self.losses = iter(losses)
+
+    def train_dataloader(self):
+        return DataLoader(RandomDataset(32, 5))
+
+    def on_validation_epoch_end(self):
+        self.log("loss", next(self.losses))
+
+
+@pytest.fixture
+def fit(trainer, tmp_path):
+    """Fit with a RunCheckpoint in a run of the given name; gives the callback and the step of each file it left."""
+
+    def fit(losses=(), run="run", ckpt_path=None, save_last=True, **options):
+        choice = {"monitor": "loss" if losses else None, "save_on_train_epoch_end": not losses}
+        keep = RunCheckpoint(tmp_path / run, "best", save_last=save_last, **choice)
+        validations = {"limit_val_batches": 1, "val_check_interval": 2, "check_val_every_n_epoch": None}
+        options = {"max_epochs": -1, "enable_checkpointing": True, **(validations if losses else {}), **options}
+        options["num_sanity_val_steps"] = 0
+        trainer(keep, **options).fit(Model(losses), ckpt_path=ckpt_path)
+        files = sorted((tmp_path / run).glob("*.ckpt"))
+        return keep, {file.name: torch.load(file, weights_only=True)["global_step"] for file in files}
+
+    return fit
+
+
+def test_last_is_written_after_every_validation_though_it_is_not_the_best(fit):
+    keep, steps = fit([3.0, 1.0, 2.0], max_steps=6)
+    assert steps == {"best.ckpt": 4, "last.ckpt": 6}
+    assert Path(keep.kept()).name == "best.ckpt"
+
+
+def test_last_is_the_last_step_though_no_validation_came_after_it(fit):
+    assert fit([3.0, 1.0], max_steps=5)[1] == {"best.ckpt": 4, "last.ckpt": 5}
+
+
+def test_the_best_of_the_last_step_is_kept_too(fit):
+    assert fit([3.0, 2.0, 1.0], max_steps=6)[1] == {"best.ckpt": 6, "last.ckpt": 6}
+
+
+def test_without_a_metric_the_last_is_what_is_kept(fit):
+    keep, steps = fit(max_steps=7)
+    assert (steps["last.ckpt"], Path(keep.kept()).name) == (7, "last.ckpt")
+    keep, steps = fit(max_epochs=2, run="whole epochs")
+    assert steps == {"best.ckpt": 10, "last.ckpt": 10}
+
+
+def test_a_run_that_was_stopped_in_mid_epoch_goes_on_there(fit, tmp_path):
+    fit(max_steps=7)
+    progress = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["loops"]["fit_loop"]["epoch_progress"]
+    assert progress["current"]["completed"] == 1, "the second epoch is not over"
+
+
+def test_what_is_kept_is_of_this_run_not_of_the_one_it_goes_on_from(fit, tmp_path):
+    fit([1.0], max_steps=2)
+    last = tmp_path / "run" / "last.ckpt"
+    keep, steps = fit([1.0], run="resumed", ckpt_path=last, max_steps=3, val_check_interval=4)
+    assert steps == {"last.ckpt": 3}
+    assert Path(keep.kept()) == tmp_path / "resumed" / "last.ckpt"
+    keep, steps = fit([1.0], run="nothing to do", ckpt_path=last, max_steps=2)
+    assert (keep.kept(), steps) == (None, {})
+
+
+def test_nothing_is_written_in_a_trial_or_without_save_last(fit, tmp_path):
+    assert fit([1.0], fast_dev_run=True)[1] == {}
+    assert fit([1.0], max_steps=3, run="no last", save_last=False)[1] == {"best.ckpt": 2}

@@ -1,0 +1,82 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charlm.runs import find_checkpoint, read_results, run_directory, write_results
+
+
+def touch(path, age=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    return path
+
+
+def test_a_run_gives_its_best_checkpoint_then_its_last_then_its_newest(tmp_path):
+    newest = touch(tmp_path / "checkpoints" / "epoch=3.ckpt")
+    touch(tmp_path / "checkpoints" / "epoch=2.ckpt", age=50)
+    touch(tmp_path / "checkpoints" / ".lr_find_1.ckpt", age=-9)
+    assert find_checkpoint(tmp_path) == newest
+    last = touch(tmp_path / "checkpoints" / "last.ckpt", age=100)
+    assert find_checkpoint(tmp_path) == last
+    touch(tmp_path / "checkpoints" / "best-2.30.ckpt", age=300)
+    best = touch(tmp_path / "checkpoints" / "best-2.20.ckpt", age=200)
+    assert find_checkpoint(tmp_path) == find_checkpoint(str(tmp_path / "checkpoints")) == best
+    assert find_checkpoint(newest) == newest
+
+
+def test_without_a_place_the_newest_run_is_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(Path("lightning_logs/version_9/checkpoints/best-1.ckpt"), age=100)
+    touch(Path("lightning_logs/version_10/checkpoints/best-2.ckpt"), age=60)
+    touch(Path("lightning_logs/version_10/checkpoints/last.ckpt"), age=50)
+    assert (
+        find_checkpoint()
+        == find_checkpoint("lightning_logs")
+        == Path("lightning_logs/version_10/checkpoints/best-2.ckpt")
+    )
+    assert find_checkpoint(root="lightning_logs/version_9").name == "best-1.ckpt"
+
+
+def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no run under lightning_logs; train one with `charlm fit`, or give"):
+        find_checkpoint()
+    with pytest.raises(
+        FileNotFoundError, match=r"gone.ckpt does not exist; pass a .ckpt file or the directory of a run"
+    ):
+        find_checkpoint("gone.ckpt")
+    with pytest.raises(FileNotFoundError, match=r"has no checkpoint \(\*.ckpt\) in it"):
+        find_checkpoint(tmp_path)
+
+
+def test_the_run_is_the_directory_above_checkpoints():
+    assert run_directory(Path("logs/version_3/checkpoints/best.ckpt")) == Path("logs/version_3")
+    assert run_directory(Path("downloads/best.ckpt")) == Path("downloads")
+
+
+def test_results_come_back(tmp_path):
+    run = tmp_path / "version_0"
+    assert read_results(run) == {}
+    results = {"train": 2.1, "val": 2.2, "test": None, "checkpoint": "best.ckpt", "step": 10}
+    write_results(run, {"train": 9.0})
+    write_results(run, results)
+    assert read_results(run) == results
+    assert [file.name for file in run.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", '"text"', "\xff"])
+def test_damaged_results_are_named(text, tmp_path):
+    (tmp_path / "results.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"results.json is not a table of results in JSON"):
+        read_results(tmp_path)
+
+
+def test_finding_runs_and_results_needs_no_torch():
+    code = "import json, sys, charlm.checkpoints, charlm.runs; print(json.dumps('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
