@@ -32,7 +32,7 @@ def test_the_table_has_sizes_and_losses_the_best_first(runs, capsys):
         COLUMNS,
         ["version_1", "MLP", "3", "2", "5", str(27 * 2 + 6 * 5 + 5 + 5 * 27 + 27), "2.1000", "2.2000", ""],
         ["version_0", "Bigram", "1", "", "", "729", "2.4510", "2.4600", "2.4700"],
-        ["version_2", "MLP", "3", "10", "200", "11,897", "", "", ""],
+        ["version_2", "MLP", "3", "10", "200", "11897", "", "", ""],
     ]
 
 
