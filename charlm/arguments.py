@@ -1,23 +1,27 @@
-"""What `charlm fit ...` means before Lightning reads it: bare names of configs and models, settings of a checkpoint.
+"""What `charlm fit ...` means before Lightning reads it: which config it starts from, which checkpoint it takes."""
 
-Plain functions from one list of arguments to another.
-"""
-
-import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charlm.bare_names import (
+    CONFIGS,
+    FROM_DATA,
+    config_names,
+    path_in_configs,
+    refuse_linked,
+    spell_out_configs,
+    spell_out_models,
+    value_of,
+    without,
+)
 from charlm.checkpoints import Checkpoint, load_checkpoint
-from charlm.runs import find_checkpoint
+from charlm.runs import find_checkpoint, run_directory
 
-CONFIGS = Path(__file__).with_name("configs")
-FROM_DATA = ("alphabet", "block_size")
-"""Arguments of the models that the data give."""
-
+log = logging.getLogger(__name__)
 
 TRAINER_COMMANDS = {
     "fit": "train a model, then show its losses and ten names",
@@ -68,15 +72,29 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     command, rest = args[0], spell_out_models(spell_out_configs(args[1:]), kinds)
     refuse_linked(rest)
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
-    where = value_of(rest, "--ckpt_path") or _path_in_configs(rest)
+    where = value_of(rest, "--ckpt_path") or path_in_configs(rest)
     if (where is None and (command == "fit" or asks)) or where == "null":
         return Prepared([command, *_preset(command, rest, None), *rest])
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
     kind = kinds[type(checkpoint.net).__name__]
-    rest = _without(rest, "--ckpt_path")
+    rest = without(rest, "--ckpt_path")
     own = ["--config", checkpoint_config(checkpoint, f"charlm.lightning_modules.{kind}")]
-    preset = _preset(command, rest, type(checkpoint.net).__name__)
+    preset = _config_of_run(command, rest, checkpoint) or _preset(command, rest, type(checkpoint.net).__name__)
     return Prepared([command, *preset, *own, *rest, "--ckpt_path", str(checkpoint.path)], checkpoint, kind)
+
+
+def _config_of_run(command: str, rest: list[str], checkpoint: Checkpoint) -> list[str]:
+    """The config that a run of one's own began with. Not of other runs: a config may name any code."""
+    config = run_directory(checkpoint.path) / "config.yaml"
+    own = config.resolve().is_relative_to(_runs(rest).resolve()) and config.is_file()
+    if command != "fit" or not own or value_of(rest, "--config", "-c") is not None:
+        return []
+    log.info(f"Going on with the settings of {config}")
+    return ["--config", str(config)]
+
+
+def _runs(rest: list[str]) -> Path:
+    return Path(value_of(rest, "--trainer.default_root_dir") or ".") / "lightning_logs"
 
 
 def _preset(command: str, rest: list[str], model: str | None) -> list[str]:
@@ -90,90 +108,9 @@ def _preset(command: str, rest: list[str], model: str | None) -> list[str]:
 
 def _checkpoint_file(command: str, where: str | None, rest: list[str]) -> Path:
     """The file that is meant: to go on training the last of a run, else its best."""
-    runs = Path(value_of(rest, "--trainer.default_root_dir") or ".") / "lightning_logs"
     last = where == "last" or (command == "fit" and where != "best")
     prefer = ("last", "best") if last else ("best", "last")
-    return find_checkpoint(None if where in (None, *_RELATIVE) else where, runs, prefer)
-
-
-def config_names() -> list[str]:
-    """The shipped configs, by bare name."""
-    return sorted(file.stem for file in CONFIGS.glob("*.yaml"))
-
-
-def spell_out_configs(args: list[str]) -> list[str]:
-    """Replace a shipped config's bare name by its path: `--config mlp`.
-
-    Raises:
-        ValueError: neither a file nor a shipped config.
-    """
-    return _map_values(args, ("--config", "-c"), _config_path)
-
-
-def spell_out_models(args: list[str], models: Iterable[str]) -> list[str]:
-    """Replace a model's short name by its class: `--model MLP` is LitMLP.
-
-    Raises:
-        ValueError: no such model.
-    """
-    models = list(models)
-
-    def spelled(name: str) -> str:
-        if name in models:
-            return f"Lit{name}"
-        if "." in name or "{" in name or name in {f"Lit{model}" for model in models} or Path(name).suffix:
-            return name
-        raise ValueError(f"there is no model {name!r}; the models are {_listed(models, name)}")
-
-    return _map_values(args, ("--model", "--model.class_path", "--model.help"), spelled)
-
-
-def refuse_linked(args: list[str]) -> None:
-    """Refuse what would be ignored without a word: model arguments that come from the data.
-
-    Raises:
-        ValueError: one of them is given for the model.
-    """
-    for arg in args:
-        key = arg.split("=")[0]
-        for name in FROM_DATA:
-            if key in (f"--model.{name}", f"--model.init_args.{name}"):
-                raise ValueError(f"{key} comes from the data; give --data.{name} instead")
-
-
-def value_of(args: list[str], *options: str) -> str | None:
-    """The last value given for one of `options`, as `--option value` or `--option=value`; None if there is none."""
-    return next(reversed(_values_of(args, *options)), None)
-
-
-def _values_of(args: list[str], *options: str) -> list[str]:
-    found = []
-    for i, arg in enumerate(args):
-        option, equals, value = arg.partition("=")
-        if option in options and (equals or i + 1 < len(args)):
-            found.append(value if equals else args[i + 1])
-    return found
-
-
-def _path_in_configs(args: list[str]) -> str | None:
-    """The `ckpt_path` of the last config that has one."""
-    import yaml  # type: ignore[import-untyped]
-
-    for config in reversed(_values_of(args, "--config", "-c")):
-        with suppress(OSError, yaml.YAMLError):  # the parser has better words for a bad file
-            content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
-            if isinstance(content, dict) and content.get("ckpt_path"):
-                return str(content["ckpt_path"])
-    return None
-
-
-def _without(args: list[str], option: str) -> list[str]:
-    kept, skip = [], False
-    for arg in args:
-        if not skip and arg.partition("=")[0] != option:
-            kept.append(arg)
-        skip = not skip and arg == option
-    return kept
+    return find_checkpoint(None if where in (None, *_RELATIVE) else where, _runs(rest), prefer)
 
 
 def checkpoint_config(checkpoint: Checkpoint, kind: str) -> str:
@@ -217,30 +154,3 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
                 f"--{where}.{key} is {given_args[key]!r}, and {checkpoint.path} was trained with"
                 f" {checkpoint.hyperparameters[key]!r}; leave the option out, or start a new run without the checkpoint"
             )
-
-
-def _map_values(args: list[str], options: tuple[str, ...], change: Callable[[str], str]) -> list[str]:
-    changed = list(args)
-    for i, arg in enumerate(args):
-        option, equals, value = arg.partition("=")
-        if option in options and equals:
-            changed[i] = f"{option}={change(value)}"
-        elif option in options and i + 1 < len(args) and not args[i + 1].startswith("--"):
-            changed[i + 1] = change(args[i + 1])
-    return changed
-
-
-def _config_path(name: str) -> str:
-    if Path(name).exists() or name.lstrip().startswith("{"):
-        return name
-    if name in config_names():
-        return str(CONFIGS / f"{name}.yaml")
-    raise ValueError(
-        f"there is no config file {name}, nor a shipped config of that name: {_listed(config_names(), name)}"
-    )
-
-
-def _listed(names: list[str], wanted: str) -> str:
-    close = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], n=1)
-    meant = next((name for name in names if close and name.lower() == close[0]), None)
-    return ", ".join(names) + (f". Did you mean {meant}?" if meant else "")

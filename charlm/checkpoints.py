@@ -68,20 +68,24 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         net = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # also what torch says to odd arguments
         raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
+    step, sha256 = content.get("global_step", 0), _plain(content.get("NamesDataModule")).get("sha256")
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise ValueError(f"{path} cannot be used: its step is {step!r:.100}, and it must be a count; {_AGAIN}")
     return Checkpoint(
         path,
         net,
         tokenizer,
         hyperparameters=_plain(content.get("hyper_parameters")),
         data=_plain(content.get("datamodule_hyper_parameters")),
-        data_sha256=_plain(content.get("NamesDataModule")).get("sha256"),
-        step=_plain(content).get("global_step", 0),
+        data_sha256=sha256 if isinstance(sha256, str) else None,
+        step=step,
     )
 
 
 def _plain(values: object) -> dict[str, Any]:
     """The plain values among named ones, and lists of them, without what Lightning adds: names of classes to create."""
-    named = {k: v for k, v in values.items() if not str(k).startswith("_")} if isinstance(values, dict) else {}
+    table = values if isinstance(values, dict) else {}
+    named = {key: value for key, value in table.items() if isinstance(key, str) and not key.startswith("_")}
     parts = {key: value if isinstance(value, list | tuple) else [value] for key, value in named.items()}
     return {key: value for key, value in named.items() if all(type(part) in _PLAIN for part in parts[key])}
 
@@ -144,7 +148,7 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"its net is {name!r}, and this version knows {', '.join(known)}")
     given = _arguments(known[name], arguments)
-    weights = {str(key)[4:]: held for key, held in state_dict.items() if str(key).startswith("net.")}
+    weights = {key[4:]: held for key, held in state_dict.items() if isinstance(key, str) and key.startswith("net.")}
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):
             expected = known[name](**given).state_dict()
@@ -170,7 +174,10 @@ def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None
         held, needed = (_layout(table.get(name)) for table in (weights, expected))
         if held != needed:
             raise ValueError(f"net.{name} is {held}, and its net needs {needed}")
-        if not weights[name].isfinite().all():
+        weight = weights[name]
+        if weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():  # one value, seen many times
+            raise ValueError(f"net.{name} has fewer values in the file than its shape {held} says")
+        if not weight.isfinite().all():
             raise ValueError(f"net.{name} is not finite (NaN or infinity), so its training failed")
 
 

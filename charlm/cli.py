@@ -61,13 +61,22 @@ def message_of(error: BaseException) -> str | None:
     """
     while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
         error = error.__cause__  # why it could not make an object
-    own = isinstance(error, ValueError | OSError) and origin(error).is_relative_to(Path(__file__).parent)
+    raised, place = is_raised(error), origin(error)
+    own = raised and isinstance(error, ValueError | OSError) and place.is_relative_to(Path(__file__).parent)
     of_file = isinstance(error, OSError) and error.filename is not None
     of_package = isinstance(error, ModuleNotFoundError) and error.name is None  # written by hand, not by `import`
-    told = own or of_file or of_package or type(error).__name__ == "MisconfigurationException"
-    return str(error) if told else None
+    checked = type(error).__name__ == "MisconfigurationException" or (
+        raised and isinstance(error, ValueError) and "lightning" in place.parts
+    )
+    told = own or of_file or of_package or checked
+    return str(error).strip() if told else None
 
 
 def origin(error: BaseException) -> Path:
     """The file that raised `error`."""
     return Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+
+
+def is_raised(error: BaseException) -> bool:
+    """Whether a `raise` of Python code made it; what numpy or torch throw from inside an expression has none."""
+    return (traceback.extract_tb(error.__traceback__)[-1].line or "").startswith("raise")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.data.contexts import Contexts
+from charlm.loss import IGNORED
 
 Examples = Contexts | tuple[Tensor, Tensor]
 """What can be counted: a split, or its context int64 (N, T) and target int64 (N,)."""
@@ -31,6 +32,7 @@ class CountBigram(nn.Module):
     block_size = 1
     counts: Tensor
     probabilities: Tensor
+    log_probabilities: Tensor
 
     def __init__(self, counts: Tensor, k: float = 1.0) -> None:
         super().__init__()
@@ -41,37 +43,38 @@ class CountBigram(nn.Module):
         self.k = k
         self.register_buffer("counts", counts)
         self.register_buffer("probabilities", torch.where(rows > 0, smoothed / rows, 0.0))
+        self.register_buffer("log_probabilities", self.probabilities.log())
 
     @classmethod
     def from_contexts(cls, contexts: Examples, vocab_size: int, k: float = 1.0) -> "CountBigram":
         """Count the last character of every context with its target.
 
         Raises:
-            ValueError: an id that is not below `vocab_size`, or a bad `k`.
+            ValueError: an id outside 0 to `vocab_size` - 1, or a bad `k`.
         """
         return cls(count_pairs(contexts, vocab_size), k)
 
     def forward(self, context: Tensor) -> Tensor:
         """Log-probabilities float64 (B, V) after `context`, int64 (B, T); only the last column counts."""
-        return nn.functional.embedding(context[:, -1], self.probabilities.log())
+        return nn.functional.embedding(context[:, -1], self.log_probabilities)
 
     def nll(self, contexts: Examples) -> float:
         """Mean -log p(target) over examples, in nats; inf where one of them has probability 0.
 
         Raises:
-            ValueError: no example, or an id that is not below V.
+            ValueError: no example, or an id outside 0 to V - 1.
         """
-        return mean_nll(self.probabilities.log(), count_pairs(contexts, len(self.counts)))
+        return mean_nll(self.log_probabilities, count_pairs(contexts, len(self.counts)))
 
 
 def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
-    """Count (last character of the context, target) pairs.
+    """Count (last character of the context, target) pairs; a target of -1 is ignored, as in the loss.
 
     Returns:
         int64 (V, V).
 
     Raises:
-        ValueError: an id that is not below `vocab_size`.
+        ValueError: an id outside 0 to `vocab_size` - 1.
 
     Example:
         >>> count_pairs((torch.tensor([[0], [1], [1]]), torch.tensor([1, 1, 0])), vocab_size=2).tolist()
@@ -85,9 +88,13 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
             context, target = contexts.gather(torch.arange(start, stop))
         else:
             context, target = contexts[0][start:stop], contexts[1][start:stop]
-        last = context[:, -1]
-        if (highest := int(torch.maximum(last, target).max())) >= vocab_size:
-            raise ValueError(f"the examples have id {highest}, and vocab_size is {vocab_size}; use the tokenizer's own")
+        counted = target != IGNORED
+        last, target = context[counted, -1], target[counted]
+        outside = [i for ids in (last, target) if len(ids) for i in ids.aminmax() if not 0 <= i < vocab_size]
+        if outside:
+            raise ValueError(
+                f"the examples have id {int(outside[0])}, and vocab_size is {vocab_size}; use the tokenizer's own"
+            )
         counts += torch.bincount(last * vocab_size + target, minlength=vocab_size * vocab_size)
     return counts.view(vocab_size, vocab_size)
 

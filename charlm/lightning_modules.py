@@ -1,5 +1,6 @@
 """The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size."""
 
+import math
 import string
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -31,10 +32,18 @@ class LitCharLM(pl.LightningModule, ABC):
     Args:
         alphabet: the characters in the order of their ids.
         net_args: the arguments of `net_class`, numbers and strings.
+        lr: learning rate.
+        weight_decay: the optimizer's own decay per step.
+
+    Raises:
+        ValueError: `lr` or `weight_decay` below 0, or arguments that `net_class` refuses.
     """
 
-    def __init__(self, alphabet: str, net_args: dict[str, Any]) -> None:
+    def __init__(self, alphabet: str, net_args: dict[str, Any], lr: float, weight_decay: float) -> None:
         super().__init__()
+        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; give a number from 0 on")
         self.net = self.net_class(**net_args)
         self.tokenizer = CharTokenizer(alphabet)
         self._net_args = net_args
@@ -50,17 +59,19 @@ class LitCharLM(pl.LightningModule, ABC):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning's cannot tell the subclass from the file
-        cls, checkpoint_path: str | Path, **hyperparameters: Any
+        cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **hyperparameters: Any
     ) -> "LitCharLM":
         """The model of a checkpoint, of whichever subclass it is; no code from the file runs.
 
         Args:
             checkpoint_path: a local file.
+            map_location: the device that the model goes to; None: the CPU.
             hyperparameters: values that replace the checkpoint's, such as `lr`.
 
         Raises:
             OSError: no such file.
-            ValueError: not a checkpoint of charlm, a damaged one, or one of another model than the class asked.
+            ValueError: not a checkpoint of charlm, a damaged one, or one of another model than the class asked; or a
+                replaced size or alphabet that the weights do not fit.
         """
         loaded = load_checkpoint(checkpoint_path)
         kind = MODELS[type(loaded.net).__name__]
@@ -68,9 +79,17 @@ class LitCharLM(pl.LightningModule, ABC):
             raise ValueError(
                 f"{checkpoint_path} holds a {kind.__name__}, not a {cls.__name__}; load it by {kind.__name__}"
             )
-        model = kind(**{**loaded.hyperparameters, **hyperparameters})
-        model.net.load_state_dict(loaded.net.state_dict())
-        return model
+        with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
+            model = kind(**{**loaded.hyperparameters, **hyperparameters})
+        weights = loaded.net.state_dict()
+        if any(table.shape != weights[name].shape for name, table in model.net.state_dict().items()):
+            given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items()) or "its hyperparameters"
+            raise ValueError(
+                f"the weights in {checkpoint_path} do not fit {given}; leave sizes and alphabet as they are, or train"
+                " a new model"
+            )
+        model.net.load_state_dict(weights)
+        return model.to(map_location or "cpu")
 
     @property
     def embedding_labels(self) -> list[str]:
@@ -167,7 +186,7 @@ class LitBigram(LitCharLM):
         lr: float = 50.0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(alphabet, {"vocab_size": vocab_size or len(alphabet) + 1, "init": init})
+        super().__init__(alphabet, {"vocab_size": vocab_size or len(alphabet) + 1, "init": init}, lr, weight_decay)
         self.save_hyperparameters()
 
     def penalty(self) -> Tensor:
@@ -214,7 +233,7 @@ class LitMLP(LitCharLM):
             "n_hidden": n_hidden,
             "init": init,
         }
-        super().__init__(alphabet, net_args)
+        super().__init__(alphabet, net_args, lr, weight_decay)
         self.save_hyperparameters()
 
 

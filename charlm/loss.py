@@ -1,7 +1,9 @@
 """The one loss of every net, in nats per character. Dimension key: B batch, L positions, V = vocab_size."""
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -54,20 +56,35 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evalua
     """The exact mean loss of a net over batches of any size.
 
     Args:
-        net: context in, logits out; put into eval mode for the pass and back after it.
+        net: context in, logits out; each of its parts is put into eval mode for the pass and back after it.
         batches: pairs of context int64 (B, T) and target int64 (B,).
 
     Raises:
         ValueError: no target to evaluate.
     """
-    device = next(iter([*net.parameters(), *net.buffers()])).device
-    was_training = net.training
-    net.eval()
+    device = device_of(net)
     total, count = 0.0, 0
-    for context, target in batches:
-        total += nats(net(context.to(device)), target.to(device)).double().sum().item()
-        count += int((target != IGNORED).sum())
-    net.train(was_training)
+    with evaluating(net):
+        for context, target in batches:
+            total += nats(net(context.to(device)), target.to(device)).double().sum().item()
+            count += int((target != IGNORED).sum())
     if count == 0:
         raise ValueError("there is no example to evaluate; give this split a share of the names")
     return Evaluation(total / count, count)
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Where the weights of a net are."""
+    return next(itertools.chain(net.parameters(), net.buffers())).device
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; each part returns to the mode it was in, since a frozen part may differ from the rest."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -10,7 +10,9 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (\S+)|(?:does not accept option|^Option) '([^']+)'")
+_UNKNOWN_OPTION = re.compile(
+    r"unrecognized arguments: (\S+)|(?:does not accept option|^Option) '([^']+)'(?: is not accepted)?$"
+)
 _UNKNOWN_ARGUMENT = re.compile(r"given class_path '([\w.]+)':\s+Option '([^']+)' is not accepted")
 _OF_CLASS = re.compile(r"given class_path '([\w.]+)':\s+(.*)")
 _KEY = re.compile(r'[Pp]arser key "([^"]+)"')

@@ -62,7 +62,10 @@ def print_next(run: Path) -> None:
 
 def _shown(path: Path) -> Path:
     """Relative to the working directory where that is shorter."""
-    return min(Path(os.path.relpath(path)), path.absolute(), key=lambda p: len(str(p)))
+    try:
+        return min(Path(os.path.relpath(path)), path.absolute(), key=lambda p: len(str(p)))
+    except ValueError:  # on another drive of Windows: there is no relative path
+        return path.absolute()
 
 
 def _program(name: str) -> str:

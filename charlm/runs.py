@@ -1,8 +1,11 @@
 """The directories of runs: where their checkpoints are, and the results kept in them. Needs no torch."""
 
 import json
+import math
 import os
 import re
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,14 @@ def find_checkpoint(
 ) -> Path:
     """The checkpoint file that is meant.
 
-    In a run it is the newest `best*.ckpt`, else the newest `last*.ckpt`, else the newest one; of several runs, the one
+    In a run it is the one its results.json is about, else the best `best*.ckpt`, by the val loss in the names (the
+    newest one where they have none), else the newest `last*.ckpt`, else the newest one. Of several runs it is the one
     whose checkpoints changed last.
 
     Args:
         where: a file; a run directory, its checkpoints directory or one of several runs; None: the newest in `root`.
         root: where runs are kept.
-        prefer: how the names of the files of a run begin, the wanted ones first.
+        prefer: how the names of the files of a run begin, the wanted ones first; results.json counts if that is "best".
 
     Raises:
         FileNotFoundError: there is none.
@@ -37,10 +41,25 @@ def find_checkpoint(
         raise FileNotFoundError(f"{place} {missing}; pass a .ckpt file or the directory of a run")
     newest = max(files, key=os.path.getmtime)
     siblings = [file for file in files if file.parent == newest.parent]
+    if prefer[:1] == ("best",) and (reported := [file for file in siblings if file.name == _reported(newest)]):
+        return reported[0]
     for stem in prefer:
         if named := [file for file in siblings if file.name.startswith(stem)]:
-            return max(named, key=os.path.getmtime)
+            return min(named, key=lambda file: (_val_loss(file), -file.stat().st_mtime))
     return newest
+
+
+def _reported(checkpoint: Path) -> object:
+    """The name of the checkpoint that the results of its run are about; None where they do not say."""
+    with suppress(OSError, ValueError):
+        return read_results(run_directory(checkpoint)).get("checkpoint")
+    return None
+
+
+def _val_loss(checkpoint: Path) -> float:
+    """As `charlm fit` writes it into the names: best-step000100-val2.1234.ckpt; infinite where there is none."""
+    found = re.search(r"(?<![A-Za-z])val(\d+\.\d+)", checkpoint.name)
+    return float(found[1]) if found else math.inf
 
 
 def run_directory(checkpoint: Path) -> Path:
@@ -69,7 +88,10 @@ def write_results(run: Path, losses: dict[str, Any]) -> None:
         losses: "train", "val" and "test" in nats per character, "checkpoint" (its name) and "step". More is welcome:
             the facts of commands/summary.py, if they stand here, spare `charlm summary` opening the checkpoint.
     """
+    text = json.dumps(losses, indent=2) + "\n"
     run.mkdir(parents=True, exist_ok=True)
-    partial = run / ".results.json.partial"
-    partial.write_text(json.dumps(losses, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, run / "results.json")
+    # a directory of its own for each writer, since a file from `mkstemp` would be closed to all other users
+    with tempfile.TemporaryDirectory(prefix=".results-", dir=run) as folder:
+        partial = Path(folder) / "partial"
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, run / "results.json")

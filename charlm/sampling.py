@@ -2,15 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from charlm.data.contexts import build_contexts
-from charlm.loss import nats
+from charlm.loss import device_of, evaluating, nats
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 _ROWS = 1 << 16  # names drawn, or characters scored, at a time: bounds the memory
@@ -83,7 +82,7 @@ def sample_names(
     generator = torch.Generator().manual_seed(seed)
     names: list[str] = []
     tried, size = 0, n
-    with _evaluating(net):
+    with evaluating(net):
         for _ in range(_ROUNDS):
             for rows in [_ROWS] * (size // _ROWS) + [size % _ROWS] * (size % _ROWS > 0):
                 drawn = _draw(net, tokenizer, rows, start, temperature, top_k, max_length, generator)
@@ -115,9 +114,9 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
     for name in names:
         tokenizer.encode(name)
     context, target = build_contexts(names, tokenizer, _block_size(net))
-    device = _device(net)
+    device = device_of(net)
     batches = zip(context.split(_ROWS), target.split(_ROWS), strict=True)
-    with _evaluating(net):
+    with evaluating(net):
         surprise = torch.cat([nats(net(c.to(device)), t.to(device)).cpu() for c, t in batches]).tolist()
     ends = itertools.accumulate(len(name) + 1 for name in names)
     return [NameScore(name, surprise[end - len(name) - 1 : end]) for name, end in zip(names, ends, strict=True)]
@@ -150,7 +149,7 @@ def _draw(
     generator: torch.Generator,
 ) -> list[str]:
     """Draw `rows` names that begin with the ids `start`; a finished row leaves the work."""
-    device, block_size = _device(net), _block_size(net)
+    device, block_size = device_of(net), _block_size(net)
     context = torch.tensor(([BOUNDARY] * block_size + start)[-block_size:]).repeat(rows, 1)
     alive = torch.arange(rows)
     columns = [torch.full((rows,), i) for i in start]
@@ -172,7 +171,10 @@ def _choose(
     first = 0 if end_allowed else BOUNDARY + 1
     scores, ids = logits[:, first:].double().topk(min(top_k or logits.shape[1], logits.shape[1] - first))
     if not scores[:, 0].isfinite().all():
-        raise ValueError("the net gives no character a probability: it has NaN, or is a count table that needs k > 0")
+        raise ValueError(
+            "the net gives no character a probability: its logits are NaN or infinite, or it is a count table that"
+            " needs k > 0"
+        )
     # The best score is taken off first: a tiny temperature then gives -inf for the others, never NaN.
     probabilities = ((scores - scores[:, :1]) / temperature).softmax(dim=1)
     choice = torch.multinomial(probabilities, 1, generator=generator)
@@ -181,19 +183,3 @@ def _choose(
 
 def _block_size(net: nn.Module) -> int:
     return int(net.block_size)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
-
-
-def _device(net: nn.Module) -> torch.device:
-    return next(itertools.chain(net.parameters(), net.buffers())).device
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; each part returns to the mode it was in, since a frozen part may differ from the rest."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -174,11 +174,11 @@ class TrainerCLI(LightningCLI):
     @rank_zero_only
     def after_fit(self) -> None:
         """The report on the checkpoint with the lowest val loss, or on the last one where there is no val split."""
-        saver = self.trainer.checkpoint_callback
-        kept = saver.kept() if isinstance(saver, RunCheckpoint) else None
+        saver = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
+        kept = saver.kept() if saver is not None else None
         if kept is None or self.trainer.logger is None:
-            why = "No checkpoint of this run was kept" if kept is None else f"{kept} was kept, in no run directory"
-            print(f"\n{why}, so there is no report.")
+            kind = "no checkpoint was kept" if kept is None else f"the checkpoint {kept} belongs to no run (no logger)"
+            print(f"\nThere is no report: {kind}.")
             return
         checkpoint = load_checkpoint(kept)
         losses = finish(checkpoint, self.datamodule.whole_splits(), self.datamodule.splits)
@@ -190,13 +190,17 @@ class TrainerCLI(LightningCLI):
     def after_test(self) -> None:
         """Put the test losses where the run's other ones are, if it is the same names that were split the same way."""
         checkpoint, metrics = self.prepared.checkpoint, self.trainer.callback_metrics
-        if checkpoint is None or self._is_trial() or not self._is_own_data(checkpoint):
+        whole = not self._is_trial() and self.config_init.test.trainer.limit_test_batches is None
+        in_run = checkpoint is not None and checkpoint.path.parent.name == "checkpoints"
+        if checkpoint is None or not whole or not in_run or not self._is_own_data(checkpoint):
             return
-        run = run_directory(checkpoint.path).absolute()
+        run, name = run_directory(checkpoint.path).absolute(), checkpoint.path.name
         logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
         logger.log_metrics({key: value.item() for key, value in metrics.items()}, checkpoint.step - 1)
         logger.finalize("success")
-        write_results(run, {**read_results(run), "test": metrics["loss/test"].item()})
+        results = {"checkpoint": name, "step": checkpoint.step, **read_results(run)}
+        if results["checkpoint"] == name:  # the losses of one row are of one checkpoint
+            write_results(run, {**results, "test": metrics["loss/test"].item()})
 
     def _is_trial(self) -> bool:
         return bool(self.config_init[self.subcommand].trainer.fast_dev_run)
@@ -207,7 +211,13 @@ class TrainerCLI(LightningCLI):
         return same and checkpoint.data_sha256 == self.datamodule.splits.corpus.sha256
 
     def predict(self, model: LitCharLM, datamodule: NamesDataModule, **kwargs: Any) -> None:
-        """Write one row a character to predictions.csv in the checkpoint's run."""
+        """Write one row a character to predictions.csv in the checkpoint's run.
+
+        Raises:
+            ValueError: several processes, of which each would have a part of the rows.
+        """
+        if self.trainer.world_size > 1:
+            raise ValueError("predict writes one file from one process; give --trainer.devices 1")
         batches = cast("list[dict[str, Tensor]]", self.trainer.predict(model, datamodule=datamodule, **kwargs))
         if self.prepared.checkpoint is not None and batches and not self._is_trial():
             file = run_directory(self.prepared.checkpoint.path) / "predictions.csv"

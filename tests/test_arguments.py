@@ -7,19 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.arguments import (
-    COMMANDS,
-    CONFIGS,
-    TRAINER_COMMANDS,
-    checkpoint_config,
-    config_names,
-    prepare,
-    refuse_conflicts,
-    refuse_linked,
-    spell_out_configs,
-    spell_out_models,
-    value_of,
-)
+from charlm.arguments import COMMANDS, TRAINER_COMMANDS, checkpoint_config, prepare, refuse_conflicts
+from charlm.bare_names import CONFIGS, config_names, refuse_linked, spell_out_configs, spell_out_models, value_of
 from charlm.checkpoints import Checkpoint
 from charlm.nets.mlp import MLP
 from charlm.tokenizer import CharTokenizer

@@ -101,6 +101,38 @@ def test_weights_of_another_precision_are_taken(saved):
     assert loaded.net.hidden.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("lay", [lambda table: torch.cat([table, table])[5:], lambda table: table.T.contiguous().T])
+def test_a_weight_may_be_part_of_a_table_or_lie_the_other_way(lay, saved):
+    values = content()
+    weights = values["state_dict"]["net.hidden.weight"]
+    values["state_dict"]["net.hidden.weight"] = lay(weights)
+    loaded = load_checkpoint(saved(values))
+    assert torch.equal(loaded.net.hidden.weight, weights)
+
+
+def test_a_small_file_asks_for_little_memory(saved):
+    """Where its weights say that they are large."""
+    resource = pytest.importorskip("resource")  # Windows has none
+    path = saved(
+        {
+            **content(net="Bigram", net_args={"vocab_size": 20001}),
+            "state_dict": {"net.W": torch.zeros(1).expand(20001, 20001)},
+        }
+    )
+    assert path.stat().st_size < 5000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"net\.W has fewer values in the file than its shape \(20001, 20001\) says"):
+        load_checkpoint(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB; the table would take 1,600,000
+
+
+def test_only_plain_settings_with_names_come_back(saved):
+    odd = {1: 2, "split": [0.8, [0.1]], "path": b"x", "lowercase": torch.ones(1), "pad": True}
+    values = {**content(), "datamodule_hyper_parameters": odd, "hyper_parameters": odd}
+    loaded = load_checkpoint(saved({**values, "NamesDataModule": {"sha256": 5}}))
+    assert (loaded.data, loaded.hyperparameters, loaded.data_sha256) == ({"pad": True}, {"pad": True}, None)
+
+
 def bad(values, **changes):
     values["state_dict"].update(changes)
     return values
@@ -138,6 +170,18 @@ UNFIT = {
     "a weight without values": (bad(content(), **{WEIGHT: torch.ones(5, 6, device="meta")}), "cannot be used"),
     "NaN": (bad(content(), **{WEIGHT: torch.full((5, 6), math.nan)}), f"{WEIGHT} is not finite"),
     "infinity": (bad(content(), **{WEIGHT: torch.full((5, 6), math.inf)}), f"{WEIGHT} is not finite"),
+    "a weight that repeats one value": (
+        bad(content(), **{WEIGHT: torch.ones(1).expand(5, 6)}),
+        rf"{WEIGHT} has fewer values in the file than its shape \(5, 6\) says",
+    ),
+    "a step that is text": (
+        {**content(), "global_step": "7"},
+        "its step is '7', and it must be a count; copy it again",
+    ),
+    "a step below 0": ({**content(), "global_step": -1}, "its step is -1, and it must be a count"),
+    "a step beyond numbers": ({**content(), "global_step": 10**30}, "and it must be a count"),
+    "a step that is an answer": ({**content(), "global_step": True}, "its step is True, and it must be a count"),
+    "a step that is a tensor": ({**content(), "global_step": torch.ones(1)}, "and it must be a count"),
     "no alphabet": (content(alphabet=None), "it has no alphabet"),
     "an empty alphabet": (content(alphabet=""), "needs at least one character"),
     "a large alphabet": (content(alphabet=string.ascii_letters), "its alphabet needs 53 ids, and its net has 27"),

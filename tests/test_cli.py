@@ -20,7 +20,8 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import charlm
-from charlm.arguments import COMMANDS, CONFIGS, TRAINER_COMMANDS, config_names
+from charlm.arguments import COMMANDS, TRAINER_COMMANDS
+from charlm.bare_names import CONFIGS, config_names
 from charlm.checkpoints import load_checkpoint
 from charlm.cli import main
 from charlm.data.batches import BatchLoader
@@ -175,7 +176,8 @@ def test_the_report_draws_ten_names_and_names_the_next_commands(cli, small, name
     assert re.search(rf"^Run +{RUN}$", done.out, re.M)
     assert re.search(r"^TensorBoard +\S*tensorboard --logdir lightning_logs$", done.out, re.M)
     assert re.search(rf"^More names +\S*charlm sample --checkpoint {RUN} --new-only$", done.out, re.M)
-    assert max(len(line) for line in done.out.splitlines()) <= 80
+    commands = ("TensorBoard", "More names")  # as long as the path to this environment
+    assert max(len(line) for line in done.out.splitlines() if not line.startswith(commands)) <= 80
 
 
 def test_the_curves_go_to_tensorboard(run):
@@ -219,7 +221,8 @@ def test_without_a_validation_the_last_checkpoint_is_reported_on(shorter, cli, s
 @pytest.mark.parametrize("options", [["--trainer.fast_dev_run=true"], ["--trainer.enable_checkpointing=false"]])
 def test_without_a_checkpoint_it_says_so(options, cli, small):
     done = cli("fit", "--config", small, *options)
-    assert (done.status, done.out) == (0, "\nNo checkpoint of this run was kept, so there is no report.\n")
+    assert done.status == 0
+    assert re.fullmatch(r".*no report.*no checkpoint.*|.*no checkpoint.*no report.*", done.out.strip(), re.I)
 
 
 def test_the_same_seed_trains_the_same_weights(cli, small):
@@ -383,14 +386,14 @@ def test_the_test_loss_goes_to_the_run_of_the_checkpoint(cli, run):
     assert scalars(run, "accuracy/test")
 
 
-def test_a_test_on_other_names_leaves_the_run_as_it_is(cli, run, names):
+def test_a_test_on_other_names_or_on_a_part_leaves_the_run_as_it_is(cli, run, names):
     Path("others.txt").write_text("\n".join(Path(names).read_text().splitlines()[10:]))
-    for other in (["--data.path=others.txt"], ["--data.split_seed=7"], ["--data.split=[0.5,0.25,0.25]"]):
-        before = {file: Path(file).read_bytes() for file in files("lightning_logs") if Path(file).exists()}
-        wanted = (run / "results.json").read_text(), files("lightning_logs")
-        assert cli("test", *other).status == 0
-        assert ((run / "results.json").read_text(), files("lightning_logs")) == wanted
-        assert before == {file: Path(file).read_bytes() for file in before}
+    others = ["--data.path=others.txt", "--data.split_seed=7", "--data.split=[0.5,0.25,0.25]"]
+    parts = ["--trainer.limit_test_batches=0", "--trainer.limit_test_batches=1", "--trainer.fast_dev_run=true"]
+    before = {file: Path(file).read_bytes() for file in files() if file != "others.txt"}
+    for option in others + parts:
+        assert cli("test", option).status == 0
+        assert {file: Path(file).read_bytes() for file in files() if file != "others.txt"} == before
 
 
 def test_the_command_line_wins_over_the_checkpoint_or_is_refused(cli, run):
@@ -416,6 +419,18 @@ def test_a_resumed_run_goes_on_at_the_right_step_as_if_it_had_not_stopped(cli, r
     assert load_checkpoint(ends[0]).step == 7
     assert re.search(r"4/7 steps", resumed.err)
     assert re.search(r"^Run +lightning_logs/version_1$", resumed.out, re.M)
+
+
+@pytest.mark.parametrize("options", [[], ["--trainer.val_check_interval=100"], ["--data.split=[0.9,0,0.1]"]])
+def test_so_does_one_that_stopped_between_two_validations_or_has_none(options, cli, small):
+    fit = ["fit", "--config", small, *options]
+    cli(*fit, "--trainer.max_steps=5")
+    assert cli(*fit, "--trainer.max_steps=8", "--ckpt_path=last").status == 0
+    cli(*fit, "--trainer.max_steps=8")
+    runs = [f"lightning_logs/version_{i}" for i in range(3)]
+    assert [step for step, _ in scalars(runs[1], "loss/train")] == [5, 6, 7]
+    assert scalars(runs[0], "loss/train") + scalars(runs[1], "loss/train") == scalars(runs[2], "loss/train")
+    assert torch.equal(*(weights(f"{run}/checkpoints/last.ckpt") for run in runs[1:]))
 
 
 def test_a_resumed_run_without_a_validation_of_its_own_reports_on_itself(cli, run, small):
@@ -471,6 +486,7 @@ MISTAKES = {
     "fit --data.path latin.txt": r"latin.txt, line 2: byte 0xe9 is not UTF-8; save the file as UTF-8",
     "fit --model.block_size 5": r"--model.block_size comes from the data; give --data.block_size instead",
     "fit --trainer.default_root_dir bad.txt": r"Not a directory: '\S+bad.txt/lightning_logs'",
+    "fit --trainer.strategy none": r"invalid strategy name: `strategy='none'`",
     "fit --trainer.accelerator tpu": r"Requirement 'torch_xla\S+' not met",
     "fit three": r"what is 'three' for\? Options begin with --; see charlm --help",
     "fit --ckpt_path http://host/a.ckpt": r"http://host/a.ckpt is an address; .* download it first",
@@ -607,9 +623,8 @@ def test_as_a_process_it_trains_with_a_bar_and_without_noise(small, tmp_path):
     done = process("-m", "charlm", "fit", "--config", small, cwd=tmp_path)
     assert done.returncode == 0
     lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
-    expected = r"Seed set to|.*names over \d+ characters|(GPU|TPU) available|.*\d+ steps \[|.*\x1b|💡"
+    expected = r"Seed set to|.*names over \d+ characters|.*(GPU|TPU) available|.*\d+ steps \["
     assert [line for line in lines if not re.match(expected, line)] == []
-    assert "💡" not in done.stderr
     assert "4/4 steps" in done.stderr
     assert "The first 10 names" in done.stdout
 
@@ -622,7 +637,6 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(run):
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
 
 
-@pytest.mark.slow
 def test_the_completion_knows_commands_models_and_options(cli):
     done = cli("--print_completion=shtab-bash")
     assert done.status == 0

@@ -109,3 +109,25 @@ def test_the_losses_of_the_course_on_its_own_list(k, nll):
     contexts = Contexts(tokenizer.encode_lines(corpus.text), block_size=1)
     assert (len(contexts), tokenizer.vocab_size) == (228_146, 27)
     assert CountBigram.from_contexts(contexts, 27, k).nll(contexts) == pytest.approx(nll, abs=5e-7)
+
+
+def test_targets_that_do_not_count_are_not_counted():
+    context, target = build_contexts(NAMES, AB, 1)
+    padded = torch.cat([context, torch.tensor([[2], [0], [-5]])]), torch.cat([target, torch.full((3,), -1)])
+    assert count_pairs(padded, 3).tolist() == COUNTS
+    assert count_pairs((torch.tensor([[1]]), torch.tensor([-1])), 3).sum() == 0
+    net = bigram(NAMES, k=1)
+    assert net.nll(padded) == pytest.approx(evaluate(net, [(context, target)]).loss)
+
+
+@pytest.mark.parametrize(("last", "target"), [(-1, 1), (1, -2)])
+def test_an_id_below_0_is_refused(last, target):
+    with pytest.raises(ValueError, match=f"the examples have id {min(last, target)}, and vocab_size is 3"):
+        count_pairs((torch.tensor([[0], [last]]), torch.tensor([2, target])), 3)
+
+
+def test_its_logarithms_are_those_of_its_probabilities_and_travel_along():
+    net, other = bigram(NAMES, k=0), bigram(["a"], k=1)
+    assert torch.equal(net.log_probabilities, net.probabilities.log())
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(torch.tensor([[0], [1]])), net.probabilities[:2].log())

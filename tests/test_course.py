@@ -183,7 +183,7 @@ def test_day_10_prints_the_notebooks_tables(tmp_path):
     for line, run, final in zip(table[1:3], ("decay", "fixed"), (curves[-1][1:3], curves[-1][3:]), strict=True):
         cells = line.split()
         assert cells[0] == run
-        assert [float(cell) for cell in cells[-6:]] == [10, 200, 3, 11897, *final]
+        assert [float(cell.replace(",", "")) for cell in cells[-6:]] == [10, 200, 3, 11897, *final]
     check_pictures(parts["Pictures"], tmp_path, ["lr_sweep.png", "step_decay.png", "embedding_pca.png"])
 
 
@@ -201,7 +201,7 @@ def test_other_names_get_tables_of_their_own_size(tmp_path, script):
         assert parts["Contexts"][:3] == ["... -> É", "..É -> a", ".Éa -> n"]
         assert "108 windows of 3 characters and the next one: 84 train, 24 val" in parts["Contexts"]
         parameters = 10 * 10 + (30 * 200 + 200) + (200 * 10 + 10)
-        assert f" {parameters} " in parts["Hyperparameters and final losses"][1]
+        assert f" {parameters:,} " in parts["Hyperparameters and final losses"][1]
     assert len(list((tmp_path / "out").glob("*.png"))) == len([line for line in parts["Pictures"] if line])
 
 

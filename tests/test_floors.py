@@ -8,7 +8,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not named by itself
-    {"tokenizer", "nets.", "figures", "curves", "loss", "loggers", "callbacks.", "data.download", "parsers", "runs"},
+    {
+        "tokenizer",
+        "nets.",
+        "figures",
+        "curves",
+        "loss",
+        "loggers",
+        "callbacks.",
+        "data.download",
+        "parsers",
+        "runs",
+        "bare_names",
+    },
     {"data.corpus", "data.contexts", "checkpoints"},
     {"sampling", "counts", "data.splits", "data.batches", "lightning_modules", "arguments"},
     {"data.datamodule", "commands.table", "commands.training_names"},

@@ -104,3 +104,32 @@ def test_nothing_to_evaluate_is_refused(batches):
 
 def test_perplexity_is_the_number_of_equally_likely_characters():
     assert Evaluation(math.log(27), 1).perplexity == pytest.approx(27)
+
+
+class Frozen(nn.Module):
+    """A table behind a part that stays in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.noise = Table([[0.0, 0.0]]), nn.Dropout(0.5)
+        self.noise.eval()
+
+    def forward(self, context):
+        return self.noise(self.table(context))
+
+
+def modes(net):
+    return [module.training for module in net.modules()]
+
+
+def test_evaluate_leaves_a_frozen_part_frozen():
+    net = Frozen()
+    evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))])
+    assert modes(net) == [True, True, False]
+
+
+def test_a_failed_evaluation_leaves_the_net_as_it_was():
+    net = Frozen()
+    with pytest.raises(IndexError):
+        evaluate(net, [(torch.tensor([[7]]), torch.tensor([1]))])
+    assert modes(net) == [True, True, False]

@@ -80,3 +80,64 @@ def test_finding_runs_and_results_needs_no_torch():
     code = "import json, sys, charlm.checkpoints, charlm.runs; print(json.dumps('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
+
+
+def test_of_several_best_ones_the_lowest_val_loss_counts(tmp_path):
+    """As --checkpoint.save_top_k 3 leaves them: the newest may be the third."""
+    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt", age=50)
+    touch(tmp_path / "checkpoints" / "best-step000100-val10.5000.ckpt", age=70)
+    touch(tmp_path / "checkpoints" / "best-step000300-val2.2000.ckpt", age=10)
+    touch(tmp_path / "checkpoints" / "best-step000400-valnan.ckpt")
+    touch(tmp_path / "checkpoints" / "last.ckpt")
+    assert find_checkpoint(tmp_path) == best
+    newer = touch(tmp_path / "checkpoints" / "best-step000250-val2.1234-v1.ckpt", age=20)
+    assert find_checkpoint(tmp_path) == newer
+    assert find_checkpoint(tmp_path, prefer=("last", "best")).name == "last.ckpt"
+
+
+def test_the_checkpoint_that_the_results_are_about_comes_first(tmp_path):
+    for name in ("best-step000100-val2.3000.ckpt", "best-step000200-val2.1234.ckpt", "last.ckpt"):
+        touch(tmp_path / "checkpoints" / name)
+    write_results(tmp_path, {"val": 2.3, "checkpoint": "best-step000100-val2.3000.ckpt"})
+    assert find_checkpoint(tmp_path).name == "best-step000100-val2.3000.ckpt"
+    assert find_checkpoint(tmp_path, prefer=("last", "best")).name == "last.ckpt"
+    write_results(tmp_path, {"checkpoint": "last.ckpt"})
+    assert find_checkpoint(tmp_path).name == "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"checkpoint": 3}', '{"checkpoint": "gone.ckpt"}', '{"checkpoint": "../a.ckpt"}']
+)
+def test_results_that_name_no_checkpoint_of_the_run_are_passed_over(text, tmp_path):
+    touch(tmp_path / "a.ckpt", age=50)
+    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt")
+    touch(tmp_path / "checkpoints" / "last.ckpt")
+    (tmp_path / "results.json").write_text(text)
+    assert find_checkpoint(tmp_path) == best
+
+
+def test_results_may_be_read_by_whom_the_user_lets(tmp_path):
+    write_results(tmp_path, {"val": 2.0})
+    (tmp_path / "other").write_text("")
+    assert (tmp_path / "results.json").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_results_that_cannot_be_written_leave_the_old_ones(tmp_path):
+    write_results(tmp_path, {"val": 2.0})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_results(tmp_path, {"val": object()})
+    assert read_results(tmp_path) == {"val": 2.0}
+    (tmp_path / "taken" / "results.json").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"results\.json"):
+        write_results(tmp_path / "taken", {"val": 1.0})
+    assert [file.name for file in (tmp_path / "taken").iterdir()] == ["results.json"]
+
+
+def test_two_processes_may_write_results_at_once(tmp_path):
+    code = "import sys; from pathlib import Path; from charlm.runs import write_results\n"
+    code += "for i in range(300): write_results(Path(sys.argv[1]), {'val': float(i)})"
+    writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.PIPE) for _ in range(3)]
+    errors = [writer.communicate()[1] for writer in writers]
+    assert errors == [b""] * 3
+    assert read_results(tmp_path) == {"val": 299.0}
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]

@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from charlm.callbacks.embedding_pca import EmbeddingPCA
+    from charlm.callbacks.run_checkpoint import RunCheckpoint
+    from charlm.callbacks.step_bar import StepProgressBar
     from charlm.callbacks.step_decay import StepDecay
 
-__all__ = ["EmbeddingPCA", "StepDecay"]
+__all__ = ["EmbeddingPCA", "RunCheckpoint", "StepDecay", "StepProgressBar"]
 
-_FILE_OF = {"EmbeddingPCA": "embedding_pca", "StepDecay": "step_decay"}
+_FILE_OF = {
+    "EmbeddingPCA": "embedding_pca",
+    "RunCheckpoint": "run_checkpoint",
+    "StepDecay": "step_decay",
+    "StepProgressBar": "step_bar",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -32,7 +32,8 @@ class EmbeddingPCA(Callback):
         every_n_steps: draw whenever that many more optimizer steps are done; null: not by steps.
         every_n_epochs: draw after every so many epochs; null: not by epochs.
         dims: number of principal components, 2 or 3 (in a panel more).
-        max_rows: the most rows to draw, a random choice that stays the same; the components are always those of all.
+        max_rows: the most rows to draw, a random choice that stays the same; the components are those of all
+            rows that have a label.
 
     Raises:
         ValueError: an argument out of range, or, before training starts, no such table or labels that do not fit it.

@@ -1,6 +1,8 @@
 """One progress bar for the whole training."""
 
 import math
+import sys
+from io import StringIO
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -28,31 +30,41 @@ class StepProgressBar(ProgressBar):
             raise ValueError(f"refresh_rate is {refresh_rate}; give at least 1 step")
         super().__init__()
         self.refresh_rate = refresh_rate
-        self._enabled = True
+        self.is_enabled = True  # LightningModule.print asks for it
         self._bar: Any = None
         self._shown = -1
 
     def disable(self) -> None:
         """Show nothing; Lightning does this in every process but the first."""
-        self._enabled = False
+        self.is_enabled = False
 
     def enable(self) -> None:
         """Show the bar again."""
-        self._enabled = True
+        self.is_enabled = True
 
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print a line above the bar."""
-        tqdm.write(kwargs.pop("sep", " ").join(map(str, args)), **kwargs)
+    def print(self, *args: Any, file: Any = None, flush: bool = False, **kwargs: Any) -> None:
+        """Print above the bar, as Python's print does; nothing where the bar is disabled."""
+        if self.is_enabled:
+            text = StringIO()
+            print(*args, file=text, **kwargs)
+            tqdm.write(text.getvalue(), file=file, end="")
+            if flush:
+                (file or sys.stdout).flush()
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What was logged with `prog_bar=True`, without Lightning's version number; override it to show more."""
+        return dict(trainer.progress_bar_metrics)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the first step of this run, which is not 0 in a resumed one."""
-        total = trainer.estimated_stepping_batches
+        # under manual optimization a batch may take any number of steps, so only max_steps tells the end
+        total = trainer.estimated_stepping_batches if pl_module.automatic_optimization else trainer.max_steps
         known = math.isfinite(total) and total >= 0
         self._bar = tqdm(
             total=int(total) if known else None,
             initial=trainer.global_step,
             bar_format=_FORMAT if known else _FORMAT_OPEN,
-            disable=not self._enabled,
+            disable=not self.is_enabled,
             dynamic_ncols=True,
             unit="step",
         )
@@ -71,7 +83,9 @@ class StepProgressBar(ProgressBar):
             self._show(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the finished bar on the screen."""
+        """Leave the bar on the screen, full: training may end before the steps that were foretold."""
+        if self._bar.total is not None:
+            self._bar.total = trainer.global_step
         self._show(trainer)
         self._close()
 
@@ -81,11 +95,20 @@ class StepProgressBar(ProgressBar):
 
     def _show(self, trainer: Trainer) -> None:
         self._shown = trainer.global_step
-        metrics = {key: f"{value:.3f}" for key, value in trainer.progress_bar_metrics.items()}
-        self._bar.set_postfix(metrics, refresh=False)
+        if self._bar.total is not None:  # a batch of several steps may go beyond max_steps
+            self._bar.total = max(self._bar.total, self._shown)
+        metrics = self.get_metrics(trainer, trainer.lightning_module)
+        self._bar.set_postfix({key: _spell(value) for key, value in metrics.items()}, refresh=False)
         self._bar.update(self._shown - self._bar.n)
 
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _spell(value: Any) -> str:
+    """Three decimals, as losses are compared by them; three digits where these would hide a value or fill the line."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}" if value == 0 or 0.1 <= abs(value) < 10_000 else f"{value:.3g}"

@@ -37,6 +37,9 @@ class StepDecay(Callback):
     parameter group has its own base rate: the one it had when its run began (a resumed run keeps that), or when it
     was added.
 
+    Steps of a bare optimizer, from `self.optimizers(use_pl_optimizer=False)`, pass Lightning by: they are not counted,
+    and step milestones never come, which a warning tells.
+
     The rate is set before each step, over whatever a scheduler or another callback has written, and logged as `lr`
     (with several optimizers or groups `lr/optimizer0/group1`). Without milestones it is only logged.
 
@@ -63,11 +66,13 @@ class StepDecay(Callback):
         self._steps: list[int] = []  # done so far, per optimizer
         self._counted_at: int | None = None
         self._logged_at: int | None = None
+        self._warned = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
             self._base_rates, self._steps = [], []
             self._counted_at = self._logged_at = None
+            self._warned = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.milestones and self.unit == "fraction" and fraction_done(trainer) is None:
@@ -91,6 +96,16 @@ class StepDecay(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         self._set_all_rates(trainer)  # already here, so that callbacks listed before this one see the next step's rate
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set_all_rates(trainer, epochs_ahead=1)  # this epoch counts as done only after this hook
+        by_hand = bool(trainer.optimizers) and not pl_module.automatic_optimization
+        if by_hand and self.milestones and self.unit == "step" and self._counted_at is None and not self._warned:
+            self._warned = True
+            rank_zero_warn(
+                "StepDecay has counted no optimizer step in a whole epoch, so its milestones do not come; step the"
+                " optimizers of self.optimizers(), without use_pl_optimizer=False, or use unit='epoch'"
+            )
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if pl_module.automatic_optimization or trainer.global_step == self._counted_at:
@@ -128,7 +143,7 @@ class StepDecay(Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(tagged_rates(trainer.optimizers), step)
 
-    def _set_all_rates(self, trainer: Trainer) -> None:
+    def _set_all_rates(self, trainer: Trainer, epochs_ahead: int = 0) -> None:
         optimizers = trainer.optimizers
         # a run may have begun without this callback and with a scheduler, which keeps the rate it began with
         key = "initial_lr" if trainer.global_step else "lr"
@@ -140,11 +155,11 @@ class StepDecay(Callback):
             equal_share = trainer.global_step // max(1, len(optimizers))
             self._steps += [equal_share] * (len(optimizers) - len(self._steps))
         for index in range(len(optimizers)):
-            self._set_rates(trainer, index)
+            self._set_rates(trainer, index, epochs_ahead)
 
-    def _set_rates(self, trainer: Trainer, index: int) -> None:
+    def _set_rates(self, trainer: Trainer, index: int, epochs_ahead: int = 0) -> None:
         """Give each group of optimizer `index` the rate for its next step."""
-        factor = decay_factor(self._position(trainer, index), self.milestones, self.gamma)
+        factor = decay_factor(self._position(trainer, index, epochs_ahead), self.milestones, self.gamma)
         groups, base_rates = rated_groups(trainer.optimizers[index]), self._base_rates[index]
         # a group that joins late, as in finetuning, comes with the rate it is to have now
         base_rates += [float(group["lr"]) / factor for group in groups[len(base_rates) :]]
@@ -152,10 +167,10 @@ class StepDecay(Callback):
             for group, base_rate in zip(groups, base_rates, strict=False):
                 set_rate(group, base_rate * factor)
 
-    def _position(self, trainer: Trainer, index: int) -> float:
+    def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:
         if self.unit == "step":
             return self._steps[index]
-        return trainer.current_epoch if self.unit == "epoch" else fraction_done(trainer) or 0.0
+        return trainer.current_epoch + epochs_ahead if self.unit == "epoch" else fraction_done(trainer) or 0.0
 
 
 def _check(milestones: Sequence[float], gamma: float, unit: str) -> None:

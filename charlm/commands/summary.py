@@ -1,6 +1,7 @@
 """`charlm summary`: hyperparameters and losses of runs, side by side."""
 
 import math
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,6 @@ def summary(runs: list[str] | None = None, format: Format = "text") -> None:
 
     Raises:
         OSError: no such directory, or no run in it.
-        ValueError: a damaged results.json.
     """
     found = [run for place in runs or ["lightning_logs"] for run in find_runs(Path(place))]
     print(render(summary_table(list(dict.fromkeys(found))), format, _WIDTH))
@@ -33,10 +33,11 @@ def summary(runs: list[str] | None = None, format: Format = "text") -> None:
 def summary_table(runs: Iterable[Path]) -> Table:
     """The table of runs: run, what sets the nets apart, final losses; the lowest val loss first, unknown ones last.
 
-    What <run>/results.json does not say comes from the run's checkpoint; torch is imported for that alone.
+    What <run>/results.json does not say comes from the run's checkpoint; torch is imported for that alone. A damaged
+    results.json is named on stderr.
     """
     rows = [(run, _facts(run)) for run in runs]
-    rows.sort(key=lambda row: val if isinstance(val := row[1].get("val"), float) and val == val else math.inf)
+    rows.sort(key=lambda row: val if isinstance(val := row[1].get("val"), int | float) and val == val else math.inf)
     names = [run.resolve().name for run, _ in rows]
     shown = names if len(set(names)) == len(names) else [str(run) for run, _ in rows]
     cells = [[facts.get(column) for column in (*FACTS, *LOSSES)] for _, facts in rows]
@@ -61,7 +62,7 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """What sets a net apart in the table, to be kept in results.json or shown: `FACTS`, those that it has."""
     net = checkpoint.net
     return {
-        **{key: checkpoint.hyperparameters[key] for key in ("n_embd", "n_hidden") if key in checkpoint.hyperparameters},
+        **{key: size for key in ("n_embd", "n_hidden") if type(size := checkpoint.hyperparameters.get(key)) is int},
         "model": type(net).__name__,
         "block_size": net.block_size,
         "parameters": sum(weights.numel() for weights in net.parameters()),
@@ -69,7 +70,11 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    facts = read_results(run)
+    facts: dict[str, Any] = {}
+    try:
+        facts = {key: value for key, value in read_results(run).items() if isinstance(value, int | float | str)}
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
     if "parameters" not in facts:
         with suppress(OSError, ValueError):  # a run without a good checkpoint still has its line
             facts = {**net_facts(load_checkpoint(run)), **facts}

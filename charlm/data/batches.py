@@ -29,7 +29,7 @@ class BatchLoader:
         world_size: number of processes.
 
     Raises:
-        ValueError: `batch_size` < 1, or no examples.
+        ValueError: an argument outside its range, no examples, or too few of them for all processes.
 
     Example:
         >>> from charlm.data.splits import load_splits
@@ -49,6 +49,10 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        if sampling not in ("sequential", "epoch", "replacement"):
+            raise ValueError(f"sampling is {sampling!r}; give 'sequential', 'epoch' or 'replacement'")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; with {world_size} processes it is at least 0 and below {world_size}")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give at least 1, or null for the whole split in one batch")
         if len(contexts) == 0:
@@ -159,19 +163,24 @@ class _Order:
         self.order: Tensor | None = None
         if loader.sampling == "epoch":
             self.order = torch.randperm(self.total, generator=self.generator)
-        elif loader.sampling == "sequential":
-            self.order = torch.arange(self.total)
 
     def batch(self, number: int) -> Tensor:
         """int64 (B,): this rank's piece of global batch `number`; batches are asked for in rising order."""
-        if self.order is None:
+        if self.loader.sampling == "sequential":
+            piece = self._range(number)
+        elif self.order is None:
             piece = self._draw(number)
-        elif self.loader.sampling == "sequential" and self.loader.world_size > 1:
-            piece = self.order.tensor_split(len(self.loader))[number]  # even pieces: every example once, no rank idle
         else:
             piece = self.order[number * self.global_size : (number + 1) * self.global_size]
             piece = torch.cat([piece, self.order[: -len(piece) % self.loader.world_size]])  # training ranks keep step
         return piece.tensor_split(self.loader.world_size)[self.loader.rank]
+
+    def _range(self, number: int) -> Tensor:
+        """Every example once; with several processes in even pieces, so that no rank is idle."""
+        if self.loader.world_size == 1:
+            return torch.arange(number * self.global_size, min((number + 1) * self.global_size, self.total))
+        first, last = (self.total * k // len(self.loader) for k in (number, number + 1))
+        return torch.arange(first, last)
 
     def _draw(self, number: int) -> Tensor:
         if self.generator is not None and self.drawn < number:  # a resumed epoch: pass over what was drawn before

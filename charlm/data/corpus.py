@@ -16,6 +16,7 @@ BUNDLED = Path(__file__).with_name("names.txt")
 _SPACES = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 # possessive, and tried at the start of a run only: else a long run of inner space takes quadratic time
 _OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
+_UNTRIMMED = re.compile(f"(?m)^[{_SPACES}].*$|^.*[{_SPACES}]$")
 _REFUSED = {
     "Cc": "a control character",
     "Cf": "an invisible character",
@@ -52,12 +53,12 @@ class Corpus:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def read_corpus(path: str | None = None, *, lowercase: bool = False, max_length: int = 64) -> Corpus:
+def read_corpus(path: str | Path | None = None, *, lowercase: bool = False, max_length: int = 64) -> Corpus:
     """Read a list of names: UTF-8, one name a line. BOM, CRLF and blank lines are accepted, outer white space is cut.
 
     Args:
-        path: a file; an http(s) address or "makemore" (the course's names.txt), downloaded once; None: the bundled
-            names.
+        path: a file; as text also an http(s) address or "makemore" (the course's names.txt), downloaded once; None: the
+            bundled names.
         lowercase: turn all names to lower case.
         max_length: the longest name accepted, in characters, >= 1.
 
@@ -87,11 +88,11 @@ def read_corpus(path: str | None = None, *, lowercase: bool = False, max_length:
 
 def _read(file: Path) -> bytes:
     try:
+        if file.is_dir():  # first, since Windows gives a PermissionError for reading one
+            raise IsADirectoryError(f"{file} is a directory; give a text file with one name a line")
         return file.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no names file {file}; give an existing file, or 'makemore'") from None
-    except IsADirectoryError:
-        raise IsADirectoryError(f"{file} is a directory; give a text file with one name a line") from None
     except PermissionError:
         raise PermissionError(f"{file} may not be read by this user; change its permissions (chmod u+r)") from None
 
@@ -124,9 +125,8 @@ def _trim(text: str) -> tuple[str, int]:
     """Cut outer white space, line by line; also the number of lines that had some."""
     if not re.search(f"[{_SPACES}]", text):
         return text, 0
-    trimmed = _OUTER_SPACE.sub("", text)
-    changed = sum(a != b for a, b in zip(text.split("\n"), trimmed.split("\n"), strict=True)) if trimmed != text else 0
-    return trimmed, changed
+    changed = sum(1 for _ in _UNTRIMMED.finditer(text))
+    return _OUTER_SPACE.sub("", text) if changed else text, changed
 
 
 def _refuse_long(text: str, max_length: int, file: Path) -> None:

@@ -124,23 +124,30 @@ class NamesDataModule(pl.LightningDataModule):
         return {part: BatchLoader(contexts, size) for part, contexts in parts.items() if len(contexts)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The fingerprint of the names, so that a checkpoint knows what it was trained on."""
-        return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source}
+        """The fingerprint of the names and how they were split: what a checkpoint was trained on."""
+        how = {key: self.hparams[key] for key in ("split", "split_by", "split_seed")}
+        return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source, **how}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Check, on resume, that the names are still the same.
+        """Check, on resume, that the names and their split are still the same.
 
         Raises:
             ValueError: they differ.
         """
         if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a checkpoint may be evaluated on any names
-        now = self.splits.corpus
-        if state_dict["sha256"] != now.sha256:
+        now = self.state_dict()
+        if state_dict["sha256"] != now["sha256"]:
             raise ValueError(
-                f"{now.source} holds other names than the checkpoint was trained on ({state_dict['source']});"
+                f"{now['source']} holds other names than the checkpoint was trained on ({state_dict['source']});"
                 " resume with the same list, or start a new run"
             )
+        for key in ("split", "split_by", "split_seed"):
+            if state_dict[key] != now[key]:
+                raise ValueError(
+                    f"data.{key} is {now[key]!r}, and the checkpoint was trained with {state_dict[key]!r}: names to"
+                    " validate on would be trained on; leave the option out, or start a new run"
+                )
 
     def _in_order(self, contexts: Contexts) -> BatchLoader | list[BatchLoader]:
         return self._loader(contexts, self.hparams["eval_batch_size"]) if len(contexts) else []

@@ -67,6 +67,10 @@ def load_splits(
         raise ValueError(
             f"split is {split}; give three shares for train, val and test that sum to 1, the first above 0"
         )
+    if split_by not in ("name", "line", "pair"):
+        raise ValueError(f"split_by is {split_by!r}; give 'name', 'line' or 'pair'")
+    if not 0 <= split_seed < 2**64:
+        raise ValueError(f"split_seed is {split_seed}; give a whole number from 0 on, below 2**64")
     corpus = read_corpus(path, lowercase=lowercase, max_length=max_length)
     tokenizer = CharTokenizer.from_text(corpus.text) if alphabet is None else CharTokenizer(alphabet)
     stream = tokenizer.encode_lines(corpus.text)
@@ -78,8 +82,9 @@ def load_splits(
     else:
         name_split = _split_lines(len(corpus), split, split_seed)
     lengths = np.diff(np.flatnonzero(stream.numpy() == BOUNDARY), prepend=-1)
-    part_of = torch.from_numpy(np.repeat(name_split, lengths))
-    streams = [stream[part_of == part] for part in range(3)]
+    part_of = np.repeat(name_split, lengths)
+    # numpy's mask costs one byte a character, torch's would become indices of eight
+    streams = [torch.from_numpy(stream.numpy()[part_of == part]) for part in range(3)]
     train, val, test = (Contexts(s, block_size, None if pad else notebook_positions(s, block_size)) for s in streams)
     return Splits(corpus, tokenizer, train, val, test, name_split)
 

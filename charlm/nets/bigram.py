@@ -14,6 +14,9 @@ class Bigram(nn.Module):
         init: "default" starts at the uniform distribution (W = 0, loss ln V); "notebook" draws W from a standard
             normal, as the course does, from torch's global generator.
 
+    Raises:
+        ValueError: an unknown `init`.
+
     Source: "makemore", part 1, by Andrej Karpathy: the count table learnt by gradient descent.
     """
 
@@ -21,6 +24,8 @@ class Bigram(nn.Module):
 
     def __init__(self, vocab_size: int = 27, init: Literal["default", "notebook"] = "default") -> None:
         super().__init__()
+        if init not in ("default", "notebook"):
+            raise ValueError(f"init is {init!r}; give 'default' or 'notebook'")
         notebook = init == "notebook"
         self.W = nn.Parameter(torch.randn(vocab_size, vocab_size) if notebook else torch.zeros(vocab_size, vocab_size))
 

@@ -18,6 +18,9 @@ class MLP(nn.Module):
         init: "default" is small and well scaled, so that the first loss is about ln V; "notebook" is the course's own,
             drawn from torch's global generator in its order.
 
+    Raises:
+        ValueError: a size below 1, or an unknown `init`.
+
     Source: Bengio et al. 2003, JMLR 3:1137-1155, section 2, with characters for words and without direct connections.
     """
 
@@ -30,6 +33,8 @@ class MLP(nn.Module):
         init: Literal["default", "notebook"] = "default",
     ) -> None:
         super().__init__()
+        if init not in ("default", "notebook"):
+            raise ValueError(f"init is {init!r}; give 'default' or 'notebook'")
         sizes = {"vocab_size": vocab_size, "block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
         for name, size in sizes.items():
             if size < 1:

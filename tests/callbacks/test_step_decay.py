@@ -224,6 +224,30 @@ def test_an_optimizer_that_evaluates_its_closure_often_does_one_step(trainer):
     assert model.rates() == [0.1, 0.1, 0.05, 0.05, 0.05]
 
 
+class Bare(Model):
+    """Manual optimization past Lightning, which sees no step."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        optimizer.zero_grad()
+        self.manual_backward(self.layer(batch).square().mean())
+        optimizer.step()
+
+
+def test_steps_of_a_bare_optimizer_are_not_counted_which_is_said_once(trainer):
+    with pytest.warns(UserWarning, match=r"counted no optimizer step in a whole epoch") as warned:
+        trainer(StepDecay([2]), max_epochs=3).fit(Bare())
+    assert len([warning for warning in warned if "StepDecay" in str(warning.message)]) == 1
+
+
+def test_epochs_of_a_bare_optimizer_are_counted(trainer):
+    model = Bare(batches=2)
+    trainer(StepDecay([1], gamma=0.5, unit="epoch"), max_epochs=2).fit(model)
+    assert model.rates() == [0.1, 0.1, 0.05, 0.05]
+
+
 def saved_at(tmp_path, step):
     return ModelCheckpoint(tmp_path / "saved", "{step}", every_n_train_steps=step, save_top_k=-1)
 
@@ -363,6 +387,15 @@ def test_a_monitor_listed_before_it_sees_the_same_rates(trainer, tmp_path, miles
     trainer(LearningRateMonitor("step"), decay, logger=logger, log_every_n_steps=1, max_epochs=2).fit(model)
     assert logged(tmp_path / "run", "lr-RecordingSGD") == list(enumerate([0.1] * 3 + [0.05] * 3))
     assert logged(tmp_path / "run", "lr") == list(enumerate(model.rates()))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_monitor_of_epochs_sees_the_same_rates_in_either_order(trainer, tmp_path, first):
+    model, logger = Model(batches=2), TensorBoardLogger(tmp_path, name="", version="run")
+    callbacks = [LearningRateMonitor("epoch"), StepDecay([2], gamma=0.5, unit="epoch")]
+    trainer(callbacks[first], callbacks[1 - first], logger=logger, log_every_n_steps=1, max_epochs=4).fit(model)
+    assert [rate for _, rate in logged(tmp_path / "run", "lr-RecordingSGD")] == [0.1, 0.1, 0.05, 0.05]
+    assert model.rates() == [0.1] * 4 + [0.05] * 4
 
 
 def test_tags_name_the_optimizer_and_the_group_where_there_are_several(trainer, tmp_path):

@@ -82,6 +82,26 @@ def test_a_damaged_checkpoint_leaves_its_results(runs):
     assert row == ["version_0", *[None] * len(FACTS), 2.451, 2.46, 2.47]
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+def test_damaged_results_cost_the_losses_of_their_run_only(text, runs, capsys):
+    (runs[1] / "results.json").write_text(text, encoding="latin-1")
+    summary()
+    shown = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines()[1:]}
+    assert rows["version_1"] == ["MLP", "3", "2", "5", "251", "-", "-", "-"]
+    assert rows["version_0"][-3:] == ["2.4510", "2.4600", "2.4700"]
+    assert len(rows) == 3
+    file = Path("lightning_logs/version_1/results.json")
+    assert shown.err == f"{file} is not a table of results in JSON; delete it, or write it again\n"
+
+
+def test_results_of_another_make_are_unknown(runs, capsys):
+    write_results(runs[1], {"val": [2.0], "train": {"a": 1}, "test": 2, "n_embd": None})
+    summary()
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("version_1"))
+    assert row.split()[1:] == ["MLP", "3", "2", "5", "251", "-", "-", "2"]
+
+
 def test_an_empty_directory_of_a_crashed_run_is_no_run(runs):
     (runs[0].parent / "version_7").mkdir()
     assert len(find_runs(runs[0].parent)) == 3

@@ -285,3 +285,17 @@ def test_a_split_without_examples_is_refused():
 def test_fewer_examples_than_the_processes_can_share_are_refused(sampling):
     with pytest.raises(ValueError, match=r"^5 examples are too few for 3 processes; use fewer devices$"):
         BatchLoader(examples(5), 1, sampling=sampling, rank=0, world_size=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampling": "sequentail"}, "sampling is 'sequentail'; give 'sequential', 'epoch' or 'replacement'"),
+        ({"rank": 2, "world_size": 2}, "rank is 2; with 2 processes it is at least 0 and below 2"),
+        ({"rank": -1}, "rank is -1; with 1 processes it is at least 0 and below 1"),
+    ],
+)
+def test_a_typo_or_a_foreign_rank_is_refused(options, message):
+    contexts = Contexts(torch.tensor([1, 2, 0], dtype=torch.uint8), 1)
+    with pytest.raises(ValueError, match=message):
+        BatchLoader(contexts, 1, **options)

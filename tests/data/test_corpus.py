@@ -1,12 +1,15 @@
 import hashlib
 import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data.corpus import BUNDLED, read_corpus
+from charlm.data.datamodule import NamesDataModule
+from charlm.data.splits import load_splits
 
 NAMES = "anna\nbo\nanna\nzoë\n"
 
@@ -201,6 +204,26 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_directory_is_refused(path):
     with pytest.raises(IsADirectoryError, match=r"^[./] is a directory; give a text file with one name a line$"):
         read_corpus(path)
+
+
+def test_a_directory_is_told_from_a_file_without_permission(tmp_path, monkeypatch):
+    """Windows says of both that permission is denied."""
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(IsADirectoryError, match="is a directory; give a text file with one name a line"):
+        read_corpus(tmp_path)
+
+
+def test_a_path_is_taken_as_well_as_its_text(write):
+    path = Path(write(NAMES))
+    assert read_corpus(path) == read_corpus(str(path))
+    with pytest.raises(FileNotFoundError, match="there is no names file makemore"):
+        read_corpus(Path("makemore"))
+    splits = load_splits(path, split=(1, 0, 0))
+    assert splits.names("train") == NamesDataModule(path, split=(1, 0, 0)).splits.names("train")
 
 
 def test_a_file_without_permission_is_refused(write):

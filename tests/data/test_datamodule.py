@@ -157,6 +157,26 @@ def test_to_resume_with_other_names_is_refused(unbroken, names_path, tmp_path):
         fit(str(other), tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            {"split_seed": 7},
+            r"data\.split_seed is 7, and the checkpoint was trained with 42: names to validate on would",
+        ),
+        ({"split_by": "line"}, r"data\.split_by is 'line', and the checkpoint was trained with 'name'"),
+        (
+            {"split": (0.8, 0.2, 0)},
+            r"data\.split is \[0.8, 0.2, 0\], and the checkpoint was trained with \[0.8, 0.1, 0.1\]",
+        ),
+    ],
+)
+def test_to_resume_with_another_split_is_refused(unbroken, names_path, tmp_path, option, message):
+    sampling, _, _, root = unbroken
+    with pytest.raises(ValueError, match=message):
+        fit(names_path, tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling, **option)
+
+
 def test_the_same_names_in_another_file_resume(unbroken, tmp_path):
     sampling, batches, _, root = unbroken
     other = tmp_path / "other.txt"
@@ -191,7 +211,10 @@ def test_to_resume_with_other_batches_is_refused(unbroken, names_path, tmp_path,
 def test_a_checkpoint_knows_its_names_and_arguments(unbroken, names_path):
     checkpoint = torch.load(unbroken[3] / "step9.ckpt", weights_only=True)
     data = NamesDataModule(names_path)
-    assert checkpoint["NamesDataModule"] == {"sha256": data.splits.corpus.sha256, "source": names_path}
+    assert checkpoint["NamesDataModule"] == {
+        **{"sha256": data.splits.corpus.sha256, "source": names_path},
+        **{"split": [0.8, 0.1, 0.1], "split_by": "name", "split_seed": 42},
+    }
     arguments = checkpoint["datamodule_hyper_parameters"]
     assert NamesDataModule(**arguments).hparams == arguments
     assert json.loads(json.dumps(arguments)) == arguments

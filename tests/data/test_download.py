@@ -11,19 +11,23 @@ import pytest
 from charlm.data import download as download_file
 from charlm.data.corpus import read_corpus
 from charlm.data.datamodule import NamesDataModule
-from charlm.data.download import MAKEMORE_SHA256, cache_directory, download, is_address
+from charlm.data.download import MAKEMORE_SHA256, cache_directory, cached, download, is_address
 
 COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
 NAMES = b"anna\nbo\nzoe\n"
 
 
 class Site:
-    """What the server has, by path; b"" hangs up without an answer. `asked` are the requests so far."""
+    """What the server has, by path; b"" hangs up without an answer. `asked` are the requests so far.
+
+    `missing` is the number of bytes that a server which breaks off does not send; None: it does not say how many come.
+    """
 
     def __init__(self, port):
         self.address = f"http://127.0.0.1:{port}"
         self.files = {"/names.txt": NAMES}
         self.asked = []
+        self.missing = 0
 
 
 @pytest.fixture
@@ -36,7 +40,8 @@ def site():
                 self.send_error(404)
             elif content:
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
+                if site.missing is not None:
+                    self.send_header("Content-Length", str(len(content) + site.missing))
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -77,7 +82,7 @@ def test_an_address_is_downloaded_once_and_kept_in_the_cache(site, cache):
     first = download(address)
     assert first.parent == cache
     assert read_corpus(address).source == str(first)
-    assert site.asked == ["/names.txt"]
+    assert site.asked == ["/names.txt"] * 2  # for the size, and for the file
     assert kept_files(cache) == [NAMES]
 
 
@@ -85,7 +90,47 @@ def test_addresses_whose_files_have_one_name_are_kept_apart(site):
     site.files = {"/a/names.txt": b"anna\n", "/b/names.txt": b"bo\n", "/names?list=3": b"cy\n", "/": b"di\n"}
     read = {path: read_corpus(site.address + path).names() for path in site.files}
     assert read == {"/a/names.txt": ["anna"], "/b/names.txt": ["bo"], "/names?list=3": ["cy"], "/": ["di"]}
-    assert sorted(site.asked) == sorted(site.files)
+    assert set(site.asked) == set(site.files)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/a/names.txt?list=3&b=c#d", "names.txt"),
+        ("/list:2*.txt", "list_2_.txt"),
+        ("/a%20b.txt", "a_20b.txt"),
+        ("/" + "n" * 300 + ".txt", "n" * 76 + ".txt"),
+        ("/a/", "names.txt"),
+    ],
+)
+def test_files_in_the_cache_have_names_that_every_system_takes(path, name, site):
+    site.files[path.partition("#")[0]] = NAMES
+    assert re.sub("^[0-9a-f]{12}-", "", download(site.address + path).name) == name
+
+
+def test_a_download_that_breaks_off_is_refused_and_not_kept(site, cache):
+    site.missing = 986
+    assert "names.txt (12 of 998 bytes came, try again); pass a file" in refusal(f"{site.address}/names.txt")
+    assert kept_files(cache) == []
+    site.missing = 0
+    assert len(read_corpus(f"{site.address}/names.txt")) == 3
+
+
+def test_a_server_that_does_not_say_the_size_is_believed(site, cache):
+    site.missing = None
+    assert len(read_corpus(f"{site.address}/names.txt")) == 3
+    assert kept_files(cache) == [NAMES]
+
+
+@pytest.mark.usefixtures("makemore")
+def test_what_is_cached_is_known_without_asking(site):
+    address = f"{site.address}/names.txt"
+    assert (cached(address), cached("makemore")) == (None, None)
+    assert site.asked == []
+    kept = download(address)
+    assert cached(address) == kept == cached("makemore")
+    kept.write_bytes(b"another list\n")
+    assert (cached(address), cached("makemore")) == (kept, None)
 
 
 @pytest.mark.usefixtures("makemore")
@@ -122,8 +167,9 @@ def test_the_trainers_data_are_fetched_before_they_are_read(site, cache):
     assert kept_files(cache) == []
     data.prepare_data()
     assert kept_files(cache) == [NAMES]
+    asked = len(site.asked)
     assert data.splits.names("train") == ["anna", "bo", "zoe"]
-    assert site.asked == ["/names.txt"]
+    assert len(site.asked) == asked
 
 
 def refusal(address):
@@ -151,7 +197,9 @@ def test_a_server_that_hangs_up_is_refused(site, cache):
     assert kept_files(cache) == []
 
 
-@pytest.mark.parametrize("address", ["http://", "https:///names.txt", "http://127.0.0.1/a b"])
+@pytest.mark.parametrize(
+    "address", ["http://", "https:///names.txt", "http://127.0.0.1/a b", "http://[", "http://127.0.0.1/é"]
+)
 def test_what_is_no_address_is_refused(address):
     assert refusal(address).startswith(f"cannot download {address} (")
 
@@ -170,7 +218,15 @@ def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("makemore", True), ("http://a/b", True), ("https://a/b", True), ("names.txt", False), ("ftp://a/b", False)],
+    [
+        ("makemore", True),
+        ("http://a/b", True),
+        ("https://a/b", True),
+        ("names.txt", False),
+        ("ftp://a/b", False),
+        (Path("makemore"), False),
+        (None, False),
+    ],
 )
 def test_an_address_is_told_from_a_file(path, expected):
     assert is_address(path) is expected

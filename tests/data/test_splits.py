@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.data import splits as splits_file
 from charlm.data.contexts import build_contexts
 from charlm.data.splits import PARTS, load_splits, split_sizes
 
@@ -91,6 +92,14 @@ def test_a_name_keeps_its_split_whatever_the_order_of_the_list_and_the_alphabet(
     assert splits.tokenizer.vocab_size == 10
 
 
+@pytest.mark.parametrize("block", [1, 7, 20])
+def test_a_long_list_is_split_as_a_short_one(write, monkeypatch, block):
+    path = write(TWENTY * 2 + ["anna-lena"])
+    whole = load_splits(path).name_split
+    monkeypatch.setattr(splits_file, "_BLOCK", block)
+    assert load_splits(path).name_split.tolist() == whole.tolist()
+
+
 @pytest.mark.parametrize("split_by", ["name", "line", "pair"])
 def test_the_seed_decides_the_split(write, split_by):
     path = write(TWENTY)
@@ -142,6 +151,7 @@ def test_a_split_may_have_no_share(write, split, has, split_by, pad):
     ("total", "split", "sizes"),
     [
         (10, (0.7, 0.2, 0.1), (7, 2, 1)),
+        (100, (0.29, 0.4, 0.31), (29, 40, 31)),
         (130, (0.8, 0.1, 0.1), (104, 13, 13)),
         (90, (0.8, 0.2, 0.0), (72, 18, 0)),
         (3, (0.34, 0.33, 0.33), (1, 1, 1)),
@@ -227,3 +237,16 @@ def test_the_courses_list_splits_without_a_leak():
     assert len(parts[0] | parts[1] | parts[2]) == sum(map(len, parts)) == 29_494
     assert len(splits.train) + len(splits.val) + len(splits.test) == 228_146
     assert [len(part) for part in parts] == [23_595, 2_949, 2_950]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split_by": "nam"}, "split_by is 'nam'; give 'name', 'line' or 'pair'"),
+        ({"split_seed": 2**70}, "split_seed is .*; give a whole number from 0 on"),
+        ({"split_seed": -1}, "split_seed is -1; give a whole number from 0 on"),
+    ],
+)
+def test_a_typo_never_means_another_split(options, message):
+    with pytest.raises(ValueError, match=message):
+        load_splits(**options)

@@ -51,3 +51,8 @@ def test_building_the_default_draws_nothing():
 
 def test_it_has_one_number_for_each_pair():
     assert [tuple(weights.shape) for weights in Bigram().parameters()] == [(27, 27)]
+
+
+def test_an_unknown_init_is_refused():
+    with pytest.raises(ValueError, match="init is 'notebok'; give 'default' or 'notebook'"):
+        Bigram(init="notebok")

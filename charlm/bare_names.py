@@ -1,0 +1,118 @@
+"""Options in a list of arguments, and the bare names of shipped configs and models among their values."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+CONFIGS = Path(__file__).with_name("configs")
+FROM_DATA = ("alphabet", "block_size")
+"""Arguments of the models that the data give."""
+
+
+def config_names() -> list[str]:
+    """The shipped configs, by bare name."""
+    return sorted(file.stem for file in CONFIGS.glob("*.yaml"))
+
+
+def spell_out_configs(args: list[str]) -> list[str]:
+    """Replace a shipped config's bare name by its path: `--config mlp`.
+
+    Raises:
+        ValueError: neither a file nor a shipped config.
+    """
+    return _map_values(args, ("--config", "-c"), _config_path)
+
+
+def spell_out_models(args: list[str], models: Iterable[str]) -> list[str]:
+    """Replace a model's short name by its class: `--model MLP` is LitMLP.
+
+    Raises:
+        ValueError: no such model.
+    """
+    models = list(models)
+
+    def spelled(name: str) -> str:
+        if name in models:
+            return f"Lit{name}"
+        if "." in name or "{" in name or name in {f"Lit{model}" for model in models} or Path(name).suffix:
+            return name
+        raise ValueError(f"there is no model {name!r}; the models are {_listed(models, name)}")
+
+    return _map_values(args, ("--model", "--model.class_path", "--model.help"), spelled)
+
+
+def refuse_linked(args: list[str]) -> None:
+    """Refuse what would be ignored without a word: model arguments that come from the data.
+
+    Raises:
+        ValueError: one of them is given for the model.
+    """
+    for arg in args:
+        key = arg.split("=")[0]
+        for name in FROM_DATA:
+            if key in (f"--model.{name}", f"--model.init_args.{name}"):
+                raise ValueError(f"{key} comes from the data; give --data.{name} instead")
+
+
+def value_of(args: list[str], *options: str) -> str | None:
+    """The last value given for one of `options`, as `--option value` or `--option=value`; None if there is none."""
+    return next(reversed(_values_of(args, *options)), None)
+
+
+def _values_of(args: list[str], *options: str) -> list[str]:
+    found = []
+    for i, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option in options and (equals or i + 1 < len(args)):
+            found.append(value if equals else args[i + 1])
+    return found
+
+
+def path_in_configs(args: list[str]) -> str | None:
+    """The `ckpt_path` of the last config that has one."""
+    for config in reversed(_values_of(args, "--config", "-c")):
+        with suppress(OSError, yaml.YAMLError):  # the parser has better words for a bad file
+            content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
+            if isinstance(content, dict) and content.get("ckpt_path"):
+                return str(content["ckpt_path"])
+    return None
+
+
+def without(args: list[str], option: str) -> list[str]:
+    """The arguments but for one option and its value."""
+    kept, skip = [], False
+    for arg in args:
+        if not skip and arg.partition("=")[0] != option:
+            kept.append(arg)
+        skip = not skip and arg == option
+    return kept
+
+
+def _map_values(args: list[str], options: tuple[str, ...], change: Callable[[str], str]) -> list[str]:
+    changed = list(args)
+    for i, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option in options and equals:
+            changed[i] = f"{option}={change(value)}"
+        elif option in options and i + 1 < len(args) and not args[i + 1].startswith("--"):
+            changed[i + 1] = change(args[i + 1])
+    return changed
+
+
+def _config_path(name: str) -> str:
+    if Path(name).exists() or name.lstrip().startswith("{"):
+        return name
+    if name in config_names():
+        return str(CONFIGS / f"{name}.yaml")
+    raise ValueError(
+        f"there is no config file {name}, nor a shipped config of that name: {_listed(config_names(), name)}"
+    )
+
+
+def _listed(names: list[str], wanted: str) -> str:
+    close = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], n=1)
+    meant = next((name for name in names if close and name.lower() == close[0]), None)
+    return ", ".join(names) + (f". Did you mean {meant}?" if meant else "")

@@ -1,0 +1,304 @@
+import inspect
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn import functional as F
+
+from charlm.checkpoints import load_checkpoint
+from charlm.data.batches import BatchLoader
+from charlm.data.contexts import build_contexts
+from charlm.data.datamodule import NamesDataModule
+from charlm.lightning_modules import MODELS, LitBigram, LitCharLM, LitMLP
+from charlm.loss import evaluate
+from charlm.nets.bigram import Bigram
+from charlm.nets.mlp import MLP
+from charlm.tokenizer import CharTokenizer
+
+ALPHABET = "abc"
+SMALL = {"LitBigram": {}, "LitMLP": {"n_embd": 2, "n_hidden": 4, "block_size": 2}}
+NAMES = "abc bca cab aa bb cc abab bcbc caca ab ba ac ca abba cbbc a".replace(" ", "\n")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the")
+
+
+def make(kind, **arguments):
+    """A model with random weights, so that no loss is the same by chance."""
+    torch.manual_seed(1)
+    return kind(ALPHABET, **{**SMALL[kind.__name__], "init": "notebook", **arguments})
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "names.txt").write_text(NAMES)
+    path = str(tmp_path / "names.txt")
+    return NamesDataModule(path, ALPHABET, block_size=2, batch_size=4, split=(0.5, 0.3, 0.2), eval_batch_size=5)
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """A quiet Trainer on the CPU."""
+
+    def make(**options):
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+        quiet |= {"enable_model_summary": False, "log_every_n_steps": 1, "default_root_dir": tmp_path}
+        return pl.Trainer(**(quiet | {"limit_val_batches": 0} | options))
+
+    return make
+
+
+def by_hand(model, contexts):
+    """Mean nats, perplexity and accuracy over all examples at once, in double precision."""
+    context, target = contexts.tensors()
+    with torch.no_grad():
+        logits = model.net(context).double()
+    surprise = -logits.log_softmax(1)[torch.arange(len(target)), target]
+    accuracy = (logits.argmax(1) == target).double().mean().item()
+    return surprise.mean().item(), math.exp(surprise.mean().item()), accuracy
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+@pytest.mark.parametrize(("split", "run"), [("val", "validate"), ("test", "test")])
+def test_an_evaluation_is_the_exact_mean_over_unequal_batches(kind, split, run, data, trainer):
+    model = make(kind)
+    (metrics,) = getattr(trainer(limit_val_batches=1.0), run)(model, data, verbose=False)
+    contexts = getattr(data.splits, split)
+    assert len(contexts) % 5 != 0, "the last batch is to be a smaller one"
+    expected = dict(zip(("loss", "perplexity", "accuracy"), by_hand(model, contexts), strict=True))
+    assert metrics == {f"{name}/{split}": pytest.approx(value, rel=1e-5) for name, value in expected.items()}
+
+
+def test_the_mean_of_the_batches_means_would_be_another_number(data):
+    """So that the test above can fail."""
+    model = make(LitBigram)
+    batches = list(BatchLoader(data.splits.val, 5))
+    means = [F.cross_entropy(model.net(context), target).item() for context, target in batches]
+    assert sum(means) / len(means) != pytest.approx(by_hand(model, data.splits.val)[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_what_is_logged_has_the_tags_of_the_design(kind, data, trainer, tmp_path):
+    logger = pl.loggers.TensorBoardLogger(tmp_path, default_hp_metric=False)
+    fitter = trainer(max_epochs=1, logger=logger, limit_val_batches=1.0, num_sanity_val_steps=0)
+    fitter.fit(make(kind), data)
+    fitter.test(fitter.model, data, verbose=False)
+    events = EventAccumulator(logger.log_dir).Reload()
+    train = {"loss/train", "perplexity/train"}
+    evaluation = {f"{name}/{split}" for name in ("loss", "perplexity", "accuracy") for split in ("val", "test")}
+    assert set(events.Tags()["scalars"]) == train | evaluation | {"epoch"}
+    steps = len(data.train_dataloader())
+    assert [event.step for event in events.Scalars("loss/train")] == list(range(steps))
+    for event, loss in zip(events.Scalars("perplexity/train"), events.Scalars("loss/train"), strict=True):
+        assert event.value == pytest.approx(math.exp(loss.value), rel=1e-5)
+
+
+def test_the_train_loss_is_the_cross_entropy_alone_and_the_penalty_is_minimised_too(data, trainer):
+    """One full-batch step of SGD by hand: W - lr * (dCE/dW + 2 * penalty * W / V^2)."""
+    data.hparams["batch_size"] = None
+    model = make(LitBigram, weight_penalty=0.5, lr=2.0)
+    start = model.net.W.detach().clone().requires_grad_()
+    context, target = data.splits.train.tensors()
+    loss = F.cross_entropy(start[context[:, -1]], target)
+    (slope,) = torch.autograd.grad(loss, start)
+    assert model.penalty().item() == pytest.approx(0.5 * (start**2).mean().item())
+    one = trainer(max_steps=1)
+    one.fit(model, data)
+    assert one.callback_metrics["loss/train"].item() == pytest.approx(loss.item())
+    expected = start - 2.0 * (slope + 2 * 0.5 * start / 16)
+    torch.testing.assert_close(model.net.W.detach(), expected.detach())
+
+
+def test_the_mlp_has_no_penalty():
+    assert make(LitMLP).penalty() == 0
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+@pytest.mark.parametrize(("name", "optimizer"), [("SGD", torch.optim.SGD), ("AdamW", torch.optim.AdamW)])
+def test_the_optimizer_is_the_one_that_was_asked_for(name, optimizer, kind):
+    model = make(kind, optimizer=name, lr=0.25, weight_decay=0.125)
+    made = model.configure_optimizers()
+    assert type(made) is optimizer
+    (group,) = made.param_groups
+    assert (group["lr"], group["weight_decay"], group.get("momentum", 0)) == (0.25, 0.125, 0)
+    assert {id(weights) for weights in group["params"]} == {id(weights) for weights in model.net.parameters()}
+
+
+def test_the_defaults_are_those_of_the_design():
+    defaults = {
+        kind: {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
+        for kind in (LitBigram, LitMLP)
+    }
+    common = {"alphabet": "abcdefghijklmnopqrstuvwxyz", "vocab_size": None, "init": "default", "optimizer": "SGD"}
+    common["weight_decay"] = 0.0
+    assert defaults[LitBigram] == {**common, "weight_penalty": 0.01, "lr": 50.0}
+    assert defaults[LitMLP] == {**common, "block_size": 3, "n_embd": 10, "n_hidden": 200, "lr": 0.1}
+
+
+@pytest.mark.parametrize(("kind", "net"), [(LitBigram, Bigram), (LitMLP, MLP)])
+def test_a_model_is_its_net_with_the_arguments_given(kind, net):
+    model = make(kind)
+    assert type(model.net) is net
+    assert MODELS[net.__name__] is kind
+    context = torch.tensor([[0, 1], [2, 3]])
+    assert torch.equal(model(context), model.net(context))
+    assert model(context).shape == (2, 4)
+    assert make(kind, vocab_size=27)(context).shape == (2, 27)
+    assert model.embedding_labels == [".", "a", "b", "c"]
+    assert model.tokenizer.vocab_size == 4
+
+
+def test_the_base_class_is_no_model():
+    with pytest.raises(TypeError, match="abstract"):
+        LitCharLM(ALPHABET, {"vocab_size": 4})
+
+
+def test_a_prediction_says_what_the_net_makes_of_every_example(data, trainer):
+    model = make(LitMLP)
+    batches = trainer().predict(model, data)
+    context, target = data.splits.test.tensors()
+    assert torch.equal(torch.cat([batch["context"] for batch in batches]), context)
+    assert torch.equal(torch.cat([batch["target"] for batch in batches]), target)
+    surprise = torch.cat([batch["nats"] for batch in batches])
+    assert surprise.mean().item() == pytest.approx(by_hand(model, data.splits.test)[0], rel=1e-5)
+    logits = model.net(context)
+    assert torch.equal(torch.cat([batch["likeliest"] for batch in batches]), logits.argmax(1))
+
+
+# checkpoints
+
+
+@pytest.fixture
+def saved(data, trainer, tmp_path):
+    """Train a model for two steps and save it; gives the model and the file."""
+
+    def save(kind, **arguments):
+        model = make(kind, **arguments)
+        fitter = trainer(max_steps=2)
+        fitter.fit(model, data)
+        fitter.save_checkpoint(tmp_path / "model.ckpt")
+        return model, tmp_path / "model.ckpt"
+
+    return save
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_a_checkpoint_comes_back_by_the_base_class_and_by_its_own(kind, saved):
+    model, file = saved(kind, optimizer="AdamW", lr=0.5)
+    for loaded in (LitCharLM.load_from_checkpoint(file), kind.load_from_checkpoint(str(file))):
+        assert type(loaded) is kind
+        assert dict(loaded.hparams) == dict(model.hparams)
+        weights = zip(model.state_dict().items(), loaded.state_dict().items(), strict=True)
+        assert all(name == other and torch.equal(a, b) for (name, a), (other, b) in weights)
+
+
+def test_a_hyperparameter_can_be_replaced_on_loading(saved):
+    _, file = saved(LitMLP)
+    loaded = LitMLP.load_from_checkpoint(file, lr=0.001)
+    assert loaded.configure_optimizers().param_groups[0]["lr"] == 0.001
+    assert loaded.hparams["n_hidden"] == 4
+
+
+@pytest.mark.parametrize("change", [{"n_hidden": 5}, {"block_size": 3}, {"n_embd": 1, "lr": 1.0}, {"alphabet": "abcd"}])
+def test_a_size_that_the_weights_do_not_have_cannot_be_set_on_loading(change, saved):
+    _, file = saved(LitMLP)
+    given = ", ".join(f"{key}={value!r}" for key, value in change.items())
+    with pytest.raises(
+        ValueError, match=rf"^the weights in .*model\.ckpt do not fit {given}; leave sizes .* new model$"
+    ):
+        LitMLP.load_from_checkpoint(file, **change)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("make_device", [str, torch.device])
+def test_the_model_goes_to_the_device_asked_for(device, make_device, saved):
+    _, file = saved(LitBigram)
+    assert LitCharLM.load_from_checkpoint(file, map_location=make_device(device)).net.W.device.type == device
+    assert LitCharLM.load_from_checkpoint(file).net.W.device.type == "cpu"
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_loading_leaves_the_global_generator_alone(kind, saved):
+    _, file = saved(kind)
+    before = torch.get_rng_state()
+    LitCharLM.load_from_checkpoint(file)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_checkpoint_of_another_model_is_refused(saved):
+    _, file = saved(LitBigram)
+    with pytest.raises(ValueError, match=r"model\.ckpt holds a LitBigram, not a LitMLP; load it by LitBigram$"):
+        LitMLP.load_from_checkpoint(file)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "model.ckpt").write_text("hello")
+    with pytest.raises(ValueError, match="is some other file, not a checkpoint"):
+        LitCharLM.load_from_checkpoint(tmp_path / "model.ckpt")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        LitCharLM.load_from_checkpoint(tmp_path / "nothing.ckpt")
+
+
+def plain(value):
+    """Whether a value is made of tensors, numbers, texts, lists and dictionaries only."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str | int) and plain(part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(plain, value))
+    return value is None or type(value) in (int, float, str, bool, torch.Tensor)
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_a_checkpoint_is_plain_and_loads_safely(kind, saved):
+    model, file = saved(kind, optimizer="AdamW")
+    content = torch.load(file, weights_only=True)
+    assert {part for part in content if not plain(content[part])} == set()
+    assert content["hyper_parameters"] == dict(model.hparams)
+    net_args = {**SMALL[kind.__name__], "vocab_size": 4, "init": "notebook"}
+    name = type(model.net).__name__
+    assert content["charlm"] == {"format": 1, "net": name, "net_args": net_args, "alphabet": ALPHABET}
+    assert all(key.startswith("net.") for key in content["state_dict"]), "metrics are no weights"
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_a_checkpoint_is_enough_to_score(kind, saved, data):
+    model, file = saved(kind)
+    loaded = load_checkpoint(file)
+    assert loaded.step == 2
+    assert (
+        evaluate(loaded.net, BatchLoader(data.splits.test, 3)).loss
+        == evaluate(model.net, BatchLoader(data.splits.test, 3)).loss
+    )
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_a_resumed_training_is_the_unbroken_one(kind, data, trainer, tmp_path):
+    """The optimizer's moments and the order of the batches come from the checkpoint."""
+    unbroken, resumed = make(kind, optimizer="AdamW", lr=0.1), make(kind, optimizer="AdamW", lr=0.1, init="default")
+    keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "{step}", every_n_train_steps=2, save_top_k=-1)
+    trainer(max_steps=5, callbacks=[keep], enable_checkpointing=True).fit(unbroken, data)
+    trainer(max_steps=5).fit(resumed, data, ckpt_path=tmp_path / "kept" / "step=2.ckpt", weights_only=True)
+    weights = zip(unbroken.state_dict().values(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_the_gradient_of_what_is_minimised_is_right(kind):
+    """Compared with finite differences in double precision, the penalty included."""
+    model = make(kind).double()
+    context, target = build_contexts(["abc", "ba", "c"], CharTokenizer(ALPHABET), 2)
+    names = [name for name, _ in model.net.named_parameters()]
+
+    def minimised(*weights):
+        logits = torch.func.functional_call(model.net, dict(zip(names, weights, strict=True)), (context,))
+        penalty = 0.01 * weights[0].square().mean() if kind is LitBigram else 0.0
+        return F.cross_entropy(logits, target) + penalty
+
+    weights = [table.detach().clone().requires_grad_() for table in model.net.parameters()]
+    assert torch.autograd.gradcheck(minimised, weights)
+    loss = F.cross_entropy(model(context), target) + model.penalty()
+    loss.backward()
+    slopes = torch.autograd.grad(minimised(*weights), weights)
+    for table, slope in zip(model.net.parameters(), slopes, strict=True):
+        torch.testing.assert_close(table.grad, slope)
