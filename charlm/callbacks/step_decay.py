@@ -67,18 +67,26 @@ class StepDecay(Callback):
         self._counted_at: int | None = None
         self._logged_at: int | None = None
         self._warned = False
+        self._done = 0.0  # fraction of the training, as of a checkpoint
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
             self._base_rates, self._steps = [], []
             self._counted_at = self._logged_at = None
-            self._warned = False
+            self._warned, self._done = False, 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.milestones and self.unit == "fraction" and fraction_done(trainer) is None:
             raise ValueError(
                 "StepDecay's milestones are fractions of a training whose length is not known;"
                 " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
+            )
+        done = fraction_done(trainer)
+        if self.milestones and self.unit == "fraction" and self._done and done is not None and done != self._done:
+            rank_zero_warn(
+                f"StepDecay's fractions mean other steps than in the checkpoint: {self._done:.0%} of the training were"
+                f" done there, which are {done:.0%} now, so that a rate that had dropped can rise again;"
+                " train to the old length, or use unit='step'"
             )
         if self.milestones and trainer.lr_scheduler_configs:
             schedulers = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
@@ -120,11 +128,13 @@ class StepDecay(Callback):
             **self._arguments(),
             "base_rates": [list(rates) for rates in self._base_rates],
             "steps": list(self._steps),
+            "done": self._done,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._base_rates = [list(rates) for rates in state_dict["base_rates"]]
         self._steps = list(state_dict["steps"])
+        self._done = state_dict["done"]
         new = self._arguments()
         old = {name: state_dict[name] for name in new}
         if new != old:
@@ -170,7 +180,10 @@ class StepDecay(Callback):
     def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:
         if self.unit == "step":
             return self._steps[index]
-        return trainer.current_epoch + epochs_ahead if self.unit == "epoch" else fraction_done(trainer) or 0.0
+        if self.unit == "epoch":
+            return trainer.current_epoch + epochs_ahead
+        self._done = fraction_done(trainer) or 0.0
+        return self._done
 
 
 def _check(milestones: Sequence[float], gamma: float, unit: str) -> None:

@@ -1,5 +1,6 @@
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -296,6 +297,24 @@ def test_new_milestones_are_followed_with_a_warning_that_names_both(trainer, tmp
     assert rest.rates() == pytest.approx([0.1] * 2 + [0.01] * 4)  # the base is the first run's, not the decayed 0.05
 
 
+@pytest.mark.parametrize("max_epochs", [2, 4])
+def test_fractions_of_another_length_are_said_to_mean_other_steps(trainer, tmp_path, max_epochs):
+    """After 4 of 10 steps; a drop at a third of them is still to come where there are 20."""
+    decay = StepDecay([1 / 3], gamma=0.5, unit="fraction")
+    trainer(decay, saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=2).fit(Model())
+    rest = Model()
+    resume = trainer(StepDecay([1 / 3], gamma=0.5, unit="fraction"), max_epochs=max_epochs)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        resume.fit(rest, ckpt_path=tmp_path / "saved" / "step=4.ckpt")
+    said = [str(warning.message) for warning in warned if "StepDecay's fractions" in str(warning.message)]
+    if max_epochs == 2:
+        assert (said, rest.rates()) == ([], [0.05] * 6)
+    else:
+        assert "40% of the training were done there, which are 20% now" in said[0]
+        assert rest.rates() == [0.1] * 3 + [0.05] * 13
+
+
 @pytest.mark.parametrize("scheduled", [False, True])
 def test_it_can_join_a_run_that_began_without_it(trainer, tmp_path, scheduled):
     """The base is the rate that run began with, also where a scheduler has lowered it since."""
@@ -313,7 +332,7 @@ def test_it_can_join_a_run_that_began_without_it(trainer, tmp_path, scheduled):
 def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
     trainer(StepDecay([2.0]), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
     state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
-    assert state == {"milestones": [2], "gamma": 0.1, "unit": "step", "base_rates": [[0.1]], "steps": [4]}
+    assert state == {"milestones": [2], "gamma": 0.1, "unit": "step", "base_rates": [[0.1]], "steps": [4], "done": 0}
 
 
 def test_a_second_fit_starts_afresh(trainer):
