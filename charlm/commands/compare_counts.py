@@ -1,5 +1,6 @@
 """`charlm compare-counts`: a neural bigram beside the one that counts. Dimension key: V = vocab_size."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -42,7 +43,9 @@ def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | Non
     counted = CountBigram.from_contexts(splits.train, len(neural), k)
     print(render(_losses(splits, counted, neural)))
     print(_largest_difference(loaded, counted, neural))
-    _draw(loaded, counted, neural, picture)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box, which says as much
+        _draw(loaded, counted, neural, picture)
 
 
 @torch.inference_mode()

@@ -20,8 +20,8 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
     last line is the mean over all names, the loss of the model on them.
 
     Args:
-        names: names; files with one name a line (an argument with a dot or a slash that is a file); - for standard
-            input.
+        names: names; files with one name a line (what ends in .txt or has a slash, or a dot and is a file); - for
+            standard input.
         checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
 
     Raises:
@@ -63,7 +63,7 @@ def _listed(arguments: Iterable[str], *, lowercase: bool) -> list[str]:
     for argument in arguments:
         if argument == "-":
             names += _clean(_standard_input(), lowercase)
-        elif ("." in argument or "/" in argument) and Path(argument).is_file():
+        elif "/" in argument or argument.endswith(".txt") or ("." in argument and Path(argument).is_file()):
             names += read_corpus(argument, lowercase=lowercase).names()
         else:
             names += _clean(argument, lowercase)

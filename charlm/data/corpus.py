@@ -53,7 +53,9 @@ class Corpus:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def read_corpus(path: str | Path | None = None, *, lowercase: bool = False, max_length: int = 64) -> Corpus:
+def read_corpus(
+    path: str | Path | None = None, *, lowercase: bool = False, max_length: int = 64, alphabet: str | None = None
+) -> Corpus:
     """Read a list of names: UTF-8, one name a line. BOM, CRLF and blank lines are accepted, outer white space is cut.
 
     Args:
@@ -61,11 +63,12 @@ def read_corpus(path: str | Path | None = None, *, lowercase: bool = False, max_
             bundled names.
         lowercase: turn all names to lower case.
         max_length: the longest name accepted, in characters, >= 1.
+        alphabet: the characters accepted; None: any.
 
     Raises:
         OSError: no such file, a directory, or no permission to read it; no network.
-        ValueError: bytes that are not UTF-8, control or invisible characters, a longer name, or no name at all;
-            the message gives the line. Or `max_length` < 1.
+        ValueError: bytes that are not UTF-8, control or invisible characters, characters outside `alphabet`, a longer
+            name, or no name at all; the message gives the line. Or `max_length` < 1.
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
@@ -75,6 +78,7 @@ def read_corpus(path: str | Path | None = None, *, lowercase: bool = False, max_
     _refuse_characters(text, file)
     _refuse_long(text, max_length, file)
     _refuse_lone_marks(text, file)
+    _refuse_strangers(text, alphabet, file)
     lines = text.count("\n")
     text = re.sub(r"\n{2,}", "\n", text).lstrip("\n")
     if not text:
@@ -146,6 +150,18 @@ def _refuse_lone_marks(text: str, file: Path) -> None:
         raise ValueError(
             f"{_where(file, text, min(lone))}: U+{ord(text[min(lone)]):04X} is an accent without a letter before it;"
             " remove it"
+        )
+
+
+def _refuse_strangers(text: str, alphabet: str | None, file: Path) -> None:
+    strangers = set(text) - set(alphabet) - {"\n"} if alphabet is not None else set()
+    if strangers:
+        at = min(text.index(ch) for ch in strangers)
+        start = text.rfind("\n", 0, at) + 1
+        name = text[start : text.index("\n", at)]
+        raise ValueError(
+            f"{_where(file, text, at)}: {name!r} has {text[at]!r} at position {at - start}, outside the alphabet"
+            f" {alphabet!r}; clean the names file or widen data.alphabet"
         )
 
 

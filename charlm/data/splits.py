@@ -71,7 +71,7 @@ def load_splits(
         raise ValueError(f"split_by is {split_by!r}; give 'name', 'line' or 'pair'")
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number from 0 on, below 2**64")
-    corpus = read_corpus(path, lowercase=lowercase, max_length=max_length)
+    corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet)
     tokenizer = CharTokenizer.from_text(corpus.text) if alphabet is None else CharTokenizer(alphabet)
     stream = tokenizer.encode_lines(corpus.text)
     if split_by == "pair":

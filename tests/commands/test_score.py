@@ -65,11 +65,18 @@ def test_a_name_may_be_called_like_a_file(write_run, tmp_path, capsys):
     assert lines(capsys)[1].startswith("mia")
 
 
-@pytest.mark.parametrize("name", ["Emma", "gone.txt", "o'neil", "./gone"])
+@pytest.mark.parametrize("name", ["Emma", "j.r", "o'neil"])
 def test_a_character_outside_the_alphabet_is_named_with_its_place(name, write_run):
     write_run()
     with pytest.raises(ValueError, match=r"has .+ at position \d, outside the alphabet"):
         score([name])
+
+
+@pytest.mark.parametrize("file", ["gone.txt", "./gone"])
+def test_a_file_that_is_not_there_is_not_taken_for_a_name(file, write_run):
+    write_run()
+    with pytest.raises(FileNotFoundError, match="there is no names file gone"):
+        score([file])
 
 
 def test_capitals_are_lowered_if_the_training_names_were(write_run, tmp_path, capsys):

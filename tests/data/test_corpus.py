@@ -260,3 +260,13 @@ def test_whatever_the_bytes_a_file_is_refused_in_a_sentence_or_read_clean(scratc
     assert (again.text, again.sha256, again.note) == (corpus.text, corpus.sha256, "")
     assert all(corpus.names())
     assert len(corpus.names()) == len(corpus)
+
+
+def test_a_character_outside_the_alphabet_is_refused_with_its_line(tmp_path):
+    file = tmp_path / "names.txt"
+    file.write_text("\n\nanna\n \nnab\n")
+    with pytest.raises(
+        ValueError, match=r"names\.txt, line 5: 'nab' has 'b' at position 2, outside the alphabet 'an'; clean"
+    ):
+        read_corpus(file, alphabet="an")
+    assert read_corpus(file, alphabet="bna").names() == ["anna", "nab"]
