@@ -38,6 +38,8 @@ class RunLogger(TensorBoardLogger):
     ) -> None:
         """Keep hyperparameters; calls add up, and the session starts with the first metrics."""
         super().log_hyperparams(params)
+        if metrics:
+            self.log_metrics(metrics, step or 0)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -78,10 +80,11 @@ def _set(start: SessionStartInfo, key: str, value: Any) -> None:
 def quiet() -> Iterator[None]:
     """Drop Lightning's advertisements and the warnings that say nothing to a user; show our own notes."""
     lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm")
-    notes = logging.StreamHandler()
+    notes, level = logging.StreamHandler(), own.level
     lightning.addFilter(_is_no_noise)
-    own.addHandler(notes)
     own.setLevel(logging.INFO)
+    if getattr(rank_zero_only, "rank", 0) == 0:  # once, where several processes train
+        own.addHandler(notes)
     try:
         with warnings.catch_warnings():
             for text in (
@@ -95,6 +98,7 @@ def quiet() -> Iterator[None]:
     finally:
         lightning.removeFilter(_is_no_noise)
         own.removeHandler(notes)
+        own.setLevel(level)
 
 
 def _is_no_noise(record: logging.LogRecord) -> bool:

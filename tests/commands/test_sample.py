@@ -119,13 +119,17 @@ def test_it_draws_what_the_library_draws(write_run, capsys):
 
 
 @pytest.fixture
-def listener():
-    """A port of this machine that takes calls."""
+def listener(monkeypatch):
+    """A port of this machine that takes calls and never answers; no proxy is in between, and nobody waits long."""
+    monkeypatch.setenv("no_proxy", "*")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(2)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         server.setblocking(False)
         yield server
+    socket.setdefaulttimeout(before)
 
 
 def test_an_address_out_of_a_checkpoint_is_not_called(write_run, listener, monkeypatch, tmp_path):
