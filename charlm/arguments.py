@@ -19,6 +19,7 @@ from charlm.bare_names import (
     without,
 )
 from charlm.checkpoints import Checkpoint, load_checkpoint
+from charlm.data.download import refuse_unasked
 from charlm.runs import find_checkpoint, run_directory
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     if (where is None and (command == "fit" or asks)) or where == "null":
         return Prepared([command, *_preset(command, rest, None), *rest])
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
+    if value_of(rest, "--data.path") is None:
+        refuse_unasked(checkpoint.data.get("path"), str(checkpoint.path))
     kind = kinds[type(checkpoint.net).__name__]
     rest = without(rest, "--ckpt_path")
     own = ["--config", checkpoint_config(checkpoint, f"charlm.lightning_modules.{kind}")]

@@ -269,3 +269,14 @@ def test_another_model_than_the_checkpoints_is_refused(checkpoint):
     model, data = parsed()
     with pytest.raises(ValueError, match=r"^last.ckpt holds a LitMLP, not a LitBigram; leave the model out, or give"):
         refuse_conflicts(checkpoint, "LitMLP", {**model, "class_path": "charlm.LitBigram"}, data, fit=False)
+
+
+def test_an_address_that_only_a_checkpoint_names_is_not_asked(saved, monkeypatch):
+    content = torch.load(saved, weights_only=True)
+    content["datamodule_hyper_parameters"] = {**DATA, "path": "http://127.0.0.1:9/names.txt"}
+    torch.save(content, saved)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    with pytest.raises(ValueError, match=r"was trained on 'http://127\.0\.0\.1:9/names\.txt', which is not"):
+        prepare(["test", "--ckpt_path", str(saved)], KINDS)
+    given = prepare(["test", "--ckpt_path", str(saved), "--data.path", "mine.txt"], KINDS)
+    assert "mine.txt" in given.args

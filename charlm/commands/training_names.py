@@ -3,14 +3,12 @@
 import inspect
 
 from charlm.checkpoints import Checkpoint
-from charlm.data.download import MAKEMORE, cached, is_address
+from charlm.data.download import refuse_unasked
 from charlm.data.splits import Splits, load_splits
 
 
 def training_splits(checkpoint: Checkpoint) -> Splits:
     """Read and split the names again as for the training of a checkpoint.
-
-    An address in the checkpoint is not downloaded, since a file from elsewhere could name any: the cache must have it.
 
     Raises:
         ValueError: the checkpoint does not say which names, they are not here, cannot be read, or have changed since.
@@ -19,12 +17,7 @@ def training_splits(checkpoint: Checkpoint) -> Splits:
     settings = {key: value for key, value in checkpoint.data.items() if key in arguments}
     if not settings:
         raise ValueError(f"{checkpoint.path} does not say which names it was trained on")
-    path = settings.get("path")
-    if is_address(path) and path != MAKEMORE and cached(path) is None:
-        raise ValueError(
-            f"{checkpoint.path} was trained on {path!r}, which is not downloaded on its word; if you trust the address,"
-            " download it by `charlm fit --data.path ADDRESS` first"
-        )
+    refuse_unasked(settings.get("path"), str(checkpoint.path))
     try:
         splits = load_splits(**settings)
     except (OSError, TypeError, ValueError) as error:

@@ -11,8 +11,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from torch.hub import download_url_to_file
-
 MAKEMORE = "makemore"
 MAKEMORE_ADDRESS = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 MAKEMORE_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -86,6 +84,8 @@ def _place(address: str) -> Path:
 
 def _fetch(address: str, sha256: str | None) -> Path:
     """Download beside the place in the cache, check, and only then move there."""
+    from torch.hub import download_url_to_file  # here, so that `charlm --help` does not wait for torch
+
     kept = _place(address)
     kept.parent.mkdir(parents=True, exist_ok=True)
     size = None if sha256 else _size(address)
@@ -104,3 +104,20 @@ def _size(address: str) -> int | None:
     with urlopen(Request(address, headers={"User-Agent": "torch.hub"})) as reply:
         length = reply.headers.get("Content-Length")
     return int(length) if length is not None else None
+
+
+def refuse_unasked(source: object, checkpoint: str) -> None:
+    """Refuse to download what only a checkpoint names: a file from elsewhere could name any address.
+
+    Args:
+        source: the `path` in the checkpoint.
+        checkpoint: the file, for the message.
+
+    Raises:
+        ValueError: an address other than "makemore" that is not in the cache.
+    """
+    if is_address(source) and source != MAKEMORE and cached(str(source)) is None:
+        raise ValueError(
+            f"{checkpoint} was trained on {source!r}, which is not downloaded on its word; if you trust the address,"
+            " download it by `charlm fit --data.path ADDRESS` first"
+        )
