@@ -6,6 +6,8 @@ Only `fit`, `validate`, `test` and `predict` import Lightning; everything else s
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -17,16 +19,23 @@ USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMA
 
 def main(args: list[str] | None = None) -> None:
     """Run `charlm ARGS...`; a user's mistake is one or two sentences on standard error and exit status 2."""
-    args = sys.argv[1:] if args is None else args
+    with short_errors("charlm"):
+        try:
+            run(sys.argv[1:] if args is None else args)
+        except BrokenPipeError:  # `charlm sample | head`: the reader has what it wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def short_errors(program: str) -> Iterator[None]:
+    """Tell a user's mistake in a sentence or two, after the name of the program, and exit with status 2."""
     try:
-        run(args)
-    except BrokenPipeError:  # `charlm sample | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield
     except Exception as error:
         message = message_of(error)
         if message is None:
             raise
-        sys.stderr.write(f"charlm: error: {message}\n")
+        sys.stderr.write(f"{program}: error: {message}\n")
         raise SystemExit(2) from None
 
 

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse import auto_cli
 
-from charlm.cli import message_of
+from charlm.cli import short_errors
 from charlm.commands.table import Table
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
@@ -105,11 +105,5 @@ def run(course_day: Callable[..., None]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices, tips, "stopped"
     for known in _NOISE:
         warnings.filterwarnings("ignore", message=known)
-    try:
+    with short_errors(Path(sys.argv[0]).name):
         auto_cli(course_day, as_positional=False, parser_class=ShortErrors)
-    except Exception as error:
-        message = message_of(error)
-        if message is None:
-            raise
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
-        raise SystemExit(2) from None

@@ -1,31 +1,14 @@
 """Step decay of the learning rate, for any optimizer and any way of training."""
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.optim import Optimizer
 
+from charlm.callbacks.milestones import check_milestones, decay_factor
 from charlm.callbacks.progress import fraction_done
 from charlm.callbacks.rates import rated_groups, set_rate, tagged_rates
-
-
-def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> float:
-    """What the base rate is multiplied by: `gamma` to the power of the number of milestones <= `position`.
-
-    Args:
-        position: how far the training is, in the unit of `milestones`.
-        milestones: strictly rising.
-        gamma: factor per milestone.
-
-    Example:
-        >>> [decay_factor(step, [2, 3], gamma=0.5) for step in range(5)]
-        [1.0, 1.0, 0.5, 0.25, 0.25]
-    """
-    return gamma ** bisect_right(milestones, position)
 
 
 class StepDecay(Callback):
@@ -58,7 +41,7 @@ class StepDecay(Callback):
     def __init__(
         self, milestones: list[float], gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
     ) -> None:
-        _check(milestones, gamma, unit)
+        check_milestones(milestones, gamma, unit)
         self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]
         self.gamma = float(gamma)
         self.unit = unit
@@ -184,25 +167,6 @@ class StepDecay(Callback):
             return trainer.current_epoch + epochs_ahead
         self._done = fraction_done(trainer) or 0.0
         return self._done
-
-
-def _check(milestones: Sequence[float], gamma: float, unit: str) -> None:
-    if unit not in ("step", "epoch", "fraction"):
-        raise ValueError(f"StepDecay's unit is 'step', 'epoch' or 'fraction', not {unit!r}")
-    if not 0 < gamma <= 1:
-        raise ValueError(f"StepDecay's gamma is a factor in (0, 1], not {gamma}; 0.1 divides the rate by ten")
-    if unit == "fraction" and not all(0 < m < 1 for m in milestones):
-        raise ValueError(
-            f"StepDecay's milestones are fractions of the training between 0 and 1, not {milestones};"
-            " to count steps or epochs use unit='step' or unit='epoch'"
-        )
-    if unit != "fraction" and not all(m >= 1 and float(m).is_integer() for m in milestones):
-        raise ValueError(
-            f"StepDecay's milestones are whole {unit}s from 1 on, not {milestones};"
-            " for fractions of the training use unit='fraction'"
-        )
-    if any(later <= earlier for earlier, later in pairwise(milestones)):
-        raise ValueError(f"StepDecay's milestones rise strictly, unlike {milestones}; sort them and drop what repeats")
 
 
 def _spell(arguments: dict[str, Any]) -> str:

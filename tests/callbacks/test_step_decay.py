@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from charlm.callbacks import StepDecay
-from charlm.callbacks.step_decay import decay_factor
+from charlm.callbacks.milestones import decay_factor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
