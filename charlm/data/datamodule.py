@@ -61,10 +61,12 @@ class NamesDataModule(pl.LightningDataModule):
         max_length: int = 64,
     ) -> None:
         super().__init__()
+        _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
         if path is not None and not is_address(path):
             path = str(Path(path).absolute())  # so that a checkpoint finds its names from any working directory
+        split = list(split)  # type: ignore[assignment]  # plain, as a checkpoint and YAML have it
         # Not to the logger by itself: the model has an `alphabet` too, and Lightning refuses two values under one name.
-        self.save_hyperparameters({**_plain(locals())}, logger=False)
+        self.save_hyperparameters(logger=False)
 
     @cached_property
     def splits(self) -> Splits:
@@ -163,10 +165,10 @@ class NamesDataModule(pl.LightningDataModule):
         return BatchLoader(contexts, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)
 
 
-def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as a checkpoint may hold them."""
-    plain = {key: value for key, value in arguments.items() if key not in ("self", "__class__")}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+def _refuse_sizes(**sizes: int | None) -> None:
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} is {size}; it must be at least 1")
 
 
 @rank_zero_only

@@ -313,3 +313,9 @@ def test_two_processes_train_and_validate_as_one_with_the_global_batch(names_pat
     torch.testing.assert_close(ranks[0][1], model.net.W.detach(), atol=1e-6, rtol=1e-5)
     loss = trainer.callback_metrics["loss/val"].item()
     assert [rank[2] for rank in ranks] == pytest.approx([loss, loss], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "block_size"])
+def test_a_size_below_one_is_refused_at_once(name):
+    with pytest.raises(ValueError, match=f"^{name} is 0; it must be at least 1$"):
+        NamesDataModule(**{name: 0})
