@@ -1,11 +1,12 @@
 """Options in a list of arguments, and the bare names of shipped configs and models among their values."""
 
-import difflib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
+import yaml
+
+from charlm.nearest import did_you_mean
 
 CONFIGS = Path(__file__).with_name("configs")
 FROM_DATA = ("alphabet", "block_size")
@@ -113,6 +114,4 @@ def _config_path(name: str) -> str:
 
 
 def _listed(names: list[str], wanted: str) -> str:
-    close = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], n=1)
-    meant = next((name for name in names if close and name.lower() == close[0]), None)
-    return ", ".join(names) + (f". Did you mean {meant}?" if meant else "")
+    return ", ".join(names) + did_you_mean(wanted, names)

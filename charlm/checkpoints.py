@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the "charlm" entry, which has format, net, net_args and alphabet
 _PLAIN = (int, float, str, bool, type(None))
-_UNPRINTABLE = {"Cc", "Cf", "Zl", "Zp"}  # as in data/corpus.py
 _AGAIN = "copy it again, or use another checkpoint of the run"
 
 
@@ -124,11 +123,11 @@ def _check_archive(path: Path) -> None:
 
 
 def _tokenizer(alphabet: object) -> CharTokenizer:
-    from charlm.tokenizer import CharTokenizer
+    from charlm.tokenizer import UNPRINTABLE, CharTokenizer
 
     if not isinstance(alphabet, str):
         raise ValueError("it has no alphabet")
-    if any(unicodedata.category(ch) in _UNPRINTABLE for ch in alphabet):  # they would steer the terminal of `sample`
+    if any(unicodedata.category(ch) in UNPRINTABLE for ch in alphabet):  # they would steer the terminal of `sample`
         raise ValueError(f"its alphabet {alphabet!r} has control or invisible characters, which no list of names has")
     return CharTokenizer(alphabet)
 

@@ -1,6 +1,5 @@
 """Command lines whose mistakes get one or two sentences: what, where, what is allowed, what to do."""
 
-import difflib
 import inspect
 import re
 import sys
@@ -9,6 +8,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from jsonargparse import ArgumentParser
+
+from charlm.nearest import did_you_mean
 
 _UNKNOWN_OPTION = re.compile(
     r"unrecognized arguments: (\S+)|(?:does not accept option|^Option) '([^']+)'(?: is not accepted)?$"
@@ -37,7 +38,7 @@ class ShortErrors(ArgumentParser):
         """One of argparse's or jsonargparse's messages as one or two sentences."""
         if of_class := _UNKNOWN_ARGUMENT.search(message):
             class_path, name = of_class.groups()
-            meant = _meant(name, _arguments(class_path), prefix=f"--{_key(message)}.")
+            meant = did_you_mean(name, _arguments(class_path), prefix=f"--{_key(message)}.")
             return f"--{_key(message)}.{name} is no argument of {_class_name(class_path)}{meant}"
         if unknown := _UNKNOWN_OPTION.search(message):
             return self._explain_unknown(unknown.group(1) or f"--{unknown.group(2)}")
@@ -45,7 +46,7 @@ class ShortErrors(ArgumentParser):
             return f"there is no command {choice.group(1)!r}; the commands are {self._listed(choice)}"
         if no_class := _NO_CLASS.search(message):
             name = no_class.group(1)
-            return f"there is no class {name!r} for --{_key(message)}{_meant(name, self.class_names())}"
+            return f"there is no class {name!r} for --{_key(message)}{did_you_mean(name, self.class_names())}"
         of_class = _OF_CLASS.search(message)
         if of_class and not of_class.group(2).startswith("Parser key"):
             return f"--{_key(message)}: {_class_name(of_class.group(1))} cannot be made, {of_class.group(2)}"
@@ -68,12 +69,12 @@ class ShortErrors(ArgumentParser):
         if not argument.startswith("-"):
             return f"what is {argument!r} for? Options begin with --; see {program(self)} --help"
         option = argument.split("=")[0]
-        meant = _meant(option.lstrip("-"), self.option_names(), prefix="--")
+        meant = did_you_mean(option.lstrip("-"), self.option_names(), prefix="--")
         return f"there is no option {option}{meant or f'; see {program(self)} --help'}"
 
     def _listed(self, choice: re.Match[str]) -> str:
         names = re.findall(r"[\w-]+", choice.group(2))
-        return ", ".join(names) + _meant(choice.group(1), names)
+        return ", ".join(names) + did_you_mean(choice.group(1), names)
 
 
 def program(parser: ArgumentParser) -> str:
@@ -112,10 +113,3 @@ def _allowed(expected: Iterable[tuple[str, str]]) -> str:
         "tuple": "a list",
     }
     return " or ".join(dict.fromkeys(readable.get(name, name) for name in names))
-
-
-def _meant(wanted: str, names: Iterable[str], prefix: str = "") -> str:
-    by_lower = {name.lower(): name for name in names}
-    begun = [name for name in by_lower if wanted and name.startswith(wanted.lower())]
-    close = sorted(begun, key=len) or difflib.get_close_matches(wanted.lower(), by_lower, n=1)
-    return f". Did you mean {prefix}{by_lower[close[0]]}?" if close else ""

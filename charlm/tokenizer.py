@@ -9,6 +9,14 @@ from torch import Tensor
 BOUNDARY = 0
 """The id that starts and ends every name. It stands for no character: a '.' in a name is a character like any other."""
 
+UNPRINTABLE = {
+    "Cc": "a control character",
+    "Cf": "an invisible character",
+    "Zl": "a line separator",
+    "Zp": "a line separator",
+}
+"""Unicode categories that no character of a name has."""
+
 _CHUNK = 1 << 20  # characters encoded at a time, so that wide alphabets need no second copy of a large text
 
 

@@ -60,7 +60,7 @@ class SplitLosses(pl.Callback):
         if (trainer.global_step - 1) % self.every == 0 or trainer.global_step == trainer.max_steps:
             self.steps.append(trainer.global_step)
             for part, loader in self.loaders.items():
-                self.losses[part].append(evaluate(pl_module.net, loader).loss)  # type: ignore[arg-type]
+                self.losses[part].append(evaluate(pl_module.net, loader).loss)  # type: ignore[arg-type]  # typed as any attribute
 
 
 def loss_table(runs: dict[str, SplitLosses]) -> Table:

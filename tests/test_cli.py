@@ -68,7 +68,7 @@ def small(names, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(small, tmp_path_factory):
+def trained(small, tmp_path_factory, alone):
     """A directory with the run of that config in it."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -79,7 +79,7 @@ def trained(small, tmp_path_factory):
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch, capsys):
+def cli(tmp_path, monkeypatch, capsys, alone):
     """Run a command line in a working directory of its own."""
     alone(monkeypatch, tmp_path)
 
@@ -100,16 +100,6 @@ def run(cli, trained):
     """The trained run, in lightning_logs of the working directory."""
     shutil.copytree(trained / "lightning_logs", "lightning_logs")
     return RUN
-
-
-def alone(patch, folder):
-    """Without this process's own arguments, and without leaving behind what Lightning's seeding leaves."""
-    patch.chdir(folder)
-    patch.setattr(sys, "argv", ["charlm"])
-    patch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        patch.setenv(name, "0")
-        patch.delenv(name)
 
 
 def process(*args, **options):

@@ -3,7 +3,6 @@
 import logging
 import re
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
@@ -32,7 +31,7 @@ trainer: {max_steps: 4, max_epochs: -1, val_check_interval: 2, check_val_every_n
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, alone):
     """A directory with a names file, a config and a run of that config."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "names.txt").write_text("\n".join(read_corpus().names()[::40]) + "\n")
@@ -45,7 +44,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(trained, tmp_path, monkeypatch, capsys):
+def cli(trained, tmp_path, monkeypatch, capsys, alone):
     """Run a command line in a copy of that directory; gives the exit status and standard error."""
     alone(monkeypatch, tmp_path)
     shutil.copytree(trained, ".", dirs_exist_ok=True)
@@ -59,16 +58,6 @@ def cli(trained, tmp_path, monkeypatch, capsys):
         return 0, capsys.readouterr().err
 
     return run
-
-
-def alone(patch, folder):
-    """Without this process's own arguments, and without leaving behind what Lightning's seeding leaves."""
-    patch.chdir(folder)
-    patch.setattr(sys, "argv", ["charlm"])
-    patch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        patch.setenv(name, "0")
-        patch.delenv(name)
 
 
 def files(folder="."):

@@ -59,18 +59,8 @@ class StepDecay(Callback):
             self._warned, self._done = False, 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.milestones and self.unit == "fraction" and fraction_done(trainer) is None:
-            raise ValueError(
-                "StepDecay's milestones are fractions of a training whose length is not known;"
-                " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
-            )
-        done = fraction_done(trainer)
-        if self.milestones and self.unit == "fraction" and self._done and done is not None and done != self._done:
-            rank_zero_warn(
-                f"StepDecay's fractions mean other steps than in the checkpoint: {self._done:.0%} of the training were"
-                f" done there, which are {done:.0%} now, so that a rate that had dropped can rise again;"
-                " train to the old length, or use unit='step'"
-            )
+        if self.milestones and self.unit == "fraction":
+            self._check_length(fraction_done(trainer))
         if self.milestones and trainer.lr_scheduler_configs:
             schedulers = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
             rank_zero_warn(
@@ -125,6 +115,20 @@ class StepDecay(Callback):
 
     def _arguments(self) -> dict[str, Any]:
         return {"milestones": self.milestones, "gamma": self.gamma, "unit": self.unit}
+
+    def _check_length(self, done: float | None) -> None:
+        """Refuse an unknown length, and say where it is another one than in the checkpoint."""
+        if done is None:
+            raise ValueError(
+                "StepDecay's milestones are fractions of a training whose length is not known;"
+                " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
+            )
+        if self._done and done != self._done:
+            rank_zero_warn(
+                f"StepDecay's fractions mean other steps than in the checkpoint: {self._done:.0%} of the training were"
+                f" done there, which are {done:.0%} now, so that a rate that had dropped can rise again;"
+                " train to the old length, or use unit='step'"
+            )
 
     def _log(self, trainer: Trainer) -> None:
         """Log the rates of the step to come, once, where Lightning logs its scalars; `self.log` would cost far more."""

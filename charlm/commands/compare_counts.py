@@ -55,12 +55,13 @@ def neural_probabilities(net: Bigram) -> Tensor:
 
 
 def _losses(splits: Splits, counted: CountBigram, neural: Tensor) -> Table:
+    tables = (counted.log_probabilities, neural.log())
     rows: list[list[str | int | float | None]] = []
     for part in PARTS:
         examples = getattr(splits, part)
         pairs = count_pairs(examples, len(neural))
         known = len(examples) > 0
-        losses = [mean_nll(table.log(), pairs) if known else None for table in (counted.probabilities, neural)]
+        losses = [mean_nll(table, pairs) if known else None for table in tables]
         difference = None if losses[0] is None or losses[1] is None else losses[1] - losses[0]
         rows.append([part, len(examples), *losses, difference])
     return Table(("split", "characters", f"counts (k={counted.k:g})", "neural", "difference"), rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.data.download import download, is_address
+from charlm.tokenizer import UNPRINTABLE
 
 BUNDLED = Path(__file__).with_name("names.txt")
 
@@ -17,12 +18,6 @@ _SPACES = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 # possessive, and tried at the start of a run only: else a long run of inner space takes quadratic time
 _OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
 _UNTRIMMED = re.compile(f"(?m)^[{_SPACES}].*$|^.*[{_SPACES}]$")
-_REFUSED = {
-    "Cc": "a control character",
-    "Cf": "an invisible character",
-    "Zl": "a line separator",
-    "Zp": "a line separator",
-}
 _MARKS = {"Mn", "Mc", "Me"}
 
 
@@ -119,7 +114,7 @@ def _lines(text: str, lowercase: bool) -> str:
 
 
 def _refuse_characters(text: str, file: Path) -> None:
-    bad = {ch: kind for ch in set(text) - {"\n"} if (kind := _REFUSED.get(unicodedata.category(ch)))}
+    bad = {ch: kind for ch in set(text) - {"\n"} if (kind := UNPRINTABLE.get(unicodedata.category(ch)))}
     if bad:
         at, ch = min((text.index(ch), ch) for ch in bad)
         raise ValueError(f"{_where(file, text, at)}: U+{ord(ch):04X} is {bad[ch]}; remove it from the line")

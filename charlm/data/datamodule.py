@@ -95,7 +95,7 @@ class NamesDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Download, in one process only."""
         path = self.hparams["path"]
-        if path is not None and is_address(path):
+        if is_address(path):
             download(path)
 
     def setup(self, stage: str) -> None:

@@ -1,0 +1,19 @@
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def alone():
+    """What a command line that runs in this process needs: a folder of its own."""
+
+    def alone(patch, folder):
+        """Without this process's own arguments, and without leaving behind what Lightning's seeding leaves."""
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["charlm"])
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+            patch.setenv(name, "0")
+            patch.delenv(name)
+
+    return alone
