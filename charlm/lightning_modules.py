@@ -1,161 +1,19 @@
 """The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size."""
 
-import math
 import string
-from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
-import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
-from torchmetrics.text import Perplexity
+from torch import Tensor
 
-from charlm.checkpoints import FORMAT, load_checkpoint
-from charlm.loss import cross_entropy, nats
+from charlm.lit_char_lm import Batch, LitCharLM
 from charlm.nets.bigram import Bigram
 from charlm.nets.mlp import MLP
-from charlm.tokenizer import CharTokenizer
 
-Batch = tuple[Tensor, Tensor]
 OptimizerName = Literal["SGD", "AdamW"]
-
-
-class LitCharLM(pl.LightningModule, ABC):
-    """A character-level language model of names: the loss, the metrics and the optimizer around a net.
-
-    The models are its subclasses. Their arguments are numbers and strings only, so that a checkpoint alone can sample,
-    score and be loaded safely.
-
-    Args:
-        alphabet: the characters in the order of their ids.
-        net_args: the arguments of `net_class`, numbers and strings.
-        lr: learning rate.
-        weight_decay: the optimizer's own decay per step.
-
-    Raises:
-        ValueError: `lr` or `weight_decay` below 0, or arguments that `net_class` refuses.
-    """
-
-    def __init__(self, alphabet: str, net_args: dict[str, Any], lr: float, weight_decay: float) -> None:
-        super().__init__()
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; give a number from 0 on")
-        self.net = self.net_class(**net_args)
-        self.tokenizer = CharTokenizer(alphabet)
-        self._net_args = net_args
-        accuracy = MulticlassAccuracy(net_args["vocab_size"], average="micro", validate_args=False)
-        metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
-        self.val_metrics = metrics.clone(postfix="/val")
-        self.test_metrics = metrics.clone(postfix="/test")
-
-    @property
-    @abstractmethod
-    def net_class(self) -> type[nn.Module]:
-        """The architecture: context int64 (B, T) in, logits float32 (B, V) out."""
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning's cannot tell the subclass from the file
-        cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **hyperparameters: Any
-    ) -> "LitCharLM":
-        """The model of a checkpoint, of whichever subclass it is; no code from the file runs.
-
-        Args:
-            checkpoint_path: a local file.
-            map_location: the device that the model goes to; None: the CPU.
-            hyperparameters: values that replace the checkpoint's, such as `lr`.
-
-        Raises:
-            OSError: no such file.
-            ValueError: not a checkpoint of charlm, a damaged one, or one of another model than the class asked; or a
-                replaced size or alphabet that the weights do not fit.
-        """
-        loaded = load_checkpoint(checkpoint_path)
-        kind = MODELS[type(loaded.net).__name__]
-        if not issubclass(kind, cls):
-            raise ValueError(
-                f"{checkpoint_path} holds a {kind.__name__}, not a {cls.__name__}; load it by {kind.__name__}"
-            )
-        with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
-            model = kind(**{**loaded.hyperparameters, **hyperparameters})
-        weights = loaded.net.state_dict()
-        if any(table.shape != weights[name].shape for name, table in model.net.state_dict().items()):
-            given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items()) or "its hyperparameters"
-            raise ValueError(
-                f"the weights in {checkpoint_path} do not fit {given}; leave sizes and alphabet as they are, or train"
-                " a new model"
-            )
-        model.net.load_state_dict(weights)
-        return model.to(map_location or "cpu")
-
-    @property
-    def embedding_labels(self) -> list[str]:
-        """The label of each row of an embedding table; "." stands for the boundary."""
-        return [".", *self.tokenizer.alphabet]
-
-    def forward(self, context: Tensor) -> Tensor:
-        """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
-        return self.net(context)
-
-    def penalty(self) -> Tensor | float:
-        """What is added to the cross-entropy to get the loss that is minimised."""
-        return 0.0
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
-        context, target = batch
-        loss = cross_entropy(self.net(context), target)
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
-        if every and (self.global_step + 1) % every == 0:  # a call of `log` costs as much as the step itself
-            self.log("loss/train", loss.detach(), prog_bar=True, batch_size=len(target))
-            self.log("perplexity/train", loss.detach().exp(), batch_size=len(target))
-        return loss + self.penalty()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the exact means over the val split."""
-        self._evaluate(batch, "val", self.val_metrics)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the exact means over the test split."""
-        self._evaluate(batch, "test", self.test_metrics)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """What the net makes of a batch: per example its context, target, nats and the likeliest character's id."""
-        context, target = batch
-        logits = self.net(context)
-        return {"context": context, "target": target, "nats": nats(logits, target), "likeliest": logits.argmax(-1)}
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD without momentum or AdamW over all weights, at the constant rate `lr`; callbacks change it by step."""
-        kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[self.hparams["optimizer"]]
-        return kind(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what loads the net without Lightning."""
-        checkpoint["charlm"] = {
-            "format": FORMAT,
-            "net": type(self.net).__name__,
-            "net_args": dict(self._net_args),
-            "alphabet": self.tokenizer.alphabet,
-        }
-
-    def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        context, target = batch
-        logits = self.net(context)
-        self.log(
-            f"loss/{split}",
-            cross_entropy(logits, target),
-            prog_bar=True,
-            batch_size=len(target),
-            on_epoch=True,
-            sync_dist=True,
-        )
-        metrics["perplexity"].update(logits[:, None], target[:, None])
-        metrics["accuracy"].update(logits, target)
-        self.log_dict(metrics, on_epoch=True)
+Schedule = Literal["constant", "one-cycle"]
+GradientFunction = Callable[[Batch, int], tuple[Tensor, list[Tensor]]]
 
 
 class LitBigram(LitCharLM):
@@ -167,8 +25,10 @@ class LitBigram(LitCharLM):
         init: "default" starts at the uniform distribution, "notebook" at a standard normal, as the course does.
         weight_penalty: this times mean(W^2) is added to the cross-entropy.
         optimizer: "SGD" (without momentum) or "AdamW".
-        lr: learning rate.
+        lr: learning rate; with one cycle its peak.
         weight_decay: the optimizer's own decay per step.
+        schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
+        warmup: the share of the steps in which one cycle rises.
 
     Source: "makemore", part 1, by Andrej Karpathy.
     """
@@ -185,9 +45,16 @@ class LitBigram(LitCharLM):
         optimizer: OptimizerName = "SGD",
         lr: float = 50.0,
         weight_decay: float = 0.0,
+        schedule: Schedule = "constant",
+        warmup: float = 0.1,
     ) -> None:
-        super().__init__(alphabet, {"vocab_size": vocab_size or len(alphabet) + 1, "init": init}, lr, weight_decay)
+        net_args = {"vocab_size": vocab_size or len(alphabet) + 1, "init": init}
+        super().__init__(alphabet, net_args, lr, weight_decay, warmup)
         self.save_hyperparameters()
+
+    def loss(self, context: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy; of a large batch by the counts of its pairs."""
+        return self.net.loss(context, target)
 
     def penalty(self) -> Tensor:
         """`weight_penalty` * mean(W^2) over all V x V entries."""
@@ -205,8 +72,10 @@ class LitMLP(LitCharLM):
         n_hidden: H, tanh units.
         init: "default" is well scaled (the first loss is about ln V), "notebook" is the course's.
         optimizer: "SGD" (without momentum) or "AdamW".
-        lr: learning rate.
+        lr: learning rate; with one cycle its peak.
         weight_decay: the optimizer's own decay per step.
+        schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
+        warmup: the share of the steps in which one cycle rises.
 
     Source: Bengio et al. 2003, JMLR 3:1137-1155.
     """
@@ -225,6 +94,8 @@ class LitMLP(LitCharLM):
         optimizer: OptimizerName = "SGD",
         lr: float = 0.1,
         weight_decay: float = 0.0,
+        schedule: Schedule = "constant",
+        warmup: float = 0.1,
     ) -> None:
         net_args = {
             "vocab_size": vocab_size or len(alphabet) + 1,
@@ -233,9 +104,28 @@ class LitMLP(LitCharLM):
             "n_hidden": n_hidden,
             "init": init,
         }
-        super().__init__(alphabet, net_args, lr, weight_decay)
+        super().__init__(alphabet, net_args, lr, weight_decay, warmup)
         self.save_hyperparameters()
 
+    def gradient_function(self) -> GradientFunction | None:
+        """Loss and gradients of a batch without autograd, for StepsPerExecution.
 
-MODELS: dict[str, type[LitCharLM]] = {"Bigram": LitBigram, "MLP": LitMLP}
+        None where they would differ: under autocast, with hooks on the layers, in a subclass with another loss.
+        """
+        own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
+        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in self.net.modules())
+        if own or hooked or torch.is_autocast_enabled("cpu") or torch.is_anomaly_enabled():
+            return None
+
+        weights = list(self.net.parameters())
+
+        def gradients(batch: Batch, batch_idx: int) -> tuple[Tensor, list[Tensor]]:
+            loss, of_parameters = self.net.gradients(weights, *batch)
+            self.log_step(loss)
+            return loss, of_parameters
+
+        return gradients
+
+
+MODELS = LitCharLM.models
 """The model around each net, by the net's name: what `--model NAME` and a checkpoint mean."""

@@ -1,6 +1,7 @@
 """Characters and their ids. Dimension key: N characters of text, V = vocab_size."""
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ UNPRINTABLE = {
 }
 """Unicode categories that no character of a name has."""
 
+_STRANGER = 255  # the byte of -1
 _CHUNK = 1 << 20  # characters encoded at a time, so that wide alphabets need no second copy of a large text
 
 
@@ -53,6 +55,11 @@ class CharTokenizer:
         """The tokenizer of the sorted distinct characters of `text`; line breaks do not count."""
         return cls("".join(sorted(set(text) - {"\n"})))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The smallest that holds all ids: uint8, int16 where V > 256, int32 where V > 32768."""
+        return torch.uint8 if self.vocab_size <= 1 << 8 else torch.int16 if self.vocab_size <= 1 << 15 else torch.int32
+
     def encode(self, name: str) -> list[int]:
         """The ids of a name's characters, without the boundary.
 
@@ -85,22 +92,25 @@ class CharTokenizer:
             text: names, each ended by "\n".
 
         Returns:
-            uint8 (N,), or int32 (N,) where V > 256: one id for every character, the boundary for every "\n".
+            `dtype` (N,): one id for every character, the boundary for every "\n".
 
         Raises:
             ValueError: a character outside the alphabet; the message gives the line.
         """
-        dtype = np.dtype(np.uint8 if self.vocab_size <= 256 else np.int32)
-        ids = np.empty(len(text), dtype)
-        table = self._table()
+        if self.vocab_size < _STRANGER and text.isascii():
+            found = bytearray(text, "ascii").translate(self._bytes)
+            if (at := found.find(_STRANGER)) >= 0:
+                raise ValueError(self._stranger(text, at))
+            return torch.from_numpy(np.frombuffer(found, np.uint8))
+        ids = torch.empty(len(text), dtype=self.dtype)
         for start in range(0, len(text), _CHUNK):
-            codes = np.frombuffer(text[start : start + _CHUNK].encode("utf-32-le"), dtype="<u4")
-            found = table[np.minimum(codes, len(table) - 1)]
-            if found.min() < 0:
-                raise ValueError(self._stranger(text, start + int(found.argmin())))
-            ids[start : start + _CHUNK] = found
-        return torch.from_numpy(ids)
+            chunk = self._table.take(code_points(text[start : start + _CHUNK]), mode="clip")
+            if chunk.min() < 0:
+                raise ValueError(self._stranger(text, start + int(chunk.argmin())))
+            ids.numpy()[start : start + _CHUNK] = chunk
+        return ids
 
+    @cached_property
     def _table(self) -> np.ndarray:
         """Ids by code point, -1 for strangers; the last entry catches every code point past the alphabet's."""
         codes = [ord(ch) for ch in self.alphabet]
@@ -108,6 +118,11 @@ class CharTokenizer:
         table[codes] = np.arange(1, self.vocab_size)
         table[ord("\n")] = BOUNDARY
         return table
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        """The same table for `bytes.translate`, the fastest way for ASCII."""
+        return self._table.take(np.arange(256), mode="clip").astype(np.uint8).tobytes()
 
     def _stranger(self, text: str, at: int) -> str:
         line = text.count("\n", 0, at) + 1
@@ -117,3 +132,10 @@ class CharTokenizer:
             f"name {line}, {name!r}, has {text[at]!r} at position {at - start}, outside the alphabet {self.alphabet!r};"
             " clean the names file or widen data.alphabet"
         )
+
+
+def code_points(text: str) -> np.ndarray:
+    """uint8 (N,) where all N characters are ASCII, else int32 (N,)."""
+    if text.isascii():
+        return np.frombuffer(bytearray(text, "ascii"), np.uint8)
+    return np.frombuffer(bytearray(text, "utf-32-le"), "<i4")

@@ -111,7 +111,7 @@ def test_the_train_loss_is_the_cross_entropy_alone_and_the_penalty_is_minimised_
 
 
 def test_the_mlp_has_no_penalty():
-    assert make(LitMLP).penalty() == 0
+    assert make(LitMLP).penalty() is None
 
 
 @pytest.mark.parametrize("kind", [LitBigram, LitMLP])
@@ -131,7 +131,7 @@ def test_the_defaults_are_those_of_the_design():
         for kind in (LitBigram, LitMLP)
     }
     common = {"alphabet": "abcdefghijklmnopqrstuvwxyz", "vocab_size": None, "init": "default", "optimizer": "SGD"}
-    common["weight_decay"] = 0.0
+    common |= {"weight_decay": 0.0, "schedule": "constant", "warmup": 0.1}
     assert defaults[LitBigram] == {**common, "weight_penalty": 0.01, "lr": 50.0}
     assert defaults[LitMLP] == {**common, "block_size": 3, "n_embd": 10, "n_hidden": 200, "lr": 0.1}
 
@@ -297,8 +297,50 @@ def test_the_gradient_of_what_is_minimised_is_right(kind):
 
     weights = [table.detach().clone().requires_grad_() for table in model.net.parameters()]
     assert torch.autograd.gradcheck(minimised, weights)
-    loss = F.cross_entropy(model(context), target) + model.penalty()
+    loss = F.cross_entropy(model(context), target) + (0 if model.penalty() is None else model.penalty())
     loss.backward()
     slopes = torch.autograd.grad(minimised(*weights), weights)
     for table, slope in zip(model.net.parameters(), slopes, strict=True):
         torch.testing.assert_close(table.grad, slope)
+
+
+def test_one_cycle_rises_to_lr_and_falls_to_nearly_nothing(data, trainer):
+    """Cosine from lr / 25 to lr within the warm-up's steps, then to a ten-thousandth of where it began."""
+    rates = []
+
+    class Rates(pl.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    model = make(LitMLP, optimizer="AdamW", lr=0.5, schedule="one-cycle", warmup=0.25)
+    trainer(max_steps=41, max_epochs=-1, callbacks=[Rates()]).fit(model, data)
+    up = 0.25 * 41 - 1
+    by_hand = [0.5 + (0.02 - 0.5) * (1 + math.cos(math.pi * step / up)) / 2 for step in range(10)]
+    assert rates[:10] == pytest.approx(by_hand)
+    last = 0.02 / 10_000
+    down = [last + (0.5 - last) * (1 + math.cos(math.pi * (step - up) / (40 - up))) / 2 for step in range(10, 41)]
+    assert rates[10:] == pytest.approx(down)
+
+
+def test_one_cycle_needs_an_end(data, trainer):
+    model = make(LitMLP, schedule="one-cycle")
+    with pytest.raises(ValueError, match=r"needs to know the end of the training; give trainer.max_steps"):
+        trainer(max_epochs=-1).fit(model, data)
+
+
+def test_one_cycle_is_not_taken_up_beyond_its_end(data, trainer, tmp_path):
+    model = make(LitMLP, schedule="one-cycle")
+    first = trainer(max_steps=6, max_epochs=-1)
+    first.fit(model, data)
+    first.save_checkpoint(tmp_path / "six.ckpt")
+    refused = r"one-cycle schedule ends at step 6, and trainer.max_steps is 9;.*--trainer.max_steps 6, or start a new"
+    with pytest.raises(ValueError, match=refused):
+        trainer(max_steps=9, max_epochs=-1).fit(
+            make(LitMLP, schedule="one-cycle"), data, ckpt_path=tmp_path / "six.ckpt"
+        )
+
+
+@pytest.mark.parametrize("warmup", [0, 1, -0.1, math.nan])
+def test_a_warm_up_that_is_no_share_is_refused(warmup):
+    with pytest.raises(ValueError, match=r"warmup is .*; give a share of the steps, between 0 and 1"):
+        make(LitMLP, warmup=warmup)

@@ -114,7 +114,7 @@ def test_every_hyperparameter_of_every_run_is_a_column(experiment):
     """And those that differ come first, as TensorBoard shows only a few unasked."""
     infos = experiment["hparamInfos"]
     ours = {"model", "sampling", "n_hidden", "n_embd", "block_size", "weight_penalty", "lr", "optimizer", "vocab_size"}
-    data = {"alphabet", "init", "weight_decay"}
+    data = {"alphabet", "init", "weight_decay", "schedule", "warmup"}
     assert {info["name"] for info in infos} == ours | data | {"flag", "list"}
     differ = [info["differs"] for info in infos]
     assert differ == sorted(differ, reverse=True)

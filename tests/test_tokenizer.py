@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import tokenizer as tokenizer_file
-from charlm.tokenizer import BOUNDARY, CharTokenizer
+from charlm.tokenizer import BOUNDARY, CharTokenizer, code_points
 
 ALPHABETS = st.lists(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, unique=True)
 
@@ -50,12 +50,30 @@ def test_a_list_is_encoded_as_its_names_one_by_one_whatever_the_chunk(drawn, chu
     assert stream.tolist() == [i for name in names for i in [*table.encode(name), 0]]
 
 
-@pytest.mark.parametrize(("letters", "dtype"), [(255, torch.uint8), (256, torch.int32), (20_000, torch.int32)])
-def test_a_stream_takes_one_byte_a_character_up_to_255_letters(letters, dtype):
-    alphabet = "".join(map(chr, range(0x4E00, 0x4E00 + letters)))
-    stream = CharTokenizer(alphabet).encode_lines(f"{alphabet}\n")
-    assert stream.dtype == dtype
+@pytest.mark.parametrize(
+    ("letters", "dtype"),
+    [(255, torch.uint8), (256, torch.int16), (32_767, torch.int16), (32_768, torch.int32), (60_000, torch.int32)],
+)
+def test_a_stream_takes_one_byte_a_character_up_to_255_letters_and_two_up_to_32767(letters, dtype):
+    alphabet = "".join(map(chr, range(0x20000, 0x20000 + letters)))
+    table = CharTokenizer(alphabet)
+    stream = table.encode_lines(f"{alphabet}\n")
+    assert stream.dtype == table.dtype == dtype
     assert stream.tolist() == [*range(1, letters + 1), 0]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_code_points_are_those_of_python(text):
+    assert code_points(text).tolist() == [ord(ch) for ch in text]
+
+
+@pytest.mark.parametrize("more", [0, 225, 226, 227, 300])
+def test_ascii_is_encoded_alike_whatever_the_size_of_the_alphabet(more):
+    """Up to 254 ids there is a faster way for it."""
+    table = CharTokenizer("abcdefghijklmnopqrstuvwxyz" + "".join(map(chr, range(0x4E00, 0x4E00 + more))))
+    assert table.encode_lines("xyz\na\n").tolist() == [24, 25, 26, 0, 1, 0]
+    with pytest.raises(ValueError, match=r"^name 2, 'aBA', has 'B' at position 1, outside"):
+        table.encode_lines("xyz\naBA\n")
 
 
 def test_no_names_give_an_empty_stream():

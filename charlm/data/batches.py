@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.contexts import Contexts
+from charlm.data.shuffle import Shuffle
 
 _GATHERED = 1 << 14  # examples gathered at a time: the cost of a gather is shared by all small batches in it
 
@@ -140,17 +141,15 @@ class BatchLoader:
         per_gather = max(1, _GATHERED // self.batch_size) if self.seed is not None else 1
         order = _Order(self)
         while self._batch < len(self):
-            last = min(self._batch + per_gather, len(self))
-            pieces = [order.batch(b) for b in range(self._batch, last)]
-            context, target = self.contexts.gather(torch.cat(pieces))
-            sizes = [len(piece) for piece in pieces]
-            for batch in zip(context.split(sizes), target.split(sizes), strict=True):
+            index = order.batches(self._batch, min(self._batch + per_gather, len(self)))
+            context, target = self.contexts.gather(index.flatten())
+            for batch in zip(context.view(*index.shape, -1).unbind(), target.view(index.shape).unbind(), strict=True):
                 self._batch += 1
                 yield batch
 
 
 class _Order:
-    """The example numbers of every batch of one epoch."""
+    """The example numbers of every batch of one epoch, for one rank; asked for in rising order."""
 
     def __init__(self, loader: BatchLoader) -> None:
         self.loader = loader
@@ -160,30 +159,33 @@ class _Order:
         self.generator: torch.Generator | None = None
         if loader.seed is not None:
             self.generator = torch.Generator().manual_seed((loader.seed * 1_000_003 + loader.epoch) % 2**63)
-        self.order: Tensor | None = None
-        if loader.sampling == "epoch":
-            self.order = torch.randperm(self.total, generator=self.generator)
+        self.shuffle = Shuffle(self.total, self.generator) if loader.sampling == "epoch" else None
 
-    def batch(self, number: int) -> Tensor:
-        """int64 (B,): this rank's piece of global batch `number`; batches are asked for in rising order."""
-        if self.loader.sampling == "sequential":
-            piece = self._range(number)
-        elif self.order is None:
-            piece = self._draw(number)
+    def batches(self, first: int, last: int) -> Tensor:
+        """int64 (n, B): of the batches from `first` on, before `last`, as many as are of one size; at least one."""
+        if self.loader.sampling == "sequential" and self.loader.world_size > 1:
+            return self._even_piece(first)
+        if self.loader.sampling == "replacement":
+            index = self._draw(first, last)
         else:
-            piece = self.order[number * self.global_size : (number + 1) * self.global_size]
-            piece = torch.cat([piece, self.order[: -len(piece) % self.loader.world_size]])  # training ranks keep step
-        return piece.tensor_split(self.loader.world_size)[self.loader.rank]
+            last = max(first + 1, min(last, self.total // self.global_size))
+            index = self._piece(first * self.global_size, last * self.global_size)
+        return index.view(last - first, self.loader.world_size, -1)[:, self.loader.rank]
 
-    def _range(self, number: int) -> Tensor:
-        """Every example once; with several processes in even pieces, so that no rank is idle."""
-        if self.loader.world_size == 1:
-            return torch.arange(number * self.global_size, min((number + 1) * self.global_size, self.total))
+    def _even_piece(self, number: int) -> Tensor:
+        """Every example once, in even pieces, so that no rank is idle in a sequential pass."""
         first, last = (self.total * k // len(self.loader) for k in (number, number + 1))
-        return torch.arange(first, last)
+        return torch.arange(first, last).tensor_split(self.loader.world_size)[self.loader.rank][None]
 
-    def _draw(self, number: int) -> Tensor:
-        if self.generator is not None and self.drawn < number:  # a resumed epoch: pass over what was drawn before
-            torch.randint(self.total, ((number - self.drawn) * self.global_size,), generator=self.generator)
-        self.drawn = number + 1
-        return torch.randint(self.total, (self.global_size,), generator=self.generator)
+    def _piece(self, first: int, last: int) -> Tensor:
+        """The examples at these places; the last batch, filled up from the first so that training ranks keep step."""
+        if self.shuffle is None:
+            return torch.arange(first, min(last, self.total))
+        piece = self.shuffle.piece(first, last)
+        return torch.cat([piece, self.shuffle.piece(0, -len(piece) % self.loader.world_size)])
+
+    def _draw(self, first: int, last: int) -> Tensor:
+        if self.generator is not None and self.drawn < first:  # a resumed epoch: pass over what was drawn before
+            torch.randint(self.total, ((first - self.drawn) * self.global_size,), generator=self.generator)
+        self.drawn = last
+        return torch.randint(self.total, ((last - first) * self.global_size,), generator=self.generator)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from charlm.tokenizer import BOUNDARY, CharTokenizer
+
+_BLOCK = 1 << 14  # examples laid out at a time, so that what is between the stream and them stays in the cache
 
 
 class Contexts:
@@ -16,7 +19,7 @@ class Contexts:
     begun. So the stream alone, one byte a character for up to 255 letters, holds all examples of any block size.
 
     Args:
-        stream: (S,) uint8 or int32, names each ended by the boundary.
+        stream: (S,) uint8, int16 or int32, names each ended by the boundary.
         block_size: T, characters of context, >= 1.
         positions: int64 (N,), the targets that count, as indices into `stream`; None: all S of them.
 
@@ -30,7 +33,13 @@ class Contexts:
         self.stream = F.pad(stream, (block_size, 0), value=BOUNDARY)
         self.block_size = block_size
         self.positions = positions
-        self._window = torch.arange(block_size + 1)[:, None]
+
+    @classmethod
+    def of_padded(cls, padded: Tensor, block_size: int, positions: Tensor | None = None) -> "Contexts":
+        """The same from a stream that has T boundaries before it, (T + S,), which is kept without a copy."""
+        contexts = cls(padded[:0], block_size, positions)
+        contexts.stream = padded
+        return contexts
 
     def __len__(self) -> int:
         return len(self.stream) - self.block_size if self.positions is None else len(self.positions)
@@ -45,23 +54,31 @@ class Contexts:
             context: int64 (B, T), oldest first.
             target: int64 (B,).
         """
-        target = index if self.positions is None else self.positions[index]
-        rows = self.stream[self._window + target]  # (T + 1, B)
-        for older in range(self.block_size - 2, -1, -1):  # what lies before a boundary belongs to another name
-            rows[older] *= rows[older + 1] != BOUNDARY
-        window = rows.T.long()
-        return window[:, :-1].contiguous(), window[:, -1].contiguous()
+        at = index if self.positions is None else self.positions[index]
+        context, target = np.empty((len(at), self.block_size), np.int64), np.empty(len(at), np.int64)
+        self._fill(context, target, at.numpy())
+        return torch.from_numpy(context), torch.from_numpy(target)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All N examples in order, as `gather` gives them."""
-        return self.gather(torch.arange(len(self)))
+        context, target = np.empty((len(self), self.block_size), np.int64), np.empty(len(self), np.int64)
+        for start in range(0, len(self), _BLOCK):
+            block = slice(start, min(start + _BLOCK, len(self)))
+            at = block if self.positions is None else self.positions[block].numpy()
+            self._fill(context[block], target[block], at)
+        return torch.from_numpy(context), torch.from_numpy(target)
 
-
-def name_positions(stream: Tensor) -> Tensor:
-    """int64 (S,): the place of every id within its name, 0 for the first character."""
-    ends = torch.nonzero(stream == BOUNDARY).squeeze(1)
-    starts = F.pad(ends + 1, (1, 0))[:-1]
-    return torch.arange(len(stream)) - starts.repeat_interleave(ends + 1 - starts)
+    def _fill(self, context: np.ndarray, target: np.ndarray, at: np.ndarray | slice) -> None:
+        """Lay out the examples whose targets stand at `at` in the stream, from the target back to the oldest."""
+        stream = self.stream.numpy()
+        target[:] = stream[self.block_size :][at]
+        narrow = np.empty(context.shape, stream.dtype)  # widened in one go: half the time of writing int64 columns
+        begun: np.ndarray | bool = True
+        for column in range(self.block_size - 1, -1, -1):
+            ids = stream[column:][at] * begun  # what lies before a boundary belongs to another name
+            narrow[:, column] = ids
+            begun = ids != BOUNDARY
+        context[:] = narrow
 
 
 def notebook_positions(stream: Tensor, block_size: int) -> Tensor:
@@ -72,7 +89,11 @@ def notebook_positions(stream: Tensor, block_size: int) -> Tensor:
     Returns:
         int64 (N,): indices into `stream`.
     """
-    return torch.nonzero(name_positions(stream) >= block_size - 1).squeeze(1)
+    inside = torch.ones(len(stream), dtype=torch.bool)
+    inside[: block_size - 1] = False
+    for older in range(1, block_size):  # no boundary among the T - 1 before
+        inside[older:] &= stream[:-older] != BOUNDARY
+    return torch.nonzero(inside).squeeze(1)
 
 
 def build_contexts(

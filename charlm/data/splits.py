@@ -1,6 +1,7 @@
 """Which names train, which validate and which test. Dimension key: M names (lines), N examples, S stream length."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,13 +10,12 @@ import torch
 from torch import Tensor
 
 from charlm.data.contexts import Contexts, notebook_positions
-from charlm.data.corpus import Corpus, read_corpus
-from charlm.tokenizer import BOUNDARY, CharTokenizer
+from charlm.data.corpus import Corpus, line_lengths, read_corpus
+from charlm.data.shuffle import mix
+from charlm.tokenizer import BOUNDARY, CharTokenizer, code_points
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-
-_BLOCK = 1 << 18  # names hashed at a time: bounds the memory of the 64-bit intermediates
 
 
 @dataclass(frozen=True)
@@ -69,23 +69,21 @@ def load_splits(
         )
     if split_by not in ("name", "line", "pair"):
         raise ValueError(f"split_by is {split_by!r}; give 'name', 'line' or 'pair'")
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number from 0 on, below 2**64")
     corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet)
-    tokenizer = CharTokenizer.from_text(corpus.text) if alphabet is None else CharTokenizer(alphabet)
-    stream = tokenizer.encode_lines(corpus.text)
+    tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet)
     if split_by == "pair":
-        train, val, test = _split_pairs(stream, block_size, split, split_seed, pad)
+        train, val, test = _split_pairs(tokenizer.encode_lines(corpus.text), block_size, split, split_seed, pad)
         return Splits(corpus, tokenizer, train, val, test, name_split=None)
-    if split_by == "name":
-        name_split = _split_names(stream.numpy(), tokenizer.alphabet, split, split_seed)
-    else:
-        name_split = _split_lines(len(corpus), split, split_seed)
-    lengths = np.diff(np.flatnonzero(stream.numpy() == BOUNDARY), prepend=-1)
-    part_of = np.repeat(name_split, lengths)
-    # numpy's mask costs one byte a character, torch's would become indices of eight
-    streams = [torch.from_numpy(stream.numpy()[part_of == part]) for part in range(3)]
-    train, val, test = (Contexts(s, block_size, None if pad else notebook_positions(s, block_size)) for s in streams)
+    name_split = (_split_names if split_by == "name" else _split_lines)(corpus, split, split_seed)
+    streams = _streams(corpus, tokenizer, name_split, block_size)
+    train, val, test = (
+        Contexts.of_padded(s, block_size, None if pad else notebook_positions(s[block_size:], block_size))
+        for s in streams
+    )
     return Splits(corpus, tokenizer, train, val, test, name_split)
 
 
@@ -105,18 +103,35 @@ def split_sizes(total: int, split: tuple[float, float, float], what: str) -> tup
     return first, second
 
 
-def _split_names(stream: np.ndarray, alphabet: str, split: tuple[float, float, float], seed: int) -> np.ndarray:
+def _split_names(corpus: Corpus, split: tuple[float, float, float], seed: int) -> np.ndarray:
     """All copies of a name fall together: each name's 64-bit hash, keyed by the seed, is its place in the shuffle."""
-    keys = _name_keys(stream, alphabet, seed)
-    distinct = np.unique(keys)
-    cuts = split_sizes(len(distinct), split, "distinct names")
-    last = np.uint64(0xFFFFFFFFFFFFFFFF)
-    bounds = np.array([distinct[cut] if cut < len(distinct) else last for cut in cuts], np.uint64)
-    return np.searchsorted(bounds, keys, side="right").astype(np.uint8)
+    keys = _name_keys(corpus, seed)
+    starts = [np.uint64(quarter << 62) for quarter in range(4)]  # one after the other, so that less is held at a time
+    quarters = [_distinct(keys[(keys >= start) & (keys <= start + np.uint64(2**62 - 1))]) for start in starts]
+    val, test = (_of_rank(quarters, cut) for cut in split_sizes(sum(map(len, quarters)), split, "distinct names"))
+    return (keys >= val).view(np.uint8) + (keys >= test)
 
 
-def _split_lines(total: int, split: tuple[float, float, float], seed: int) -> np.ndarray:
+def _distinct(keys: np.ndarray) -> np.ndarray:
+    """The distinct keys, sorted; `keys` are sorted in place. Much faster than `np.unique` where few are repeated."""
+    keys.sort()
+    new = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return keys[new]
+
+
+def _of_rank(quarters: list[np.ndarray], rank: int) -> np.uint64:
+    """The key of this rank among all, the greatest number past the last of them."""
+    for quarter in quarters:
+        if rank < len(quarter):
+            return quarter[rank]
+        rank -= len(quarter)
+    return np.uint64(2**64 - 1)
+
+
+def _split_lines(corpus: Corpus, split: tuple[float, float, float], seed: int) -> np.ndarray:
     """Every line for itself, as in the lectures: repeated names leak from train to test."""
+    total = len(corpus)
     first, second = split_sizes(total, split, "names")
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed)).numpy()
     name_split = np.zeros(total, np.uint8)
@@ -129,33 +144,51 @@ def _split_pairs(
     stream: Tensor, block_size: int, split: tuple[float, float, float], seed: int, pad: bool
 ) -> list[Contexts]:
     """Every example for itself, as in the course notebooks: the same name trains and tests."""
-    positions = torch.arange(len(stream)) if pad else notebook_positions(stream, block_size)
-    cuts = split_sizes(len(positions), split, "context/target pairs")
-    order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(seed))
-    return [Contexts(stream, block_size, positions[part]) for part in order.tensor_split(cuts)]
+    positions = None if pad else notebook_positions(stream, block_size)
+    total = len(stream) if positions is None else len(positions)
+    cuts = split_sizes(total, split, "context/target pairs")
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    parts = (order if positions is None else positions[order]).tensor_split(cuts)
+    return [Contexts(stream, block_size, part) for part in parts]
 
 
-def _name_keys(stream: np.ndarray, alphabet: str, seed: int) -> np.ndarray:
+def _streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, block_size: int) -> list[Tensor]:
+    """The ids of each split's names, in the order of the file, behind the T boundaries that `Contexts` has there."""
+    ends = np.full(len(PARTS), block_size)
+    for lines, _, lengths in _blocks(corpus):
+        ends += [np.dot(name_split[lines] == part, lengths) for part in range(len(PARTS))]
+    streams = [torch.full((end,), BOUNDARY, dtype=tokenizer.dtype) for end in ends.tolist()]
+    filled = [block_size] * len(PARTS)
+    for lines, text, lengths in _blocks(corpus):
+        ids = tokenizer.encode_lines(text).numpy()
+        part_of = np.repeat(name_split[lines], lengths)
+        for part, stream in enumerate(streams):
+            chosen = ids[part_of == part]
+            stream.numpy()[filled[part] : filled[part] + len(chosen)] = chosen
+            filled[part] += len(chosen)
+    return streams
+
+
+def _blocks(corpus: Corpus) -> Iterator[tuple[slice, str, np.ndarray]]:
+    """The list piece by piece: which lines, their text, and their lengths with the line ends, int64."""
+    first = 0
+    for text in corpus.blocks():
+        lengths = line_lengths(text)
+        yield slice(first, first + len(lengths)), text, lengths
+        first += len(lengths)
+
+
+def _name_keys(corpus: Corpus, seed: int) -> np.ndarray:
     """uint64 (M,): a hash of every name, the sum of one mixed word for each character at its place.
 
     It is of characters and not of ids, so that another alphabet does not move a name to another split.
     """
-    codes = np.array([0, *map(ord, alphabet)], np.uint64)
-    ends = np.flatnonzero(stream == BOUNDARY) + 1
-    keys = np.empty(len(ends), np.uint64)
-    for a in range(0, len(ends), _BLOCK):
-        stops = ends[a : a + _BLOCK]
-        begin = int(ends[a - 1]) if a else 0
-        starts = np.concatenate(([begin], stops[:-1]))
-        place = np.arange(begin, stops[-1]) - np.repeat(starts, stops - starts)
-        words = codes[stream[begin : stops[-1]]] << np.uint64(32) | place.astype(np.uint64)
-        keys[a : a + _BLOCK] = np.add.reduceat(_mix(words, seed), starts - begin)
-    return _mix(keys, seed)
-
-
-def _mix(words: np.ndarray, seed: int) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele et al. 2014, OOPSLA), keyed by `seed`."""
-    words = words + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    keys = np.empty(len(corpus), np.uint64)
+    for lines, text, lengths in _blocks(corpus):
+        ends = np.cumsum(lengths)
+        words = code_points(text).astype(np.uint64)
+        words[ends - 1] = 0  # the line ends
+        words <<= np.uint64(32)
+        words |= (np.arange(len(text)) - np.repeat(ends - lengths, lengths)).view(np.uint64)
+        keys[lines] = np.diff(np.cumsum(mix(words, seed))[ends - 1], prepend=np.uint64(0))
+    return mix(keys, seed)

@@ -32,3 +32,20 @@ class Bigram(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T); only the last column counts."""
         return nn.functional.embedding(context[:, -1], self.W)
+
+    def loss(self, context: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy of `forward`'s logits, float32 (), in nats per character.
+
+        A large batch has each pair of characters many times: then the V x V pairs are weighed by how often they come,
+        and the table is all that is differentiated.
+
+        Args:
+            context: int64 (B, T).
+            target: int64 (B,), each a character's id.
+        """
+        V = len(self.W)
+        if len(target) <= V * V:
+            return nn.functional.cross_entropy(self(context), target)
+        pairs = torch.bincount(context[:, -1] * V + target, minlength=V * V)
+        share = pairs.view(V, V).to(self.W.dtype) / len(target)
+        return -(share * self.W.log_softmax(1)).sum()

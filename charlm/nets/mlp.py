@@ -1,10 +1,14 @@
 """The neural probabilistic language model. Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+
+aten = torch.ops.aten
+_MEAN = 1  # ATen's number for reduction="mean"
 
 
 class MLP(nn.Module):
@@ -50,6 +54,35 @@ class MLP(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
         return self.output(torch.tanh(self.hidden(self.embedding(context).flatten(1))))
+
+    @staticmethod
+    @torch.no_grad()
+    def gradients(weights: Sequence[Tensor], context: Tensor, target: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The cross-entropy of `forward`'s logits and its gradients, derived by hand: half the time of autograd.
+
+        The same operations in the same order as autograd's, so that the results are its own, bit for bit. Hooks on the
+        layers are not called.
+
+        Args:
+            weights: the net's `parameters()`.
+            context: int64 (B, T).
+            target: int64 (B,), each a character's id.
+
+        Returns:
+            loss: float32 (), in nats per character.
+            gradients: of each of `weights`.
+        """
+        table, W1, b1, W2, b2 = weights
+        embedded = aten.embedding(table, context).flatten(1)  # (B, T * C)
+        h = torch.addmm(b1, embedded, W1.t()).tanh_()  # (B, H)
+        logp = torch.addmm(b2, h, W2.t()).log_softmax(1)  # (B, V)
+        loss, weight = aten.nll_loss_forward(logp, target, None, _MEAN, -100)
+        d_logp = aten.nll_loss_backward(torch.ones_like(loss), logp, target, None, _MEAN, -100, weight)
+        d_logits = aten._log_softmax_backward_data(d_logp, logp, 1, logp.dtype)
+        d_hidden = aten.tanh_backward(d_logits.mm(W2), h)
+        d_embedded = d_hidden.mm(W1).view(*context.shape, -1)
+        d_table = aten.embedding_dense_backward(d_embedded, context, len(table), -1, False)
+        return loss, [d_table, d_hidden.t().mm(embedded), d_hidden.sum(0), d_logits.t().mm(h), d_logits.sum(0)]
 
     @torch.no_grad()
     def _init_default(self) -> None:

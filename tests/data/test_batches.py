@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data import batches as batches_file
+from charlm.data import shuffle as shuffle_file
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
 
@@ -24,6 +25,8 @@ def numbers(batches):
     for context, target in batches:
         assert (context.dtype, target.dtype, context.shape) == (torch.int64, torch.int64, (len(target), 2))
         assert torch.equal(context[:, 1], target - 1)
+        assert context.is_contiguous()
+        assert target.is_contiguous()
     return [(target - 1).tolist() for _, target in batches]
 
 
@@ -31,6 +34,13 @@ def flat(batches):
     return [number for batch in batches for number in batch]
 
 
+@pytest.fixture(params=[1 << 22, 0], ids=["listed", "computed"])
+def either_order(request, monkeypatch):
+    """The order of a short list and that of a very long one."""
+    monkeypatch.setattr(shuffle_file, "_LISTED", request.param)
+
+
+@pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("gathered", [1, 50, 1 << 14])
 @pytest.mark.parametrize("batch_size", [1, 7, 25, 99, 100, 1000, None])
 @pytest.mark.parametrize("sampling", ["sequential", "epoch"])
@@ -48,6 +58,7 @@ def test_an_epoch_shows_every_example_once(monkeypatch, sampling, batch_size, ga
             assert flat(batches) == list(range(100))
 
 
+@pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("sampling", ["epoch", "replacement"])
 def test_the_order_is_a_function_of_seed_and_epoch(sampling):
     def order(seed, epoch):
@@ -74,6 +85,7 @@ def test_a_pass_that_was_broken_off_begins_again():
     assert numbers(loader) == whole
 
 
+@pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("sampling", ["epoch", "replacement"])
 def test_a_seeded_order_leaves_the_global_generator_alone(sampling):
     torch.manual_seed(0)
@@ -130,6 +142,7 @@ def test_full_batches_with_replacement_are_drawn_anew():
     assert len(first) == 30
 
 
+@pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("gathered", [20, 1 << 14])
 @pytest.mark.parametrize("batch_size", [8, None])
 @pytest.mark.parametrize("sampling", ORDERS)
@@ -154,6 +167,17 @@ def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling
         third = fresh()  # and saved once more
         third.load_state_dict(second.state_dict())
         assert numbers(third) == unbroken[seen + 2 :]
+
+
+@pytest.mark.parametrize("sampling", ORDERS)
+def test_the_state_counts_the_batches_handed_out(sampling):
+    loader = BatchLoader(examples(60), 8, sampling=sampling, seed=5)
+    batches = iter(loader)
+    for number in range(1, 9):
+        next(batches)
+        assert loader.state_dict()["batch"] == number
+    assert next(batches, None) is None
+    assert loader.state_dict()["batch"] == 8
 
 
 @pytest.mark.parametrize("seen", [3, 8])
@@ -241,6 +265,7 @@ def test_the_ranks_together_train_on_one_loaders_global_batches(batch_size, worl
         assert len(joined) - len(whole) < world
 
 
+@pytest.mark.usefixtures("either_order")
 def test_a_full_batch_is_shared_by_the_ranks():
     ranks = [BatchLoader(examples(31), None, sampling="epoch", seed=0, rank=r, world_size=2) for r in range(2)]
     (first,), (second,) = map(numbers, ranks)
@@ -257,6 +282,7 @@ def test_the_ranks_together_evaluate_every_example_once(n, batch_size, world):
     assert all(batch for batches in pieces for batch in batches)
 
 
+@pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("sampling", ORDERS)
 def test_a_rank_resumes_where_it_stood(sampling):
     def fresh():

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.contexts import Contexts, build_contexts, name_positions
+from charlm.data import contexts as contexts_file
+from charlm.data.contexts import Contexts, build_contexts, notebook_positions
 from charlm.tokenizer import CharTokenizer
 
 ABC = CharTokenizer("abc")
@@ -64,7 +65,7 @@ def test_contexts_are_those_of_the_naive_loop(names, T, pad):
     assert (context.dtype, target.dtype) == (torch.int64, torch.int64)
 
 
-@given(st.data(), NAMES.filter(any), st.integers(1, 6), st.sampled_from([torch.uint8, torch.int32]))
+@given(st.data(), NAMES.filter(any), st.integers(1, 6), st.sampled_from([torch.uint8, torch.int16, torch.int32]))
 def test_any_examples_are_gathered_as_from_all_of_them(data, names, T, dtype):
     stream = stream_of(names).to(dtype)
     before = stream.clone()
@@ -101,8 +102,37 @@ def test_no_names_give_no_examples(pad):
     assert (context.shape, target.shape) == ((0, 3), (0,))
 
 
-def test_places_within_names():
-    assert name_positions(stream_of(["ab", "", "c"])).tolist() == [0, 1, 2, 0, 0, 1]
+@given(NAMES, st.integers(1, 10))
+def test_the_notebook_predicts_from_the_place_of_the_last_padding_on(names, T):
+    places = [place for name in names for place in range(len(name) + 1)]
+    expected = [i for i, place in enumerate(places) if place >= T - 1]
+    assert notebook_positions(stream_of(names), T).tolist() == expected
+
+
+@given(NAMES, st.integers(1, 6), st.integers(1, 9))
+def test_all_examples_are_the_same_whatever_the_block(names, T, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contexts_file, "_BLOCK", block)
+        context, target = build_contexts(names, ABC, T)
+    contexts, targets = padded(names, T)
+    assert (context.tolist(), target.tolist()) == (contexts, targets)
+
+
+@given(NAMES.filter(any), st.integers(1, 6))
+def test_a_stream_may_come_with_its_padding(names, T):
+    stream = stream_of(names)
+    with_padding = torch.cat([torch.zeros(T, dtype=torch.uint8), stream])
+    examples = Contexts.of_padded(with_padding, T)
+    assert examples.stream is with_padding
+    assert len(examples) == len(stream)
+    for found, expected in zip(examples.tensors(), Contexts(stream, T).tensors(), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("number", [7, 100])
+def test_an_example_that_there_is_not_is_refused(number):
+    with pytest.raises(IndexError):
+        Contexts(stream_of(["abcabc"]), 3).gather(torch.tensor([0, number]))
 
 
 @pytest.mark.parametrize("block_size", [0, -1])

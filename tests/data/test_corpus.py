@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.data import corpus as corpus_file
 from charlm.data.corpus import BUNDLED, read_corpus
 from charlm.data.datamodule import NamesDataModule
 from charlm.data.splits import load_splits
@@ -53,6 +54,7 @@ def test_names_keep_their_order_and_their_copies(write):
     corpus = read_corpus(path)
     assert corpus.names() == ["anna", "bo", "anna", "zoë"]
     assert (corpus.text, len(corpus), corpus.source, corpus.note) == (NAMES, 4, path, "")
+    assert (corpus.data, corpus.alphabet) == (NAMES.encode(), "abnozë")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_directory_is_told_from_a_file_without_permission(tmp_path, monkeypatc
     def denied(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(IsADirectoryError, match="is a directory; give a text file with one name a line"):
         read_corpus(tmp_path)
 
@@ -245,6 +247,48 @@ def test_a_file_reads_as_its_lines_one_by_one(scratch, text):
             read_corpus(str(scratch))
     else:
         assert read_corpus(str(scratch)).names() == names
+
+
+def reading(path, block, **options):
+    """The corpus or the message, when the file is taken in blocks of so many bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_file, "_BLOCK", block)
+        try:
+            corpus = read_corpus(path, **options)
+        except ValueError as error:
+            return str(error)
+        assert "".join(corpus.blocks()) == corpus.text
+        assert all(text.endswith("\n") for text in corpus.blocks())
+        return corpus
+
+
+@given(text=st.text("aΣé\u0301\ufeff\t \r\n\n", max_size=40), block=st.integers(1, 12), lowercase=st.booleans())
+def test_a_long_file_reads_as_a_short_one_whatever_the_block(scratch, text, block, lowercase):
+    """A file with several faults may have another one named."""
+    scratch.write_bytes(text.encode())
+    whole, blocks = (reading(str(scratch), size, lowercase=lowercase) for size in (1 << 16, block))
+    assert blocks == whole or (isinstance(blocks, str) and isinstance(whole, str))
+
+
+@given(before=st.lists(st.sampled_from(["anna", "", " bo ", "zoë"]), max_size=8), block=st.integers(1, 12))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (b"jos\xe9", "byte 0xe9 is not UTF-8"),
+        (b"b\xe2\x80\x8bo", r"U\+200B is an invisible character"),
+        ("\ufeffbo".encode(), r"U\+FEFF is an invisible character"),
+        (b"a" * 65, "a name of 65 characters; at most 64"),
+        ("\u0301a".encode(), r"U\+0301 is an accent without a letter"),
+        (b"bx", "'bx' has 'x' at position 1, outside the alphabet 'anboz"),
+    ],
+)
+def test_a_fault_is_said_with_its_line_whatever_the_block(scratch, fault, message, end, before, block):
+    lines = [*(name.encode() for name in ["bo", *before]), fault, b"anna", b""]
+    scratch.write_bytes(end.encode().join(lines))
+    alphabet = "anbozë" if b"x" in fault else None
+    found = reading(str(scratch), block, alphabet=alphabet)
+    assert re.search(f"names.txt, line {len(before) + 2}: {message}", found)
 
 
 @given(content=st.binary(max_size=40) | st.text(max_size=40).map(str.encode))

@@ -1,4 +1,5 @@
 import random
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data import splits as splits_file
+from charlm.data import corpus as corpus_file
 from charlm.data.contexts import build_contexts
 from charlm.data.splits import PARTS, load_splits, split_sizes
 
@@ -92,12 +93,65 @@ def test_a_name_keeps_its_split_whatever_the_order_of_the_list_and_the_alphabet(
     assert splits.tokenizer.vocab_size == 10
 
 
-@pytest.mark.parametrize("block", [1, 7, 20])
-def test_a_long_list_is_split_as_a_short_one(write, monkeypatch, block):
-    path = write(TWENTY * 2 + ["anna-lena"])
-    whole = load_splits(path).name_split
-    monkeypatch.setattr(splits_file, "_BLOCK", block)
-    assert load_splits(path).name_split.tolist() == whole.tolist()
+@given(
+    names=st.lists(st.text("abé漢.", min_size=1, max_size=6), min_size=30, max_size=40, unique=True),
+    block=st.integers(1, 40),
+    split_by=st.sampled_from(["name", "line", "pair"]),
+    pad=st.booleans(),
+)
+def test_a_long_list_is_split_as_a_short_one(scratch, names, block, split_by, pad):
+    """Whatever the size of the blocks in which it is taken."""
+    scratch.write_text("".join(f"{name}\n" for name in names * 2), "utf-8")
+    options = {"split_by": split_by, "pad": pad, "block_size": 2}
+    whole = load_splits(str(scratch), **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_file, "_BLOCK", block)
+        blocks = load_splits(str(scratch), **options)
+    assert parts_of(blocks) == parts_of(whole)
+    for part in PARTS:
+        for found, expected in zip(getattr(blocks, part).tensors(), getattr(whole, part).tensors(), strict=True):
+            assert torch.equal(found, expected)
+
+
+def key(name, seed):
+    """The hash of a name, in whole numbers of Python."""
+
+    def mix(word):
+        word = (word + (seed + 1) * 0x9E3779B97F4A7C15) % 2**64
+        word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
+        return word ^ word >> 31
+
+    end = mix(len(name))
+    return mix((sum(mix(ord(ch) << 32 | place) for place, ch in enumerate(name)) + end) % 2**64)
+
+
+@given(
+    names=st.lists(st.text("abcdé漢.", min_size=1, max_size=8), min_size=10, max_size=40),
+    split=st.sampled_from([(0.8, 0.1, 0.1), (0.3, 0.3, 0.4), (0.05, 0.15, 0.8), (0.7, 0.0, 0.3), (0.5, 0.5, 0.0)]),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_a_names_split_is_the_rank_of_its_hash_among_the_distinct_names(scratch, names, split, seed):
+    names = [*names, *TWENTY]
+    scratch.write_text("".join(f"{name}\n" for name in names), "utf-8")
+    ranked = sorted(set(names), key=lambda name: key(name, seed))
+    first, second = split_sizes(len(ranked), split, "names")
+    expected = [int(ranked.index(name) >= first) + int(ranked.index(name) >= second) for name in names]
+    assert load_splits(str(scratch), split=split, split_seed=seed).name_split.tolist() == expected
+
+
+def test_a_list_takes_little_more_memory_than_its_text(write):
+    """At most 3 bytes a character and 8 a name, besides the streams, which torch keeps, and the blocks in work."""
+    names = [f"{number:x}" for number in random.Random(0).sample(range(16**5, 16**6), 200_000)] * 2
+    path = write(names)
+    tracemalloc.start()
+    try:
+        splits = load_splits(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(splits.corpus) == len(names)
+    assert peak <= 2 * len(splits.corpus.data) + 8 * len(names) + 4e6
 
 
 @pytest.mark.parametrize("split_by", ["name", "line", "pair"])
@@ -244,6 +298,8 @@ def test_the_courses_list_splits_without_a_leak():
     [
         ({"split_by": "nam"}, "split_by is 'nam'; give 'name', 'line' or 'pair'"),
         ({"split_seed": 2**70}, "split_seed is .*; give a whole number from 0 on"),
+        ({"block_size": 0}, "block_size is 0; it must be at least 1 character of context"),
+        ({"block_size": -1}, "block_size is -1; it must be at least 1 character of context"),
         ({"split_seed": -1}, "split_seed is -1; give a whole number from 0 on"),
     ],
 )

@@ -56,3 +56,22 @@ def test_it_has_one_number_for_each_pair():
 def test_an_unknown_init_is_refused():
     with pytest.raises(ValueError, match="init is 'notebok'; give 'default' or 'notebook'"):
         Bigram(init="notebok")
+
+
+@pytest.mark.parametrize("examples", [1, 25, 26, 4000])
+def test_the_loss_is_the_cross_entropy_however_many_examples(examples):
+    torch.manual_seed(3)
+    net = Bigram(5, init="notebook")
+    context, target = torch.randint(0, 5, (examples, 2)), torch.randint(0, 5, (examples,))
+    loss, expected = net.loss(context, target), cross_entropy(net(context), target)
+    torch.testing.assert_close(loss, expected)
+    (slope,), (expected_slope,) = (torch.autograd.grad(value, net.W) for value in (loss, expected))
+    torch.testing.assert_close(slope, expected_slope)
+
+
+def test_the_loss_of_pairs_that_never_come_has_no_slope():
+    net = Bigram(4, init="notebook")
+    net.loss(torch.zeros(100, 1, dtype=torch.int64), torch.full((100,), 2)).backward()
+    assert net.W.grad[1:].count_nonzero() == 0
+    by_hand = net.W[0].softmax(0) - torch.tensor([0.0, 0, 1, 0])
+    torch.testing.assert_close(net.W.grad[0], by_hand)

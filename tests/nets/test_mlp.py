@@ -82,3 +82,37 @@ def test_on_the_meta_device_it_takes_no_memory():
     with torch.device("meta"):
         net = MLP()
     assert all(weights.is_meta for weights in net.parameters())
+
+
+@pytest.mark.parametrize(("B", "T", "C", "H"), [(32, 3, 10, 200), (1, 1, 1, 1), (700, 8, 4, 5)])
+def test_the_gradients_by_hand_are_autograds_bit_for_bit(B, T, C, H):
+    torch.manual_seed(1)
+    net = MLP(27, T, C, H, init="notebook")
+    context, target = torch.randint(0, 27, (B, T)), torch.randint(0, 27, (B,))
+    expected = cross_entropy(net(context), target)
+    of_autograd = torch.autograd.grad(expected, list(net.parameters()))
+    loss, by_hand = net.gradients(list(net.parameters()), context, target)
+    assert torch.equal(loss, expected)
+    assert not loss.requires_grad
+    for mine, its in zip(by_hand, of_autograd, strict=True):
+        assert torch.equal(mine, its)
+        assert mine.is_contiguous() == its.is_contiguous()
+
+
+def test_the_gradients_by_hand_are_the_slopes_of_the_loss():
+    """Central differences in double precision, an independent formula."""
+    torch.manual_seed(2)
+    net = MLP(5, 2, 3, 4, init="notebook").double()
+    context, target = torch.randint(0, 5, (6, 2)), torch.randint(0, 5, (6,))
+    weights = list(net.parameters())
+    _, by_hand = net.gradients(weights, context, target)
+    with torch.no_grad():
+        for weight, slopes in zip(weights, by_hand, strict=True):
+            for place in range(weight.numel()):
+                losses = []
+                for move in (1e-5, -2e-5):
+                    weight.view(-1)[place] += move
+                    losses.append(cross_entropy(net(context), target).item())
+                weight.view(-1)[place] += 1e-5
+                slope = (losses[0] - losses[1]) / 2e-5
+                assert slopes.reshape(-1)[place].item() == pytest.approx(slope, rel=1e-5, abs=1e-8)

@@ -1,0 +1,92 @@
+"""Pseudo-random hashes and orders, the same on every machine. Dimension key: N numbers, B some of them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LISTED = 1 << 22  # the longest order that is kept as a list, 8 bytes a number
+_ROUNDS = 6
+
+
+def mix(words: np.ndarray, key: int) -> np.ndarray:
+    """A keyed hash of 64-bit words, the finaliser of SplitMix64; works in place.
+
+    Args:
+        words: uint64 (B,); overwritten.
+        key: >= 0; every key gives another hash.
+
+    Returns:
+        `words`.
+
+    Source: Steele et al. 2014, OOPSLA, "Fast splittable pseudorandom number generators".
+    """
+    words += np.uint64((key + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    words ^= words >> np.uint64(31)
+    return words
+
+
+class Shuffle:
+    """A random order of 0..N-1, of which any piece can be had.
+
+    Up to four million numbers it is `torch.randperm`; a longer one is not kept but computed, and needs no memory.
+
+    Args:
+        total: N, >= 1.
+        generator: decides the order; None: torch's global generator.
+    """
+
+    def __init__(self, total: int, generator: torch.Generator | None) -> None:
+        self.total = total
+        self.listed: Tensor | None = None
+        self.keys: list[int] = []
+        if total <= _LISTED:
+            self.listed = torch.randperm(total, generator=generator)
+        else:
+            self.keys = torch.randint(2**63 - 1, (_ROUNDS,), generator=generator).tolist()
+
+    def piece(self, first: int, last: int) -> Tensor:
+        """int64 (B,): the numbers at the places `first` to `last` - 1 of the order, cut at N."""
+        if self.listed is not None:
+            return self.listed[first:last]
+        places = np.arange(first, min(last, self.total), dtype=np.uint64)
+        return torch.from_numpy(permute(places, self.total, self.keys).view(np.int64))
+
+
+def permute(numbers: np.ndarray, total: int, keys: list[int]) -> np.ndarray:
+    """The images of numbers under a keyed permutation of 0..N-1.
+
+    A Feistel network, one round a key, permutes the power of two that holds N; what falls outside is sent on until it
+    falls inside. With a random function and five or more rounds it cannot be told from a random permutation.
+
+    Args:
+        numbers: uint64 (B,), each below `total`.
+        total: N, >= 1.
+        keys: of the rounds, each >= 0.
+
+    Returns:
+        uint64 (B,).
+
+    Source: Luby and Rackoff 1988, SIAM J. Comput. 17:373-386; Patarin 2004, CRYPTO, for the rounds; Black and Rogaway
+        2002, CT-RSA, for any N; Mitchell et al. 2022, ACM TOPC 9, for shuffles.
+    """
+    bits = (total - 1).bit_length()
+    images = _feistel(numbers, bits, keys)
+    while (outside := images >= total).any():
+        images[outside] = _feistel(images[outside], bits, keys)
+    return images
+
+
+def _feistel(numbers: np.ndarray, bits: int, keys: list[int]) -> np.ndarray:
+    """Each round changes one part by a hash of the other, which can be undone: so no two numbers meet."""
+    low_bits = np.uint64(bits // 2)
+    low_mask, high_mask = ((np.uint64(1) << np.uint64(n)) - np.uint64(1) for n in (bits // 2, bits - bits // 2))
+    changed, other = numbers >> low_bits, numbers & low_mask
+    masks = (high_mask, low_mask)
+    for number, key in enumerate(keys):
+        changed ^= mix(other.copy(), key) & masks[number % 2]
+        changed, other = other, changed
+    high, low = (changed, other) if len(keys) % 2 == 0 else (other, changed)
+    return high << low_bits | low
