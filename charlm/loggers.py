@@ -28,6 +28,9 @@ class RunLogger(TensorBoardLogger):
         version: the run's own folder, as a number (version_N) or a name; null: the next free number.
     """
 
+    plain_scalars = True
+    """StepsPerExecution may write scalars past `log_metrics`, which adds nothing to them."""
+
     def __init__(self, save_dir: str = ".", name: str = "lightning_logs", version: int | str | None = None) -> None:
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
         self._started = False

@@ -1,6 +1,12 @@
 import sys
 
 import pytest
+import torch
+
+
+def pytest_sessionstart():
+    """One thread, as charlm itself takes: small steps on two wait for each other when the machine is busy."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from charlm.nets.mlp import MLP
 from charlm.tokenizer import CharTokenizer
 
 KINDS = {"Bigram": "LitBigram", "MLP": "LitMLP"}
-SHIPPED = {name: str(CONFIGS / f"{name}.yaml") for name in ("bigram", "debug", "lecture", "mlp")}
+SHIPPED = {name: str(CONFIGS / f"{name}.yaml") for name in ("bigram", "debug", "lecture", "mlp", "mlp-fast")}
 HYPERPARAMETERS = {"alphabet": "abc", "block_size": 2, "n_embd": 3, "n_hidden": 5, "optimizer": "SGD", "lr": 0.1}
 DATA = {"path": "/names.txt", "alphabet": None, "block_size": 2, "batch_size": 32, "split": [0.8, 0.1, 0.1]}
 words = st.text(string.ascii_letters + string.digits + "-_./=", max_size=12)
@@ -69,7 +69,8 @@ def test_a_config_may_be_given_as_json():
 
 
 @pytest.mark.parametrize(
-    ("name", "end"), [("mpl", r"bigram, debug, lecture, mlp\. Did you mean mlp\?"), ("my.yaml", "lecture, mlp")]
+    ("name", "end"),
+    [("mpl", r"bigram, debug, lecture, mlp, mlp-fast\. Did you mean mlp\?"), ("my.yaml", "lecture, mlp, mlp-fast")],
 )
 def test_an_unknown_config_is_refused_with_those_that_exist(name, end):
     with pytest.raises(

@@ -230,7 +230,8 @@ def test_a_run_takes_one_thread_unless_it_is_told_otherwise(cli, small, monkeypa
     assert "CPU threads" not in cli(*options).err
     assert torch.get_num_threads() == 2
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert "CPU threads: 1" in cli(*options).err
+    assert "CPU threads: 2, since batches are large" in cli(*options, "--data.batch_size", "4096").err
+    assert "CPU threads: 1, the fastest for small batches" in cli(*options).err
     assert torch.get_num_threads() == 1
     torch.set_num_threads(before)
 
@@ -299,7 +300,7 @@ def kinds(config):
 def test_callbacks_can_be_added_by_short_name(cli, small):
     assert kinds(config_of(cli, "--config", small, "--trainer.callbacks+=EmbeddingPCA")) == ["EmbeddingPCA"]
     added = config_of(cli, "--trainer.callbacks+=LearningRateMonitor")
-    assert kinds(added) == ["StepDecay", "EmbeddingPCA", "LearningRateMonitor"]
+    assert kinds(added) == ["StepsPerExecution", "StepDecay", "EmbeddingPCA", "LearningRateMonitor"]
 
 
 def test_a_callback_that_the_model_brings_already_can_be_given_again(cli, names):
@@ -457,7 +458,7 @@ MISTAKES = {
     "fit --model Bigram --model.n_hidden 3": r"--model.n_hidden is no argument of LitBigram$",
     "fit --model mlp": r"there is no model 'mlp'; the models are Bigram, MLP\. Did you mean MLP\?",
     "fit --model LSTM": r"there is no model 'LSTM'; the models are Bigram, MLP$",
-    "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, mlp\. Did you mean mlp\?",
+    "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, mlp-fast\. Did you mean mlp\?",
     "fit --config nothing.yaml": r"there is no config file nothing.yaml, nor",
     "fit --config typo.yaml": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
     "fti": r"there is no command 'fti'; the commands are fit, .*, compare-counts\. Did you mean fit\?",

@@ -1,4 +1,4 @@
-"""The private parts of Lightning and jsonargparse that charlm leans on: all in one table, and still there.
+"""The private parts of other packages that charlm leans on: all in one table, and still there.
 
 Where a test here fails after an upgrade, the file named beside the part is to be looked at.
 """
@@ -13,10 +13,15 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
+import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler
+from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import MeanMetric
 
 CHARLM = Path(__file__).parents[1] / "charlm"
 METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
@@ -26,17 +31,34 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("callbacks/run_checkpoint.py", "_save_last_checkpoint"): (ModelCheckpoint, ["trainer", "monitor_candidates"]),
     ("callbacks/run_checkpoint.py", "_monitor_candidates"): (ModelCheckpoint, ["trainer"]),
     ("callbacks/embedding_pca.py", "_generate_state_key"): (Callback, ["kwargs"]),
+    ("callbacks/execution.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),
+    ("callbacks/lean_step.py", "_foreach_add_"): (torch, None),
+    ("nets/mlp.py", "_log_softmax_backward_data"): (torch.ops.aten, None),
 }
 ATTRIBUTES = {  # (file, name): an object that has it
     ("trainer_cli.py", "_subcommands_action"): ArgumentParser,
     ("parsers.py", "_actions"): argparse.ArgumentParser,
     ("callbacks/run_checkpoint.py", "_last_global_step_saved"): ModelCheckpoint,
+    ("callbacks/execution.py", "_every_n_train_steps"): ModelCheckpoint,
+    ("callbacks/execution.py", "_batches_that_stepped"): pl.Trainer,
+    ("callbacks/step_log.py", "_batches_that_stepped"): pl.Trainer,
+    ("callbacks/step_log.py", "_logger_connector"): pl.Trainer,
+    ("callbacks/step_log.py", "_current_fx_name"): pl.LightningModule,
+    ("callbacks/step_log.py", "_prefix"): TensorBoardLogger,
+    ("callbacks/step_log.py", "_forward_cache"): MeanMetric,
+    ("callbacks/lean_step.py", "_optimizer_step_pre_hooks"): torch.optim.SGD,
+    ("callbacks/lean_step.py", "_optimizer_step_post_hooks"): torch.optim.SGD,
+    ("lightning_modules.py", "_forward_hooks"): torch.nn.Linear,
+    ("lightning_modules.py", "_forward_pre_hooks"): torch.nn.Linear,
 }
 UNDECLARED = {  # public by name, but set on a Trainer from outside its class
-    "callbacks/pictures.py": "fast_dev_run",
-    "callbacks/step_decay.py": "log_every_n_steps",
-    "lightning_modules.py": "log_every_n_steps",
-    "callbacks/embedding_pca.py": "callbacks",
+    "callbacks/pictures.py": ["fast_dev_run"],
+    "callbacks/step_decay.py": ["log_every_n_steps"],
+    "callbacks/step_log.py": ["log_every_n_steps"],
+    "callbacks/lean_step.py": ["callbacks", "profiler"],
+    "callbacks/execution.py": ["callbacks", "datamodule"],
+    "callbacks/embedding_pca.py": ["callbacks"],
+    "lit_char_lm.py": ["log_every_n_steps"],
 }
 SOURCES = sorted(CHARLM.rglob("*.py"))
 
@@ -96,6 +118,9 @@ def foreign_overrides():
 @pytest.mark.parametrize(("file", "name"), METHODS)
 def test_a_private_method_is_there_with_its_arguments(file, name):
     kind, arguments = METHODS[file, name]
+    if arguments is None:  # an operation of torch's own, not a Python function
+        assert callable(getattr(kind, name))
+        return
     parameters = inspect.signature(getattr(kind, name)).parameters
     assert [parameter for parameter in parameters if parameter != "self"] == arguments
 
@@ -109,9 +134,71 @@ def test_the_private_attributes_are_there():
     assert ModelCheckpoint()._last_global_step_saved == 0
 
 
+def test_the_parts_of_the_training_loop_are_there(tmp_path):
+    """All that StepsPerExecution counts, asks and calls, seen in a training."""
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            loop = trainer.fit_loop.epoch_loop
+            progress, optimizer = loop.batch_progress, loop.automatic_optimization.optim_progress.optimizer
+            assert (progress.current.ready, progress.current.completed) == (batch_idx + 1, batch_idx)
+            assert progress.total.ready == batch_idx + 1
+            assert progress.is_last_batch == (batch_idx == 2)
+            assert optimizer.step.total.completed == trainer.global_step == batch_idx
+            assert optimizer.zero_grad.total.completed == batch_idx
+            assert loop._batches_that_stepped == batch_idx
+            assert trainer._logger_connector.should_update_logs == (batch_idx == 1)
+            assert not loop.restarting
+            assert (trainer.should_stop, trainer.received_sigterm) == (False, False)
+            assert (trainer.num_training_batches, trainer.val_check_batch) == (3, 3)
+            seen.append(batch_idx)
+
+    class Asked(BoringModel):
+        def training_step(self, batch, batch_idx):
+            assert self._current_fx_name == "training_step"
+            return super().training_step(batch, batch_idx)
+
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, limit_train_batches=3, limit_val_batches=1,
+        log_every_n_steps=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[Look()],
+    )  # fmt: skip
+    loop = trainer.fit_loop.epoch_loop
+    assert list(inspect.signature(loop.advance).parameters) == ["data_fetcher"]
+    assert list(inspect.signature(loop.automatic_optimization.run).parameters) == ["optimizer", "batch_idx", "kwargs"]
+    assert list(inspect.signature(loop.update_lr_schedulers).parameters) == ["interval", "update_plateau_schedulers"]
+    connector = trainer._logger_connector
+    assert list(inspect.signature(connector.on_batch_start).parameters) == ["batch", "dataloader_idx"]
+    assert list(inspect.signature(connector.on_batch_end).parameters) == []
+    trainer.fit(Asked())
+    assert seen == [0, 1, 2]
+
+
+def test_the_private_attributes_of_loggers_metrics_and_optimizers_are_there(tmp_path):
+    assert TensorBoardLogger(tmp_path, prefix="p")._prefix == "p"
+    assert ModelCheckpoint(every_n_train_steps=7)._every_n_train_steps == 7
+    metric = MeanMetric()
+    metric(3.0)
+    assert metric._forward_cache == 3
+    layer = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    optimizer.register_step_pre_hook(print)
+    optimizer.register_step_post_hook(print)
+    assert len(optimizer._optimizer_step_pre_hooks) == len(optimizer._optimizer_step_post_hooks) == 1
+    layer.register_forward_hook(print)
+    layer.register_forward_pre_hook(print)
+    assert len(layer._forward_hooks) == len(layer._forward_pre_hooks) == 1
+
+
+def test_the_open_file_of_a_tensorboard_writer_is_there(tmp_path):
+    with SummaryWriter(tmp_path) as writer:
+        assert writer.file_writer.event_writer._general_file_writer.write
+
+
 def test_the_undeclared_attributes_of_a_trainer_are_there():
     trainer = pl.Trainer(accelerator="cpu", logger=False, fast_dev_run=True, log_every_n_steps=7)
-    assert {name for name in UNDECLARED.values() if not hasattr(trainer, name)} == set()
+    assert {name for names in UNDECLARED.values() for name in names if not hasattr(trainer, name)} == set()
+    assert type(trainer.profiler) is PassThroughProfiler
     assert trainer.fast_dev_run
     assert trainer.log_every_n_steps == 7
     assert all(isinstance(callback, Callback) for callback in trainer.callbacks)
@@ -194,12 +281,18 @@ def test_the_table_has_every_private_name_that_a_file_takes_from_elsewhere(path)
     assert (used - defined) | overridden == listed
 
 
-@pytest.mark.parametrize(("file", "name"), UNDECLARED.items())
-def test_the_table_has_every_undeclared_attribute(file, name):
+@pytest.mark.parametrize(("file", "names"), UNDECLARED.items())
+def test_the_table_has_every_undeclared_attribute(file, names):
     """Type checkers do not know them, so each use has an ignore of its own."""
     marked = {label(path) for path in SOURCES if "type: ignore[attr-defined]" in path.read_text(encoding="utf-8")}
     assert marked == set(UNDECLARED)
-    assert f".{name}" in (CHARLM / file).read_text(encoding="utf-8")
+    lines = [line for line in (CHARLM / file).read_text(encoding="utf-8").splitlines() if "[attr-defined]" in line]
+    assert len(lines) == len(names)
+    assert all(f".{name}" in line for name, line in zip(sorted(names), sorted(lines, key=_attribute), strict=True))
+
+
+def _attribute(line):
+    return line.split("trainer.")[1]
 
 
 def test_the_reader_sees_private_uses():

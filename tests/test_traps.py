@@ -176,7 +176,8 @@ trainer:
 
 
 @pytest.mark.parametrize(
-    ("plus", "kinds"), [("+", ["StepDecay", "EmbeddingPCA", "EarlyStopping"]), ("", ["EarlyStopping"])]
+    ("plus", "kinds"),
+    [("+", ["StepsPerExecution", "StepDecay", "EmbeddingPCA", "EarlyStopping"]), ("", ["EarlyStopping"])],
 )
 def test_11_a_config_with_callbacks_does_not_drop_the_earlier_ones_unless_it_says_so(plus, kinds, cli, capsys):
     Path("more.yaml").write_text(CALLBACKS.format(plus=plus))

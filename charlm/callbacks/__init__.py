@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from charlm.callbacks.run_checkpoint import RunCheckpoint
     from charlm.callbacks.step_bar import StepProgressBar
     from charlm.callbacks.step_decay import StepDecay
+    from charlm.callbacks.steps_per_execution import StepsPerExecution
 
-__all__ = ["EmbeddingPCA", "RunCheckpoint", "StepDecay", "StepProgressBar"]
+__all__ = ["EmbeddingPCA", "RunCheckpoint", "StepDecay", "StepProgressBar", "StepsPerExecution"]
 
 _FILE_OF = {
     "EmbeddingPCA": "embedding_pca",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
     "StepProgressBar": "step_bar",
+    "StepsPerExecution": "steps_per_execution",
 }
 
 

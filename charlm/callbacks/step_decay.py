@@ -1,5 +1,6 @@
 """Step decay of the learning rate, for any optimizer and any way of training."""
 
+import math
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -51,6 +52,7 @@ class StepDecay(Callback):
         self._logged_at: int | None = None
         self._warned = False
         self._done = 0.0  # fraction of the training, as of a checkpoint
+        self._constant_until = 0.0  # the step at which the next milestone lies
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
@@ -76,7 +78,11 @@ class StepDecay(Callback):
         self._log(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        self._set_all_rates(trainer)  # already here, so that callbacks listed before this one see the next step's rate
+        step = trainer.global_step
+        if self.unit == "step" and step < self._constant_until:
+            self._steps = [step] * len(self._steps)
+        else:  # already here, so that callbacks listed before this one see the next step's rate
+            self._set_all_rates(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._set_all_rates(trainer, epochs_ahead=1)  # this epoch counts as done only after this hook
@@ -146,8 +152,11 @@ class StepDecay(Callback):
         key = "initial_lr" if trainer.global_step else "lr"
         for optimizer in optimizers[len(self._base_rates) :]:
             self._base_rates.append([float(group.get(key, group["lr"])) for group in rated_groups(optimizer)])
+        self._constant_until = 0
         if trainer.lightning_module.automatic_optimization:
-            self._steps = [trainer.global_step] * len(optimizers)
+            step = trainer.global_step
+            self._steps = [step] * len(optimizers)
+            self._constant_until = next((m for m in self.milestones if m > step), math.inf)
         else:  # each has its own count; where there is none from an earlier run, global_step is the sum of equal ones
             equal_share = trainer.global_step // max(1, len(optimizers))
             self._steps += [equal_share] * (len(optimizers) - len(self._steps))

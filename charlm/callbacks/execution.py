@@ -1,0 +1,149 @@
+"""The steps of one execution but the last, which is Lightning's own."""
+
+from collections import OrderedDict
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+
+from charlm.callbacks.lean_step import LeanStep, Outputs, is_plain, overridden
+from charlm.callbacks.step_log import StepLog
+
+_AT_THE_END = (ModelCheckpoint, ProgressBar)
+"""Callbacks that act at the end of an execution only; one that saves every so many steps ends it there."""
+_TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+
+
+class Execution:
+    """Steps that leave Lightning's counters, the loader and all callbacks as if Lightning had done them.
+
+    Args:
+        trainer: in training, under automatic optimization.
+        pl_module: the module it trains.
+        log: takes what the module logs.
+    """
+
+    def __init__(self, trainer: Trainer, pl_module: LightningModule, log: StepLog) -> None:
+        self.trainer = trainer
+        self.pl_module = pl_module
+        self.log = log
+        self.loop = trainer.fit_loop.epoch_loop
+        self.progress = self.loop.batch_progress
+        self.starts = overridden("on_train_batch_start", trainer, pl_module, but=_AT_THE_END)
+        self.ends = overridden("on_train_batch_end", trainer, pl_module, but=_AT_THE_END)
+        self.transfers = not _stays_as_it_is(trainer, pl_module)
+        self.step = LeanStep(trainer, pl_module, self._enter) if is_plain(trainer, pl_module) else self._whole_step
+
+    def lead(self, fetcher: Any, steps: int) -> Any:
+        """Do all steps but the last one.
+
+        Args:
+            fetcher: gives Lightning its batches.
+            steps: where an execution ends: at the multiples of it.
+
+        Returns:
+            What the last batch is to be fetched from; None where training is to stop at once.
+
+        Raises:
+            StopIteration: a hook has asked for the end of the epoch.
+        """
+        self.progress.is_last_batch = False
+        for _ in range(batches_left(self.trainer, steps) - 1):
+            fetched = next(fetcher)
+            if fetcher.done:  # a loader without a length: only now is this known to be the last
+                return _Fetched(fetcher, fetched)
+            self._do(fetched[0])
+            if self.trainer.should_stop or self.trainer.received_sigterm:
+                return None
+            if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
+                self.loop._batches_that_stepped += 1
+        return fetcher
+
+    def _do(self, batch: Any) -> None:
+        index = self.progress.current.ready
+        if self.transfers:
+            batch = self._transferred(batch)
+        self.progress.increment_ready()
+        self.log.begin(batch)
+        self._start(batch, index)
+        self.progress.increment_started()
+        outputs = self.step(batch, index)
+        self.progress.increment_processed()
+        if self.trainer.lr_scheduler_configs:
+            self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        for hook in self.ends:
+            self._enter("on_train_batch_end")
+            hook(outputs, batch, index)
+        self.log.end()
+        self.progress.increment_completed()
+        if self.trainer.lr_scheduler_configs:
+            self.loop.update_lr_schedulers("step", update_plateau_schedulers=True)
+
+    def _start(self, batch: Any, index: int) -> None:
+        for hook in self.starts:
+            self._enter("on_train_batch_start")
+            if hook(batch, index) == -1:  # as Lightning does: the rest of the epoch is left out
+                self.progress.increment_by(0, is_last_batch=True)
+                self.progress.increment_processed()
+                self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+                self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+                raise StopIteration
+
+    def _transferred(self, batch: Any) -> Any:
+        batch = self.trainer.precision_plugin.convert_input(batch)
+        batch = self.pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
+        return self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+    def _whole_step(self, batch: Any, index: int) -> Outputs:
+        """Lightning's own: precision, clipping, accumulation and the exchange between processes are as ever."""
+        self.trainer.strategy.on_train_batch_start(batch, index)
+        takes_index = is_param_in_hook_signature(self.pl_module.training_step, "batch_idx", min_args=2)
+        arguments = OrderedDict(batch=batch, **({"batch_idx": index} if takes_index else {}))
+        self._enter("training_step")
+        return self.loop.automatic_optimization.run(self.trainer.optimizers[0], index, arguments)
+
+    def _enter(self, hook: str) -> None:
+        self.log.hook = hook
+
+
+class _Fetched:
+    """A fetcher whose next batch is here already."""
+
+    def __init__(self, fetcher: Any, fetched: Any) -> None:
+        self.fetched = fetched
+        self.done = fetcher.done
+
+    def __next__(self) -> Any:
+        return self.fetched
+
+
+def batches_left(trainer: Trainer, steps: int) -> int:
+    """Batches until the execution ends, at least 1: at a multiple of `steps`, or before it where something is due.
+
+    Due are the end of the epoch and of the training, a validation, and a checkpoint of every so many steps.
+    """
+    progress, done = trainer.fit_loop.epoch_loop.batch_progress, trainer.global_step
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    periods = [steps, *(c._every_n_train_steps for c in callbacks if isinstance(c, ModelCheckpoint))]
+    ends = [(done // period + 1) * period for period in periods if period > 0]
+    if trainer.max_steps > 0:
+        ends.append(trainer.max_steps)
+    accumulated = trainer.accumulate_grad_batches
+    left: list[float] = [(min(ends) - done) * accumulated - progress.current.ready % accumulated]
+    left.append(trainer.num_training_batches - progress.current.ready)
+    if trainer.val_check_batch is not None:
+        seen = progress.total.ready if trainer.check_val_every_n_epoch is None else progress.current.ready
+        left.append(trainer.val_check_batch - seen % trainer.val_check_batch)
+    return int(max(1, min(left)))
+
+
+def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
+    """Whether a batch comes to the model as the loader gives it, on the CPU."""
+    data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
+    changed = [hook for hook in _TRANSFERS for owner in (pl_module, data) if owner and is_overridden(hook, owner)]
+    on_cpu = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
+    return on_cpu and type(trainer.precision_plugin) is Precision and not changed

@@ -1,0 +1,126 @@
+"""What the steps of an execution log, kept until it ends and written then, each value at its own step."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torchmetrics import Metric
+
+from charlm.callbacks.scalar_events import write_scalars
+
+Row = tuple[int, dict[str, float]]
+
+
+class StepLog:
+    """Takes the place of `LightningModule.log`, which costs more than a small net's whole step.
+
+    Values of single steps are kept. All else (means over the epoch, torchmetrics objects, values for the progress bar
+    only) goes to Lightning at once, and so does everything in the step that Lightning itself runs.
+
+    Args:
+        trainer: in training.
+        pl_module: the module that logs.
+    """
+
+    def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.trainer = trainer
+        self.pl_module = pl_module
+        self.hook: str | None = None  # that our own step is in; None in the step that Lightning runs
+        self._batch: Any = None
+        self._passed_on = False  # in this step
+        self._kept: list[tuple[int, str, Any]] = []
+
+    def begin(self, batch: Any) -> None:
+        """A step of our own, on `batch`, begins."""
+        self._batch, self._passed_on = batch, False
+
+    def end(self) -> None:
+        """It is over."""
+        self._batch = None
+        if self._passed_on:
+            self.trainer._logger_connector.on_batch_end()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Log to here; the module's `many_steps` is true meanwhile."""
+        own = vars(self.pl_module)
+        own["log"], own["many_steps"] = self.log, True
+        try:
+            yield
+        finally:
+            del own["log"], own["many_steps"]
+
+    def log(
+        self,
+        name: str,
+        value: Any,
+        prog_bar: bool = False,
+        logger: bool | None = None,
+        on_step: bool | None = None,
+        on_epoch: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """As `LightningModule.log`."""
+        by_step = on_step is not False and logger is not False
+        plain = isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+        if self.hook is None or on_epoch or not by_step or not plain:
+            self._pass_on(name, value, prog_bar=prog_bar, logger=logger, on_step=on_step, on_epoch=on_epoch, **options)
+        if isinstance(value, Metric):
+            value = value._forward_cache
+        if by_step and value is not None and self.trainer.loggers:
+            kept = value.detach() if isinstance(value, Tensor) else value
+            self._kept.append((self._step, f"{name}_step" if on_epoch else name, kept))
+
+    def drop_written(self) -> None:
+        """Forget the latest step's values where Lightning has written them itself."""
+        if self.trainer._logger_connector.should_update_logs:
+            self._kept = [row for row in self._kept if row[0] != self._step]
+
+    def write(self) -> None:
+        """Write all that is kept: every step's to TensorBoard, to other loggers those of `log_every_n_steps`."""
+        kept, self._kept = self._kept, []
+        if not kept or not self.trainer.is_global_zero:
+            return
+        rows = _rows(kept)
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+        due = [row for row in rows if every and (row[0] + 1) % every == 0]
+        for _, scalars in due:
+            scalars.setdefault("epoch", self.trainer.current_epoch)  # as Lightning does
+        for logger in self.trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and _takes_blocks(logger):
+                write_scalars(logger.experiment, rows)
+                continue
+            for step, scalars in due:
+                logger.log_metrics(scalars, step)
+
+    @property
+    def _step(self) -> int:
+        return self.trainer.fit_loop.epoch_loop._batches_that_stepped
+
+    def _pass_on(self, name: str, value: Any, **options: Any) -> None:
+        if self.hook is not None:
+            self.pl_module._current_fx_name = self.hook
+            if not self._passed_on:
+                self._passed_on = True
+                self.trainer._logger_connector.on_batch_start(self._batch)
+        type(self.pl_module).log(self.pl_module, name, value, **options)
+
+
+def _rows(kept: list[tuple[int, str, Any]]) -> list[Row]:
+    """One row a step, its values as numbers: one copy from the device for all of them."""
+    tensors = [value.reshape(()).float() for _, _, value in kept if isinstance(value, Tensor)]
+    numbers = iter(torch.stack(tensors).tolist() if tensors else [])
+    values = [next(numbers) if isinstance(value, Tensor) else float(value) for _, _, value in kept]
+    named = [(step, name, value) for (step, name, _), value in zip(kept, values, strict=True)]
+    return [(step, {name: value for _, name, value in row}) for step, row in itertools.groupby(named, lambda r: r[0])]
+
+
+def _takes_blocks(logger: TensorBoardLogger) -> bool:
+    """Whether it writes scalars as they are."""
+    as_lightning = type(logger).log_metrics is TensorBoardLogger.log_metrics or getattr(logger, "plain_scalars", False)
+    return as_lightning and not logger._prefix

@@ -1,0 +1,195 @@
+"""The benchmark: what charlm takes, against the course's notebooks or another peer, in one table.
+
+python scripts/bench.py                                  every row on the names that come with charlm
+python scripts/bench.py --data makemore                  on the course's 32,033 names, which the goals are about
+python scripts/bench.py --only mlp bigram --pairs 9      some rows
+python scripts/bench.py --format markdown                the README's table
+
+A row is measured in pairs: ours, the peer, ours, the peer. Its ratio is the median of the ratios of the pairs, its two
+values are medians too, so that a machine that is busy for a while moves neither; where the table has a difference in
+place of the ratio, that goes for the differences. Every measurement is a new process in an empty folder, and nothing
+else runs beside it. No number of threads is set: the notebooks' loops take torch's default, charlm what a user gets.
+All runs are on the CPU.
+
+The notebooks' loops are in bench_peers.py, in the notebooks' own form, what is timed inside a process of charlm in
+bench_ours.py and bench_lightning.py; whole commands are timed from outside, and a step of `charlm fit` is what 20,000
+steps take longer than 10,000 do, so that start and end are not in it and validations, pictures and files are.
+
+Tried, and did not pay:
+
+- (figures follow)
+"""
+
+import datetime
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from bench_rows import MEASUREMENTS, NAMES, Case, Measurement, Row
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
+
+from charlm.commands.table import Table, render
+from charlm.data.corpus import BUNDLED
+from charlm.data.download import download, is_address
+
+Result = dict[str, Any]
+WIDTH = 110
+
+
+def main(
+    data: str | None = None,
+    out: str = "lightning_logs/bench.json",
+    pairs: PositiveInt = 5,
+    format: Literal["text", "markdown"] = "text",
+    only: Sequence[str] = NAMES,
+) -> int:
+    """Measure, print the table and keep it as JSON.
+
+    Args:
+        data: a file with one name a line, or makemore; by default the names that come with charlm.
+        out: the JSON file, with the value of every pair and the machine.
+        pairs: measurements of ours and of the peer, in turn; 5 or more for figures that are to be quoted.
+        format: of the printed table.
+        only: names of rows.
+
+    Returns:
+        The exit status: 1 if a row failed.
+    """
+    names = download(data) if is_address(data) else Path(data or BUNDLED)
+    results: list[Result] = []
+    for measurement in MEASUREMENTS:
+        if any(row.name in only for row in measurement.rows):
+            measured = measure(measurement, str(names.absolute()), pairs)
+            results += [result for result in measured if result["name"] in only]
+            keep(Path(out), {"machine": machine(), "data": data, "rows": results})  # what is done is not lost
+    print(table(results, format))
+    failed = [result for result in results if "error" in result]
+    for result in failed:
+        print(f"{result['name']} failed: {result['error']}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def measure(measurement: Measurement, data: str, pairs: int) -> list[Result]:
+    """Measure ours and the peer in turn; the result of each row, which is an error if any process failed."""
+    say(", ".join(row.name for row in measurement.rows))
+    measured: list[tuple[Sequence[float], Sequence[float]]] = []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            case = Case(data, Path(folder))
+            for _ in range(pairs):
+                measured.append((measurement.ours(case), measurement.peer(case)))
+                say(" .")
+        return [compare(row, [(o[i], p[i]) for o, p in measured]) for i, row in enumerate(measurement.rows)]
+    except Exception as error:  # whatever it is, the other rows are still wanted
+        say(" failed")
+        return [
+            {"name": row.name, "what": row.what, "error": f"{error} ({type(error).__name__})"}
+            for row in measurement.rows
+        ]
+    finally:
+        say("\n")
+
+
+def compare(row: Row, pairs: Sequence[tuple[float, float]]) -> Result:
+    """The medians of a row, its goal, and the pairs they are of."""
+    compared = [ours - peer if row.difference else ours / peer for ours, peer in pairs]
+    middle = statistics.median(compared)
+    met = row.goal is None or (middle >= row.goal if row.at_least else middle <= row.goal)
+    return {
+        "name": row.name,
+        "what": row.what,
+        "unit": row.unit,
+        "ours": statistics.median(ours for ours, _ in pairs),
+        "peer": statistics.median(peer for _, peer in pairs),
+        "difference" if row.difference else "ratio": middle,
+        "goal": goal(row),
+        "met": met,
+        "pairs": [list(pair) for pair in pairs],
+    }
+
+
+def goal(row: Row) -> str:
+    """The goal in words; "-" where there is none."""
+    if row.goal is None:
+        return "-"
+    return f"{'>=' if row.at_least else '<='} {row.goal:g}{' s' * row.difference}"
+
+
+def table(results: Sequence[Result], format: Literal["text", "markdown"]) -> str:
+    """The results, a row each; a goal that was missed is said to be."""
+    header = ("what", "ours", "notebook or peer", "ratio", "goal")
+    return render(Table(header, [cells(result) for result in results]), format, WIDTH)
+
+
+def cells(result: Result) -> list[str]:
+    """A row of the table."""
+    if "error" in result:
+        return [result["what"], "failed", "-", "-", "-"]
+    unit = result["unit"]
+    compared = spell(result["difference"], unit) if "difference" in result else f"{result['ratio']:.3f}"
+    wanted = result["goal"] + ("" if result["met"] else ", missed")
+    return [result["what"], spell(result["ours"], unit), spell(result["peer"], unit), compared, wanted]
+
+
+def spell(value: float, unit: str) -> str:
+    """Three digits, or all of a whole number that is longer, with the unit."""
+    if unit == "B":
+        value, unit = value / 1e6, "MB"
+    elif unit == "s" and abs(value) < 1:
+        value, unit = (value * 1e3, "ms") if abs(value) >= 1e-3 else (value * 1e6, "us")
+    digits = 0 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f} {unit}"
+
+
+def machine() -> dict[str, Any]:
+    """Where and when it was measured, and with which versions."""
+    return {
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "lightning")},
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def cpu() -> str:
+    """The processor's name, as Linux or Python knows it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def keep(out: Path, report: dict[str, Any]) -> None:
+    """Write the report."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def say(text: str) -> None:
+    """Show how far it is, apart from the table."""
+    print(text, end="", file=sys.stderr, flush=True)
+
+
+def command_line() -> dict[str, Any]:
+    """The options of `main`."""
+    parser = ArgumentParser(prog="bench.py", description="The benchmark: charlm against the notebooks and other peers.")
+    parser.add_function_arguments(main, as_positional=False, skip={"only"})
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="rows to measure")
+    return parser.parse_args().as_dict()
+
+
+if __name__ == "__main__":
+    sys.exit(main(**command_line()))

@@ -1,0 +1,529 @@
+"""Many steps per execution against Lightning's own loop: everything that a callback can see, and the weights."""
+
+import itertools
+from datetime import timedelta
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer, WeightAveraging
+from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomIterableDataset
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanMetric
+
+from charlm.callbacks import StepDecay, StepsPerExecution
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*returned `None`"),
+]
+HOOKS = (
+    *("on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward"),
+    *("on_before_optimizer_step", "on_train_batch_end", "on_validation_start", "on_validation_end"),
+    *("on_train_epoch_end", "on_train_end", "on_save_checkpoint"),
+)
+
+
+class Model(BoringModel):
+    """Boring, with dropout and two outputs, over 11 batches an epoch."""
+
+    def __init__(self, optimizer=torch.optim.SGD, scheduler=None, **options):
+        super().__init__()
+        self.layer = torch.nn.Sequential(torch.nn.Linear(32, 4), torch.nn.Dropout(0.3), torch.nn.Linear(4, 2))
+        self.kind, self.scheduler, self.options = optimizer, scheduler, {"lr": 0.003, **options}
+
+    def training_step(self, batch, batch_idx):
+        loss = self.step(batch[0] if isinstance(batch, list) else batch)
+        self.log("loss", loss)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val", self.step(batch[0]))
+
+    def configure_optimizers(self):
+        optimizer = self.kind(self.parameters(), **self.options)
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+
+    def train_dataloader(self):
+        numbers = torch.Generator().manual_seed(3)
+        return DataLoader(TensorDataset(torch.randn(22, 32, generator=numbers)), batch_size=2)
+
+    val_dataloader = train_dataloader
+
+
+class Witness(Callback):
+    """Writes down, at every hook, all that a callback can see."""
+
+    def __init__(self):
+        self.seen = []
+
+    def note(self, hook, trainer, module, *arguments):
+        weights = sum(p.double().sum().item() for p in module.parameters())
+        gradients = [None if p.grad is None else p.grad.double().sum().item() for p in module.parameters()]
+        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        where = (trainer.global_step, trainer.current_epoch, trainer.fit_loop.batch_idx, trainer.is_last_batch)
+        total = trainer.fit_loop.total_batch_idx
+        self.seen.append((hook, *where, total, weights, gradients, rates, [spell(a) for a in arguments]))
+
+
+for name in HOOKS:
+    setattr(Witness, name, lambda self, trainer, module, *rest, hook=name: self.note(hook, trainer, module, *rest))
+
+
+def spell(value):
+    """A value as text that tells two apart."""
+    if isinstance(value, torch.Tensor):
+        return value.double().sum().item()
+    if isinstance(value, dict):
+        return {} if "state_dict" in value else {key: spell(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell(item) for item in value]
+    return value if isinstance(value, int | float | str | None) else type(value).__name__
+
+
+def run(trainer, model, steps, *callbacks, **options):
+    """(what a callback saw, the weights, the whole checkpoint) of a training with so many steps an execution."""
+    pl.seed_everything(5)
+    witness, made = Witness(), model()
+    fits = trainer(*callbacks, StepsPerExecution(steps), witness, **{"max_epochs": 3, "limit_val_batches": 2} | options)
+    fits.fit(made)
+    state = fits._checkpoint_connector.dump_checkpoint(False)
+    return witness.seen, made.state_dict(), {key: state[key] for key in ("loops", "optimizer_states", "lr_schedulers")}
+
+
+def assert_same(one, many):
+    for first, second in itertools.zip_longest(one[0], many[0]):
+        assert first == second
+    for name, weights in one[1].items():
+        assert torch.equal(weights, many[1][name]), name
+    assert str(one[2]) == str(many[2])
+
+
+class WithHooks(Model):
+    """Every hook of a module, its own way to clip and its own way to step."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.weight = 1 + batch_idx % 3
+
+    def on_before_optimizer_step(self, optimizer):
+        for parameter in self.parameters():
+            parameter.grad.mul_(self.weight)
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return [batch[0] + 1]
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+        self.clip_gradients(optimizer, gradient_clip_val=0.5, gradient_clip_algorithm="value")
+
+
+class WarmUp(Model):
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0001 * (self.trainer.global_step + 1)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+
+class Skipping(Model):
+    """No loss in every fourth step; a dict in the others."""
+
+    def training_step(self, batch):
+        self.calls = getattr(self, "calls", 0) + 1
+        return None if self.calls % 4 == 0 else {"loss": self.step(batch[0]), "more": torch.tensor(self.calls)}
+
+
+class Leaving(Model):
+    """Leaves each epoch at its seventh batch."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        return -1 if batch_idx == 6 else None
+
+
+class Endless(Model):
+    def train_dataloader(self):
+        torch.manual_seed(1)
+        return DataLoader(RandomIterableDataset(32, 7))
+
+
+class Groups(Model):
+    def configure_optimizers(self):
+        first, _, last = self.layer
+        groups = [{"params": last.parameters(), "lr": 0.004}, {"params": first.parameters(), "weight_decay": 0.1}]
+        return torch.optim.SGD(groups, lr=0.002)
+
+
+class Stop(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step >= 9
+
+
+def one_cycle(optimizer):
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.005, total_steps=40)
+    return {"scheduler": cycle, "interval": "step"}
+
+
+def every_third(optimizer):
+    return {"scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5), "interval": "step", "frequency": 3}
+
+
+def plateau(optimizer):
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+    return {"scheduler": scheduler, "monitor": "val", "interval": "epoch"}
+
+
+CASES = {
+    "plain": (Model, {}),
+    "momentum": (lambda: Model(momentum=0.9, weight_decay=0.1), {}),
+    "weight decay": (lambda: Model(weight_decay=0.1), {}),
+    "AdamW": (lambda: Model(torch.optim.AdamW), {}),
+    "fused AdamW": (lambda: Model(torch.optim.AdamW, fused=True), {}),
+    "LBFGS": (lambda: Model(torch.optim.LBFGS), {"max_epochs": 1}),
+    "parameter groups": (Groups, {}),
+    "one-cycle": (lambda: Model(scheduler=one_cycle), {}),
+    "every third step": (lambda: Model(scheduler=every_third), {}),
+    "plateau": (lambda: Model(scheduler=plateau), {}),
+    "accumulation": (Model, {"accumulate_grad_batches": 3}),
+    "accumulation, cut": (Model, {"accumulate_grad_batches": 3, "max_steps": 6, "max_epochs": -1}),
+    "clipped by norm": (Model, {"gradient_clip_val": 0.1}),
+    "clipped by value": (Model, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
+    "max_steps": (Model, {"max_steps": 17, "max_epochs": -1}),
+    "limited": (Model, {"limit_train_batches": 6}),
+    "validated often": (Model, {"val_check_interval": 4}),
+    "validated by batches": (Model, {"val_check_interval": 7, "check_val_every_n_epoch": None}),
+    "validated by half epochs": (Model, {"val_check_interval": 0.5}),
+    "bf16": (Model, {"precision": "bf16-mixed"}),
+    "float64": (Model, {"precision": "64-true"}),
+    "profiled": (Model, {"profiler": "simple"}),
+    "hooks": (WithHooks, {}),
+    "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
+    "warm-up": (WarmUp, {}),
+    "steps without a loss": (Skipping, {}),
+    "epochs that are left": (Leaving, {}),
+    "no length": (Endless, {}),
+    "no length, validated": (Endless, {"val_check_interval": 3}),
+    "no length, limited": (Endless, {"limit_train_batches": 5}),
+    "one batch": (Model, {"overfit_batches": 1}),
+    "another loader an epoch": (Model, {"reload_dataloaders_every_n_epochs": 1}),
+    "trial": (Model, {"fast_dev_run": 3}),
+    "anomalies": (Model, {"detect_anomaly": True}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES)
+def test_a_callback_sees_the_same_and_the_weights_are_bit_identical(case, trainer):
+    model, options = CASES[case]
+    one = run(trainer, model, 1, **options)
+    assert len(one[0]) > 20
+    for steps in (2, 5, 100):
+        assert_same(one, run(trainer, model, steps, **options))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "make",
+    [
+        Stop,
+        lambda: Timer(timedelta(milliseconds=50)),
+        lambda: WeightAveraging(),
+        lambda: EarlyStopping("val", patience=0),
+        lambda: StepDecay([3, 4, 9], gamma=0.5),
+        lambda: StepDecay([0.3], unit="fraction"),
+        lambda: StepDecay([1], unit="epoch"),
+    ],
+    ids=["should_stop", "timer", "averaging", "early", "steps", "fractions", "epochs"],
+)
+def test_other_callbacks_act_at_every_step(make, trainer, request):
+    if "timer" in request.node.name:  # how far it comes differs from run to run
+        seen, *_ = run(trainer, Model, 100, make(), max_epochs=100_000)
+        assert 1 < seen[-1][1] < 1_000_000
+        return
+    assert_same(run(trainer, Model, 1, make()), run(trainer, Model, 100, make()))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_mixture_ends_at_the_same_place(trainer, data):
+    options = {
+        "max_steps": data.draw(st.integers(1, 30)),
+        "accumulate_grad_batches": data.draw(st.integers(1, 4)),
+        "limit_train_batches": data.draw(st.integers(2, 11)),
+        "check_val_every_n_epoch": data.draw(st.sampled_from([None, 1, 2])),
+        "max_epochs": -1,
+    }
+    options["val_check_interval"] = data.draw(st.integers(1, options["limit_train_batches"]))
+    steps = data.draw(st.integers(2, 12))
+    assert_same(run(trainer, Model, 1, **options), run(trainer, Model, steps, **options))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("monitored", [{}, {"monitor": "loss", "save_top_k": 2}], ids=["all", "the best"])
+def test_checkpoints_come_at_their_steps_and_with_the_same_content(monitored, trainer, tmp_path):
+    saved = []
+    for steps in (1, 100):
+        saver = ModelCheckpoint(
+            tmp_path / str(steps), "{step}", every_n_train_steps=4, **{"save_top_k": -1} | monitored
+        )
+        run(trainer, Model, steps, saver, enable_checkpointing=True)
+        files = sorted((tmp_path / str(steps)).iterdir())
+        saved.append({file.name: torch.load(file, weights_only=True) for file in files})
+    assert list(saved[0]) == list(saved[1])
+    assert len(saved[0]) >= 2
+    for name, content in saved[0].items():
+        other = saved[1][name]
+        assert str(content["state_dict"]) == str(other["state_dict"])
+        assert content["loops"] == other["loops"]
+        assert content["global_step"] == other["global_step"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [1, 5, 100])
+@pytest.mark.parametrize("killed_at", [4, 7, 11, 15])
+def test_a_run_that_is_taken_up_in_mid_execution_ends_as_if_it_had_not_stopped(killed_at, steps, trainer, tmp_path):
+    class Sorted(Model):  # no dropout, no shuffling: what is not of the checkpoint cannot differ
+        def __init__(self):
+            super().__init__(torch.optim.AdamW)
+            self.layer = torch.nn.Linear(32, 2)
+
+    class Position:
+        """A loader that can be taken up."""
+
+        def __init__(self):
+            self.batches, self.next, self.first = list(Model().train_dataloader()), 0, 0
+
+        def __len__(self):
+            return len(self.batches)
+
+        def __iter__(self):
+            self.next, self.first = self.first, 0
+            return self
+
+        def __next__(self):
+            self.next += 1
+            return self.batches[self.next - 1]
+
+        def state_dict(self):
+            return {"next": self.next % len(self.batches)}
+
+        def load_state_dict(self, state):
+            self.first = state["next"]
+
+    class Loaded(Sorted):
+        def train_dataloader(self):
+            return Position()
+
+    whole = run(trainer, Loaded, 1)
+    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=killed_at, save_top_k=-1)
+    run(trainer, Loaded, steps, saver, max_steps=killed_at, enable_checkpointing=True)
+    pl.seed_everything(9)
+    resumed = Loaded()
+    trainer(StepsPerExecution(steps), max_epochs=3).fit(resumed, ckpt_path=tmp_path / f"step={killed_at}.ckpt")
+    assert resumed.trainer.global_step == 33
+    for name, weights in whole[1].items():
+        assert torch.equal(weights, resumed.state_dict()[name])
+
+
+class Chatty(Model):
+    """Logs in every way, and in every hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = MeanMetric()
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log_dict({"double": 2 * loss, "number": batch_idx}, prog_bar=True)
+        self.log("both", loss, on_step=True, on_epoch=True)
+        self.log("epoch_only", loss, on_step=False, on_epoch=True)
+        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("quiet", loss, logger=False)
+        self.mean.update(loss)
+        self.log("metric", self.mean, on_step=False, on_epoch=True)
+        return loss
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.log("late", outputs["loss"])
+        self.log("late_epoch", outputs["loss"], on_step=False, on_epoch=True)
+
+
+def scalars(folder):
+    """{tag: [(step, value)]} of the one events file below."""
+    (file,) = folder.rglob("events*")
+    events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_steps_values_are_in_tensorboard_at_their_own_step(trainer, tmp_path):
+    """As with one step an execution where that writes every step; and still so where it does not."""
+    logs = {}
+    for name, steps, every in (("one", 1, 1), ("many", 5, 1), ("all", 100, 7)):
+        logger = TensorBoardLogger(tmp_path / name)
+        run(trainer, Chatty, steps, logger=logger, log_every_n_steps=every)
+        logs[name] = scalars(tmp_path / name)
+    assert set(logs["one"]) == set(logs["many"]) == set(logs["all"])
+    for tag in ("loss", "double", "number", "both_step", "late"):
+        assert [step for step, _ in logs["one"][tag]] == list(range(33)), tag
+        assert logs["many"][tag] == logs["one"][tag], tag
+        assert logs["all"][tag] == logs["one"][tag], tag
+    for tag in ("both_epoch", "epoch_only", "largest", "metric", "late_epoch", "val"):
+        for name in ("many", "all"):
+            assert [step for step, _ in logs[name][tag]] == [step for step, _ in logs["one"][tag]], tag
+            values = [[value for _, value in logs[which][tag]] for which in (name, "one")]
+            assert values[0] == pytest.approx(values[1]), tag
+    assert "quiet" not in logs["many"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_other_loggers_get_what_lightning_would_give_them(trainer, tmp_path):
+    texts = []
+    for steps in (1, 4):
+        logger = CSVLogger(tmp_path / str(steps))
+        run(trainer, Chatty, steps, LearningRateMonitor("step"), logger=logger, log_every_n_steps=3)
+        rows = (tmp_path / str(steps)).rglob("metrics.csv").__next__().read_text().splitlines()
+        names = rows[0].split(",")
+        cells = {
+            (name, row.split(",")[names.index("step")], value)
+            for row in rows[1:]
+            for name, value in zip(names, row.split(","), strict=True)
+            if value
+        }
+        texts.append(sorted(cells))
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_was_logged_is_written_when_a_step_fails(trainer, tmp_path):
+    class Failing(Model):
+        def training_step(self, batch, batch_idx):
+            if batch_idx == 8:
+                raise RuntimeError("the step failed")
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(RuntimeError, match="the step failed"):
+        run(trainer, Failing, 100, logger=TensorBoardLogger(tmp_path))
+    assert [step for step, _ in scalars(tmp_path)["loss"]] == list(range(8))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_latest_values_are_in_callback_metrics_after_an_execution(trainer):
+    one, many = (trainer(StepsPerExecution(steps), max_epochs=1) for steps in (1, 100))
+    for fits in (one, many):
+        pl.seed_everything(5)
+        fits.fit(Model())
+    assert many.callback_metrics["loss"] == one.callback_metrics["loss"]
+    assert many.progress_bar_metrics == one.progress_bar_metrics
+
+
+def test_the_loop_is_as_it_was_afterwards(trainer):
+    fits = trainer(StepsPerExecution(3), max_epochs=1)
+    model = Model()
+    fits.fit(model)
+    assert "advance" not in vars(fits.fit_loop.epoch_loop)
+    assert not {"log", "many_steps"} & set(vars(model))
+    with pytest.raises(RuntimeError, match="stop"):
+        trainer(StepsPerExecution(3), failing := Failing(), max_epochs=1).fit(Model())
+    assert "advance" not in vars(failing.loop)
+
+
+class Failing(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        self.loop = trainer.fit_loop.epoch_loop
+        raise RuntimeError("stop")
+
+
+def test_one_step_is_lightnings_loop_untouched(trainer):
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            assert "advance" not in vars(trainer.fit_loop.epoch_loop)
+
+    trainer(StepsPerExecution(1), Look(), max_epochs=1).fit(Model())
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_number_below_one_is_refused(steps):
+    with pytest.raises(ValueError, match=f"StepsPerExecution's steps is a number from 1 on, not {steps}"):
+        StepsPerExecution(steps)
+
+
+def test_manual_optimization_is_refused(trainer):
+    with pytest.raises(ValueError, match=r"cannot run ManualOptimBoringModel, which optimizes by hand.*set steps=1"):
+        trainer(StepsPerExecution(5), max_epochs=1).fit(ManualOptimBoringModel())
+    trainer(StepsPerExecution(1), max_epochs=1, limit_train_batches=2).fit(ManualOptimBoringModel())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_module_that_fetches_its_own_batches_is_refused(trainer):
+    class Fetching(Model):
+        def training_step(self, dataloader_iter):
+            return self.step(next(dataloader_iter)[0][0])
+
+    with pytest.raises(ValueError, match=r"training_step fetches its batches itself.*take \(batch, batch_idx\)"):
+        trainer(StepsPerExecution(5), max_epochs=1).fit(Fetching())
+
+
+def test_two_of_them_are_refused(trainer):
+    with pytest.raises(ValueError, match="two StepsPerExecution callbacks; keep one"):
+        trainer(StepsPerExecution(5), StepsPerExecution(4), max_epochs=1).fit(Model())
+
+
+class Derived(Model):
+    """Gradients by hand, of a linear layer; `asked` counts how often they were."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.layer, self.asked = torch.nn.Linear(32, 2), 0
+
+    def gradient_function(self):
+        def gradients(batch, batch_idx):
+            self.asked += 1
+            with torch.enable_grad():
+                loss = self.training_step(batch, batch_idx)
+                return loss.detach(), list(torch.autograd.grad(loss, list(self.parameters())))
+
+        return gradients
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_clip_val": 0.1}], ids=["plain", "clipped"])
+def test_a_modules_own_gradients_are_used_with_all_hooks_but_those_of_autograd(options, trainer):
+    class Counting(Callback):
+        def __init__(self):
+            self.calls = []
+
+        def on_before_zero_grad(self, *_):
+            self.calls.append("zero")
+
+        def on_after_backward(self, *_):
+            self.calls.append("after")
+
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            self.calls.append(round(sum(p.grad.double().sum().item() for p in module.parameters()), 9))
+
+    made = []
+    for steps in (1, 4):
+        pl.seed_everything(5)
+        model, counting = Derived(), Counting()
+        trainer(StepsPerExecution(steps), counting, max_epochs=2, **options).fit(model)
+        made.append((model.state_dict(), counting.calls, model.asked))
+    assert str(made[0][0]) == str(made[1][0])
+    assert made[0][1] == made[1][1]
+    assert made[0][2] == 0
+    assert made[1][2] == 22 - 7  # Lightning's own are the steps up to 4, 8, 11, 12, 16, 20 and 22
+
+
+def test_a_subclass_with_another_training_step_does_not_get_its_parents_gradients(trainer):
+    class Other(Derived):
+        def training_step(self, batch, batch_idx):
+            return 2 * super().training_step(batch, batch_idx)
+
+    model = Other()
+    trainer(StepsPerExecution(4), max_epochs=1).fit(model)
+    assert model.asked == 0
