@@ -4,7 +4,6 @@ import string
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from charlm.lit_char_lm import Batch, LitCharLM
@@ -107,22 +106,24 @@ class LitMLP(LitCharLM):
         super().__init__(alphabet, net_args, lr, weight_decay, warmup)
         self.save_hyperparameters()
 
+    def loss(self, context: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy, by hand where the net can."""
+        return self.net.loss(context, target)
+
     def gradient_function(self) -> GradientFunction | None:
         """Loss and gradients of a batch without autograd, for StepsPerExecution.
 
-        None where they would differ: under autocast, with hooks on the layers, in a subclass with another loss.
+        None where they would not be training_step's: in a subclass with another loss, and where the net needs autograd.
         """
         own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
-        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in self.net.modules())
-        if own or hooked or torch.is_autocast_enabled("cpu") or torch.is_anomaly_enabled():
+        if own or not self.net.is_by_hand():
             return None
-
-        weights = list(self.net.parameters())
+        weights = self.net.arrays()
 
         def gradients(batch: Batch, batch_idx: int) -> tuple[Tensor, list[Tensor]]:
-            loss, of_parameters = self.net.gradients(weights, *batch)
+            loss, of_weights = self.net.gradients(weights, *batch)
             self.log_step(loss)
-            return loss, of_parameters
+            return loss, of_weights
 
         return gradients
 

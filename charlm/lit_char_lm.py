@@ -134,8 +134,9 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def log_step(self, loss: Tensor) -> None:
         """Log a step's cross-entropy where that is written: elsewhere a call of `log` costs as much as the step."""
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
-        due = every and (self.global_step + 1) % every == 0
+        trainer = self.trainer
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
+        due = every and (trainer.global_step + 1) % every == 0
         if due or self.many_steps:
             self.log("loss/train", loss, prog_bar=True)
         if due:

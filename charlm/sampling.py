@@ -161,7 +161,9 @@ def _draw(
         alive = alive[going_on]
         context = torch.cat([context[:, 1:], drawn[:, None]], dim=1)[going_on]
     columns.append(torch.full((rows,), BOUNDARY))  # where a name was cut, it ends here
-    return [tokenizer.decode(row[: row.index(BOUNDARY)]) for row in torch.stack(columns, dim=1).tolist()]
+    ids = torch.stack(columns, dim=1)
+    ended = ids == BOUNDARY
+    return tokenizer.decode_lines(ids[(ended.cumsum(1) - ended.long()) == 0])  # up to the first boundary of each row
 
 
 def _choose(
@@ -169,16 +171,22 @@ def _choose(
 ) -> Tensor:
     """One id for each row of logits (B, V), int64 (B,)."""
     first = 0 if end_allowed else BOUNDARY + 1
-    scores, ids = logits[:, first:].double().topk(min(top_k or logits.shape[1], logits.shape[1] - first))
-    if not scores[:, 0].isfinite().all():
+    scores = logits[:, first:]
+    best = scores.amax(1, keepdim=True)
+    if not best.isfinite().all():
         raise ValueError(
             "the net gives no character a probability: its logits are NaN or infinite, or it is a count table that"
             " needs k > 0"
         )
-    # The best score is taken off first: a tiny temperature then gives -inf for the others, never NaN.
-    probabilities = ((scores - scores[:, :1]) / temperature).softmax(dim=1)
-    choice = torch.multinomial(probabilities, 1, generator=generator)
-    return ids.gather(1, choice).squeeze(1) + first
+    scores = scores - best  # first, so that a tiny temperature gives -inf for the others, never NaN
+    if top_k is not None and top_k < scores.shape[1]:
+        likely = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, scores.topk(top_k).indices, True)
+        scores = scores.masked_fill(~likely, -math.inf)
+    if temperature != 1:
+        scores = scores.double() / temperature
+    below = scores.exp().cumsum(1, dtype=torch.float64)  # up to their sum, of which a part is drawn
+    drawn = torch.rand(len(below), 1, dtype=torch.float64, generator=generator) * below[:, -1:]
+    return (below <= drawn).sum(1) + first  # the first that exceeds it, so none without a probability
 
 
 def _block_size(net: nn.Module) -> int:

@@ -33,7 +33,6 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("callbacks/embedding_pca.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/execution.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),
     ("callbacks/lean_step.py", "_foreach_add_"): (torch, None),
-    ("nets/mlp.py", "_log_softmax_backward_data"): (torch.ops.aten, None),
 }
 ATTRIBUTES = {  # (file, name): an object that has it
     ("trainer_cli.py", "_subcommands_action"): ArgumentParser,
@@ -48,14 +47,14 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/step_log.py", "_forward_cache"): MeanMetric,
     ("callbacks/lean_step.py", "_optimizer_step_pre_hooks"): torch.optim.SGD,
     ("callbacks/lean_step.py", "_optimizer_step_post_hooks"): torch.optim.SGD,
-    ("lightning_modules.py", "_forward_hooks"): torch.nn.Linear,
-    ("lightning_modules.py", "_forward_pre_hooks"): torch.nn.Linear,
+    ("nets/mlp.py", "_forward_hooks"): torch.nn.Linear,
+    ("nets/mlp.py", "_forward_pre_hooks"): torch.nn.Linear,
 }
 UNDECLARED = {  # public by name, but set on a Trainer from outside its class
     "callbacks/pictures.py": ["fast_dev_run"],
     "callbacks/step_decay.py": ["log_every_n_steps"],
     "callbacks/step_log.py": ["log_every_n_steps"],
-    "callbacks/lean_step.py": ["callbacks", "profiler"],
+    "callbacks/lean_step.py": ["callbacks", "callbacks", "profiler"],
     "callbacks/execution.py": ["callbacks", "datamodule"],
     "callbacks/embedding_pca.py": ["callbacks"],
     "lit_char_lm.py": ["log_every_n_steps"],
@@ -102,7 +101,9 @@ def names_of(kind):
         stored = private_names(ast.parse(textwrap.dedent(inspect.getsource(kind))))[0]
     except (OSError, TypeError):  # a class made by code
         stored = set()
-    return {name for name in {*vars(kind), *stored} if is_private(name) and not name.startswith("_abc")}
+    return {
+        name for name in {*vars(kind), *stored} if is_private(name) and not name.startswith(("_abc", "_backward_cls"))
+    }
 
 
 @cache

@@ -130,3 +130,13 @@ def test_encode_lines_says_which_name_and_character_is_wrong(monkeypatch, text, 
 def test_decode_refuses_ids_that_are_no_characters(ids):
     with pytest.raises(ValueError, match=rf"^ids {re.escape(str(ids))} are not all in 0\.\.2, the ids of 'ab'$"):
         CharTokenizer("ab").decode(ids)
+
+
+@given(st.data())
+def test_lines_are_decoded_as_they_were_encoded(data):
+    alphabet = "".join(
+        sorted(data.draw(st.sets(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)))
+    )
+    names = data.draw(st.lists(st.text(alphabet, max_size=6), max_size=8))
+    tokenizer = CharTokenizer(alphabet)
+    assert tokenizer.decode_lines(tokenizer.encode_lines("".join(f"{name}\n" for name in names))) == names

@@ -39,6 +39,8 @@ class EmbeddingPCA(Callback):
         ValueError: an argument out of range, or, before training starts, no such table or labels that do not fit it.
     """
 
+    reads_gradients = False  # StepsPerExecution need not keep them for it
+
     def __init__(
         self,
         module: str | None = None,

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -13,8 +13,6 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 from charlm.callbacks.lean_step import LeanStep, Outputs, is_plain, overridden
 from charlm.callbacks.step_log import StepLog
 
-_AT_THE_END = (ModelCheckpoint, ProgressBar)
-"""Callbacks that act at the end of an execution only; one that saves every so many steps ends it there."""
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
@@ -33,8 +31,8 @@ class Execution:
         self.log = log
         self.loop = trainer.fit_loop.epoch_loop
         self.progress = self.loop.batch_progress
-        self.starts = overridden("on_train_batch_start", trainer, pl_module, but=_AT_THE_END)
-        self.ends = overridden("on_train_batch_end", trainer, pl_module, but=_AT_THE_END)
+        self.starts = overridden("on_train_batch_start", trainer, pl_module)
+        self.ends = overridden("on_train_batch_end", trainer, pl_module)
         self.transfers = not _stays_as_it_is(trainer, pl_module)
         self.step = LeanStep(trainer, pl_module, self._enter) if is_plain(trainer, pl_module) else self._whole_step
 

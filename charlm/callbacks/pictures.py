@@ -69,7 +69,7 @@ def _write(pixels: np.ndarray, directory: str, name: str) -> None:
     files = get_filesystem(directory)  # for Lightning, a run directory may be in a cloud
     files.makedirs(directory, exist_ok=True)
     with files.open(f"{directory}/{name}", "wb") as file:
-        imsave(file, pixels, format="png")
+        imsave(file, pixels, format="png", pil_kwargs={"compress_level": 1})  # half the time of the default
 
 
 def _send(logger: Any, figure: Figure, pixels: np.ndarray, tag: str, step: int) -> None:

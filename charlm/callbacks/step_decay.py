@@ -39,6 +39,8 @@ class StepDecay(Callback):
             training starts, fractions of a training without a known length.
     """
 
+    reads_gradients = False  # StepsPerExecution need not keep them for it
+
     def __init__(
         self, milestones: list[float], gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
     ) -> None:
@@ -52,7 +54,9 @@ class StepDecay(Callback):
         self._logged_at: int | None = None
         self._warned = False
         self._done = 0.0  # fraction of the training, as of a checkpoint
-        self._constant_until = 0.0  # the step at which the next milestone lies
+        self._set: list[tuple[dict[str, Any], float]] = []  # each group with the rate it was given
+        self._constant_until = 0.0  # the step before which these stand
+        self._length = math.inf  # of the training in steps, where milestones are fractions of it
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
@@ -74,14 +78,12 @@ class StepDecay(Callback):
         self._set_all_rates(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._set_all_rates(trainer)
+        if not self._stand(trainer):
+            self._set_all_rates(trainer)
         self._log(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        step = trainer.global_step
-        if self.unit == "step" and step < self._constant_until:
-            self._steps = [step] * len(self._steps)
-        else:  # already here, so that callbacks listed before this one see the next step's rate
+        if not self._stand(trainer):  # already here, so that callbacks listed before this one see the next step's rate
             self._set_all_rates(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -138,13 +140,21 @@ class StepDecay(Callback):
 
     def _log(self, trainer: Trainer) -> None:
         """Log the rates of the step to come, once, where Lightning logs its scalars; `self.log` would cost far more."""
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
         automatic = trainer.lightning_module.automatic_optimization
         step = trainer.global_step if automatic else trainer.fit_loop.total_batch_idx
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
-        if trainer.loggers and every and (step + 1) % every == 0 and step != self._logged_at:
+        if every and (step + 1) % every == 0 and step != self._logged_at:
             self._logged_at = step
             for logger in trainer.loggers:
                 logger.log_metrics(tagged_rates(trainer.optimizers), step)
+
+    def _stand(self, trainer: Trainer) -> bool:
+        """Whether all rates are as they were set, and no milestone lies between."""
+        step = trainer.global_step
+        if step >= self._constant_until or len(self._set) != sum(len(o.param_groups) for o in trainer.optimizers):
+            return False
+        self._steps, self._done = [step] * len(self._steps), step / self._length
+        return all(group["lr"] == rate for group, rate in self._set)
 
     def _set_all_rates(self, trainer: Trainer, epochs_ahead: int = 0) -> None:
         optimizers = trainer.optimizers
@@ -152,16 +162,28 @@ class StepDecay(Callback):
         key = "initial_lr" if trainer.global_step else "lr"
         for optimizer in optimizers[len(self._base_rates) :]:
             self._base_rates.append([float(group.get(key, group["lr"])) for group in rated_groups(optimizer)])
-        self._constant_until = 0
-        if trainer.lightning_module.automatic_optimization:
-            step = trainer.global_step
-            self._steps = [step] * len(optimizers)
-            self._constant_until = next((m for m in self.milestones if m > step), math.inf)
+        automatic = trainer.lightning_module.automatic_optimization
+        if automatic:
+            self._steps = [trainer.global_step] * len(optimizers)
         else:  # each has its own count; where there is none from an earlier run, global_step is the sum of equal ones
             equal_share = trainer.global_step // max(1, len(optimizers))
             self._steps += [equal_share] * (len(optimizers) - len(self._steps))
+        self._set = []
         for index in range(len(optimizers)):
             self._set_rates(trainer, index, epochs_ahead)
+        self._constant_until = self._next_milestone(trainer) if automatic else 0
+
+    def _next_milestone(self, trainer: Trainer) -> float:
+        """The optimizer step before which the rates do not change within this epoch."""
+        step = trainer.global_step
+        if self.unit == "epoch":
+            return math.inf
+        if self.unit == "step":
+            return next((m for m in self.milestones if m > step), math.inf)
+        self._length = trainer.estimated_stepping_batches
+        # the steps beside a milestone are looked at one by one, since products of floats are not exact
+        coming = next((m * self._length for m in self.milestones if m * self._length + 1 >= step), math.inf)
+        return coming - 1
 
     def _set_rates(self, trainer: Trainer, index: int, epochs_ahead: int = 0) -> None:
         """Give each group of optimizer `index` the rate for its next step."""
@@ -172,6 +194,7 @@ class StepDecay(Callback):
         if self.milestones:
             for group, base_rate in zip(groups, base_rates, strict=False):
                 set_rate(group, base_rate * factor)
+                self._set.append((group, base_rate * factor))
 
     def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:
         if self.unit == "step":

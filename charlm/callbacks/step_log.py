@@ -1,6 +1,5 @@
 """What the steps of an execution log, kept until it ends and written then, each value at its own step."""
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +29,7 @@ class StepLog:
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.trainer = trainer
         self.pl_module = pl_module
+        self.loop = trainer.fit_loop.epoch_loop
         self.hook: str | None = None  # that our own step is in; None in the step that Lightning runs
         self._batch: Any = None
         self._passed_on = False  # in this step
@@ -67,19 +67,20 @@ class StepLog:
     ) -> None:
         """As `LightningModule.log`."""
         by_step = on_step is not False and logger is not False
-        plain = isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)
+        is_tensor = type(value) is Tensor
+        plain = value.dim() == 0 if is_tensor else isinstance(value, int | float)
         if self.hook is None or on_epoch or not by_step or not plain:
             self._pass_on(name, value, prog_bar=prog_bar, logger=logger, on_step=on_step, on_epoch=on_epoch, **options)
-        if isinstance(value, Metric):
-            value = value._forward_cache
+            if isinstance(value, Metric):
+                value = value._forward_cache
         if by_step and value is not None and self.trainer.loggers:
-            kept = value.detach() if isinstance(value, Tensor) else value
-            self._kept.append((self._step, f"{name}_step" if on_epoch else name, kept))
+            kept = value.detach() if is_tensor and value.requires_grad else value
+            self._kept.append((self.loop._batches_that_stepped, f"{name}_step" if on_epoch else name, kept))
 
     def drop_written(self) -> None:
         """Forget the latest step's values where Lightning has written them itself."""
         if self.trainer._logger_connector.should_update_logs:
-            self._kept = [row for row in self._kept if row[0] != self._step]
+            self._kept = [row for row in self._kept if row[0] != self.loop._batches_that_stepped]
 
     def write(self) -> None:
         """Write all that is kept: every step's to TensorBoard, to other loggers those of `log_every_n_steps`."""
@@ -98,10 +99,6 @@ class StepLog:
             for step, scalars in due:
                 logger.log_metrics(scalars, step)
 
-    @property
-    def _step(self) -> int:
-        return self.trainer.fit_loop.epoch_loop._batches_that_stepped
-
     def _pass_on(self, name: str, value: Any, **options: Any) -> None:
         if self.hook is not None:
             self.pl_module._current_fx_name = self.hook
@@ -113,11 +110,14 @@ class StepLog:
 
 def _rows(kept: list[tuple[int, str, Any]]) -> list[Row]:
     """One row a step, its values as numbers: one copy from the device for all of them."""
-    tensors = [value.reshape(()).float() for _, _, value in kept if isinstance(value, Tensor)]
-    numbers = iter(torch.stack(tensors).tolist() if tensors else [])
-    values = [next(numbers) if isinstance(value, Tensor) else float(value) for _, _, value in kept]
-    named = [(step, name, value) for (step, name, _), value in zip(kept, values, strict=True)]
-    return [(step, {name: value for _, name, value in row}) for step, row in itertools.groupby(named, lambda r: r[0])]
+    tensors = [value for _, _, value in kept if isinstance(value, Tensor)]
+    if len({(value.dim(), value.dtype, value.device) for value in tensors}) > 1:
+        tensors = [value.detach().reshape(()).float().cpu() for value in tensors]
+    numbers = iter(torch.stack(tensors).flatten().tolist() if tensors else [])
+    rows: dict[int, dict[str, float]] = {}
+    for step, name, value in kept:
+        rows.setdefault(step, {})[name] = next(numbers) if isinstance(value, Tensor) else float(value)
+    return list(rows.items())
 
 
 def _takes_blocks(logger: TensorBoardLogger) -> bool:

@@ -48,7 +48,7 @@ class StepsPerExecution(Callback):
         ValueError: `steps` < 1 or, as training starts, manual optimization or a `training_step(dataloader_iter)`.
     """
 
-    def __init__(self, steps: int = 100) -> None:
+    def __init__(self, steps: int = 250) -> None:
         if steps < 1:
             raise ValueError(f"StepsPerExecution's steps is a number from 1 on, not {steps}; 1 changes nothing")
         self.steps = steps
