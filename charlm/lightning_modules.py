@@ -12,7 +12,7 @@ from charlm.nets.mlp import MLP
 
 OptimizerName = Literal["SGD", "AdamW"]
 Schedule = Literal["constant", "one-cycle"]
-GradientFunction = Callable[[Batch, int], tuple[Tensor, list[Tensor]]]
+GradientFunction = Callable[[Batch, int], tuple[Tensor, list[Tensor]] | None]
 
 
 class LitBigram(LitCharLM):
@@ -116,12 +116,17 @@ class LitMLP(LitCharLM):
         None where they would not be training_step's: in a subclass with another loss, and where the net needs autograd.
         """
         own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
-        if own or not self.net.is_by_hand():
+        weights = list(self.net.parameters())
+        if own or not self.net.is_by_hand() or any(w._backward_hooks or w._post_accumulate_grad_hooks for w in weights):
             return None
-        weights = self.net.arrays()
+        arrays, places = self.net.arrays(), [weight.data_ptr() for weight in weights]
 
-        def gradients(batch: Batch, batch_idx: int) -> tuple[Tensor, list[Tensor]]:
-            loss, of_weights = self.net.gradients(weights, *batch)
+        def gradients(batch: Batch, batch_idx: int) -> tuple[Tensor, list[Tensor]] | None:
+            context, target = batch
+            changed = places != [weight.data_ptr() for weight in weights]
+            if changed or not len(target) or not all(weight.requires_grad for weight in weights):
+                return None
+            loss, of_weights = self.net.gradients(arrays, context, target)
             self.log_step(loss)
             return loss, of_weights
 

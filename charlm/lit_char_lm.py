@@ -14,6 +14,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
+from charlm.callbacks.step_log import is_recording
 from charlm.checkpoints import FORMAT, load_checkpoint
 from charlm.loss import cross_entropy, nats
 from charlm.tokenizer import CharTokenizer
@@ -40,8 +41,6 @@ class LitCharLM(pl.LightningModule, ABC):
 
     models: ClassVar[dict[str, type["LitCharLM"]]] = {}
     """The model around each net, by the net's name."""
-    many_steps = False
-    """Set by StepsPerExecution while logging costs nothing."""
 
     def __init_subclass__(cls) -> None:
         """Note which net it is the model of; a subclass of a model does not take its place."""
@@ -137,7 +136,7 @@ class LitCharLM(pl.LightningModule, ABC):
         trainer = self.trainer
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
         due = every and (trainer.global_step + 1) % every == 0
-        if due or self.many_steps:
+        if due or is_recording(self):
             self.log("loss/train", loss, prog_bar=True)
         if due:
             self.log("perplexity/train", loss.exp())

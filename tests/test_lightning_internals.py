@@ -14,6 +14,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
+import torch.optim.optimizer as optimizer_file
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -22,6 +23,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import MeanMetric
+
+from charlm.nets import mlp
 
 CHARLM = Path(__file__).parents[1] / "charlm"
 METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
@@ -47,15 +50,17 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/step_log.py", "_forward_cache"): MeanMetric,
     ("callbacks/lean_step.py", "_optimizer_step_pre_hooks"): torch.optim.SGD,
     ("callbacks/lean_step.py", "_optimizer_step_post_hooks"): torch.optim.SGD,
-    ("nets/mlp.py", "_forward_hooks"): torch.nn.Linear,
-    ("nets/mlp.py", "_forward_pre_hooks"): torch.nn.Linear,
+    ("callbacks/lean_step.py", "_global_optimizer_pre_hooks"): optimizer_file,
+    ("callbacks/lean_step.py", "_global_optimizer_post_hooks"): optimizer_file,
+    ("lightning_modules.py", "_backward_hooks"): torch.Tensor,
+    ("lightning_modules.py", "_post_accumulate_grad_hooks"): torch.Tensor,
 }
 UNDECLARED = {  # public by name, but set on a Trainer from outside its class
     "callbacks/pictures.py": ["fast_dev_run"],
     "callbacks/step_decay.py": ["log_every_n_steps"],
-    "callbacks/step_log.py": ["log_every_n_steps"],
+    "callbacks/step_log.py": ["callbacks", "log_every_n_steps"],
     "callbacks/lean_step.py": ["callbacks", "callbacks", "profiler"],
-    "callbacks/execution.py": ["callbacks", "datamodule"],
+    "callbacks/execution.py": ["callbacks", "callbacks", "datamodule"],
     "callbacks/embedding_pca.py": ["callbacks"],
     "lit_char_lm.py": ["log_every_n_steps"],
 }
@@ -188,7 +193,15 @@ def test_the_private_attributes_of_loggers_metrics_and_optimizers_are_there(tmp_
     assert len(optimizer._optimizer_step_pre_hooks) == len(optimizer._optimizer_step_post_hooks) == 1
     layer.register_forward_hook(print)
     layer.register_forward_pre_hook(print)
-    assert len(layer._forward_hooks) == len(layer._forward_pre_hooks) == 1
+    layer.register_full_backward_hook(print)
+    layer.register_full_backward_pre_hook(print)
+    assert [len(getattr(layer, kind)) for kind in mlp._HOOKS] == [1, 1, 1, 1]
+    layer.weight.register_hook(print)
+    layer.weight.register_post_accumulate_grad_hook(print)
+    assert len(layer.weight._backward_hooks) == len(layer.weight._post_accumulate_grad_hooks) == 1
+    assert len(optimizer_file._global_optimizer_pre_hooks) == 0
+    assert len(optimizer_file._global_optimizer_post_hooks) == 0
+    assert not mlp._has_any_global_hook()
 
 
 def test_the_open_file_of_a_tensorboard_writer_is_there(tmp_path):

@@ -188,3 +188,20 @@ def test_two_processes_have_the_same_weights_as_with_one_step_an_execution(tmp_p
     (file,) = (tmp_path / "20").rglob("events*")
     events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in events.Scalars("loss/train")] == list(range(45))
+
+
+@pytest.mark.parametrize("way", ["moved", "frozen", "masked"])
+def test_weights_that_are_moved_frozen_or_masked_get_what_training_step_gives(way, tmp_path):
+    class Meddler(pl.Callback):
+        def on_train_start(self, trainer, module):
+            if way == "masked":
+                module.net.embedding.weight.register_hook(lambda gradient: gradient * 0)
+
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            if trainer.global_step == 5 and way == "moved":
+                module.net.hidden.weight.data = module.net.hidden.weight.data * 0.5
+            if trainer.global_step == 5 and way == "frozen":
+                module.net.embedding.weight.requires_grad_(False)
+
+    one, many = (train(tmp_path, steps, callbacks=[Meddler()], max_steps=30)[0] for steps in (1, 30))
+    assert_equal_weights(one, many)

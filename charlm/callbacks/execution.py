@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
-from charlm.callbacks.lean_step import LeanStep, Outputs, is_plain, overridden
+from charlm.callbacks.lean_step import LeanStep, Outputs, acts, is_plain, overridden, overrides
 from charlm.callbacks.step_log import StepLog
 
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -52,16 +52,18 @@ class Execution:
         self.progress.is_last_batch = False
         for _ in range(batches_left(self.trainer, steps) - 1):
             fetched = next(fetcher)
-            if fetcher.done:  # a loader without a length: only now is this known to be the last
+            # of a loader without a length only now is this known to be the last; None is skipped, which Lightning says
+            if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
-            self._do(fetched[0])
+            outputs = self._do(fetched[0])
             if self.trainer.should_stop or self.trainer.received_sigterm:
+                self._stop(outputs, fetched[0])
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
                 self.loop._batches_that_stepped += 1
         return fetcher
 
-    def _do(self, batch: Any) -> None:
+    def _do(self, batch: Any) -> Outputs:
         index = self.progress.current.ready
         if self.transfers:
             batch = self._transferred(batch)
@@ -78,18 +80,33 @@ class Execution:
             hook(outputs, batch, index)
         self.log.end()
         self.progress.increment_completed()
-        if self.trainer.lr_scheduler_configs:
-            self.loop.update_lr_schedulers("step", update_plateau_schedulers=True)
+        return outputs
 
     def _start(self, batch: Any, index: int) -> None:
+        answer = None
         for hook in self.starts:
             self._enter("on_train_batch_start")
-            if hook(batch, index) == -1:  # as Lightning does: the rest of the epoch is left out
-                self.progress.increment_by(0, is_last_batch=True)
-                self.progress.increment_processed()
-                self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
-                self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-                raise StopIteration
+            answer = hook(batch, index)
+        if answer == -1 and overrides(self.pl_module, "on_train_batch_start"):
+            # its answer, which is the last: as in Lightning the rest of the epoch is left out
+            self.progress.increment_by(0, is_last_batch=True)
+            self.progress.increment_processed()
+            self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+            self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+            raise StopIteration
+
+    def _stop(self, outputs: Outputs, batch: Any) -> None:
+        """Training stops after this step: what else acts at the end of an execution acts now."""
+        self._enter("training_step")
+        self.log.begin(batch)
+        self.log.give_latest()
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        for callback in callbacks:
+            if overrides(callback, "on_train_batch_end") and not acts(callback, "on_train_batch_end"):
+                callback.on_train_batch_end(
+                    self.trainer, self.pl_module, outputs, batch, self.progress.current.ready - 1
+                )
+        self.log.end()
 
     def _transferred(self, batch: Any) -> Any:
         batch = self.trainer.precision_plugin.convert_input(batch)
@@ -101,7 +118,7 @@ class Execution:
         self.trainer.strategy.on_train_batch_start(batch, index)
         takes_index = is_param_in_hook_signature(self.pl_module.training_step, "batch_idx", min_args=2)
         arguments = OrderedDict(batch=batch, **({"batch_idx": index} if takes_index else {}))
-        self._enter("training_step")
+        self._enter("")  # Lightning says itself which hook it is in
         return self.loop.automatic_optimization.run(self.trainer.optimizers[0], index, arguments)
 
     def _enter(self, hook: str) -> None:
@@ -126,6 +143,8 @@ def batches_left(trainer: Trainer, steps: int) -> int:
     """
     progress, done = trainer.fit_loop.epoch_loop.batch_progress, trainer.global_step
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    if any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs):
+        return 1  # it reads trainer.callback_metrics after every step
     periods = [steps, *(c._every_n_train_steps for c in callbacks if isinstance(c, ModelCheckpoint))]
     ends = [(done // period + 1) * period for period in periods if period > 0]
     if trainer.max_steps > 0:
@@ -142,6 +161,8 @@ def batches_left(trainer: Trainer, steps: int) -> int:
 def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
     """Whether a batch comes to the model as the loader gives it, on the CPU."""
     data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
-    changed = [hook for hook in _TRANSFERS for owner in (pl_module, data) if owner and is_overridden(hook, owner)]
+    changed = [
+        hook for hook in _TRANSFERS for owner in (pl_module, data) if owner is not None and is_overridden(hook, owner)
+    ]
     on_cpu = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
     return on_cpu and type(trainer.precision_plugin) is Precision and not changed

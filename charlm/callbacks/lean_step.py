@@ -6,44 +6,46 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Optimizer, optimizer
 
 Outputs = dict[str, Any]
 Hook = Callable[..., Any]
-AT_THE_END = (ModelCheckpoint, ProgressBar)
-"""Callbacks that act at the end of an execution only; one that saves every so many steps ends it there."""
+GradientFunction = Callable[[Any, int], tuple[Tensor, list[Tensor]] | None]
 _BEFORE_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 _STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end", *_BEFORE_STEP)
-GradientFunction = Callable[[Any, int], tuple[Tensor, list[Tensor]]]
 
 
 def is_plain(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether a step is training_step, backward and the optimizer's own step, in float32 and on one device."""
-    hooks = ("optimizer_step", "optimizer_zero_grad", "backward")
+    """Whether a step is training_step, backward and the step of an optimizer of torch, in float32 on one device."""
+    own = ("optimizer_step", "optimizer_zero_grad", "backward")
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside the class
+    kind = type(trainer.optimizers[0]) if trainer.optimizers else None
     return (
         type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.precision_plugin) is Precision
         and type(profiler) is PassThroughProfiler
         and trainer.accumulate_grad_batches == 1
-        and not any(is_overridden(hook, pl_module) for hook in hooks)
-        and not isinstance(trainer.optimizers[0], torch.optim.LBFGS)  # it evaluates the loss several times a step
+        and not any(overrides(pl_module, hook) for hook in own)
+        # others may take a closure, LBFGS does; those of torch.optim ignore it but for its loss
+        and kind is not None
+        and kind.__module__.startswith("torch.optim.")
+        and kind is not torch.optim.LBFGS
     )
 
 
 class LeanStep:
     """training_step, backward and the optimizer's step, with the hooks in between, in Lightning's order.
 
-    It gives the same weights as Lightning's own, bit for bit. A module that has a method `gradient_function` is asked
-    for a quicker way to the gradients: a function of (batch, batch_idx) which logs what training_step logs and returns
-    its loss and the gradients of `self.parameters()`, or None where only training_step will do.
+    It gives the same weights as Lightning's own, bit for bit. A module that has a method `gradient_function` is asked,
+    once an execution, for a quicker way to the gradients: a function of (batch, batch_idx) which logs what
+    training_step logs and returns its loss and the gradients of `self.parameters()`. None from the method, or at a step
+    from the function, asks for training_step.
 
     Args:
         trainer: one for which `is_plain`.
@@ -56,57 +58,66 @@ class LeanStep:
         self.pl_module = pl_module
         self.enter = enter
         self.optimizer = trainer.optimizers[0]
-        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
         self.takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
         self.hooks = {name: overridden(name, trainer, pl_module) for name in _BEFORE_STEP}
-        self.clips = trainer.gradient_clip_val is not None or is_overridden("configure_gradient_clipping", pl_module)
-        self.gradients = None if self.hooks["on_before_backward"] else _gradient_function(pl_module, self.parameters)
-        self.at_once = is_plain_sgd(self.optimizer) and not self.clips and not _watched(trainer, pl_module)
-        self.update = _plain_sgd(self.optimizer) if is_plain_sgd(self.optimizer) else self.optimizer.step
+        self.clips = trainer.gradient_clip_val is not None or overrides(pl_module, "configure_gradient_clipping")
+        self.gradients = None if self.hooks["on_before_backward"] else _gradient_function(pl_module, self.optimizer)
+        self._look_at_optimizer()
 
     def __call__(self, batch: Any, batch_idx: int) -> Outputs:
         """Do one step; what training_step returned, as on_train_batch_end gets it."""
+        if _shape(self.optimizer) != self.shape:  # a group or a hook was added
+            self._look_at_optimizer()
         self.progress.step.increment_ready()
         self.enter("training_step")
-        if self.gradients is not None and self.at_once:
-            return self._at_once(batch, batch_idx)
-        outputs = (self._derived if self.gradients is not None else self._differentiated)(batch, batch_idx)
+        derived = self.gradients(batch, batch_idx) if self.gradients is not None else None
+        outputs = self._differentiated(batch, batch_idx) if derived is None else self._derived(*derived)
         self._call("on_before_optimizer_step", self.optimizer)
         if self.clips:
             trainer = self.trainer
             self.pl_module.configure_gradient_clipping(
                 self.optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
             )
-        self.update()
+        if not self.short:
+            self.optimizer.step()
+        elif derived is not None and not self.watched:
+            self._subtract([self.optimizer.param_groups[0]["params"]], [derived[1]])
+        else:
+            learnt = [[p for p in group["params"] if p.grad is not None] for group in self.optimizer.param_groups]
+            self._subtract(learnt, [[p.grad for p in parameters] for parameters in learnt])
         self.progress.step.increment_completed()
         return outputs
 
-    def _at_once(self, batch: Any, batch_idx: int) -> Outputs:
-        """Without `.grad`, which nobody would look at."""
-        loss, gradients = self.gradients(batch, batch_idx)  # type: ignore[misc]  # not None here
-        self._call("on_before_zero_grad", self.optimizer)
-        self.progress.zero_grad.increment_by(1)
-        self._call("on_before_optimizer_step", self.optimizer)
-        with torch.no_grad():
-            torch._foreach_add_(self.parameters, gradients, alpha=-float(self.optimizer.param_groups[0]["lr"]))
-        self.progress.step.increment_completed()
-        return {"loss": loss}
+    def _look_at_optimizer(self) -> None:
+        self.shape = _shape(self.optimizer)
+        self.short = is_plain_sgd(self.optimizer)
+        several = len(self.optimizer.param_groups) > 1
+        self.watched = not self.short or self.clips or several or _watched(self.trainer, self.pl_module)
+        own = [id(parameter) for parameter in self.pl_module.parameters()]
+        if own != [id(p) for group in self.optimizer.param_groups for p in group["params"]]:
+            self.gradients = None
 
-    def _derived(self, batch: Any, batch_idx: int) -> Outputs:
-        loss, gradients = self.gradients(batch, batch_idx)  # type: ignore[misc]  # not None here
+    def _derived(self, loss: Tensor, gradients: list[Tensor]) -> Outputs:
         self._call("on_before_zero_grad", self.optimizer)
         self.progress.zero_grad.increment_by(1)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        if self.watched:  # else nobody would look at them
+            for parameter, gradient in zip(self.pl_module.parameters(), gradients, strict=True):
+                parameter.grad = gradient
         self._call("on_after_backward")
         return {"loss": loss}
 
     def _differentiated(self, batch: Any, batch_idx: int) -> Outputs:
         output = self.pl_module.training_step(*((batch, batch_idx) if self.takes_index else (batch,)))
+        if not isinstance(output, Tensor):
+            ClosureResult.from_training_step_output(output)  # refuses what has no loss
         extra = output if isinstance(output, Mapping) else {"loss": output}
         loss = extra["loss"]
-        self._zero_grad()
+        self._call("on_before_zero_grad", self.optimizer)
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        self.progress.zero_grad.increment_by(1)
         if loss is None:  # the step is skipped
             return {}
         self._call("on_before_backward", loss)
@@ -114,11 +125,11 @@ class LeanStep:
         self._call("on_after_backward")
         return {**extra, "loss": loss.detach()}
 
-    def _zero_grad(self) -> None:
-        self._call("on_before_zero_grad", self.optimizer)
-        for parameter in self.parameters:
-            parameter.grad = None
-        self.progress.zero_grad.increment_by(1)
+    def _subtract(self, parameters: list[list[Tensor]], gradients: list[list[Any]]) -> None:
+        with torch.no_grad():
+            for group, weights, slopes in zip(self.optimizer.param_groups, parameters, gradients, strict=True):
+                if weights:
+                    torch._foreach_add_(weights, slopes, alpha=-float(group["lr"]))
 
     def _call(self, name: str, *arguments: Any) -> None:
         for hook in self.hooks[name]:
@@ -126,68 +137,68 @@ class LeanStep:
             hook(*arguments)
 
 
-def overridden(name: str, trainer: Trainer, pl_module: LightningModule) -> list[Hook]:
-    """The hooks of that name that do something, ready to be called: those of the callbacks, then the module's.
+def overrides(owner: Callback | LightningModule, name: str) -> bool:
+    """Whether a callback or a module does something in the hook `name`, by its class or by itself."""
+    base = Callback if isinstance(owner, Callback) else LightningModule
+    hook = getattr(owner, name)
+    return getattr(hook, "__func__", hook) is not getattr(base, name)
 
-    Args:
-        name: of the hook.
-        trainer: whose callbacks are asked.
-        pl_module: the module that is trained.
-    """
+
+def overridden(name: str, trainer: Trainer, pl_module: LightningModule) -> list[Hook]:
+    """The hooks of that name that do something, ready to be called: those of the callbacks, then the module's."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
     hooks: list[Hook] = [
-        partial(getattr(callback, name), trainer, pl_module)
-        for callback in callbacks
-        if is_overridden(name, callback) and not isinstance(callback, AT_THE_END)
+        partial(getattr(callback, name), trainer, pl_module) for callback in callbacks if acts(callback, name)
     ]
-    return hooks + ([getattr(pl_module, name)] if is_overridden(name, pl_module) else [])
+    return hooks + ([getattr(pl_module, name)] if overrides(pl_module, name) else [])
 
 
-def _gradient_function(pl_module: LightningModule, parameters: list[Tensor]) -> GradientFunction | None:
-    """The module's own, unless a subclass has another training_step or the optimizer has other parameters."""
-    kinds = type(pl_module).__mro__
-    definer = {name: next((i for i, kind in enumerate(kinds) if name in vars(kind)), len(kinds)) for name in _WAYS}
-    own = [id(parameter) for parameter in pl_module.parameters()]
-    if definer["gradient_function"] > definer["training_step"] or own != [id(p) for p in parameters]:
+def acts(callback: Callback, name: str) -> bool:
+    """Whether it does something in that hook at every step.
+
+    ModelCheckpoint and progress bars act at the end of an execution: those of Lightning, and those that say
+    `per_execution = True`.
+    """
+    if not overrides(callback, name):
+        return False
+    if not name.startswith("on_train_batch"):
+        return True
+    at_the_end = getattr(getattr(callback, name), "__module__", "").startswith(
+        ("lightning.pytorch.callbacks.model_checkpoint", "lightning.pytorch.callbacks.progress")
+    )
+    return not (at_the_end or getattr(callback, "per_execution", False))
+
+
+def _gradient_function(pl_module: LightningModule, optimizer: Optimizer) -> GradientFunction | None:
+    """The module's own, unless a subclass, or the module itself, has another training_step."""
+    kinds = [vars(pl_module), *map(vars, type(pl_module).__mro__)]
+    first = next((i for i, names in enumerate(kinds) if "gradient_function" in names), len(kinds))
+    if first > next(i for i, names in enumerate(kinds) if "training_step" in names):
         return None
     ask: Any = pl_module.gradient_function
     return ask()
 
 
-_WAYS = ("gradient_function", "training_step")
+def _shape(of: Optimizer) -> tuple[int, ...]:
+    """What tells whether an optimizer has got parameters or hooks since it was last looked at."""
+    return (*(len(group["params"]) for group in of.param_groups), *(len(hooks) for hooks in _hooks(of)))
 
 
-def is_plain_sgd(optimizer: Optimizer) -> bool:
-    """Whether a step subtracts each rate times its gradients, and nothing else comes of it."""
-    groups = optimizer.param_groups
-    hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
+def _hooks(of: Optimizer) -> tuple[Mapping[int, Any], ...]:
+    own = (of._optimizer_step_pre_hooks, of._optimizer_step_post_hooks)
+    return (*own, optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)
+
+
+def is_plain_sgd(of: Optimizer) -> bool:
+    """Whether a step subtracts each rate times its gradients, and nothing else: sooner done than by its method."""
     extras = ("momentum", "weight_decay", "maximize", "differentiable", "fused")
-    sparse = any(p.grad is not None and p.grad.is_sparse for group in groups for p in group["params"])
-    return (
-        type(optimizer) is SGD and not hooked and not sparse and not any(g[extra] for g in groups for extra in extras)
-    )
-
-
-def _plain_sgd(optimizer: Optimizer) -> Callable[[], None]:
-    """The step of plain SGD as the one operation that it is: the method around it takes longer."""
-
-    def update() -> None:
-        with torch.no_grad():
-            for group in optimizer.param_groups:
-                parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-                if parameters:
-                    gradients = [parameter.grad for parameter in parameters]
-                    torch._foreach_add_(parameters, gradients, alpha=-float(group["lr"]))
-
-    return update
+    plain = not any(group[extra] for group in of.param_groups for extra in extras) if type(of) is SGD else False
+    return plain and not any(_hooks(of)) and "step" not in vars(of)
 
 
 def _watched(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether somebody acts at every step who may look at `.grad`; callbacks that do not say `reads_gradients = False`.
-
-    Several groups count as watched too: their rates differ.
-    """
+    """Whether somebody acts at every step who may look at `.grad`; some callbacks say `reads_gradients = False`."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-    acting = [c for c in callbacks if getattr(c, "reads_gradients", True) and not isinstance(c, AT_THE_END)]
-    by_step = any(is_overridden(hook, owner) for owner in (*acting, pl_module) for hook in _STEP_HOOKS)
-    return by_step or len(trainer.optimizers[0].param_groups) > 1
+    acting = [callback for callback in callbacks if getattr(callback, "reads_gradients", True)]
+    by_callback = any(acts(callback, hook) for callback in acting for hook in _STEP_HOOKS)
+    return by_callback or any(overrides(pl_module, hook) for hook in _STEP_HOOKS)

@@ -18,6 +18,7 @@ class RunCheckpoint(ModelCheckpoint):
     `_should_skip_saving_checkpoint`, all of ModelCheckpoint.
     """
 
+    per_execution = True  # for StepsPerExecution: it acts where an execution ends
     _kept_at: int | None = None  # step of the last.ckpt that was written for its own sake
 
     def on_train_batch_end(

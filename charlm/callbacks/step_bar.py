@@ -25,6 +25,8 @@ class StepProgressBar(ProgressBar):
         ValueError: `refresh_rate` < 1.
     """
 
+    per_execution = True  # for StepsPerExecution: it moves where an execution ends
+
     def __init__(self, refresh_rate: int = 50) -> None:
         if refresh_rate < 1:
             raise ValueError(f"refresh_rate is {refresh_rate}; give at least 1 step")

@@ -54,7 +54,7 @@ class StepDecay(Callback):
         self._logged_at: int | None = None
         self._warned = False
         self._done = 0.0  # fraction of the training, as of a checkpoint
-        self._set: list[tuple[dict[str, Any], float]] = []  # each group with the rate it was given
+        self._given: list[tuple[dict[str, Any], float]] = []  # each group with the rate it was given
         self._constant_until = 0.0  # the step before which these stand
         self._length = math.inf  # of the training in steps, where milestones are fractions of it
 
@@ -63,6 +63,7 @@ class StepDecay(Callback):
             self._base_rates, self._steps = [], []
             self._counted_at = self._logged_at = None
             self._warned, self._done = False, 0.0
+            self._given, self._constant_until = [], 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.milestones and self.unit == "fraction":
@@ -78,12 +79,14 @@ class StepDecay(Callback):
         self._set_all_rates(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if not self._stand(trainer):
+        if not self._rates_hold(trainer):
             self._set_all_rates(trainer)
         self._log(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if not self._stand(trainer):  # already here, so that callbacks listed before this one see the next step's rate
+        if not self._rates_hold(
+            trainer
+        ):  # already here, so that callbacks listed before this one see the next step's rate
             self._set_all_rates(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -148,13 +151,15 @@ class StepDecay(Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(tagged_rates(trainer.optimizers), step)
 
-    def _stand(self, trainer: Trainer) -> bool:
+    def _rates_hold(self, trainer: Trainer) -> bool:
         """Whether all rates are as they were set, and no milestone lies between."""
         step = trainer.global_step
-        if step >= self._constant_until or len(self._set) != sum(len(o.param_groups) for o in trainer.optimizers):
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if step >= self._constant_until or len(self._given) != len(groups):
             return False
         self._steps, self._done = [step] * len(self._steps), step / self._length
-        return all(group["lr"] == rate for group, rate in self._set)
+        given = zip(groups, self._given, strict=True)
+        return all(group is known and group["lr"] == rate for group, (known, rate) in given)
 
     def _set_all_rates(self, trainer: Trainer, epochs_ahead: int = 0) -> None:
         optimizers = trainer.optimizers
@@ -168,7 +173,7 @@ class StepDecay(Callback):
         else:  # each has its own count; where there is none from an earlier run, global_step is the sum of equal ones
             equal_share = trainer.global_step // max(1, len(optimizers))
             self._steps += [equal_share] * (len(optimizers) - len(self._steps))
-        self._set = []
+        self._given = []
         for index in range(len(optimizers)):
             self._set_rates(trainer, index, epochs_ahead)
         self._constant_until = self._next_milestone(trainer) if automatic else 0
@@ -194,7 +199,7 @@ class StepDecay(Callback):
         if self.milestones:
             for group, base_rate in zip(groups, base_rates, strict=False):
                 set_rate(group, base_rate * factor)
-                self._set.append((group, base_rate * factor))
+                self._given.append((group, base_rate * factor))
 
     def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:
         if self.unit == "step":

@@ -8,7 +8,8 @@ other packages and used for it, as read in Lightning 2.6.6, torch 2.13, torchmet
 - `LightningModule._current_fx_name`, the hook that logs, and `_on_before_batch_transfer`;
 - `Trainer._logger_connector`: whether Lightning writes the latest step, and its means over an epoch;
 - `ModelCheckpoint._every_n_train_steps`, where an execution has to end; `TensorBoardLogger._prefix`;
-- `Optimizer._optimizer_step_pre_hooks` and `_optimizer_step_post_hooks`, which forbid the short way to a step;
+- `Optimizer._optimizer_step_pre_hooks` and `_optimizer_step_post_hooks`, and torch.optim.optimizer's
+  `_global_optimizer_pre_hooks` and `_global_optimizer_post_hooks`, which forbid the short way to a step;
 - `Metric._forward_cache`, a metric's value for the latest batch;
 - `EventFileWriter._general_file_writer`, its open file.
 
@@ -35,8 +36,10 @@ class StepsPerExecution(Callback):
     callback act before and after each step. What `self.log` gets is written for every step to TensorBoard (to other
     loggers every `log_every_n_steps`).
 
-    What is done once an execution: the progress bar moves, and `trainer.callback_metrics` is brought up to date, which
-    ModelCheckpoint reads; so an execution also ends where a checkpoint or a validation is due. A profiler, mixed
+    What is done once an execution: the progress bar moves, and `trainer.callback_metrics` is brought up to date, so
+    that a callback which reads it within an execution sees the one before; an execution also ends where a checkpoint
+    or a validation is due. Callbacks can say `per_execution = True` to act in `on_train_batch_start` and
+    `on_train_batch_end` only then. A profiler, an optimizer that is not torch's own, mixed
     precision, gradient accumulation, several processes and modules with their own `optimizer_step` take Lightning's
     own step inside an execution, which still is about twice as fast as without. Names as in Keras
     (`Model.compile(steps_per_execution=...)`).
@@ -49,8 +52,8 @@ class StepsPerExecution(Callback):
     """
 
     def __init__(self, steps: int = 250) -> None:
-        if steps < 1:
-            raise ValueError(f"StepsPerExecution's steps is a number from 1 on, not {steps}; 1 changes nothing")
+        if not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"StepsPerExecution's steps is a whole number from 1 on, not {steps}; 1 changes nothing")
         self.steps = steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,12 +73,11 @@ class StepsPerExecution(Callback):
 
     def _advance(self, trainer: Trainer, pl_module: LightningModule, log: StepLog, one: Any, fetcher: Any) -> None:
         """One execution in place of the loop's one step."""
-        if trainer.fit_loop.epoch_loop.restarting:  # Lightning has to find its place first
-            one(fetcher)
-            return
         try:
             with log.recording():
-                rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
+                rest = fetcher
+                if not trainer.fit_loop.epoch_loop.restarting:  # else Lightning has to find its place first
+                    rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
                 log.hook = None
                 log.write()
                 if rest is not None:

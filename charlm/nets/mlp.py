@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import skip_init
 
 _DTYPES = (torch.float32, torch.float64)
-_ONE_THREAD = 1 << 18  # multiplications up to which OpenBLAS, which numpy brings, takes no second thread
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # as in torch 2.13
+_SMALL = 1 << 18  # multiplications up to which OpenBLAS, which numpy brings, takes no second thread
 
 
 class MLP(nn.Module):
@@ -55,18 +57,21 @@ class MLP(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
-        if not torch.is_grad_enabled() and type(context) is Tensor and self._is_plain():
+        if torch.is_inference_mode_enabled() and type(context) is Tensor and len(context) and self._is_plain():
             return torch.from_numpy(_activations(self.arrays(), context)[-1])
         return self.output(torch.tanh(self.hidden(self.embedding(context).flatten(1))))
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy of `forward`'s logits, float (), in nats per character; by hand where that is possible.
 
+        By hand it can be differentiated once; for slopes of slopes use `forward`.
+
         Args:
             context: int64 (B, T).
             target: int64 (B,), each a character's id.
         """
-        if torch.is_grad_enabled() and self.is_by_hand():
+        ours = type(context) is Tensor and type(target) is Tensor and len(target)
+        if torch.is_grad_enabled() and ours and self.is_by_hand() and _fits(target, self.output.out_features):
             return _ByHand.apply(self, context, target, *self.parameters())
         return nn.functional.cross_entropy(self(context), target)
 
@@ -93,8 +98,13 @@ class MLP(nn.Module):
         Returns:
             loss: float (), in nats per character.
             gradients: of each of `weights`.
+
+        Raises:
+            IndexError: an id outside 0..V-1.
         """
-        table, W1, _, W2, _ = weights
+        table, W1, _, W2, b2 = weights
+        if not _fits(target, len(b2)):
+            raise IndexError(f"target has an id outside 0..{len(b2) - 1}")
         B = len(target)
         embedded, h, logits = _activations(weights, context)
         logp = torch.from_numpy(logits).log_softmax(1).numpy()  # (B, V)
@@ -108,17 +118,20 @@ class MLP(nn.Module):
         h *= h
         d_hidden *= np.subtract(1, h, out=h)
         d_embedded = torch.from_numpy(_product(d_hidden, W1)).view(-1, table.shape[1])
-        d_table = torch.zeros(table.shape, dtype=d_embedded.dtype).index_add_(0, context.view(-1), d_embedded)
+        d_table = torch.zeros(table.shape, dtype=d_embedded.dtype).index_add_(0, context.reshape(-1), d_embedded)
         others = (_product(d_hidden.T, embedded), np.add.reduce(d_hidden, 0), d_W2, np.add.reduce(slope, 0))
         return torch.from_numpy(np.asarray(loss)), [d_table, *map(torch.from_numpy, others)]
 
     def _is_plain(self) -> bool:
-        """Whether numpy gives what torch would: numbers of its kinds on the CPU, no hooks, nobody who traces."""
-        parts = (self, self.embedding, self.hidden, self.output)
-        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in parts)
-        plain = all(weight.device.type == "cpu" and weight.dtype in _DTYPES for weight in self.parameters())
+        """Whether numpy gives what torch would: the net as it is here, on the CPU, without hooks, traced by nobody."""
+        parts = (self.embedding, self.hidden, self.output)
+        if type(self).forward is not MLP.forward or [type(part) for part in parts] != [nn.Embedding, *[nn.Linear] * 2]:
+            return False
+        weights = list(self.parameters())
+        plain = len(weights) == 5 and all(w.device.type == "cpu" and w.dtype in _DTYPES for w in weights)
+        hooked = _has_any_global_hook() or any(getattr(part, kind) for part in (self, *parts) for kind in _HOOKS)
         watched = torch.is_autocast_enabled("cpu") or torch.is_anomaly_enabled() or torch.compiler.is_compiling()
-        return plain and not hooked and not watched
+        return plain and not hooked and not watched and not torch.jit.is_tracing()
 
     @torch.no_grad()
     def _init_default(self) -> None:
@@ -140,12 +153,18 @@ class MLP(nn.Module):
         output.bias.copy_(torch.randn(output.bias.shape) * 0)
 
 
+def _fits(ids: Tensor, size: int) -> bool:
+    """Whether all ids are in 0..size-1: a negative one is a huge one without its sign."""
+    array = ids.numpy()
+    return bool(np.maximum.reduce(array.view(f"u{array.itemsize}"), None) < size)
+
+
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The product of two matrices: a small one by numpy, which starts sooner, a large one by torch.
 
     For large ones numpy's BLAS takes threads of its own, which torch's then wait for, and the other way round.
     """
-    if a.size * b.shape[1] <= _ONE_THREAD:
+    if a.size * b.shape[1] <= _SMALL:
         return a @ b
     return torch.from_numpy(a).mm(torch.from_numpy(b)).numpy()
 
@@ -153,6 +172,8 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _activations(weights: Sequence[np.ndarray], context: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Embedded characters (B, T * C), hidden units (B, H) and logits (B, V)."""
     table, W1, b1, W2, b2 = weights
+    if not _fits(context, len(table)):
+        raise IndexError(f"context has an id outside 0..{len(table) - 1}")
     embedded = table.take(context.numpy(), 0).reshape(len(context), -1)
     h = _product(embedded, W1.T)
     h += b1

@@ -495,3 +495,27 @@ def test_the_command_line_takes_it(tmp_path, monkeypatch):
 def test_the_docstring_example_holds():
     steps = itertools.islice(itertools.count(), 5)
     assert [decay_factor(step, [2, 3], gamma=0.5) for step in steps] == [1.0, 1.0, 0.5, 0.25, 0.25]
+
+
+def test_the_rates_are_set_anew_where_the_groups_are_new(trainer):
+    """As after `optimizer.load_state_dict`, which puts other groups in place of those it had."""
+
+    class Reloads(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 3:
+                state = trainer.optimizers[0].state_dict()
+                state["param_groups"][0]["lr"] = 7.0
+                trainer.optimizers[0].load_state_dict(state)
+
+    model = Model()
+    trainer(Reloads(), StepDecay([8], gamma=0.1), max_epochs=2).fit(model)
+    assert model.rates() == pytest.approx([0.1] * 8 + [0.01] * 2)
+
+
+def test_one_callback_object_serves_a_second_training(trainer, tmp_path):
+    decay = StepDecay([8], gamma=0.1)
+    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=7, save_top_k=-1)
+    trainer(decay, saver, max_epochs=2, enable_checkpointing=True).fit(Model())
+    model = Model()
+    trainer(decay, max_epochs=2).fit(model, ckpt_path=tmp_path / "step=7.ckpt")
+    assert model.rates() == pytest.approx([0.1, 0.01, 0.01])

@@ -1,6 +1,8 @@
 """Many steps per execution against Lightning's own loop: everything that a callback can see, and the weights."""
 
+import copy
 import itertools
+import pickle
 from datetime import timedelta
 
 import lightning.pytorch as pl
@@ -13,6 +15,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomIterableDataset
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
@@ -448,9 +451,9 @@ def test_one_step_is_lightnings_loop_untouched(trainer):
     trainer(StepsPerExecution(1), Look(), max_epochs=1).fit(Model())
 
 
-@pytest.mark.parametrize("steps", [0, -3])
+@pytest.mark.parametrize("steps", [0, -3, 2.5])
 def test_a_number_below_one_is_refused(steps):
-    with pytest.raises(ValueError, match=f"StepsPerExecution's steps is a number from 1 on, not {steps}"):
+    with pytest.raises(ValueError, match=f"StepsPerExecution's steps is a whole number from 1 on, not {steps}"):
         StepsPerExecution(steps)
 
 
@@ -527,3 +530,207 @@ def test_a_subclass_with_another_training_step_does_not_get_its_parents_gradient
     model = Other()
     trainer(StepsPerExecution(4), max_epochs=1).fit(model)
     assert model.asked == 0
+
+
+class NeedsClosure(torch.optim.SGD):
+    """Looks a step ahead, for which it needs the loss anew: not torch's own."""
+
+    def step(self, closure):
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].add_(0.001)
+        loss = closure()
+        super().step()
+        return loss
+
+
+class AddsGroup(Callback):
+    """As finetuning does: the last layer joins in the middle of an execution."""
+
+    def on_train_batch_start(self, trainer, module, *_):
+        if trainer.global_step == 5:
+            trainer.optimizers[0].add_param_group({"params": list(module.layer[2].parameters()), "lr": 0.002})
+
+
+class OneLayer(Model):
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.layer[0].parameters(), lr=0.003, momentum=0)
+
+
+class AddsHook(Callback):
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 5:
+            trainer.optimizers[0].register_step_post_hook(self.shrink)
+
+    def shrink(self, optimizer, *_):
+        with torch.no_grad():
+            for parameter in optimizer.param_groups[0]["params"]:
+                parameter.mul_(0.99)
+
+
+class Answers(Callback):
+    def on_train_batch_start(self, *_):
+        return -1
+
+
+class Sized(Model):
+    """False in a condition, and changes its batches all the same."""
+
+    def __len__(self):
+        return 0
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return [batch[0] * 2]
+
+
+def step_plateau(optimizer):
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1, factor=0.5)
+    return {"scheduler": scheduler, "monitor": "loss", "interval": "step"}
+
+
+class Saying(Callback):
+    """A callback object in place of a method, without any code of its own."""
+
+    class Say:
+        calls = 0
+
+        def __call__(self, *_):
+            type(self).calls += 1
+
+    def __init__(self):
+        self.on_before_zero_grad = self.Say()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("model", "make", "options"),
+    [
+        (lambda: Model(NeedsClosure), None, {}),
+        (OneLayer, AddsGroup, {}),
+        (Model, AddsHook, {}),
+        (Model, Answers, {}),
+        (Sized, None, {}),
+        (lambda: Model(scheduler=step_plateau), None, {}),
+        (lambda: Model(scheduler=step_plateau), Stop, {"min_steps": 20}),
+        (Model, Saying, {}),
+    ],
+    ids=["closure", "group", "hook", "answer", "sized", "plateau", "plateau and stop", "object"],
+)
+def test_what_is_unusual_comes_out_the_same(model, make, options, trainer):
+    assert_same(*(run(trainer, model, steps, *([make()] if make else []), **options) for steps in (1, 100)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hook_of_all_optimizers_is_called_at_every_step(trainer):
+    calls = []
+    handle = register_optimizer_step_post_hook(lambda *_: calls.append(1))
+    try:
+        run(trainer, Model, 100, max_epochs=1)
+    finally:
+        handle.remove()
+    assert len(calls) == 11
+
+
+class LogsFromCallback(Callback):
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        module.log("by_module", float(trainer.global_step), on_epoch=True)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.log("by_callback", float(batch_idx))
+
+
+class Prefixed(Model):
+    def log(self, name, value, **options):
+        super().log(f"train/{name}", value, **options)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}, {"profiler": "simple"}])
+def test_logs_of_callbacks_and_through_an_overridden_log_are_the_same(options, trainer, tmp_path):
+    logs = []
+    for steps in (1, 6):
+        logger = TensorBoardLogger(tmp_path / str(steps))
+        run(trainer, Prefixed, steps, LogsFromCallback(), logger=logger, log_every_n_steps=1, **options)
+        logs.append({tag: values for tag, values in scalars(tmp_path / str(steps)).items() if tag != "epoch"})
+    assert logs[0].keys() == logs[1].keys()
+    assert "train/loss" in logs[0]
+    for tag, values in logs[0].items():
+        assert [step for step, _ in logs[1][tag]] == [step for step, _ in values], tag
+        assert [value for _, value in logs[1][tag]] == pytest.approx([value for _, value in values]), tag
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_batch_of_none_is_left_out(trainer):
+    class Gaps(Model):
+        def train_dataloader(self):
+            batches = list(super().train_dataloader())
+            order = [0, None, 1, 2, None, None, 3]
+            return DataLoader(order, batch_size=None, collate_fn=lambda i: None if i is None else batches[i])
+
+    assert_same(*(run(trainer, Gaps, steps) for steps in (1, 100)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_copy_made_at_a_step_is_of_the_module_alone(trainer):
+    class Copies(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            if trainer.global_step == 3:
+                self.copy = pickle.loads(pickle.dumps(module.layer))
+                self.names = set(vars(copy.copy(module)))
+
+    one, many = Copies(), Copies()
+    run(trainer, Model, 1, one)
+    run(trainer, Model, 100, many)
+    assert one.names == many.names
+    assert str(one.copy.state_dict()) == str(many.copy.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_last_step_before_a_stop_is_the_one_that_is_kept(trainer, tmp_path):
+    names = []
+    for steps in (1, 100):
+        saver = ModelCheckpoint(tmp_path / str(steps), "{step}-{loss:.6f}", monitor="loss", every_n_train_steps=9)
+        run(trainer, Model, steps, Stop(), saver, enable_checkpointing=True)
+        names.append([file.name for file in (tmp_path / str(steps)).iterdir()])
+    assert names[0] == names[1]
+    assert len(names[0]) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_first_step_of_a_resumed_run_is_written_too(trainer, tmp_path):
+    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=13, save_top_k=-1)
+    run(trainer, Model, 100, saver, max_steps=13, enable_checkpointing=True)
+    logger = TensorBoardLogger(tmp_path / "again")
+    trainer(StepsPerExecution(100), max_epochs=2, logger=logger).fit(Model(), ckpt_path=tmp_path / "step=13.ckpt")
+    assert [step for step, _ in scalars(tmp_path / "again")["loss"]] == list(range(13, 22))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_step_without_a_loss_gets_lightnings_sentence(trainer):
+    class Wrong(Model):
+        def training_step(self, batch, batch_idx):
+            return {"los": 1}
+
+    with pytest.raises(Exception, match="the 'loss' key needs to be present"):
+        run(trainer, Wrong, 100)
+
+
+class MyCheckpoint(ModelCheckpoint):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.steps = []
+
+    def on_before_optimizer_step(self, trainer, *_):
+        self.steps.append(trainer.global_step)
+
+    def on_train_batch_end(self, trainer, *rest):
+        self.steps.append(-trainer.global_step)
+        super().on_train_batch_end(trainer, *rest)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_callback_with_hooks_of_its_own_acts_at_every_step(trainer, tmp_path):
+    savers = [MyCheckpoint(tmp_path / str(steps)) for steps in (1, 100)]
+    for steps, saver in zip((1, 100), savers, strict=True):
+        run(trainer, Model, steps, saver, enable_checkpointing=True)
+    assert savers[0].steps == savers[1].steps
+    assert len(savers[1].steps) == 66

@@ -75,3 +75,30 @@ def test_the_loss_of_pairs_that_never_come_has_no_slope():
     assert net.W.grad[1:].count_nonzero() == 0
     by_hand = net.W[0].softmax(0) - torch.tensor([0.0, 0, 1, 0])
     torch.testing.assert_close(net.W.grad[0], by_hand)
+
+
+class Halved(Bigram):
+    def forward(self, context):
+        return super().forward(context) / 2
+
+
+def test_a_subclass_with_another_forward_is_trained_on_it():
+    net = Halved(4, init="notebook")
+    context, target = torch.randint(0, 4, (100, 1)), torch.randint(0, 4, (100,))
+    torch.testing.assert_close(net.loss(context, target), cross_entropy(net(context), target))
+
+
+def test_what_never_comes_may_be_impossible():
+    net = Bigram(4)
+    with torch.no_grad():
+        net.W[0, 3] = -torch.inf
+    context, target = torch.zeros(100, 1, dtype=torch.int64), torch.arange(100) % 3
+    assert net.loss(context, target).item() == pytest.approx(math.log(3))
+
+
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_ids_outside_the_vocabulary_are_refused_also_among_many(wrong):
+    target = torch.zeros(100, dtype=torch.int64)
+    target[7] = wrong
+    with pytest.raises((IndexError, RuntimeError)):
+        Bigram(4).loss(torch.zeros(100, 1, dtype=torch.int64), target)

@@ -165,3 +165,92 @@ def test_large_logits_do_not_overflow():
     context, target = torch.tensor([[1], [2]]), torch.tensor([3, 0])
     loss, _ = net.gradients(net.arrays(), context, target)
     torch.testing.assert_close(loss, cross_entropy(net(context), target).detach())
+
+
+class Halved(MLP):
+    def forward(self, context):
+        return super().forward(context) / 2
+
+
+def dropped(net):
+    net.hidden = torch.nn.Sequential(net.hidden, torch.nn.Dropout())
+
+
+def normed(net):
+    torch.nn.utils.parametrizations.weight_norm(net.hidden)
+
+
+def without_bias(net):
+    net.output = torch.nn.Linear(4, 5, bias=False)
+
+
+def looked_at(net):
+    net.hidden.register_full_backward_hook(lambda *_: None)
+
+
+@pytest.mark.parametrize("change", [dropped, normed, without_bias, looked_at])
+def test_a_net_that_was_changed_is_computed_by_torch(change):
+    net = MLP(5, 2, 3, 4)
+    change(net)
+    assert not net.is_by_hand()
+    context, target = torch.randint(0, 5, (6, 2)), torch.randint(0, 5, (6,))
+    net.eval()
+    with torch.inference_mode():
+        assert net(context).shape == (6, 5)
+    net.loss(context, target).backward()
+    assert net.output.weight.grad is not None
+
+
+def test_a_subclass_with_another_forward_is_trained_on_it():
+    torch.manual_seed(4)
+    net = Halved(5, 2, 3, 4, init="notebook")
+    context, target = torch.randint(0, 5, (6, 2)), torch.randint(0, 5, (6,))
+    assert not net.is_by_hand()
+    torch.testing.assert_close(net.loss(context, target), cross_entropy(net(context), target))
+    with torch.inference_mode():
+        torch.testing.assert_close(net(context), MLP.forward(net, context) / 2)
+
+
+def test_in_inference_mode_the_logits_are_the_same_within_rounding():
+    torch.manual_seed(5)
+    for rows in (1, 40, 3000):
+        net = MLP(27, 3, 10, 200, init="notebook")
+        context = torch.randint(0, 27, (rows, 3))
+        with torch.inference_mode():
+            torch.testing.assert_close(net(context), net(context.clone()))
+            ours = net(context)
+        torch.testing.assert_close(ours, net(context).detach())
+        with torch.inference_mode():
+            torch.testing.assert_close(net(context.t().contiguous().t()), ours)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_traced_is_torch():
+    net = MLP(5, 2, 3, 4)
+    with torch.inference_mode():
+        traced = torch.jit.trace(net, torch.zeros(3, 2, dtype=torch.int64), check_trace=False)
+    context = torch.tensor([[1, 2], [3, 4]])
+    torch.testing.assert_close(traced(context), net(context))
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 1000])
+def test_ids_outside_the_vocabulary_are_refused_in_every_way(wrong):
+    net = MLP(5, 2, 3, 4)
+    good, bad = torch.tensor([[1, 2]]), torch.tensor([[1, wrong]])
+    with pytest.raises(IndexError), torch.inference_mode():
+        net(bad)
+    with pytest.raises(IndexError):
+        net.loss(bad, torch.tensor([1]))
+    with pytest.raises((IndexError, RuntimeError)):
+        net.loss(good, torch.tensor([wrong]))
+    with pytest.raises(IndexError, match=r"target has an id outside 0..4"):
+        net.gradients(net.arrays(), good, torch.tensor([wrong]))
+
+
+def test_ignored_targets_and_no_examples_are_left_to_torch():
+    net = MLP(5, 2, 3, 4)
+    context = torch.tensor([[1, 2], [3, 4]])
+    torch.testing.assert_close(net.loss(context, torch.tensor([-100, 3])), net.loss(context[1:], torch.tensor([3])))
+    with torch.inference_mode():
+        assert net(context[:0]).shape == (0, 5)
+    assert net.loss(context[:0], torch.zeros(0, dtype=torch.int64)).isnan()
