@@ -198,10 +198,12 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         context, target = batch
-        logits = self.net(context)
+        with torch.inference_mode():  # while it fits, Lightning validates in a lesser mode
+            logits = self.net(context)
+            loss = cross_entropy(logits, target)
         self.log(
             f"loss/{split}",
-            cross_entropy(logits, target),
+            loss,
             prog_bar=True,
             batch_size=len(target),
             on_epoch=True,

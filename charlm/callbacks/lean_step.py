@@ -179,9 +179,10 @@ def _gradient_function(pl_module: LightningModule, optimizer: Optimizer) -> Grad
     return ask()
 
 
-def _shape(of: Optimizer) -> tuple[int, ...]:
+def _shape(of: Optimizer) -> tuple[object, ...]:
     """What tells whether an optimizer has got parameters or hooks since it was last looked at."""
-    return (*(len(group["params"]) for group in of.param_groups), *(len(hooks) for hooks in _hooks(of)))
+    before, after, all_before, all_after = _hooks(of)
+    return [len(g["params"]) for g in of.param_groups], len(before), len(after), len(all_before), len(all_after)
 
 
 def _hooks(of: Optimizer) -> tuple[Mapping[int, Any], ...]:

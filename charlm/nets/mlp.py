@@ -156,7 +156,7 @@ class MLP(nn.Module):
 def _fits(ids: Tensor, size: int) -> bool:
     """Whether all ids are in 0..size-1: a negative one is a huge one without its sign."""
     array = ids.numpy()
-    return bool(np.maximum.reduce(array.view(f"u{array.itemsize}"), None) < size)
+    return array.view(np.uint64 if array.itemsize == 8 else f"u{array.itemsize}").max().item() < size
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
