@@ -1,18 +1,17 @@
 """The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size."""
 
 import string
-from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor
 
+from charlm.callbacks.lean_step import GradientFunction
 from charlm.lit_char_lm import Batch, LitCharLM
 from charlm.nets.bigram import Bigram
 from charlm.nets.mlp import MLP
 
 OptimizerName = Literal["SGD", "AdamW"]
 Schedule = Literal["constant", "one-cycle"]
-GradientFunction = Callable[[Batch, int], tuple[Tensor, list[Tensor]] | None]
 
 
 class LitBigram(LitCharLM):

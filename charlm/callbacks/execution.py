@@ -34,6 +34,7 @@ class Execution:
         self.starts = overridden("on_train_batch_start", trainer, pl_module)
         self.ends = overridden("on_train_batch_end", trainer, pl_module)
         self.transfers = not _stays_as_it_is(trainer, pl_module)
+        self.takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
         self.step = LeanStep(trainer, pl_module, self._enter) if is_plain(trainer, pl_module) else self._whole_step
 
     def lead(self, fetcher: Any, steps: int) -> Any:
@@ -55,9 +56,10 @@ class Execution:
             # of a loader without a length only now is this known to be the last; None is skipped, which Lightning says
             if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
-            outputs = self._do(fetched[0])
+            batch = self._transferred(fetched[0]) if self.transfers else fetched[0]
+            outputs = self._do(batch)
             if self.trainer.should_stop or self.trainer.received_sigterm:
-                self._stop(outputs, fetched[0])
+                self._stop(outputs, batch)
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
                 self.loop._batches_that_stepped += 1
@@ -65,8 +67,6 @@ class Execution:
 
     def _do(self, batch: Any) -> Outputs:
         index = self.progress.current.ready
-        if self.transfers:
-            batch = self._transferred(batch)
         self.progress.increment_ready()
         self.log.begin(batch)
         self._start(batch, index)
@@ -116,8 +116,7 @@ class Execution:
     def _whole_step(self, batch: Any, index: int) -> Outputs:
         """Lightning's own: precision, clipping, accumulation and the exchange between processes are as ever."""
         self.trainer.strategy.on_train_batch_start(batch, index)
-        takes_index = is_param_in_hook_signature(self.pl_module.training_step, "batch_idx", min_args=2)
-        arguments = OrderedDict(batch=batch, **({"batch_idx": index} if takes_index else {}))
+        arguments = OrderedDict(batch=batch, **({"batch_idx": index} if self.takes_index else {}))
         self._enter("")  # Lightning says itself which hook it is in
         return self.loop.automatic_optimization.run(self.trainer.optimizers[0], index, arguments)
 

@@ -84,9 +84,8 @@ class StepDecay(Callback):
         self._log(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if not self._rates_hold(
-            trainer
-        ):  # already here, so that callbacks listed before this one see the next step's rate
+        # already here, so that callbacks listed before this one see the next step's rate
+        if not self._rates_hold(trainer):
             self._set_all_rates(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -63,14 +63,14 @@ class StepLog:
             (self.log if pl_module is self.pl_module else _log.__get__(pl_module))(*args, **kwargs)
 
         # not on the module, which may be copied meanwhile, or have its own `log` around this one
-        LightningModule.log = log  # type: ignore[method-assign,assignment]
+        LightningModule.log = log  # type: ignore[method-assign,assignment]  # for the time of an execution
         _recording.add(id(self.pl_module))
         for own, _ in holding:
             own["log"] = self.pl_module.log
         try:
             yield
         finally:
-            LightningModule.log = _log  # type: ignore[method-assign]
+            LightningModule.log = _log  # type: ignore[method-assign]  # given back
             _recording.discard(id(self.pl_module))
             for own, before in holding:
                 own["log"] = before
