@@ -9,6 +9,7 @@ from charlm.callbacks.lean_step import GradientFunction
 from charlm.lit_char_lm import Batch, LitCharLM
 from charlm.nets.bigram import Bigram
 from charlm.nets.mlp import MLP
+from charlm.nets.mlp_gradients import mlp_gradients
 
 OptimizerName = Literal["SGD", "AdamW"]
 Schedule = Literal["constant", "one-cycle"]
@@ -118,14 +119,13 @@ class LitMLP(LitCharLM):
         weights = list(self.net.parameters())
         if own or not self.net.is_by_hand() or any(w._backward_hooks or w._post_accumulate_grad_hooks for w in weights):
             return None
-        arrays, places = self.net.arrays(), [weight.data_ptr() for weight in weights]
+        arrays = self.net.arrays()
 
         def gradients(batch: Batch, batch_idx: int) -> tuple[Tensor, list[Tensor]] | None:
             context, target = batch
-            changed = places != [weight.data_ptr() for weight in weights]
-            if changed or not len(target) or not all(weight.requires_grad for weight in weights):
+            if not len(target) or not all(weight.requires_grad for weight in weights):
                 return None
-            loss, of_weights = self.net.gradients(arrays, context, target)
+            loss, of_weights = mlp_gradients(arrays, context, target)
             self.log_step(loss)
             return loss, of_weights
 

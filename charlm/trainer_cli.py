@@ -17,6 +17,7 @@ from torch import Tensor
 
 from charlm.arguments import COMMANDS, Prepared, prepare, refuse_conflicts
 from charlm.callbacks.embedding_pca import EmbeddingPCA
+from charlm.callbacks.local_all_reduce import LocalAllReduce
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.step_bar import StepProgressBar
 from charlm.callbacks.step_decay import StepDecay
@@ -34,7 +35,7 @@ from charlm.runs import read_results, run_directory, write_results
 log = logging.getLogger(__name__)
 
 DEFAULT_SEED = 42
-OWN_CALLBACKS = (StepDecay, EmbeddingPCA, StepsPerExecution)
+OWN_CALLBACKS = (StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce)
 """Imported so that the command line knows them by their short names."""
 
 
@@ -149,7 +150,7 @@ class TrainerCLI(LightningCLI):
             config.checkpoint.save_on_train_epoch_end = True
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Lightning's trainer with our logger and a progress bar that fits 80 columns, unless others are asked for."""
+        """Lightning's trainer with our logger, progress bar and exchange of gradients, unless others are asked for."""
         config = self.config_init[self.subcommand].trainer
         callbacks = config.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
@@ -157,6 +158,7 @@ class TrainerCLI(LightningCLI):
         callbacks = list({c.state_key if isinstance(c, OWN_CALLBACKS) else id(c): c for c in callbacks}.values())
         if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(StepProgressBar())
+        callbacks += [] if any(isinstance(c, LocalAllReduce) for c in callbacks) else [LocalAllReduce()]
         if config.logger in (None, True) and not config.fast_dev_run:
             kwargs["logger"] = self._logger(Path(config.default_root_dir or "."))
         if self.config[self.subcommand].data.split[1] == 0:

@@ -13,12 +13,14 @@ All runs are on the CPU.
 
 The notebooks' loops are in bench_peers.py, in the notebooks' own form, what is timed inside a process of charlm in
 bench_ours.py and bench_lightning.py; whole commands are timed from outside, and a step of `charlm fit` is what 20,000
-steps take longer than 10,000 do, so that start and end are not in it and validations, pictures and files are.
+steps take longer than 10,000 do, so that start and end are not in it and validations, pictures and files are. Two
+processes and one are compared between the starts of two epochs, by bench_clock.py.
 
 Tried, and did not pay:
 
-- The MLP's gradients by hand with torch's operations: 140 us a step at batch 32, with numpy's 90 (autograd 245). The
-  same as a torch.autograd.Function: 270, since apply and the backward engine cost what was saved.
+- The MLP's gradients by hand with torch's operations: 140 us a step at batch 32, with numpy's 76 (autograd 258). The
+  same as a torch.autograd.Function: 270, since apply and the backward engine cost what was saved. In numpy,
+  torch's log_softmax and index_add_ on its arrays, and logits as (B, V): 109.
 - torch.inference_mode around them: a tenth faster, and gradients that no callback may change.
 - Lightning's own optimization loop for every step of an execution, `automatic_optimization.run`: 570 us. It is what
   steps take that need more than training_step, backward and the optimizer.
@@ -32,8 +34,9 @@ Tried, and did not pay:
 - A GPU (H200): 975 us a step, 1,895 one by one, where one thread of a CPU takes 200 to 250.
 - Other ways to 2.12: growing batches (256 to 1,024: 2.133 in the same time), SGD with one cycle (2.137), weight decay
   0.1 (2.145), drawing with replacement (2.128 for 2.119), torch.optim.Muon (a millisecond more a step).
-- Two processes: an all-gather in place of the all-reduce (12.9 to 14.0 ms a step, 12.5 to 14.3 with), static_graph
-  (12.7 to 17.7). The exchange of 48 kB took 1.2 to 1.8 ms of them between processes of one machine.
+- Two processes by gloo: 11 to 13 ms a step, of which 3 go into exchanging 48 kB (0.6 at best; it waits for the tick of
+  the scheduler, 4 ms, since its threads find the cores busy), where LocalAllReduce takes 0.9 and a step 9. An
+  all-gather in place of the all-reduce, static_graph, and processes bound to a core each do not help gloo.
 """
 
 import datetime

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from charlm.callbacks.embedding_pca import EmbeddingPCA
+    from charlm.callbacks.local_all_reduce import LocalAllReduce
     from charlm.callbacks.run_checkpoint import RunCheckpoint
     from charlm.callbacks.step_bar import StepProgressBar
     from charlm.callbacks.step_decay import StepDecay
     from charlm.callbacks.steps_per_execution import StepsPerExecution
 
-__all__ = ["EmbeddingPCA", "RunCheckpoint", "StepDecay", "StepProgressBar", "StepsPerExecution"]
+__all__ = ["EmbeddingPCA", "LocalAllReduce", "RunCheckpoint", "StepDecay", "StepProgressBar", "StepsPerExecution"]
 
 _FILE_OF = {
     "EmbeddingPCA": "embedding_pca",
+    "LocalAllReduce": "local_all_reduce",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
     "StepProgressBar": "step_bar",

@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
-from charlm.callbacks.lean_step import LeanStep, Outputs, acts, is_plain, overridden, overrides
+from charlm.callbacks.lean_step import LeanStep, Outputs, acts, in_processes, is_plain, overridden, overrides
 from charlm.callbacks.step_log import StepLog
 
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -163,5 +163,6 @@ def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
     changed = [
         hook for hook in _TRANSFERS for owner in (pl_module, data) if owner is not None and is_overridden(hook, owner)
     ]
-    on_cpu = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
+    alone = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
+    on_cpu = alone or in_processes(trainer)
     return on_cpu and type(trainer.precision_plugin) is Precision and not changed

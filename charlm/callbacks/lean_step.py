@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 from torch.optim import SGD, Optimizer, optimizer
@@ -22,12 +22,15 @@ _STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end", *_BEFORE_STEP)
 
 
 def is_plain(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether a step is training_step, backward and the step of an optimizer of torch, in float32 on one device."""
+    """Whether a step is training_step, backward and the step of an optimizer of torch, in float32.
+
+    So it is on one device, and in processes on the CPU, whose gradients torch averages within backward.
+    """
     own = ("optimizer_step", "optimizer_zero_grad", "backward")
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside the class
     kind = type(trainer.optimizers[0]) if trainer.optimizers else None
     return (
-        type(trainer.strategy) is SingleDeviceStrategy
+        (type(trainer.strategy) is SingleDeviceStrategy or in_processes(trainer))
         and type(trainer.precision_plugin) is Precision
         and type(profiler) is PassThroughProfiler
         and trainer.accumulate_grad_batches == 1
@@ -39,13 +42,18 @@ def is_plain(trainer: Trainer, pl_module: LightningModule) -> bool:
     )
 
 
+def in_processes(trainer: Trainer) -> bool:
+    """Whether several processes train together on the CPU."""
+    return type(trainer.strategy) is DDPStrategy and trainer.strategy.root_device.type == "cpu"
+
+
 class LeanStep:
     """training_step, backward and the optimizer's step, with the hooks in between, in Lightning's order.
 
     It gives the same weights as Lightning's own, bit for bit. A module that has a method `gradient_function` is asked,
     once an execution, for a quicker way to the gradients: a function of (batch, batch_idx) which logs what
     training_step logs and returns its loss and the gradients of `self.parameters()`. None from the method, or at a step
-    from the function, asks for training_step.
+    from the function, asks for training_step; so does a weight whose memory was replaced since.
 
     Args:
         trainer: one for which `is_plain`.
@@ -62,7 +70,13 @@ class LeanStep:
         self.takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
         self.hooks = {name: overridden(name, trainer, pl_module) for name in _BEFORE_STEP}
         self.clips = trainer.gradient_clip_val is not None or overrides(pl_module, "configure_gradient_clipping")
-        self.gradients = None if self.hooks["on_before_backward"] else _gradient_function(pl_module, self.optimizer)
+        alone = not in_processes(trainer)
+        # in processes the module is called by torch's wrapper around it
+        self.training_step: Hook = pl_module.training_step if alone else trainer.strategy.training_step
+        by_hand = alone and not self.hooks["on_before_backward"]
+        self.gradients = _gradient_function(pl_module, self.optimizer) if by_hand else None
+        self.weights = list(pl_module.parameters()) if self.gradients is not None else []
+        self.memory = [weight.detach() for weight in self.weights]
         self._look_at_optimizer()
 
     def __call__(self, batch: Any, batch_idx: int) -> Outputs:
@@ -71,7 +85,7 @@ class LeanStep:
             self._look_at_optimizer()
         self.progress.step.increment_ready()
         self.enter("training_step")
-        derived = self.gradients(batch, batch_idx) if self.gradients is not None else None
+        derived = self.gradients(batch, batch_idx) if self.gradients is not None and self._in_place() else None
         outputs = self._differentiated(batch, batch_idx) if derived is None else self._derived(*derived)
         self._call("on_before_optimizer_step", self.optimizer)
         if self.clips:
@@ -82,7 +96,8 @@ class LeanStep:
         if not self.short:
             self.optimizer.step()
         elif derived is not None and not self.watched:
-            self._subtract([self.optimizer.param_groups[0]["params"]], [derived[1]])
+            # in their own memory, which nobody has moved since: sooner than within no_grad
+            torch._foreach_add_(self.memory, derived[1], alpha=-float(self.optimizer.param_groups[0]["lr"]))
         else:
             learnt = [[p for p in group["params"] if p.grad is not None] for group in self.optimizer.param_groups]
             self._subtract(learnt, [[p.grad for p in parameters] for parameters in learnt])
@@ -94,21 +109,25 @@ class LeanStep:
         self.short = is_plain_sgd(self.optimizer)
         several = len(self.optimizer.param_groups) > 1
         self.watched = not self.short or self.clips or several or _watched(self.trainer, self.pl_module)
-        own = [id(parameter) for parameter in self.pl_module.parameters()]
-        if own != [id(p) for group in self.optimizer.param_groups for p in group["params"]]:
+        learnt = [id(p) for group in self.optimizer.param_groups for p in group["params"]]
+        if [id(weight) for weight in self.weights] != learnt:
             self.gradients = None
+
+    def _in_place(self) -> bool:
+        """Whether all weights are where they were when the way to the gradients was asked for."""
+        return all(w.data_ptr() == m.data_ptr() for w, m in zip(self.weights, self.memory, strict=True))
 
     def _derived(self, loss: Tensor, gradients: list[Tensor]) -> Outputs:
         self._call("on_before_zero_grad", self.optimizer)
         self.progress.zero_grad.increment_by(1)
         if self.watched:  # else nobody would look at them
-            for parameter, gradient in zip(self.pl_module.parameters(), gradients, strict=True):
+            for parameter, gradient in zip(self.weights, gradients, strict=True):
                 parameter.grad = gradient
         self._call("on_after_backward")
         return {"loss": loss}
 
     def _differentiated(self, batch: Any, batch_idx: int) -> Outputs:
-        output = self.pl_module.training_step(*((batch, batch_idx) if self.takes_index else (batch,)))
+        output = self.training_step(*((batch, batch_idx) if self.takes_index else (batch,)))
         if not isinstance(output, Tensor):
             ClosureResult.from_training_step_output(output)  # refuses what has no loss
         extra = output if isinstance(output, Mapping) else {"loss": output}

@@ -39,9 +39,9 @@ class StepsPerExecution(Callback):
     What is done once an execution: the progress bar moves, and `trainer.callback_metrics` is brought up to date, so
     that a callback which reads it within an execution sees the one before; an execution also ends where a checkpoint
     or a validation is due. Callbacks can say `per_execution = True` to act in `on_train_batch_start` and
-    `on_train_batch_end` only then. A profiler, an optimizer that is not torch's own, mixed
-    precision, gradient accumulation, several processes and modules with their own `optimizer_step` take Lightning's
-    own step inside an execution, which still is about twice as fast as without. Names as in Keras
+    `on_train_batch_end` only then. A profiler, an optimizer that is not torch's own, mixed precision, gradient
+    accumulation, several GPUs and modules with their own `optimizer_step` take Lightning's own step inside an
+    execution, which still is about twice as fast as without. Names as in Keras
     (`Model.compile(steps_per_execution=...)`).
 
     Args:
