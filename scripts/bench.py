@@ -206,7 +206,7 @@ def command_line() -> dict[str, Any]:
     """The options of `main`."""
     parser = ArgumentParser(prog="bench.py", description="The benchmark: charlm against the notebooks and other peers.")
     parser.add_function_arguments(main, as_positional=False, skip={"only"})
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="rows to measure")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), help="rows to measure")
     return parser.parse_args().as_dict()
 
 

@@ -207,6 +207,12 @@ def test_a_real_row_from_the_command_line(tmp_path):
     assert done.stderr == "contexts-3 .\n"
 
 
+def test_without_options_all_rows_are_measured_on_the_bundled_names(bench, rows, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bench.py"])
+    given = bench.command_line()
+    assert (given["only"], given["data"], given["pairs"]) == (list(rows.NAMES), None, 5)
+
+
 def test_a_row_that_does_not_exist_is_refused(tmp_path):
     command = [sys.executable, str(ROOT / "scripts/bench.py"), "--only", "fastest"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
