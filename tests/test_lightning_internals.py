@@ -18,9 +18,12 @@ import torch.optim.optimizer as optimizer_file
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import MeanMetric
 
@@ -34,7 +37,8 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("callbacks/run_checkpoint.py", "_save_last_checkpoint"): (ModelCheckpoint, ["trainer", "monitor_candidates"]),
     ("callbacks/run_checkpoint.py", "_monitor_candidates"): (ModelCheckpoint, ["trainer"]),
     ("callbacks/embedding_pca.py", "_generate_state_key"): (Callback, ["kwargs"]),
-    ("callbacks/execution.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),
+    ("callbacks/lr_finder.py", "_generate_state_key"): (Callback, ["kwargs"]),
+    ("callbacks/one_step.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),
     ("callbacks/lean_step.py", "_foreach_add_"): (torch, None),
 }
 ATTRIBUTES = {  # (file, name): an object that has it
@@ -48,6 +52,12 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/step_log.py", "_current_fx_name"): pl.LightningModule,
     ("callbacks/step_log.py", "_prefix"): TensorBoardLogger,
     ("callbacks/step_log.py", "_forward_cache"): MeanMetric,
+    ("callbacks/snapshot.py", "_combined_loader"): pl.Trainer,
+    ("callbacks/snapshot.py", "_parameters"): torch.nn.Module,
+    ("callbacks/snapshot.py", "_buffers"): torch.nn.Module,
+    ("callbacks/snapshot.py", "_modules"): torch.nn.Module,
+    ("callbacks/snapshot.py", "_non_persistent_buffers_set"): torch.nn.Module,
+    ("callbacks/sweep_batches.py", "_combined_loader"): pl.Trainer,
     ("callbacks/lean_step.py", "_optimizer_step_pre_hooks"): torch.optim.SGD,
     ("callbacks/lean_step.py", "_optimizer_step_post_hooks"): torch.optim.SGD,
     ("callbacks/lean_step.py", "_global_optimizer_pre_hooks"): optimizer_file,
@@ -60,7 +70,10 @@ UNDECLARED = {  # public by name, but set on a Trainer from outside its class
     "callbacks/step_decay.py": ["log_every_n_steps"],
     "callbacks/step_log.py": ["callbacks", "log_every_n_steps"],
     "callbacks/lean_step.py": ["callbacks", "callbacks", "profiler"],
-    "callbacks/execution.py": ["callbacks", "callbacks", "datamodule"],
+    "callbacks/execution.py": ["callbacks", "callbacks"],
+    "callbacks/lr_finder.py": ["fast_dev_run"],
+    "callbacks/one_step.py": ["datamodule"],
+    "callbacks/snapshot.py": ["datamodule"],
     "callbacks/embedding_pca.py": ["callbacks"],
     "lit_char_lm.py": ["log_every_n_steps"],
 }
@@ -178,6 +191,68 @@ def test_the_parts_of_the_training_loop_are_there(tmp_path):
     assert list(inspect.signature(connector.on_batch_end).parameters) == []
     trainer.fit(Asked())
     assert seen == [0, 1, 2]
+
+
+def test_the_parts_that_a_sweep_of_the_learning_rate_replaces_are_there(tmp_path):
+    """All that LRFinder reads of loaders, counters, modules and schedulers, seen as a training starts."""
+    seen = []
+
+    class Look(Callback):
+        def on_train_start(self, trainer, pl_module):
+            loop, loader = trainer.fit_loop.epoch_loop, trainer.fit_loop._combined_loader
+            assert isinstance(loader, CombinedLoader)
+            (flat,) = loader.flattened
+            assert flat._iterator is not None  # as it is with persistent workers
+            assert flat.persistent_workers
+            for part in ("callbacks", "profiler", "should_stop"):
+                assert part in vars(trainer)
+            assert isinstance(vars(type(trainer))["loggers"], property)
+            assert {"_iterator", "persistent_workers"} <= set(vars(flat))
+            counters = (
+                loop.batch_progress,
+                loop.automatic_optimization.optim_progress,
+                loop.manual_optimization.optim_step_progress,
+            )
+            for counter in counters:
+                counter.load_state_dict(counter.state_dict())
+            assert loop.batch_progress.current.ready == trainer.global_step == 0
+            seen.append(1)
+
+    class Loaded(BoringModel):
+        def train_dataloader(self):
+            return DataLoader(RandomDataset(32, 4), num_workers=1, persistent_workers=True)
+
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, limit_val_batches=0, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, callbacks=[Look()],
+    )  # fmt: skip
+    trainer.fit(Loaded())
+    assert seen == [1]
+    loop = trainer.fit_loop.epoch_loop
+    assert list(inspect.signature(loop.manual_optimization.run).parameters) == ["kwargs"]
+    assert list(inspect.signature(pl.LightningModule.log).parameters)[:3] == ["self", "name", "value"]
+    assert DummyLogger().experiment.anything() is None
+    assert DummyLogger().log_image("key") is None
+
+
+def test_the_parts_of_modules_and_schedulers_that_a_sweep_gives_back_are_there():
+    module = torch.nn.BatchNorm1d(2)
+    module.register_buffer("passing", torch.zeros(1), persistent=False)
+    assert [type(part) for part in (module._parameters, module._buffers, module._modules)] == [dict] * 3
+    assert set(module._parameters) == {"weight", "bias"}
+    assert module._non_persistent_buffers_set == {"passing"}
+    held = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_forward_hooks", "training"}
+    assert held <= set(vars(torch.nn.Module()))
+    kinds = torch.optim.lr_scheduler
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    parts = [kinds.ConstantLR(optimizer), kinds.StepLR(optimizer, 2)]
+    assert list(kinds.ChainedScheduler(parts)._schedulers) == parts
+    assert list(kinds.SequentialLR(optimizer, parts, [3])._schedulers) == parts
+    assert (parts[0].base_lrs, parts[1]._last_lr) == ([0.1], parts[1].get_last_lr())
+    assert kinds.CyclicLR(optimizer, 0.1, 0.7, cycle_momentum=False).max_lrs == [0.7]
+    assert "max_lr" not in optimizer.param_groups[0]
+    kinds.OneCycleLR(optimizer, 0.5, 10)
+    assert {"lr", "initial_lr", "max_lr", "min_lr"} <= set(optimizer.param_groups[0])
 
 
 def test_the_private_attributes_of_loggers_metrics_and_optimizers_are_there(tmp_path):

@@ -6,15 +6,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from charlm.callbacks.embedding_pca import EmbeddingPCA
     from charlm.callbacks.local_all_reduce import LocalAllReduce
+    from charlm.callbacks.lr_finder import LRFinder
     from charlm.callbacks.run_checkpoint import RunCheckpoint
     from charlm.callbacks.step_bar import StepProgressBar
     from charlm.callbacks.step_decay import StepDecay
     from charlm.callbacks.steps_per_execution import StepsPerExecution
 
-__all__ = ["EmbeddingPCA", "LocalAllReduce", "RunCheckpoint", "StepDecay", "StepProgressBar", "StepsPerExecution"]
+__all__ = [
+    "EmbeddingPCA",
+    "LRFinder",
+    "LocalAllReduce",
+    "RunCheckpoint",
+    "StepDecay",
+    "StepProgressBar",
+    "StepsPerExecution",
+]
 
 _FILE_OF = {
     "EmbeddingPCA": "embedding_pca",
+    "LRFinder": "lr_finder",
     "LocalAllReduce": "local_all_reduce",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",

@@ -1,19 +1,13 @@
 """The steps of one execution but the last, which is Lightning's own."""
 
-from collections import OrderedDict
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
-from charlm.callbacks.lean_step import LeanStep, Outputs, acts, in_processes, is_plain, overridden, overrides
+from charlm.callbacks.lean_step import Outputs, acts, overridden, overrides
+from charlm.callbacks.one_step import OneStep
 from charlm.callbacks.step_log import StepLog
-
-_TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
 class Execution:
@@ -33,9 +27,8 @@ class Execution:
         self.progress = self.loop.batch_progress
         self.starts = overridden("on_train_batch_start", trainer, pl_module)
         self.ends = overridden("on_train_batch_end", trainer, pl_module)
-        self.transfers = not _stays_as_it_is(trainer, pl_module)
-        self.takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
-        self.step = LeanStep(trainer, pl_module, self._enter) if is_plain(trainer, pl_module) else self._whole_step
+        one = OneStep(trainer, pl_module, self._enter)
+        self.prepare, self.step = (one.prepare if one.transfers else None), one.step
 
     def lead(self, fetcher: Any, steps: int) -> Any:
         """Do all steps but the last one.
@@ -56,7 +49,7 @@ class Execution:
             # of a loader without a length only now is this known to be the last; None is skipped, which Lightning says
             if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
-            batch = self._transferred(fetched[0]) if self.transfers else fetched[0]
+            batch = fetched[0] if self.prepare is None else self.prepare(fetched[0])
             outputs = self._do(batch)
             if self.trainer.should_stop or self.trainer.received_sigterm:
                 self._stop(outputs, batch)
@@ -108,18 +101,6 @@ class Execution:
                 )
         self.log.end()
 
-    def _transferred(self, batch: Any) -> Any:
-        batch = self.trainer.precision_plugin.convert_input(batch)
-        batch = self.pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
-        return self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
-
-    def _whole_step(self, batch: Any, index: int) -> Outputs:
-        """Lightning's own: precision, clipping, accumulation and the exchange between processes are as ever."""
-        self.trainer.strategy.on_train_batch_start(batch, index)
-        arguments = OrderedDict(batch=batch, **({"batch_idx": index} if self.takes_index else {}))
-        self._enter("")  # Lightning says itself which hook it is in
-        return self.loop.automatic_optimization.run(self.trainer.optimizers[0], index, arguments)
-
     def _enter(self, hook: str) -> None:
         self.log.hook = hook
 
@@ -155,14 +136,3 @@ def batches_left(trainer: Trainer, steps: int) -> int:
         seen = progress.total.ready if trainer.check_val_every_n_epoch is None else progress.current.ready
         left.append(trainer.val_check_batch - seen % trainer.val_check_batch)
     return int(max(1, min(left)))
-
-
-def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether a batch comes to the model as the loader gives it, on the CPU."""
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
-    changed = [
-        hook for hook in _TRANSFERS for owner in (pl_module, data) if owner is not None and is_overridden(hook, owner)
-    ]
-    alone = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
-    on_cpu = alone or in_processes(trainer)
-    return on_cpu and type(trainer.precision_plugin) is Precision and not changed

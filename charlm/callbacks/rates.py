@@ -5,6 +5,10 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+_RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of a parameter group; the last two are OneCycleLR's
+_OF_SCHEDULER = ("base_lrs", "max_lrs", "_last_lr")  # the second is CyclicLR's
 
 
 def rated_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -18,6 +22,78 @@ def set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"].fill_(rate)  # a compiled or captured optimizer holds on to this very tensor
     else:
         group["lr"] = rate
+
+
+def peak_rates(optimizer: Optimizer, schedulers: Sequence[Any] = ()) -> list[float]:
+    """For each group the rate that is its own: the highest of a cycle, what a schedule multiplies, or the rate.
+
+    Args:
+        optimizer: its groups that have a rate are meant.
+        schedulers: those of this optimizer.
+    """
+    rates = [float(group.get("max_lr", group.get("initial_lr", group["lr"]))) for group in rated_groups(optimizer)]
+    for scheduler in _flat(schedulers):
+        cycle = getattr(scheduler, "max_lrs", None)  # CyclicLR has them, its groups only the lowest rate
+        if isinstance(cycle, list) and len(cycle) == len(rates):
+            rates = [max(rate, float(peak)) for rate, peak in zip(rates, cycle, strict=True)]
+    return rates
+
+
+def scale_rates(optimizer: Optimizer, schedulers: Sequence[Any], old: float, new: float) -> None:
+    """Multiply every rate of an optimizer, those that its schedulers come back to as well.
+
+    Args:
+        optimizer: all its groups keep the ratio of their rates.
+        schedulers: those of this optimizer.
+        old: a rate, not 0.
+        new: what becomes of a rate that is `old`, to the last bit.
+
+    Raises:
+        ValueError: see `refuse_fixed`.
+    """
+    refuse_fixed(schedulers)
+    scaled: set[int] = set()  # groups may share one tensor
+    for group in rated_groups(optimizer):
+        for key in _RATES:
+            rate = group.get(key)
+            if isinstance(rate, Tensor):
+                if id(rate) not in scaled:
+                    rate.copy_(new * (rate / old))
+                scaled.add(id(rate))
+            elif rate is not None:
+                group[key] = new * (rate / old)
+    for scheduler in _with_parts(schedulers):
+        for name in _OF_SCHEDULER:
+            rates = getattr(scheduler, name, None)
+            if isinstance(rates, list):
+                setattr(scheduler, name, [new * (rate / old) for rate in rates])
+
+
+def refuse_fixed(schedulers: Sequence[Any]) -> None:
+    """Refuse schedulers that would overwrite a rate that is set from outside.
+
+    Raises:
+        ValueError: one is neither of torch nor like those that start from `base_lrs`.
+    """
+    for scheduler in _flat(schedulers):
+        if not hasattr(scheduler, "base_lrs") and not isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError(
+                f"LRFinder cannot keep {type(scheduler).__name__} at the rate that it finds: it has no base_lrs to"
+                " change. Use a scheduler of torch, or LRFinder(apply=False) and set the rate yourself"
+            )
+
+
+def _flat(schedulers: Sequence[Any]) -> list[Any]:
+    """Those within SequentialLR and ChainedScheduler, in their place."""
+    return [scheduler for scheduler in _with_parts(schedulers) if not getattr(scheduler, "_schedulers", None)]
+
+
+def _with_parts(schedulers: Sequence[Any]) -> list[Any]:
+    """The schedulers, and those within SequentialLR and ChainedScheduler."""
+    found = []
+    for scheduler in schedulers:
+        found += [scheduler, *_with_parts(getattr(scheduler, "_schedulers", ()))]
+    return found
 
 
 def tagged_rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:

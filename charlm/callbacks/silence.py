@@ -1,0 +1,47 @@
+"""A time in which nobody outside of a module hears what it does."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.profilers import PassThroughProfiler
+
+
+@contextmanager
+def silenced(
+    trainer: Trainer, pl_module: LightningModule, callbacks: Sequence[Callback], logged: dict[str, Any]
+) -> Iterator[None]:
+    """Keep a training's steps from its callbacks, loggers and profiler.
+
+    Args:
+        trainer: in training.
+        pl_module: the module it trains.
+        callbacks: are called in place of the trainer's.
+        logged: takes what the module logs.
+    """
+    quiet = {
+        "callbacks": list(callbacks),
+        "loggers": [DummyLogger() for _ in trainer.loggers],
+        "profiler": PassThroughProfiler(),
+    }
+    before = {name: getattr(trainer, name) for name in (*quiet, "should_stop")}
+    log_before: Any = LightningModule.log
+
+    def log(module: LightningModule, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        if module is pl_module:
+            logged[name] = value
+        else:
+            log_before(module, name, value, *args, **kwargs)
+
+    try:
+        # not on the module, which may have its own `log` around this one
+        LightningModule.log = log  # type: ignore[method-assign,assignment]  # for the time of the sweep
+        for name, value in quiet.items():
+            setattr(trainer, name, value)
+        yield
+    finally:
+        LightningModule.log = log_before  # type: ignore[method-assign]  # given back
+        for name, value in before.items():
+            setattr(trainer, name, value)

@@ -1,0 +1,560 @@
+"""A training after a sweep that is not applied against the same one without it: nothing may differ."""
+
+import random
+import subprocess
+import sys
+from collections import deque
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringModel, DemoModel, ManualOptimBoringModel
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.profilers import SimpleProfiler
+from lightning.pytorch.utilities import CombinedLoader
+from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, LambdaLR, OneCycleLR, StepLR
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torchmetrics import MeanMetric
+
+from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*returned `None`"),
+    pytest.mark.filterwarnings("ignore:.*GPU available but not used"),
+    pytest.mark.filterwarnings("ignore:Trying to infer the `batch_size`"),
+    pytest.mark.filterwarnings("ignore:LRFinder:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined"),
+    pytest.mark.filterwarnings("ignore:.*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork"),
+]
+POINTS = 25
+HOOKS = (
+    *("on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad"),
+    *("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_train_batch_end"),
+    *("on_validation_start", "on_validation_end", "on_train_epoch_end", "on_train_end", "on_save_checkpoint"),
+)
+
+
+def numbers(count=20):
+    return TensorDataset(torch.randn(count, 32, generator=torch.Generator().manual_seed(3)))
+
+
+def first_tensor(batch):
+    if isinstance(batch, torch.Tensor):
+        return batch
+    parts = batch.values() if isinstance(batch, dict) else batch
+    return sum(first_tensor(part) for part in parts if part is not None)
+
+
+class Model(BoringModel):
+    """Boring, with dropout, ten shuffled batches an epoch and a loss that is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Sequential(torch.nn.Linear(32, 4), torch.nn.Dropout(0.3), torch.nn.Linear(4, 2))
+
+    def training_step(self, batch, batch_idx):
+        loss = self.step(first_tensor(batch))
+        self.log("loss", loss)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val", self.step(batch[0]))
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=0.003)
+
+    def train_dataloader(self):
+        return DataLoader(numbers(), batch_size=2, shuffle=True)
+
+    def val_dataloader(self):
+        return DataLoader(numbers(4), batch_size=2)
+
+
+class WithLoader(Model):
+    def __init__(self, loader):
+        super().__init__()
+        self.train_dataloader = loader
+
+
+class WithOptimizer(Model):
+    def __init__(self, optimizer):
+        super().__init__()
+        self.configure_optimizers = lambda: optimizer(self)
+
+
+class InnerPosition(IterableDataset):
+    """Keeps its position on itself, and goes on from there in the next epoch."""
+
+    def __init__(self, length=7):
+        self.position, self.length, self.random = 0, length, random.Random(1)
+
+    def __iter__(self):
+        for _ in range(self.length):
+            self.position += 1
+            yield torch.full((32,), self.position + self.random.random())
+
+
+class Counting(Dataset):
+    """Changes itself, within a Subset, with a generator of its own."""
+
+    def __init__(self):
+        self.calls, self.random, self.seen = 0, np.random.default_rng(2), deque(maxlen=3)
+
+    def __len__(self):
+        return 30
+
+    def __getitem__(self, index):
+        self.calls += 1
+        self.seen.append(index)
+        return torch.full((32,), index + self.calls + self.random.random(), dtype=torch.float32)
+
+
+class Noisy(torch.nn.Module):
+    """Uses every source of random numbers, and plain attributes of many kinds."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(32, 2)
+        self.norm = torch.nn.BatchNorm1d(2, track_running_stats=True)
+        self.register_buffer("ema", torch.zeros(2), persistent=False)
+        self.register_buffer("late", None)
+        self.generator, self.memory = torch.Generator().manual_seed(4), {"calls": [0], "last": None}
+        self.metric = MeanMetric()
+
+    def forward(self, x):
+        self.memory["calls"][0] += 1
+        self.late = torch.ones(2) if self.late is None else self.late + 0.1
+        self.fresh = getattr(self, "fresh", 0) + 1
+        y = self.norm(self.linear(x))
+        self.ema = 0.9 * self.ema + 0.1 * y.detach().mean(0)
+        self.metric.update(y.detach().mean())
+        noise = torch.rand(2) + torch.rand(2, generator=self.generator) + random.random() + np.random.rand()
+        return y * noise + self.ema + self.late + 0.01 * self.fresh + self.memory["calls"][0] + self.metric.compute()
+
+
+class Stateful(Model):
+    def __init__(self):
+        super().__init__()
+        self.layer = Noisy()
+        self.hidden, self.calls = None, 0
+
+    def on_train_start(self):
+        self.hidden = (torch.zeros(2), torch.zeros(2))
+
+    def on_train_epoch_start(self):
+        self.in_epoch = 0
+
+    def training_step(self, batch, batch_idx):
+        self.in_epoch += 1
+        self.hidden[0].add_(1)
+        loss = super().training_step(batch, batch_idx) * (1 + self.hidden[0].mean() + self.in_epoch)
+        self.logger.log_metrics({"direct": loss.item()}, self.global_step)
+        self.log_dict({"in_epoch": self.in_epoch, "hidden": self.hidden[0].mean()}, on_step=True, on_epoch=True)
+        return loss
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.calls += 1
+        self.log("calls", float(self.calls))
+
+
+class Skipping(Model):
+    def training_step(self, batch, batch_idx):
+        self.calls = getattr(self, "calls", 0) + 1
+        loss = super().training_step(batch, batch_idx)
+        return None if self.calls % 4 == 0 else {"loss": loss}
+
+
+class Leaving(Model):
+    """Leaves each epoch at its seventh batch."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        return -1 if batch_idx == 6 else None
+
+
+class Stopping(Model):
+    """Asks for the end of the training at a step that only the sweep comes to."""
+
+    def training_step(self, batch, batch_idx):
+        self.trainer.should_stop = self.trainer.global_step == POINTS - 1
+        return super().training_step(batch, batch_idx)
+
+
+class OneByHand(ManualOptimBoringModel):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss)
+        return loss
+
+
+class Gan(Model):
+    """Two optimizers, schedulers stepped by hand, losses that are only logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.other = torch.nn.Linear(2, 2)
+
+    def training_step(self, batch, batch_idx):
+        for name, part, optimizer, scheduler in zip(
+            "gd", (self.layer, self.other), self.optimizers(), self.lr_schedulers(), strict=True
+        ):
+            self.toggle_optimizer(optimizer)
+            loss = self.loss(self.other(self.layer(batch[0]))) + part(batch[0][:, : 32 if name == "g" else 2]).mean()
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            self.clip_gradients(optimizer, gradient_clip_val=0.5)
+            scheduler.step()  # before the step, too early
+            optimizer.step()
+            self.untoggle_optimizer(optimizer)
+            self.log(f"{name}_loss", loss, prog_bar=True)
+
+    def configure_optimizers(self):
+        first = torch.optim.Adam(self.layer.parameters(), lr=0.01)
+        second = torch.optim.SGD(self.other.parameters(), lr=0.1, momentum=0.9)
+        return [first, second], [ExponentialLR(first, 0.97), StepLR(second, 3)]
+
+
+class Demo(DemoModel):
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch[0], batch_idx)
+
+    def train_dataloader(self):
+        return DataLoader(numbers(), batch_size=5, shuffle=True)
+
+
+class Lbfgs(Model):
+    def configure_optimizers(self):
+        return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
+
+
+def groups(model):
+    first, *others = [{"params": [p], "lr": 0.1 / 2**i} for i, p in enumerate(model.parameters())]
+    return torch.optim.SGD([first, *others], lr=0.1, momentum=0.9)
+
+
+def scheduled(make, interval="step", optimizer=torch.optim.SGD):
+    def both(model):
+        of = optimizer(model.parameters(), lr=0.02)
+        return {"optimizer": of, "lr_scheduler": {"scheduler": make(of), "interval": interval}}
+
+    return lambda: WithOptimizer(both)
+
+
+def loader(of=numbers, **options):
+    return lambda: WithLoader(lambda: DataLoader(of(), **{"batch_size": 2} | options))
+
+
+def many(kind, mode=None):
+    """Loaders of different lengths."""
+
+    def make():
+        first, second = DataLoader(numbers(), 2, shuffle=True), DataLoader(numbers(6), 2)
+        loaders = {"a": first, "b": second} if kind is dict else [first, second]
+        return CombinedLoader(loaders, mode) if mode else loaders
+
+    return lambda: WithLoader(make)
+
+
+def own_generator():
+    return WithLoader(lambda: DataLoader(numbers(), 2, shuffle=True, generator=torch.Generator().manual_seed(8)))
+
+
+def half_of_counting():
+    return Subset(Counting(), range(0, 30, 2))
+
+
+SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
+    "plain": (Model, {}, {}),
+    "demo model": (Demo, {}, {}),
+    "two sweeps": (Model, {}, {"repeats": 2}),
+    "state of every kind": (Stateful, {}, {}),
+    "state of every kind, two sweeps": (Stateful, {"accumulate_grad_batches": 3}, {"repeats": 2}),
+    "groups": (lambda: WithOptimizer(groups), {}, {}),
+    "accumulation": (Model, {"accumulate_grad_batches": 4}, {}),
+    "accumulation beyond an epoch": (Model, {"accumulate_grad_batches": 40}, {}),
+    "clipping by norm": (Model, {"gradient_clip_val": 0.1}, {}),
+    "clipping by value": (Model, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}, {}),
+    "bf16-mixed": (Model, {"precision": "bf16-mixed"}, {}),
+    "double": (Model, {"precision": "64-true"}, {}),
+    "LBFGS": (Lbfgs, {}, {}),
+    "by hand": (OneByHand, {}, {}),
+    "GAN, first": (Gan, {}, {"monitor": "g_loss"}),
+    "GAN, second": (Gan, {}, {"optimizer": 1, "monitor": "d_loss"}),
+    "leaves epochs": (Leaving, {}, {}),
+    "leaves out steps": (Skipping, {}, {}),
+    "leaves out steps of a window": (Skipping, {"accumulate_grad_batches": 2}, {}),
+    "iterable": (loader(lambda: InnerPosition(9)), {}, {}),
+    "iterable that goes on": (loader(InnerPosition), {"max_epochs": 4}, {}),
+    "dataset that counts": (loader(half_of_counting, shuffle=True), {}, {}),
+    "dict of loaders": (many(dict), {}, {}),
+    "list of loaders": (many(list), {}, {}),
+    "shortest of the loaders": (many(dict, "min_size"), {}, {}),
+    "longest of the loaders": (many(list, "max_size"), {}, {}),
+    "list of batches": (lambda: WithLoader(lambda: [torch.ones(2, 32) * i for i in range(5)]), {}, {}),
+    "own generator": (own_generator, {}, {}),
+    "two workers": (loader(shuffle=True, num_workers=2), {"max_epochs": 2}, {}),
+    "persistent workers": (loader(shuffle=True, num_workers=2, persistent_workers=True), {"max_epochs": 3}, {}),
+    "limited batches": (Model, {"limit_train_batches": 3}, {}),
+    "few steps": (Model, {"max_epochs": -1, "max_steps": 7}, {}),
+    "asks to stop": (Stopping, {}, {}),
+    "one epoch": (Model, {"max_epochs": 1}, {}),
+    "fast_dev_run": (Model, {"fast_dev_run": 2}, {}),
+    "epoch schedule": (scheduled(lambda of: StepLR(of, 1), "epoch"), {}, {}),
+    "warm-up": (scheduled(lambda of: LambdaLR(of, lambda step: min(1, step / 5))), {}, {}),
+    "one cycle": (scheduled(lambda of: OneCycleLR(of, 0.1, 40)), {}, {}),
+    "chained": (scheduled(lambda of: ChainedScheduler([ExponentialLR(of, 0.9), StepLR(of, 4)])), {}, {}),
+    "profiled": (Model, {"profiler": "simple"}, {}),
+}
+
+
+class Witness(pl.Callback):
+    """Writes down, at every hook, the batch and all that tells one training from another."""
+
+    def __init__(self):
+        self.seen = []
+
+    def note(self, hook, trainer, module, *rest):
+        batch = [spell(each) for each in rest if isinstance(each, torch.Tensor | list | tuple | dict)]
+        weights = [p.detach().double().sum().item() for p in module.parameters()]
+        gradients = [None if p.grad is None else p.grad.double().sum().item() for p in module.parameters()]
+        rates = [group["lr"] for of in trainer.optimizers for group in of.param_groups]
+        at = (trainer.global_step, trainer.current_epoch, trainer.fit_loop.total_batch_idx, trainer.fit_loop.batch_idx)
+        self.seen.append((hook, at, weights, gradients, rates, batch))
+
+
+for name in HOOKS:
+    setattr(Witness, name, lambda self, trainer, module, *rest, hook=name: self.note(hook, trainer, module, *rest))
+
+
+def spell(value):
+    """A value as what tells two apart."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().double().flatten().tolist()
+    if isinstance(value, dict):
+        return {} if "state_dict" in value else {str(key): spell(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | deque):
+        return [spell(item) for item in value]
+    return value if isinstance(value, int | float | str | None) else type(value).__name__
+
+
+def attributes(model):
+    """What all its modules hold in plain attributes."""
+    return [
+        {name: spell(value) for name, value in vars(module).items() if not name.startswith("_")}
+        for module in model.modules()
+    ]
+
+
+def end_of(folder, model, options, *callbacks):
+    """Everything that a training leaves, in order to be compared."""
+    pl.seed_everything(5)
+    made, witness = model(), Witness()
+    profiler = SimpleProfiler() if options.get("profiler") else None
+    options = {"max_epochs": 2, "log_every_n_steps": 1, "limit_val_batches": 1, "accelerator": "cpu"} | options
+    fits = pl.Trainer(
+        default_root_dir=folder, logger=CSVLogger(folder, name="", version="run"), enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[witness, *callbacks, LearningRateMonitor(), ModelCheckpoint(save_last=True)],
+        **options | {"profiler": profiler},
+    )  # fmt: skip
+    fits.fit(made)
+    metrics = folder / "run" / "metrics.csv"
+    logged = metrics.read_text() if metrics.exists() else None
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if "lr_finder" not in path.name)
+    state = fits._checkpoint_connector.dump_checkpoint(False)
+    kept = {key: state[key] for key in ("loops", "optimizer_states", "lr_schedulers", "global_step", "state_dict")}
+    profile = {key: len(times) for key, times in profiler.recorded_durations.items()} if profiler else {}
+    random_states = (torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state()))
+    extra = {key: count for key, count in profile.items() if "LRFinder" not in key}
+    return {
+        "seen": witness.seen, "logged": logged, "files": files, "checkpoint": spell_all(kept), "profile": extra,
+        "random": random_states, "attributes": attributes(made), "metrics": spell(dict(fits.callback_metrics)),
+    }  # fmt: skip
+
+
+def spell_all(value):
+    if isinstance(value, dict):
+        return {str(key): spell_all(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell_all(item) for item in value]
+    return spell(value)
+
+
+def assert_same(one, other):
+    for key in one:
+        assert one[key] == other[key], key
+
+
+def finder(**arguments):
+    return LRFinder(**{"min_lr": 1e-4, "max_lr": 1.0, "num_steps": POINTS, "apply": False} | arguments)
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_training_after_a_sweep_is_the_training_without_it(setup, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    model, options, arguments = SETUPS[setup]
+    callback = finder(**arguments)
+    without = end_of(tmp_path / "without", model, options)
+    assert_same(without, end_of(tmp_path / "with", model, options, callback))
+    assert not list((tmp_path / "elsewhere").iterdir())
+    if setup == "fast_dev_run":
+        assert callback.result is None
+    else:
+        assert len(callback.result.sweeps) == arguments.get("repeats", 1)
+        assert all(len(sweep) > 10 for sweep in callback.result.sweeps)
+        found = {path.name for path in (tmp_path / "with").rglob("lr_finder*")}
+        name = "lr_finder_optimizer1" if arguments.get("optimizer") else "lr_finder"
+        assert found == {f"{name}.png", f"{name}.csv", f"{name}.json"}
+
+
+def test_the_comparison_sees_what_a_sweep_could_leave(tmp_path):
+    """Each of these leaves one thing behind, and is found out."""
+
+    class Meddler(pl.Callback):
+        def __init__(self, what):
+            self.what = what
+
+        def on_train_start(self, trainer, module):
+            {
+                "random": lambda: torch.rand(1),
+                "numpy": lambda: np.random.rand(),
+                "python": random.random,
+                "weight": lambda: module.layer.linear.weight.data.mul_(1 + 1e-6),
+                "buffer": lambda: module.layer.ema.add_(1e-3),
+                "attribute": lambda: setattr(module, "calls", 1),
+                "file": lambda: (tmp_path / "file" / "more").write_text(""),
+            }[self.what]()
+
+    base = end_of(tmp_path / "base", Stateful, {})
+    for what in ("random", "numpy", "python", "weight", "buffer", "attribute", "file"):
+        changed = end_of(tmp_path / what, Stateful, {}, Meddler(what))
+        assert any(base[key] != changed[key] for key in base), what
+    assert_same(base, end_of(tmp_path / "again", Stateful, {}))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_sweep_is_transparent_beside_the_other_callbacks_of_this_package(order, tmp_path):
+    def others():
+        return [StepDecay([5, 9], gamma=0.5), StepsPerExecution(4)]
+
+    without = end_of(tmp_path / "without", Model, {}, *others()[::order])
+    assert_same(without, end_of(tmp_path / "with", Model, {}, *[finder(), *others()][::order]))
+
+
+SCRIPT = """
+import json
+import sys
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.demos.boring_classes import BoringModel
+from torch.utils.data import DataLoader, TensorDataset
+
+from charlm.callbacks import LRFinder
+
+
+class Model(BoringModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Sequential(
+            torch.nn.Linear(32, 300), torch.nn.BatchNorm1d(300), torch.nn.Dropout(0.2), torch.nn.Linear(300, 1)
+        )
+        self.seen, self.losses = [], Held()
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(batch[0].sum().item())
+        loss = (self.layer(batch[0]) - batch[1]).square().mean()
+        self.losses.all.append(loss.item())
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.001, momentum=0.5)
+
+    def train_dataloader(self):
+        x = torch.randn(480, 32, generator=torch.Generator().manual_seed(3))
+        return DataLoader(TensorDataset(x, x.sum(1, keepdim=True) + 3), batch_size=20, shuffle=True)
+
+
+class Held:
+    all: list = []
+
+
+class Rates(pl.Callback):
+    seen = ()
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.seen = (*self.seen, trainer.optimizers[0].param_groups[0]["lr"])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    kind, processes, accumulated, precision, strategy, out = sys.argv[1:]
+    pl.seed_everything(3)
+    model, rates = Model(), Rates()
+    sweep = LRFinder(1e-5, 1e3, num_steps=60, repeats=2, apply=kind == "apply")
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=int(processes), strategy=strategy, max_epochs=2, limit_val_batches=1,
+        accumulate_grad_batches=int(accumulated), enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, precision=precision, callbacks=[rates] + [sweep] * (kind != "without"),
+        logger=pl.loggers.CSVLogger(out, name="logs", version=""), log_every_n_steps=1,
+    )
+    trainer.fit(model)
+    end = {
+        "weights": model.state_dict(), "seen": model.seen, "random": torch.get_rng_state(), "rates": list(rates.seen),
+        "optimizer": trainer.optimizers[0].state_dict(), "step": trainer.global_step,
+        "own_losses": model.losses.all, "sweeps": sweep.result.sweeps if sweep.result else None,
+        "suggestion": sweep.result.suggestion if sweep.result else None,
+    }
+    torch.save(end, f"{out}/rank{trainer.global_rank}.pt")
+"""
+
+
+def in_processes(folder, kind, processes=2, accumulated=1, precision="32-true", strategy="ddp"):
+    """Train in processes of their own; what each one has at its end."""
+    folder.mkdir()
+    (folder / "train.py").write_text(SCRIPT)
+    arguments = [str(argument) for argument in (kind, processes, accumulated, precision, strategy, folder)]
+    command = [sys.executable, str(folder / "train.py"), *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    ranks = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
+    return ranks, (folder / "logs" / "metrics.csv").read_text()
+
+
+# with three or more, torch's first step groups the gradients in another way than the others, unless told otherwise,
+# and sums of three differ by their order
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [(2, 1, "32-true"), (2, 2, "bf16-mixed"), (3, 1, "32-true", "ddp_find_unused_parameters_true")],
+    ids=["two", "two, bf16-mixed", "three"],
+)
+def test_in_processes_a_sweep_is_transparent_too(how, tmp_path):
+    without, log_without = in_processes(tmp_path / "without", "without", *how)
+    swept, log = in_processes(tmp_path / "swept", "sweep", *how)
+    assert log == log_without
+    for one, other in zip(without, swept, strict=True):
+        for key in ("seen", "step", "rates"):
+            assert one[key] == other[key], key
+        assert str(one["optimizer"]) == str(other["optimizer"])
+        assert torch.equal(one["random"], other["random"])
+        assert all(torch.equal(value, other["weights"][name]) for name, value in one["weights"].items())
+
+
+@pytest.mark.slow
+def test_processes_measure_the_mean_of_their_losses_and_stop_and_train_together(tmp_path):
+    first, second = in_processes(tmp_path / "applied", "apply")[0]
+    assert first["sweeps"] == second["sweeps"]
+    points = [len(sweep) for sweep in first["sweeps"]]
+    assert all(10 < count < 60 for count in points)  # they have stopped before the end
+    means = [(a + b) / 2 for a, b in zip(first["own_losses"], second["own_losses"], strict=True)]
+    assert [loss for sweep in first["sweeps"] for loss in sweep] == pytest.approx(means[: sum(points)], rel=1e-6)
+    assert first["own_losses"] != second["own_losses"]
+    assert first["rates"] == second["rates"] == [first["suggestion"]] * first["step"]
+    assert all(torch.equal(weight, second["weights"][name]) for name, weight in first["weights"].items()
+               if "running" not in name)  # fmt: skip
