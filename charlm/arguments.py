@@ -14,6 +14,7 @@ from charlm.bare_names import (
     path_in_configs,
     refuse_linked,
     spell_out_configs,
+    spell_out_data,
     spell_out_models,
     value_of,
     without,
@@ -29,6 +30,7 @@ TRAINER_COMMANDS = {
     "validate": "losses and accuracy of a checkpoint on the val split",
     "test": "losses and accuracy of a checkpoint on the test split",
     "predict": "write what a checkpoint makes of every character of the test split to a CSV file",
+    "lr-find": "sweep the learning rate of what fit would train, and suggest one",
 }
 COMMANDS = {
     "sample": "draw names from a checkpoint",
@@ -36,6 +38,7 @@ COMMANDS = {
     "summary": "hyperparameters and losses of runs, side by side",
     "compare-counts": "a bigram checkpoint against counting",
 }
+_TRAINING = ("fit", "lr-find")
 DEFAULT_MODEL = "MLP"
 _RELATIVE = ("last", "best")  # Lightning's words for a checkpoint; here: of the newest run
 
@@ -70,11 +73,11 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     """
     if args[0] not in TRAINER_COMMANDS:
         return Prepared(args, complete=True)
-    command, rest = args[0], spell_out_models(spell_out_configs(args[1:]), kinds)
+    command, rest = args[0], spell_out_data(spell_out_models(spell_out_configs(args[1:]), kinds))
     refuse_linked(rest)
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
     where = value_of(rest, "--ckpt_path") or path_in_configs(rest)
-    if (where is None and (command == "fit" or asks)) or where == "null":
+    if (where is None and (command in _TRAINING or asks)) or where == "null":
         return Prepared([command, *_preset(command, rest, None), *rest])
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
     if value_of(rest, "--data.path") is None:
@@ -102,7 +105,7 @@ def _runs(rest: list[str]) -> Path:
 
 def _preset(command: str, rest: list[str], model: str | None) -> list[str]:
     """The shipped config of the model, where a fit names no config."""
-    if command != "fit" or value_of(rest, "--config", "-c") is not None:
+    if command not in _TRAINING or value_of(rest, "--config", "-c") is not None:
         return []
     named = value_of(rest, "--model", "--model.class_path")
     name = (model or (named or DEFAULT_MODEL).rsplit(".", 1)[-1].removeprefix("Lit")).lower()

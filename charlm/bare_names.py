@@ -9,6 +9,7 @@ import yaml
 from charlm.nearest import did_you_mean
 
 CONFIGS = Path(__file__).with_name("configs")
+_CONFIG_FILES = (".yaml", ".yml", ".json")
 FROM_DATA = ("alphabet", "block_size")
 """Arguments of the models that the data give."""
 
@@ -43,6 +44,22 @@ def spell_out_models(args: list[str], models: Iterable[str]) -> list[str]:
         raise ValueError(f"there is no model {name!r}; the models are {_listed(models, name)}")
 
     return _map_values(args, ("--model", "--model.class_path", "--model.help"), spelled)
+
+
+def spell_out_data(args: list[str]) -> list[str]:
+    """A list of names may be given as `--data FILE`, as charlm's scripts take it; `--data CONFIG` stays a config."""
+    spelled = list(args)
+    for i, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        given = value if equals else "".join(args[i + 1 : i + 2])
+        if (
+            option == "--data"
+            and given
+            and not given.startswith(("{", "-"))
+            and Path(given).suffix not in _CONFIG_FILES
+        ):
+            spelled[i] = f"--data.path{equals}{value}"
+    return spelled
 
 
 def refuse_linked(args: list[str]) -> None:

@@ -1,6 +1,6 @@
 """The command `charlm`: which part of the package answers, and how its errors reach the user. Wiring only.
 
-Only `fit`, `validate`, `test` and `predict` import Lightning; everything else starts in the time that torch takes.
+Only `fit`, `validate`, `test`, `predict` and `lr-find` import Lightning; all else starts in the time that torch takes.
 """
 
 import os

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,33 +36,4 @@ def loss_curves(runs: Mapping[str, Mapping[str, Curve]], marks: Mapping[str, flo
     axes.set_ylabel("loss (nats per character)")
     axes.grid(alpha=0.25)
     figure.legend(loc="outside upper center", ncols=len(runs) + bool(marks), frameon=False)
-    return figure
-
-
-def lr_sweep(rates: Sequence[float], losses: Sequence[float], lowest: int) -> Figure:
-    """The loss of each step of a learning-rate sweep against log10 of its rate.
-
-    Losses above one and a half times the first one are cut off, so that the end of the sweep, where the training
-    explodes, leaves room for the rest.
-
-    Args:
-        rates: > 0, rising.
-        losses: as many, in nats per character; NaN leaves a gap.
-        lowest: the index of the point to mark.
-
-    Source: Smith 2017, Cyclical Learning Rates for Training Neural Networks, section 3.3.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    exponents = [math.log10(rate) for rate in rates]
-    axes.plot(exponents, losses, color=_COLORS[1], linewidth=0.8)
-    text = f"lowest: loss {losses[lowest]:.4f} at rate {rates[lowest]:.4g}"
-    axes.plot(exponents[lowest], losses[lowest], "o", color=_COLORS[0], label=text)
-    axes.set_xlabel("log10 of the learning rate")
-    axes.set_ylabel("loss of the step's batch (nats per character)")
-    axes.set_ylim(0, 1.5 * losses[0])
-    axes.grid(alpha=0.25)
-    axes.legend(loc="lower left")
     return figure

@@ -54,22 +54,22 @@ def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
 
 def print_next(run: Path) -> None:
     """Where the run is, and the commands that open it."""
-    shown = _shown(run)
-    print(f"\nRun          {shown}")
-    print(f"TensorBoard  {_program('tensorboard')} --logdir {shlex.quote(str(_shown(run.parent)))}")
-    print(f"More names   {_program('charlm')} sample --checkpoint {shlex.quote(str(shown))} --new-only")
+    here = shown(run)
+    print(f"\nRun          {here}")
+    print(f"TensorBoard  {program('tensorboard')} --logdir {shlex.quote(str(shown(run.parent)))}")
+    print(f"More names   {program('charlm')} sample --checkpoint {shlex.quote(str(here))} --new-only")
 
 
-def _shown(path: Path) -> Path:
-    """Relative to the working directory where that is shorter."""
+def shown(path: Path) -> Path:
+    """A path as it is shown: relative to the working directory where that is shorter."""
     try:
         return min(Path(os.path.relpath(path)), path.absolute(), key=lambda p: len(str(p)))
     except ValueError:  # on another drive of Windows: there is no relative path
         return path.absolute()
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """How to start a program of this environment: by its name if that is the one on the path, else by its place."""
     here = Path(sys.executable).parent / name
     found = shutil.which(name)
-    return name if (found is not None and Path(found) == here) or not here.exists() else shlex.quote(str(_shown(here)))
+    return name if (found is not None and Path(found) == here) or not here.exists() else shlex.quote(str(shown(here)))

@@ -2,12 +2,10 @@
 
 import inspect
 import logging
-import os
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
-import torch
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -18,6 +16,7 @@ from torch import Tensor
 from charlm.arguments import COMMANDS, Prepared, prepare, refuse_conflicts
 from charlm.callbacks.embedding_pca import EmbeddingPCA
 from charlm.callbacks.local_all_reduce import LocalAllReduce
+from charlm.callbacks.lr_finder import LRFinder
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.step_bar import StepProgressBar
 from charlm.callbacks.step_decay import StepDecay
@@ -31,11 +30,13 @@ from charlm.loggers import RunLogger, quiet
 from charlm.parsers import ShortErrors, subclasses
 from charlm.report import finish
 from charlm.runs import read_results, run_directory, write_results
+from charlm.sweep_trainer import SweepTrainer, sweep_directory
+from charlm.threads import choose_threads
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SEED = 42
-OWN_CALLBACKS = (StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce)
+OWN_CALLBACKS = (StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, LRFinder)
 """Imported so that the command line knows them by their short names."""
 
 
@@ -67,7 +68,7 @@ class SaveConfig(SaveConfigCallback):
 
 
 class TrainerCLI(LightningCLI):
-    """The four subcommands that need a Trainer.
+    """The subcommands that need a Trainer.
 
     Overrides of Lightning's private methods, all of them here: `_add_subcommands` (charlm's own commands belong to the
     help and the completion) and `_parse_ckpt_path` (Lightning's lets the checkpoint override the command line).
@@ -82,6 +83,7 @@ class TrainerCLI(LightningCLI):
         super().__init__(
             LitCharLM,
             NamesDataModule,
+            trainer_class=SweepTrainer,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=DEFAULT_SEED,
@@ -93,6 +95,11 @@ class TrainerCLI(LightningCLI):
             load_from_checkpoint_support=False,
             args=prepared.args,
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, and the sweep of the learning rate."""
+        return {**LightningCLI.subcommands(), "lr-find": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The model takes its alphabet and block size from the data; the best and the last checkpoint are kept."""
@@ -161,7 +168,14 @@ class TrainerCLI(LightningCLI):
         callbacks += [] if any(isinstance(c, LocalAllReduce) for c in callbacks) else [LocalAllReduce()]
         if config.logger in (None, True) and not config.fast_dev_run:
             kwargs["logger"] = self._logger(Path(config.default_root_dir or "."))
-        if self.config[self.subcommand].data.split[1] == 0:
+        if self.subcommand == "lr-find":
+            callbacks = [c for c in callbacks if not isinstance(c, (*OWN_CALLBACKS, ProgressBar))]
+            quietly = dict.fromkeys(
+                ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+            )
+            kwargs |= quietly | {"min_steps": None, "min_epochs": None}
+            kwargs |= {"default_root_dir": str(sweep_directory(Path(config.default_root_dir or ".")))}
+        if self.subcommand == "lr-find" or self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
@@ -232,19 +246,3 @@ def run_trainer(args: list[str]) -> None:
     set_parsing_settings(add_print_completion_argument=True)
     with quiet():
         TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
-
-
-def choose_threads(batch_size: int | None) -> None:
-    """One CPU thread for batches below 4,096 examples, unless OMP_NUM_THREADS says otherwise.
-
-    A step of a small net is too short to share: up to a thousand examples a second thread costs what it saves, and
-    where another program keeps a core busy, torch's threads wait for each other and a step takes fifty times as long.
-    With four thousand it saves a quarter.
-    """
-    if "OMP_NUM_THREADS" in os.environ:
-        return
-    small = batch_size is not None and batch_size < 4096
-    if small:
-        torch.set_num_threads(1)
-    why = "the fastest for small batches" if small else "since batches are large"
-    log.info(f"CPU threads: {torch.get_num_threads()}, {why}; OMP_NUM_THREADS=N takes N")

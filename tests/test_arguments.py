@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.arguments import COMMANDS, TRAINER_COMMANDS, checkpoint_config, prepare, refuse_conflicts
-from charlm.bare_names import CONFIGS, config_names, refuse_linked, spell_out_configs, spell_out_models, value_of
+from charlm.bare_names import (
+    CONFIGS,
+    config_names,
+    refuse_linked,
+    spell_out_configs,
+    spell_out_data,
+    spell_out_models,
+    value_of,
+)
 from charlm.checkpoints import Checkpoint
 from charlm.nets.mlp import MLP
 from charlm.tokenizer import CharTokenizer
@@ -281,3 +289,19 @@ def test_an_address_that_only_a_checkpoint_names_is_not_asked(saved, monkeypatch
         prepare(["test", "--ckpt_path", str(saved)], KINDS)
     given = prepare(["test", "--ckpt_path", str(saved), "--data.path", "mine.txt"], KINDS)
     assert "mine.txt" in given.args
+
+
+@pytest.mark.parametrize(
+    ("given", "spelled"),
+    [
+        (["--data", "names.txt"], ["--data.path", "names.txt"]),
+        (["--data=names.txt", "--data.block_size", "2"], ["--data.path=names.txt", "--data.block_size", "2"]),
+        (["--data", "makemore"], ["--data.path", "makemore"]),
+        (["--data", "data.yaml"], ["--data", "data.yaml"]),
+        (["--data={block_size: 2}"], ["--data={block_size: 2}"]),
+        (["--data", "--config", "mlp"], ["--data", "--config", "mlp"]),
+        (["--data"], ["--data"]),
+    ],
+)
+def test_a_list_of_names_is_data_too(given, spelled):
+    assert spell_out_data(given) == spelled

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from charlm.callbacks.step_decay import StepDecay
-from charlm.curves import loss_curves, lr_sweep
+from charlm.curves import loss_curves
 from charlm.data.batches import BatchLoader
 from charlm.data.datamodule import NamesDataModule
 from charlm.lightning_modules import LitBigram, LitMLP
@@ -176,6 +176,8 @@ def test_day_10_prints_the_notebooks_tables(tmp_path):
     loss, rate = map(float, re.findall(r"\d+\.\d+", lowest))
     assert loss < 0.3  # a single noisy batch: where exactly depends on the processor's last digits
     assert 0.3 < rate < 3
+    suggestion = next(line for line in parts["Learning-rate sweep"] if line.startswith("suggestion: the rate"))
+    assert 0.0001 < float(re.findall(r"\d+\.\d+", suggestion)[0]) < rate
     curves = rows(parts["Step decay against a fixed rate"])
     assert curves[0] == pytest.approx((1, 3.2801, 3.2765, 3.2946, 3.2923), abs=TOLERANCE)
     assert [row[0] for row in curves] == [1, 4]
@@ -184,7 +186,7 @@ def test_day_10_prints_the_notebooks_tables(tmp_path):
         cells = line.split()
         assert cells[0] == run
         assert [float(cell.replace(",", "")) for cell in cells[-6:]] == [10, 200, 3, 11897, *final]
-    check_pictures(parts["Pictures"], tmp_path, ["lr_sweep.png", "step_decay.png", "embedding_pca.png"])
+    check_pictures(parts["Pictures"], tmp_path, ["lr_finder.png", "step_decay.png", "embedding_pca.png"])
 
 
 @pytest.mark.parametrize("script", ["day08_bigram.py", "day10_mlp.py"])
@@ -228,12 +230,3 @@ def test_loss_curves_has_every_curve_and_mark():
     lines = {line.get_label(): list(line.get_xdata()) for line in figure.axes[0].lines}
     assert lines == {"a: train": [1, 2], "a: val": [1, 2], "b: train": [1, 2], "decay": [2, 2]}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(lines)
-
-
-def test_lr_sweep_marks_the_lowest_point_on_a_log_axis():
-    axes = lr_sweep([0.01, 0.1, 1.0, 10.0], [3.0, 2.0, float("nan"), 90.0], lowest=1).axes[0]
-    curve, mark = axes.lines
-    assert list(curve.get_xdata()) == pytest.approx([-2, -1, 0, 1])
-    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([-1], [2.0])
-    assert mark.get_label() == "lowest: loss 2.0000 at rate 0.1"
-    assert axes.get_ylim() == (0, 4.5)  # the explosion at the end is cut off
