@@ -8,13 +8,15 @@ import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from bench_peers import build_dataset, read_names
-from bench_worker import Numbers, work
+from bench_worker import Numbers, clock, work
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from charlm.callbacks.lr_sweep import LRSweep
 from charlm.data.datamodule import NamesDataModule
-from charlm.lightning_modules import LitBigram
+from charlm.lightning_modules import LitBigram, LitMLP
+from charlm.threads import choose_threads
 
 
 class Clock(pl.Callback):
@@ -25,6 +27,19 @@ class Clock(pl.Callback):
 
     def on_train_end(self, *_: Any) -> None:
         self.seconds += time.perf_counter()
+
+
+class SweepClock(pl.Callback):
+    """The seconds of a sweep of the learning rate from 1e-4 to 10, and no training."""
+
+    def __init__(self, steps: int) -> None:
+        self.lrs = (10 ** torch.linspace(-4, 1, steps)).tolist()
+        self.numbers = Numbers()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with clock(self.numbers), LRSweep(trainer, pl_module, 0, None) as sweep:
+            sweep.run(self.lrs, lambda loss: False)
+        trainer.should_stop = True
 
 
 class PlainMLP(pl.LightningModule):
@@ -58,6 +73,15 @@ def bigram(data: str, steps: int) -> Numbers:
     return {"seconds": fit(model, names, steps, enable_checkpointing=False)}
 
 
+def sweep(data: str, steps: int) -> Numbers:
+    """What `charlm lr-find` does at the default settings, without what it draws and writes."""
+    names = NamesDataModule(data)
+    choose_threads(names.hparams["batch_size"])
+    watch = SweepClock(steps)
+    fit(LitMLP(names.alphabet), names, steps, [watch], logger=False, enable_checkpointing=False)
+    return watch.numbers
+
+
 def mlp(data: str, steps: int) -> Numbers:
     """The model and names of the mlp row as everyone writes it, without its validations and pictures."""
     names = read_names(data)
@@ -88,4 +112,4 @@ def fit(
 
 
 if __name__ == "__main__":
-    work(bigram, mlp, elsewhere)
+    work(bigram, mlp, elsewhere, sweep)

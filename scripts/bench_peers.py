@@ -5,6 +5,7 @@ Source: "makemore", parts 1 to 3, by Andrej Karpathy; the initial weights are pa
 
 import statistics
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,8 +66,10 @@ def new_parameters(V: int) -> list[Tensor]:
     return parameters
 
 
-def train(parameters: list[Tensor], X: Tensor, Y: Tensor, steps: range) -> list[float]:
-    """The notebook's loop over some of its 200,000 steps; gives the losses."""
+def train(
+    parameters: list[Tensor], X: Tensor, Y: Tensor, steps: range, lrs: Sequence[float] | None = None
+) -> list[float]:
+    """The notebook's loop over some of its 200,000 steps, or over the rates of its sweep; gives the losses."""
     C, W1, b1, W2, b2 = parameters
     lossi = []
     for i in steps:
@@ -78,7 +81,7 @@ def train(parameters: list[Tensor], X: Tensor, Y: Tensor, steps: range) -> list[
         for p in parameters:
             p.grad = None
         loss.backward()
-        lr = 0.1 if i < 100000 else 0.01
+        lr = lrs[i] if lrs is not None else 0.1 if i < 100000 else 0.01
         for p in parameters:
             p.data += -lr * p.grad  # type: ignore[operator]  # the backward pass has set it
         lossi.append(loss.log10().item())
@@ -102,6 +105,17 @@ def mlp(data: str, steps: int) -> Numbers:
     parameters = new_parameters(len(names.stoi))
     with clock(numbers):
         train(parameters, X, Y, range(steps))
+    return numbers
+
+
+def sweep(data: str, steps: int) -> Numbers:
+    """The notebook's sweep of the learning rate, from 1e-4 to 10."""
+    names, numbers = read_names(data), Numbers()
+    X, Y = build_dataset(names.parts()[0], names.stoi)
+    parameters = new_parameters(len(names.stoi))
+    lrs = (10 ** torch.linspace(-4, 1, steps)).tolist()
+    with clock(numbers):
+        train(parameters, X, Y, range(steps), lrs)
     return numbers
 
 
@@ -198,4 +212,4 @@ def evaluation(data: str) -> Numbers:
 
 
 if __name__ == "__main__":
-    work(mlp, time_to_loss, bigram, contexts, sampling, evaluation)
+    work(mlp, sweep, time_to_loss, bigram, contexts, sampling, evaluation)

@@ -193,6 +193,11 @@ MEASUREMENTS = (
         examples_per_second("--data.batch_size", "8192"),
     ),
     Measurement(
+        (Row("lr-find", "LR sweep of 1,000 steps, its drawing left out", 1.3),),
+        of("lightning", "sweep", steps=1000),
+        of("peers", "sweep", steps=1000),
+    ),
+    Measurement(
         (Row("elsewhere", "BoringModel, a step with StepsPerExecution (without)", 0.5),),
         lambda case: [worker("lightning", "elsewhere", "seconds", steps=5_000, per_execution=100)[0] / 5_000],
         lambda case: [worker("lightning", "elsewhere", "seconds", steps=5_000)[0] / 5_000],

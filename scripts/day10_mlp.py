@@ -5,33 +5,21 @@ Source: "makemore", part 2, by Andrej Karpathy, after Bengio et al. 2003, JMLR 3
 
 import math
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from course import BatchLosses, SplitLosses, fit, heading, loss_table, names_file, run
+from course import SplitLosses, fit, heading, loss_table, names_file, run
 from jsonargparse.typing import PositiveInt
 
 from charlm.callbacks.embedding_pca import EmbeddingPCA
+from charlm.callbacks.lr_finder import LRFinder
 from charlm.callbacks.step_decay import StepDecay
 from charlm.commands.table import Table, render
-from charlm.curves import loss_curves, lr_sweep
+from charlm.curves import loss_curves
 from charlm.data.contexts import build_contexts
 from charlm.data.datamodule import NamesDataModule
 from charlm.lightning_modules import LitMLP
 
 DECAY, FIXED = "decay 0.1 to 0.01", "fixed 0.01"
-
-
-class Sweep(BatchLosses):
-    """Gives each step a rate of its own, and keeps the losses."""
-
-    def __init__(self, rates: list[float]) -> None:
-        super().__init__()
-        self.rates = rates
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        trainer.optimizers[0].param_groups[0]["lr"] = self.rates[trainer.global_step]
 
 
 def main(data: str | None = None, out: str = "lightning_logs/day10", steps: PositiveInt = 10_000) -> None:
@@ -75,7 +63,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
     loss_curves(runs, {f"decay at step {milestone}": milestone}).savefig(folder / "step_decay.png")
 
     heading("Pictures")
-    for name in ("lr_sweep.png", "step_decay.png", "embedding_pca.png"):
+    for name in ("lr_finder.png", "step_decay.png", "embedding_pca.png"):
         print(folder / name)
 
 
@@ -97,18 +85,19 @@ def show_contexts(names: NamesDataModule) -> None:
 
 
 def sweep(names: NamesDataModule, vocab_size: int | None, folder: Path) -> None:
-    """One run of 1000 steps whose rate rises from 0.0001 to 10; each loss is that of one batch, before its step."""
+    """A thousand rates from 0.0001 to 10, a step each; each loss is that of one batch, before its step."""
     heading("Learning-rate sweep: loss of each step's batch of 32, before the step")
-    rates = (10 ** torch.linspace(-4, 1, 1000)).tolist()
-    kept = Sweep(rates)
-    fit(new_model(names, vocab_size, lr=rates[0]), names, len(rates), [kept], folder)
-    points = list(zip(range(len(rates)), rates, kept.losses, strict=True))
-    print(render(Table(("step", "rate", "loss"), [*points[::100], points[-1]])))
-    lowest = min(
-        range(len(rates)), key=lambda step: kept.losses[step] if math.isfinite(kept.losses[step]) else math.inf
-    )
-    print(f"lowest point: loss {kept.losses[lowest]:.4f} at the rate {rates[lowest]:.4f}, step {lowest}")
-    lr_sweep(rates, kept.losses, lowest).savefig(folder / "lr_sweep.png")
+    finder = LRFinder(min_lr=1e-4, max_lr=10, num_steps=1000, apply=False, stop_factor=math.inf)
+    fit(new_model(names, vocab_size, lr=0.1), names, 1, [finder], folder)
+    found = finder.result
+    assert found is not None  # the sweep comes before the first step
+    points = list(enumerate(zip(found.lrs, found.losses, strict=False)))
+    rows = [(step, rate, loss) for step, (rate, loss) in [*points[::100], points[-1]]]
+    print(render(Table(("step", "rate", "loss"), rows)))
+    step, (rate, loss) = min(points, key=lambda point: point[1][1] if math.isfinite(point[1][1]) else math.inf)
+    print(f"lowest point: loss {loss:.4f} at the rate {rate:.4f}, step {step}")
+    suggestion = "no rate" if found.suggestion is None else f"the rate {found.suggestion:.4f}, by {found.rule}"
+    print(f"suggestion: {suggestion} ({found.reason})")
 
 
 def show_hyperparameters(model: LitMLP, curves: dict[str, SplitLosses]) -> None:

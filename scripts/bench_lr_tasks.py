@@ -1,0 +1,200 @@
+"""The tasks of bench_lr_finder.py: nets and optimizers. B batch, T = block_size, C width, V vocabulary.
+
+Two nets are this package's. The halves were set down before anything was measured: rules were chosen on one, the other
+was looked at once, at the end. A net with its three optimizers is in one half, so the other holds nets new to the rule.
+The further nets were added after that, the rule unchanged.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charlm.nets.bigram import Bigram
+from charlm.nets.mlp import MLP
+
+Part = Literal["choose", "report", "further"]
+T, V = 4, 27
+
+
+class Last(nn.Module):
+    """The last step of a recurrent net's output (B, T, C)."""
+
+    def __init__(self, net: nn.RNNBase) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)[0][:, -1]
+
+
+class Block(nn.Module):
+    """A Transformer's layer: causal attention and a hidden layer on a residual path, normed before or `after` each."""
+
+    def __init__(self, width: int, heads: int, after: bool) -> None:
+        super().__init__()
+        self.heads, self.after = heads, after
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.hidden = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.after:
+            x = self.norms[0](x + self.attend(x))
+            return self.norms[1](x + self.hidden(x))
+        x = x + self.attend(self.norms[0](x))
+        return x + self.hidden(self.norms[1](x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        B, steps, C = x.shape
+        q, k, v = self.qkv(x).view(B, steps, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, steps, C)
+        return self.out(y)
+
+
+class Transformer(nn.Module):
+    """One layer, 32 wide, with learnt positions."""
+
+    def __init__(self, after: bool = False) -> None:
+        super().__init__()
+        self.embedding, self.position = nn.Embedding(V, 32), nn.Embedding(T, 32)
+        self.block = Block(32, 4, after)
+        self.head = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, V))
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.head(self.block(self.embedding(context) + self.position.weight)[:, -1])
+
+
+class Residual(nn.Module):
+    """x + hidden layer of LayerNorm(x), as wide as x."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layer(x)
+
+
+class LogLinear(nn.Module):
+    """One table of logits for each of the T places, added up."""
+
+    offset: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = nn.Embedding(T * V, V)
+        self.register_buffer("offset", torch.arange(T) * V)
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.tables(context + self.offset).sum(1)
+
+
+class Trigram(nn.Module):
+    """The logits of each pair of last characters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(V * V, V)
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.table(context[:, -2] * V + context[:, -1])
+
+
+class Swap(nn.Module):
+    """(B, T, C) to (B, C, T), which convolutions want."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
+def recurrent(kind: Callable[..., nn.RNNBase]) -> nn.Module:
+    """Embedding, one recurrent layer, logits."""
+    return nn.Sequential(nn.Embedding(V, 16), Last(kind(16, 48, batch_first=True)), nn.Linear(48, V))
+
+
+def deep() -> nn.Module:
+    """Seven ReLU layers without any norm, as torch initialises them."""
+    widths = [T * 10, *[64] * 7]
+    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), *layers, nn.Linear(64, V))
+
+
+def wide() -> nn.Module:
+    """One layer of 500 ReLUs."""
+    return nn.Sequential(nn.Embedding(V, 8), nn.Flatten(), nn.Linear(T * 8, 500), nn.ReLU(), nn.Linear(500, V))
+
+
+def convolution() -> nn.Module:
+    """A convolution with a batch norm."""
+    layer = (nn.Conv1d(16, 48, 2), nn.BatchNorm1d(48), nn.ReLU())
+    return nn.Sequential(nn.Embedding(V, 16), Swap(), *layer, nn.Flatten(), nn.Linear(48 * (T - 1), V))
+
+
+def normed() -> nn.Module:
+    """Two tanh layers, each with a batch norm."""
+    layers = [m for n in (T * 10, 64) for m in (nn.Linear(n, 64, bias=False), nn.BatchNorm1d(64), nn.Tanh())]
+    return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), *layers, nn.Linear(64, V))
+
+
+def gated() -> nn.Module:
+    """One layer of 128 units with a gate each."""
+    return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), nn.Linear(T * 10, 256), nn.GLU(), nn.Linear(128, V))
+
+
+def residual() -> nn.Module:
+    """Three residual layers."""
+    start = (nn.Embedding(V, 10), nn.Flatten(), nn.Linear(T * 10, 64))
+    return nn.Sequential(*start, *[Residual(64) for _ in range(3)], nn.LayerNorm(64), nn.Linear(64, V))
+
+
+NETS: dict[str, tuple[Part, Callable[[], nn.Module]]] = {
+    "bigram": ("choose", Bigram),
+    "gru": ("choose", lambda: recurrent(nn.GRU)),
+    "deep relu": ("choose", deep),
+    "convolution": ("choose", convolution),
+    "wide relu": ("choose", wide),
+    "mlp": ("report", lambda: MLP(block_size=T)),
+    "transformer": ("report", Transformer),
+    "lstm": ("report", lambda: recurrent(nn.LSTM)),
+    "residual": ("report", residual),
+    "log-linear": ("report", LogLinear),
+    "rnn": ("further", lambda: recurrent(nn.RNN)),
+    "post-norm transformer": ("further", lambda: Transformer(after=True)),
+    "batch norm": ("further", normed),
+    "gated": ("further", gated),
+    "trigram": ("further", Trigram),
+}
+OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {
+    "sgd": lambda weights, lr: torch.optim.SGD(weights, lr, fused=True),
+    "momentum": lambda weights, lr: torch.optim.SGD(weights, lr, momentum=0.9, fused=True),
+    "adamw": lambda weights, lr: torch.optim.AdamW(weights, lr, fused=True),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A key of `NETS` and one of `OPTIMIZERS`."""
+
+    net: str
+    optimizer: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.net}, {self.optimizer}"
+
+    @property
+    def part(self) -> Part:
+        return NETS[self.net][0]
+
+    def build(self, lr: float, seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(seed)
+        net = NETS[self.net][1]()
+        return net, OPTIMIZERS[self.optimizer](net.parameters(), lr)
+
+
+TASKS = [Task(net, optimizer) for net in NETS for optimizer in OPTIMIZERS]
