@@ -1,5 +1,6 @@
 """`charlm lr-find`: a Trainer with one more method, which sweeps the learning rate and trains nothing."""
 
+import textwrap
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -56,7 +57,7 @@ class SweepTrainer(pl.Trainer):
             max_lr: the last one.
             num_steps: rates between them, evenly on a logarithmic scale, one optimizer step each.
             repeats: sweeps; the median of their suggestions counts.
-            rule: half_descent, valley, slide, steepest, minimum_tenth, minimum_quarter or lightning.
+            rule: half_depth, valley, slide, steepest, minimum_tenth, minimum_quarter or lightning.
             stop_factor: the sweep ends where the loss has risen by this many times what it had fallen.
             ckpt_path: sweep from this checkpoint's weights, as for a training that begins with them; null: from new
                 ones.
@@ -71,7 +72,8 @@ class SweepTrainer(pl.Trainer):
         self.callbacks: list[Callback] = [finder, *self.callbacks]
         self.fit(model, datamodule=datamodule)
         result = finder.result
-        assert result is not None  # a training from its start has a sweep
+        if result is None:
+            raise ValueError("there was no sweep, as this training has no step; see max_steps, max_epochs and limits")
         directory = Path(self.default_root_dir)
         if self.is_global_zero:
             print(report(result, directory))
@@ -93,14 +95,14 @@ def sweep_directory(root: Path) -> Path:
 
 def report(result: LRFinderResult, directory: Path) -> str:
     """What the rules suggest, what that rests on, and how to use it."""
-    lines = ["", f"Learning-rate sweep: {result.reason}."]
+    lines = ["", *textwrap.wrap(f"Learning-rate sweep: {result.reason}.", 80)]
     if result.suggestion is not None:
         rows = [[name, f"{rate:.3g}", "<-" if name == result.rule else ""] for name, rate in result.suggestions.items()]
         lines += ["", render(Table(("rule", "learning rate", ""), rows), width=80)]
-    lines += ["", f"Curve       {shown(directory)}/lr_finder.png, the points in lr_finder.csv"]
+    lines += ["", f"Curve      {shown(directory)}/lr_finder.png", "Points     lr_finder.csv beside it"]
     if result.suggestion is not None:
         low, high = result.range or (result.suggestion, result.suggestion)
-        train = f"{program('charlm')} fit --model.lr {result.suggestion:.3g}"
-        lines.append(f"Train       {train}, with the options given here")
-        lines.append(f"One cycle   from {low:.3g} up to {high:.3g}")
+        lines.append(f"One cycle  from {low:.3g} up to {high:.3g}")
+        lines.append(f"Train      {program('charlm')} fit --model.lr {result.suggestion:.3g}")
+        lines.append("           with the options that were given here")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
@@ -58,7 +59,7 @@ class SaveConfig(SaveConfigCallback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Save, unless nothing is to be kept of this run."""
-        if stage == "fit" and trainer.logger is not None:
+        if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -170,10 +171,8 @@ class TrainerCLI(LightningCLI):
             kwargs["logger"] = self._logger(Path(config.default_root_dir or "."))
         if self.subcommand == "lr-find":
             callbacks = [c for c in callbacks if not isinstance(c, (*OWN_CALLBACKS, ProgressBar))]
-            quietly = dict.fromkeys(
-                ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-            )
-            kwargs |= quietly | {"min_steps": None, "min_epochs": None}
+            left_out = ("fast_dev_run", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+            kwargs |= dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "logger": DummyLogger()}
             kwargs |= {"default_root_dir": str(sweep_directory(Path(config.default_root_dir or ".")))}
         if self.subcommand == "lr-find" or self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0

@@ -93,3 +93,18 @@ def test_a_mistake_is_one_sentence_and_status_2(given, message, capsys):
     errors = capsys.readouterr().err.strip().splitlines()
     assert re.search(message, errors[-1])
     assert errors[-1].startswith("charlm: error: ")
+
+
+def test_a_trial_config_does_not_keep_it_from_sweeping(folder, capsys):
+    assert status(*SWEEP, "--config", "mlp", "--config", "debug") == 0
+    assert (folder / "lightning_logs/lr-find/version_0/lr_finder.csv").is_file()
+
+
+def test_callbacks_that_need_a_logger_are_taken_as_fit_takes_them(folder, capsys):
+    assert status(*SWEEP, "--trainer.callbacks+=LearningRateMonitor") == 0
+    assert "fit --model.lr" in capsys.readouterr().out
+
+
+def test_a_training_without_steps_has_no_sweep(capsys):
+    assert status(*SWEEP, "--trainer.max_steps", "0") == 2
+    assert "error: there was no sweep, as this training has no step" in capsys.readouterr().err

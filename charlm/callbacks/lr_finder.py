@@ -82,7 +82,7 @@ class LRFinder(Callback):
             )
         if not isinstance(repeats, int) or repeats < 1:
             raise ValueError(f"LRFinder's repeats is {repeats}; give a whole number from 1 on")
-        if rule not in RULES:
+        if not isinstance(rule, str) or rule not in RULES:
             raise ValueError(f"LRFinder's rule is {rule!r}; give one of {', '.join(RULES)}")
         if not stop_factor > 0:
             raise ValueError(f"LRFinder's stop_factor is {stop_factor}; give a number above 0, or inf to go on")
@@ -98,12 +98,14 @@ class LRFinder(Callback):
         self.optimizer = optimizer
         self.monitor = monitor
         self.result: LRFinderResult | None = None
+        self._replaced: float | None = None  # the rate that the suggestion took the place of
 
     @property
     def lrs(self) -> list[float]:
         """The rates of a sweep."""
-        ratio = self.max_lr / self.min_lr
-        return [self.min_lr * ratio ** (step / (self.num_steps - 1)) for step in range(self.num_steps)]
+        low, high, last = math.log(self.min_lr), math.log(self.max_lr), self.num_steps - 1
+        between = [math.exp(low + (high - low) * step / last) for step in range(1, last)]
+        return [self.min_lr, *between, self.max_lr]
 
     @property
     def state_key(self) -> str:
@@ -111,20 +113,27 @@ class LRFinder(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.global_step == 0:  # a checkpoint's state is loaded after this
-            self.result = None
+            self.result = self._replaced = None
 
     def state_dict(self) -> dict[str, Any]:
         result = self.result
-        return {} if result is None else {"lrs": result.lrs, "sweeps": result.sweeps, "rule": result.rule}
+        if result is None:
+            return {}
+        return {"lrs": result.lrs, "sweeps": result.sweeps, "rule": result.rule, "replaced": self._replaced}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.result = LRFinderResult.of(**state_dict)
+        self.result = LRFinderResult.of(state_dict["lrs"], state_dict["sweeps"], state_dict["rule"])
+        self._replaced = state_dict["replaced"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
             rank_zero_info("LRFinder: no sweep in a fast_dev_run")
         elif trainer.global_step == 0 and self.result is None:
             self._find(trainer, pl_module)
+        elif self.apply and self.result is not None and trainer.ckpt_path is None:  # a second fit, of new optimizers
+            self._apply(LRSweep(trainer, pl_module, self.optimizer, self.monitor), self.result)
+        elif self.result is not None and self._replaced is not None and self.result.suggestion is not None:
+            self._tell(pl_module, self._replaced, self.result.suggestion)
 
     def shows_bar(self, trainer: Trainer) -> bool:
         """Whether the sweep has a progress bar: where training has one."""
@@ -168,12 +177,16 @@ class LRFinder(Callback):
         if not old:
             raise ValueError("LRFinder has no rate to scale: the optimizer's are 0; give it another one")
         scale_rates(sweep.optimizer, sweep.schedulers, old, result.suggestion)
-        pl_module = sweep.pl_module
+        self._tell(sweep.pl_module, old, result.suggestion)
+        self._replaced = old
+
+    def _tell(self, pl_module: LightningModule, old: float, new: float) -> None:
+        """The module's hyperparameter, where it is the rate that was replaced."""
         for name in ("lr", "learning_rate"):
             if name in pl_module.hparams and pl_module.hparams[name] == old:
-                pl_module.hparams[name] = result.suggestion
+                pl_module.hparams[name] = new
             if isinstance(getattr(pl_module, name, None), float) and getattr(pl_module, name) == old:
-                setattr(pl_module, name, result.suggestion)
+                setattr(pl_module, name, new)
 
     def _show(self, trainer: Trainer, result: LRFinderResult) -> None:
         """Write the files and say what was found."""

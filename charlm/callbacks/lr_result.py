@@ -8,9 +8,10 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import mode
 from typing import TYPE_CHECKING
 
-from charlm.callbacks.lr_rules import RULES, Status, combine, diagnose, one_cycle_range, smooth
+from charlm.callbacks.lr_rules import RULES, Rule, Status, combine, diagnose, one_cycle_range, smooth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +24,7 @@ REASONS = {
     "minimum_at_edge": "the loss is lowest at an end of the range of rates; give a wider one",
 }
 """What each status means, and what to do."""
+_USEFUL = ("ok", "never_diverged")  # with these there is a suggestion
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class LRFinderResult:
         rule: the name of the rule whose suggestion counts.
         status: what was seen: ok, never_diverged, never_descended, too_few_points or minimum_at_edge.
         suggestions: each rule's learning rate by its name, of several sweeps the median; without those that
-            can give none.
+            can give none. Sweeps that show nothing are left out, if they are no more than half.
         range: the lowest and the highest rate of one cycle; None where there is no suggestion.
     """
 
@@ -56,20 +58,20 @@ class LRFinderResult:
             rule: one of `charlm.callbacks.lr_rules.RULES`.
         """
         rates, kept = [float(lr) for lr in lrs], [[float(loss) for loss in sweep] for sweep in sweeps]
-        losses = mean_of(kept)
-        status = diagnose(rates[: len(losses)], losses, any(len(sweep) < len(rates) for sweep in kept))
-        if status not in ("ok", "never_diverged"):
-            return cls(rates, kept, rule, status)
+        seen = [diagnose(rates[: len(sweep)], sweep, len(sweep) < len(rates)) for sweep in kept]
+        useful = [finite_part(sweep) for sweep, status in zip(kept, seen, strict=True) if status in _USEFUL]
+        if 2 * len(useful) < len(kept):
+            return cls(rates, kept, rule, mode(status for status in seen if status not in _USEFUL))
         suggestions = {}
-        for name in RULES:
-            try:
-                suggestions[name] = combine([apply_rule(name, rates, sweep) for sweep in kept])
-            except ValueError:  # too little for this rule, which then stays out of the table
-                continue
+        for name, apply in RULES.items():
+            found = [rate for sweep in useful if (rate := _rate(apply, rates, sweep)) is not None]
+            if found:
+                suggestions[name] = combine(found)
         if rule not in suggestions:
             return cls(rates, kept, rule, "too_few_points")
-        whole = finite_part(losses)
-        return cls(rates, kept, rule, status, suggestions, one_cycle_range(rates[: len(whole)], whole))
+        low, high = zip(*(one_cycle_range(rates[: len(sweep)], sweep) for sweep in useful), strict=True)
+        status = mode(status for status in seen if status in _USEFUL)
+        return cls(rates, kept, rule, status, suggestions, (combine(low), combine(high)))
 
     @property
     def suggestion(self) -> float | None:
@@ -122,14 +124,12 @@ class LRFinderResult:
         return text.getvalue()
 
 
-def apply_rule(name: str, lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """One rule on one sweep.
-
-    Raises:
-        ValueError: it has too few points.
-    """
-    finite = finite_part(losses)
-    return RULES[name](lrs[: len(finite)], finite)
+def _rate(rule: Rule, lrs: Sequence[float], losses: Sequence[float]) -> float | None:
+    """What a rule makes of one sweep; None where it has too few points."""
+    try:
+        return rule(lrs[: len(losses)], losses)
+    except ValueError:  # the rule then stays out of the table
+        return None
 
 
 def finite_part(losses: Sequence[float]) -> list[float]:
@@ -139,7 +139,7 @@ def finite_part(losses: Sequence[float]) -> list[float]:
 
 
 def mean_of(sweeps: Sequence[Sequence[float]]) -> list[float]:
-    """At each point the mean of the sweeps that came to it."""
+    """At each point the mean of the sweeps that came to it with a finite loss; NaN where none did."""
     longest = max(map(len, sweeps), default=0)
-    at = [[sweep[point] for sweep in sweeps if point < len(sweep)] for point in range(longest)]
-    return [sum(losses) / len(losses) for losses in at]
+    at = [[s[point] for s in sweeps if point < len(s) and math.isfinite(s[point])] for point in range(longest)]
+    return [sum(losses) / len(losses) if losses else math.nan for losses in at]

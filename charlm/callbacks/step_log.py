@@ -41,11 +41,13 @@ class StepLog:
         self.hook: str | None = None
         self._batch: Any = None
         self._passed_on = False  # in this step
+        self._accumulates = False  # in this step, which Lightning logs nothing of then
         self._kept: list[tuple[int, str, Any, dict[str, Any]]] = []
 
     def begin(self, batch: Any) -> None:
         """A step of our own, on `batch`, begins."""
         self._batch, self._passed_on = batch, False
+        self._accumulates = self.loop.batch_progress.current.ready % self.trainer.accumulate_grad_batches != 0
 
     def end(self) -> None:
         """It is over."""
@@ -95,7 +97,7 @@ class StepLog:
             self._pass_on(name, value, sync_dist=sync_dist, **given)
             if isinstance(value, Metric):
                 value = value._forward_cache
-        if by_step and value is not None:
+        if by_step and value is not None and not (self._accumulates and self.hook is not None):
             kept = value.detach() if is_tensor and value.requires_grad else value
             if sync_dist and self.trainer.world_size > 1:
                 kept = self.trainer.strategy.reduce(torch.as_tensor(kept, device=self.pl_module.device).clone())

@@ -70,8 +70,9 @@ class MLP(nn.Module):
             context: int64 (B, T).
             target: int64 (B,), each a character's id.
         """
-        ours = type(context) is Tensor and type(target) is Tensor and len(target)
-        if torch.is_grad_enabled() and ours and self.is_by_hand() and fits(target.numpy(), self.output.out_features):
+        ours = type(context) is Tensor and type(target) is Tensor and target.dim() == 1 and len(target) > 0
+        fitting = ours and context.shape == (len(target), self.block_size)
+        if torch.is_grad_enabled() and fitting and self.is_by_hand() and fits(target.numpy(), self.output.out_features):
             return _ByHand.apply(self, context, target, *self.parameters())
         return nn.functional.cross_entropy(self(context), target)
 
@@ -88,8 +89,10 @@ class MLP(nn.Module):
         parts = (self.embedding, self.hidden, self.output)
         if type(self).forward is not MLP.forward or [type(part) for part in parts] != [nn.Embedding, *[nn.Linear] * 2]:
             return False
-        weights = list(self.parameters())
-        plain = len(weights) == 5 and all(w.device.type == "cpu" and w.dtype in _DTYPES for w in weights)
+        table, weights = self.embedding, list(self.parameters())
+        options = (table.padding_idx is not None, table.max_norm is not None, table.scale_grad_by_freq, table.sparse)
+        as_made = len(weights) == 5 and not any(options) and all(type(w) is nn.Parameter for w in weights)
+        plain = as_made and all(w.device.type == "cpu" and w.dtype is weights[0].dtype in _DTYPES for w in weights)
         hooked = _has_any_global_hook() or any(getattr(part, kind) for part in (self, *parts) for kind in _HOOKS)
         watched = torch.is_autocast_enabled("cpu") or torch.is_anomaly_enabled() or torch.compiler.is_compiling()
         return plain and not hooked and not watched and not torch.jit.is_tracing()

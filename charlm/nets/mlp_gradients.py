@@ -14,6 +14,7 @@ from torch import Tensor
 _SMALL = 1 << 18  # multiplications up to which OpenBLAS, which numpy brings, takes no second thread
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a loss that diverges is infinite or NaN, as torch has it
 def mlp_gradients(weights: Sequence[np.ndarray], context: Tensor, target: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The cross-entropy and its gradients; within float32 rounding of autograd's.
 
@@ -46,6 +47,7 @@ def mlp_gradients(weights: Sequence[np.ndarray], context: Tensor, target: Tensor
     return torch.from_numpy(np.asarray(loss)), [d_table, *map(torch.from_numpy, others)]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mlp_logits(weights: Sequence[np.ndarray], context: Tensor) -> np.ndarray:
     """Logits (B, V) for the character after `context`, int64 (B, T).
 

@@ -31,6 +31,7 @@ from torch.optim.lr_scheduler import (
 from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
+from charlm.callbacks.lr_result import LRFinderResult
 from charlm.callbacks.lr_rules import DEFAULT_RULE, RULES
 from charlm.callbacks.pictures import render
 
@@ -947,3 +948,53 @@ def test_the_rates_of_a_sweep_are_even_on_a_logarithmic_scale():
     lrs = LRFinder(min_lr=1e-3, max_lr=1.0, num_steps=31).lrs
     assert (lrs[0], lrs[-1], len(lrs)) == (1e-3, pytest.approx(1.0), 31)
     assert [b / a for a, b in pairwise(lrs)] == [pytest.approx(10**0.1)] * 30
+
+
+class Fixed(Line):
+    """Has its rate from nowhere but its own lines."""
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.001)
+
+
+def test_the_next_fit_of_a_trainer_has_the_rate_that_was_found(trainer):
+    """Its optimizer is a new one, whose rate is the module's."""
+    model, callback = Fixed(), finder()
+    fits = trainer(callback, max_steps=4)
+    fits.fit(model)
+    fits.fit_loop.epoch_loop.max_steps = 6
+    fits.fit(model)
+    assert rates_of(model) == [callback.result.suggestion]
+
+
+def test_a_resumed_module_has_the_rate_as_its_hyperparameter(trainer, tmp_path):
+    before = finder()
+    trainer(before, max_steps=4).fit(model := Line())
+    model.trainer.save_checkpoint(tmp_path / "end.ckpt")
+    trainer(after := finder(), max_steps=6).fit(resumed := Line(), ckpt_path=tmp_path / "end.ckpt")
+    assert resumed.lr == resumed.hparams["lr"] == rates_of(resumed)[0] == before.result.suggestion
+    assert after.result == before.result
+
+
+CURVE = [3.0] * 40 + [3.0 - 0.1 * step for step in range(20)] + [1.0] * 10 + [1.0 + step for step in range(5)]
+RATES = [1e-4 * 1.1**step for step in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("weak", "status"),
+    [
+        ([3.0 + 0.01 * (-1) ** step for step in range(100)], "never_descended"),
+        ([math.nan], "too_few_points"),
+        (CURVE[:10], "too_few_points"),
+    ],
+)
+def test_a_sweep_that_shows_nothing_is_outvoted_and_alone_says_why(weak, status):
+    alone = LRFinderResult.of(RATES, [CURVE], DEFAULT_RULE)
+    both = LRFinderResult.of(RATES, [CURVE, weak, CURVE], DEFAULT_RULE)
+    assert alone.status == both.status == "ok"
+    assert both.suggestions == pytest.approx(alone.suggestions)
+    assert both.range == pytest.approx(alone.range)
+    outvoted = LRFinderResult.of(RATES, [CURVE, weak, weak], DEFAULT_RULE)
+    assert (outvoted.suggestion, outvoted.status) == (None, status)
+    assert both.losses[0] == pytest.approx(3.0, abs=0.01)
+    assert len(render(both.figure())) == 500

@@ -1,9 +1,11 @@
 """Many steps per execution against Lightning's own loop: everything that a callback can see, and the weights."""
 
 import copy
+import csv
 import itertools
 import pickle
 from datetime import timedelta
+from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
@@ -656,6 +658,21 @@ def test_logs_of_callbacks_and_through_an_overridden_log_are_the_same(options, t
     for tag, values in logs[0].items():
         assert [step for step, _ in logs[1][tag]] == [step for step, _ in values], tag
         assert [value for _, value in logs[1][tag]] == pytest.approx([value for _, value in values]), tag
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("every", [1, 2])
+def test_accumulated_steps_have_one_row_each(every, trainer, tmp_path):
+    """As in Lightning, which logs nothing of a batch that only adds its gradients."""
+    files = []
+    for steps in (1, 5):
+        logger = CSVLogger(tmp_path / str(steps))
+        options = {"accumulate_grad_batches": 2, "max_steps": 6, "max_epochs": -1, "log_every_n_steps": every}
+        run(trainer, Prefixed, steps, logger=logger, **options)
+        with (Path(logger.log_dir) / "metrics.csv").open() as file:
+            files.append([(row["step"], row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])
+    assert [step for step, _ in files[0]] == [str(step) for step in range(every - 1, 6, every)]
+    assert files[1] == files[0]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -255,3 +255,60 @@ def test_ignored_targets_and_no_examples_are_left_to_torch():
     with torch.inference_mode():
         assert net(context[:0]).shape == (0, 5)
     assert net.loss(context[:0], torch.zeros(0, dtype=torch.int64)).isnan()
+
+
+@pytest.mark.parametrize(
+    ("context", "target"),
+    [((1, 2), (4,)), ((4, 2), (1,)), ((4, 2), (4, 1)), ((4, 3), (4,)), ((4, 1), (4,)), ((4,), (4,))],
+)
+def test_shapes_that_do_not_fit_are_an_error(context, target):
+    net = MLP(5, 2, 3, 4)
+    with pytest.raises((ValueError, RuntimeError, IndexError)):
+        net.loss(torch.zeros(context, dtype=torch.int64), torch.zeros(target, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("options", [{"padding_idx": 0}, {"max_norm": 0.1}, {"scale_grad_by_freq": True}])
+def test_an_embedding_with_options_is_torchs(options):
+    net = MLP(5, 2, 3, 4)
+    net.embedding = torch.nn.Embedding(5, 3, **options)
+    assert not net.is_by_hand()
+    context, target = torch.tensor([[0, 1], [1, 1], [2, 0]]), torch.tensor([1, 2, 3])
+    net.loss(context, target).backward()
+    ours = [weight.grad.clone() for weight in net.parameters()]
+    net.zero_grad()
+    torch.nn.functional.cross_entropy(net(context), target).backward()
+    assert all(torch.equal(grad, weight.grad) for grad, weight in zip(ours, net.parameters(), strict=True))
+
+
+def test_weights_of_two_dtypes_are_left_to_torch():
+    net = MLP(5, 2, 3, 4)
+    net.embedding.double()
+    assert not net.is_by_hand()
+
+
+def test_functional_gradients_are_autograds():
+    """torch.func calls the net with tensors in place of its parameters."""
+    net = MLP(5, 2, 3, 4)
+    context, target = torch.tensor([[0, 1], [1, 1], [2, 0]]), torch.tensor([1, 2, 3])
+
+    class Loss(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self):
+            return self.net.loss(context, target)
+
+    module = Loss()
+    weights = dict(module.named_parameters())
+    found = torch.func.grad(lambda given: torch.func.functional_call(module, given, ()))(weights)
+    module().backward()
+    for name, weight in weights.items():
+        torch.testing.assert_close(found[name], weight.grad)
+
+
+def test_a_loss_that_is_lost_is_no_number_and_no_warning():
+    net = MLP(5, 2, 3, 4)
+    with torch.no_grad():
+        net.output.bias[0] = float("inf")
+    assert net.loss(torch.tensor([[0, 1]]), torch.tensor([1])).isnan()
