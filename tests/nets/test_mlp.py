@@ -277,7 +277,8 @@ def test_an_embedding_with_options_is_torchs(options):
     ours = [weight.grad.clone() for weight in net.parameters()]
     net.zero_grad()
     torch.nn.functional.cross_entropy(net(context), target).backward()
-    assert all(torch.equal(grad, weight.grad) for grad, weight in zip(ours, net.parameters(), strict=True))
+    for grad, weight in zip(ours, net.parameters(), strict=True):
+        torch.testing.assert_close(grad, weight.grad)  # max_norm has changed the table a little at the first look
 
 
 def test_weights_of_two_dtypes_are_left_to_torch():
