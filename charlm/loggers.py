@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import lightning.pytorch as pl
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
@@ -68,6 +71,20 @@ class RunLogger(TensorBoardLogger):
         if writer is not None:  # None once the session is closed
             value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
             writer.add_summary(Summary(value=[value]))
+
+
+class SaveConfig(SaveConfigCallback):
+    """config.yaml in the run's directory, for `fit` with a logger only; on TensorBoard's Text tab as well."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Save, unless nothing is to be kept of this run."""
+        if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """The same text for TensorBoard."""
+        if isinstance(trainer.logger, RunLogger):
+            trainer.logger.experiment.add_text("config", f"```yaml\n{self.parser.dump(self.config)}\n```", 0)
 
 
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:

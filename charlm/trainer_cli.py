@@ -8,7 +8,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -27,7 +27,7 @@ from charlm.commands.line import command_parser
 from charlm.commands.predictions import write_predictions
 from charlm.data.datamodule import NamesDataModule
 from charlm.lightning_modules import MODELS, LitCharLM
-from charlm.loggers import RunLogger, quiet
+from charlm.loggers import RunLogger, SaveConfig, quiet
 from charlm.parsers import ShortErrors, subclasses
 from charlm.report import finish
 from charlm.runs import read_results, run_directory, write_results
@@ -52,20 +52,6 @@ class TrainerParser(ShortErrors, LightningArgumentParser):
     def class_names(self) -> list[str]:
         """Short names of the models and of all callbacks."""
         return [*MODELS, *(kind.__name__ for kind in subclasses(Callback))]
-
-
-class SaveConfig(SaveConfigCallback):
-    """config.yaml in the run's directory, for `fit` with a logger only; on TensorBoard's Text tab as well."""
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Save, unless nothing is to be kept of this run."""
-        if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
-            super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """The same text for TensorBoard."""
-        if isinstance(trainer.logger, RunLogger):
-            trainer.logger.experiment.add_text("config", f"```yaml\n{self.parser.dump(self.config)}\n```", 0)
 
 
 class TrainerCLI(LightningCLI):
@@ -167,16 +153,21 @@ class TrainerCLI(LightningCLI):
         if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(StepProgressBar())
         callbacks += [] if any(isinstance(c, LocalAllReduce) for c in callbacks) else [LocalAllReduce()]
-        if config.logger in (None, True) and not config.fast_dev_run:
-            kwargs["logger"] = self._logger(Path(config.default_root_dir or "."))
+        root = Path(config.default_root_dir or ".")
         if self.subcommand == "lr-find":
             callbacks = [c for c in callbacks if not isinstance(c, (*OWN_CALLBACKS, ProgressBar))]
-            left_out = ("fast_dev_run", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-            kwargs |= dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "logger": DummyLogger()}
-            kwargs |= {"default_root_dir": str(sweep_directory(Path(config.default_root_dir or ".")))}
-        if self.subcommand == "lr-find" or self.config[self.subcommand].data.split[1] == 0:
+            kwargs |= self._of_a_sweep(root)
+        elif config.logger in (None, True) and not config.fast_dev_run:
+            kwargs["logger"] = self._logger(root)
+        if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def _of_a_sweep(self, root: Path) -> dict[str, Any]:
+        """A trainer that only sweeps, which leaves the trainings' files alone."""
+        left_out = ("fast_dev_run", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        without = dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "limit_val_batches": 0}
+        return without | {"logger": DummyLogger(), "default_root_dir": str(sweep_directory(root))}
 
     def _logger(self, root: Path) -> RunLogger | bool:
         """A new run for `fit`; an evaluation makes none, see `after_test`."""

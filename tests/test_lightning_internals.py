@@ -66,7 +66,7 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("lightning_modules.py", "_post_accumulate_grad_hooks"): torch.Tensor,
 }
 UNDECLARED = {  # public by name, but set on a Trainer from outside its class
-    "callbacks/pictures.py": ["fast_dev_run"],
+    "callbacks/outlets.py": ["fast_dev_run"],
     "callbacks/step_decay.py": ["log_every_n_steps"],
     "callbacks/step_log.py": ["callbacks", "log_every_n_steps"],
     "callbacks/lean_step.py": ["callbacks", "callbacks", "profiler"],

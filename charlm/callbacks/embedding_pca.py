@@ -3,13 +3,13 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.embedding_table import find_table, get_table
+from charlm.callbacks.outlets import run_directory, tell
 from charlm.callbacks.pca import principal_components
-from charlm.callbacks.pictures import publish, run_directory
+from charlm.callbacks.pictures import publish
 from charlm.callbacks.progress import logged_step
 
 
@@ -149,10 +149,4 @@ class EmbeddingPCA(Callback):
             failed = publish(trainer, figure, tag, logged_step(trainer), directory)
         except Exception as error:  # no picture is worth a training
             failed = {"drawing it": error}
-        for what, problem in failed.items():
-            if what not in self._warned:
-                self._warned.add(what)
-                rank_zero_warn(
-                    f"EmbeddingPCA has no picture of {self._name} for step {trainer.global_step}: {what} failed with"
-                    f" {type(problem).__name__}: {problem}. Training goes on, and this is said once"
-                )
+        tell(f"EmbeddingPCA has no picture of {self._name} for step {trainer.global_step}", failed, self._warned)

@@ -3,15 +3,15 @@
 import math
 from typing import Any
 
-from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from tqdm import tqdm
 
 from charlm.callbacks.lr_result import LRFinderResult
 from charlm.callbacks.lr_rules import DEFAULT_RULE, MIN_POINTS, RULES, STOP_FACTOR, Divergence
 from charlm.callbacks.lr_sweep import LRSweep
-from charlm.callbacks.pictures import publish, run_directory
+from charlm.callbacks.outlets import Failed, run_directory, tell, write_file
+from charlm.callbacks.pictures import publish
 from charlm.callbacks.progress import logged_step
 from charlm.callbacks.rates import peak_rates, refuse_fixed, scale_rates
 
@@ -194,16 +194,12 @@ class LRFinder(Callback):
         name = "lr_finder" + f"_optimizer{self.optimizer}" * (self.optimizer > 0)
         if not trainer.is_global_zero:
             return
-        failed: dict[str, Exception] = {}
+        failed: Failed = {}
+        for kind, text in (("csv", result.to_csv()), ("json", result.to_json())):
+            failed |= write_file(trainer, directory, f"{name}.{kind}", text.encode())
         try:
-            files = get_filesystem(directory)
-            files.makedirs(directory, exist_ok=True)
-            for kind, text in (("csv", result.to_csv()), ("json", result.to_json())):
-                with files.open(f"{directory}/{name}.{kind}", "w", encoding="utf-8") as file:
-                    file.write(text)
-            failed = publish(trainer, result.figure(), name, logged_step(trainer), directory)
-        except Exception as error:  # neither file nor picture is worth a training
-            failed = {"writing its files": error}
-        for what, problem in failed.items():
-            rank_zero_warn(f"LRFinder: {what} failed with {type(problem).__name__}: {problem}. Training goes on")
+            failed |= publish(trainer, result.figure(), name, logged_step(trainer), directory)
+        except Exception as error:  # no picture is worth a training
+            failed["drawing the curve"] = error
+        tell("LRFinder", failed, set())
         self.announce(result, f"{directory}/{name}.png")

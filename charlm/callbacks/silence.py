@@ -8,6 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from charlm.callbacks.log_taken import log_taken
+
 
 @contextmanager
 def silenced(
@@ -27,21 +29,15 @@ def silenced(
         "profiler": PassThroughProfiler(),
     }
     before = {name: getattr(trainer, name) for name in (*quiet, "should_stop")}
-    log_before: Any = LightningModule.log
 
-    def log(module: LightningModule, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
-        if module is pl_module:
-            logged[name] = value
-        else:
-            log_before(module, name, value, *args, **kwargs)
+    def take(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        logged[name] = value
 
     try:
-        # not on the module, which may have its own `log` around this one
-        LightningModule.log = log  # type: ignore[method-assign,assignment]  # for the time of the sweep
         for name, value in quiet.items():
             setattr(trainer, name, value)
-        yield
+        with log_taken(pl_module, take):
+            yield
     finally:
-        LightningModule.log = log_before  # type: ignore[method-assign]  # given back
         for name, value in before.items():
             setattr(trainer, name, value)

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torchmetrics import Metric
 
+from charlm.callbacks.log_taken import log_taken
 from charlm.callbacks.scalar_events import write_scalars
 
 Row = tuple[int, dict[str, float]]
@@ -61,18 +62,13 @@ class StepLog:
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
         holding = [(vars(callback), vars(callback)["log"]) for callback in callbacks if "log" in vars(callback)]
 
-        def log(pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-            (self.log if pl_module is self.pl_module else _log.__get__(pl_module))(*args, **kwargs)
-
-        # not on the module, which may be copied meanwhile, or have its own `log` around this one
-        LightningModule.log = log  # type: ignore[method-assign,assignment]  # for the time of an execution
         _recording.add(id(self.pl_module))
-        for own, _ in holding:
-            own["log"] = self.pl_module.log
         try:
-            yield
+            with log_taken(self.pl_module, self.log):
+                for own, _ in holding:
+                    own["log"] = self.pl_module.log
+                yield
         finally:
-            LightningModule.log = _log  # type: ignore[method-assign]  # given back
             _recording.discard(id(self.pl_module))
             for own, before in holding:
                 own["log"] = before
