@@ -1,4 +1,6 @@
+import importlib
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,3 +25,15 @@ def alone():
             patch.delenv(name)
 
     return alone
+
+
+@pytest.fixture(scope="session")
+def script():
+    """Imports a file of scripts/, whose files import each other by bare name."""
+
+    def script(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+            return importlib.import_module(name)
+
+    return script

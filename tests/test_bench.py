@@ -1,6 +1,5 @@
 """scripts/bench.py: its arithmetic and its words; no figure is tested, for they are the machine's."""
 
-import importlib
 import json
 import os
 import re
@@ -14,20 +13,13 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def rows():
+def rows(script):
     return script("bench_rows")
 
 
 @pytest.fixture(scope="module")
-def bench(rows):
+def bench(script, rows):
     return script("bench")
-
-
-def script(name):
-    """A file of scripts/, whose files import each other by bare name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scripts")
-        return importlib.import_module(name)
 
 
 @pytest.fixture

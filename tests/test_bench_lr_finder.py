@@ -1,28 +1,17 @@
 """scripts/bench_lr_finder.py: its arithmetic on curves made by hand, and real tasks from end to end, much shortened."""
 
-import importlib
 import math
-from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-
-
-def script(name):
-    """A file of scripts/, whose files import each other by bare name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPTS)
-        return importlib.import_module(name)
-
 
 @pytest.fixture(scope="module")
-def measures():
+def measures(script):
     return script("bench_lr_measure")
 
 
 @pytest.fixture(scope="module")
-def bench(measures):
+def bench(script, measures):
     return script("bench_lr_finder")
 
 

@@ -9,6 +9,7 @@ import torch
 
 from charlm.callbacks.lr_rules import DEFAULT_RULE, RULES
 from charlm.cli import main
+from charlm.sweep_trainer import SweepTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
@@ -27,6 +28,11 @@ def status(*args):
         return main(list(args)) or 0
     except SystemExit as end:
         return end.code or 0
+
+
+def test_its_help_names_the_rules_that_there_are():
+    told = re.search(r"rule: ([\w, ]+)\.$", SweepTrainer.lr_find.__doc__, re.MULTILINE)
+    assert told[1].replace(" or ", ", ").split(", ") == list(RULES)
 
 
 def test_it_prints_what_every_rule_suggests_and_writes_its_three_files_and_nothing_else(folder, capsys):
