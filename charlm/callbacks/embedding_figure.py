@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from charlm.callbacks.pca import Components
@@ -16,26 +15,22 @@ if TYPE_CHECKING:
 
 
 def embedding_figure(
-    table: Tensor, components: Components, labels: Sequence[str], title: str, max_rows: int = 2000
+    table: Tensor, components: Components, labels: Sequence[str], title: str, kinds: Sequence[str] | None = None
 ) -> Figure:
-    """An embedding by its principal components, the first against each other one, and by its first two columns.
+    """An embedding by its components, the first against each other one, and by its first two columns.
 
     Args:
-        table: (V, C), C >= 2.
-        components: its first k >= 2 principal components.
+        table: (V, C), C >= 2, the rows to draw.
+        components: its first k >= 2 ones, or those of a table that it is part of; the points those of the V rows.
         labels: V texts.
-        title: above the panels; how many rows are drawn is added where it is not all of them.
-        max_rows: the most rows to draw: a random choice, the same for every table of V rows.
+        title: above the panels.
+        kinds: V texts; None for rows that are all alike.
     """
-    table = table.detach().to("cpu", torch.float64)
-    rows = torch.arange(len(table))
-    if len(table) > max_rows:
-        rows = torch.randperm(len(table), generator=torch.Generator().manual_seed(0))[:max_rows]
-        title += f" ({max_rows} of {len(table)} rows)"
-    names = [f"PC{i} ({100 * share:.0f} % of variance)" for i, share in enumerate(components.explained, start=1)]
+    shares = zip(components.names, components.explained, strict=True)
+    names = [f"{name} ({100 * share:.0f} % of variance)" for name, share in shares]
     panels = [
-        Panel("principal components", names[0], names[other], components.points[rows][:, [0, other]])
+        Panel("principal components", names[0], names[other], components.points[:, [0, other]])
         for other in range(1, len(names))
     ]
-    panels.append(Panel("first two columns", "column 0", "column 1", table[rows, :2]))
-    return labelled_scatter(panels, [labels[row] for row in rows.tolist()], title)
+    panels.append(Panel("first two columns", "column 0", "column 1", table[:, :2].detach().cpu().double()))
+    return labelled_scatter(panels, labels, title, kinds)

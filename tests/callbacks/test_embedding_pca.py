@@ -1,5 +1,6 @@
 import math
 import random
+from functools import partial
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,6 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import EmbeddingPCA
+
+quick = partial(EmbeddingPCA, frames=0)  # without a film in the end, which most tests do not ask about
 
 
 class Letters(pl.LightningModule):
@@ -111,7 +114,7 @@ def files(tmp_path):
 
 def test_tensorboard_has_every_picture_and_the_run_directory_the_latest(trainer, tmp_path):
     """Before training, after each epoch of 5 steps; the x-axis is that of the scalars, where the fifth step is 4."""
-    trainer(EmbeddingPCA(), logger=tensorboard(tmp_path), max_epochs=3, log_every_n_steps=5).fit(Labelled())
+    trainer(quick(), logger=tensorboard(tmp_path), max_epochs=3, log_every_n_steps=5).fit(Labelled())
     found = pictures(tmp_path)
     assert {tag: list(frames) for tag, frames in found.items()} == {"embedding_pca": [0, 4, 9, 14]}
     events = EventAccumulator(str(tmp_path / "run")).Reload()
@@ -145,7 +148,7 @@ def shown_at(*args, **options):
     ],
 )
 def test_pictures_are_drawn_first_last_and_between_never_twice(trainer, arguments, options, steps):
-    assert shown_at(trainer, EmbeddingPCA(**arguments), **options) == steps
+    assert shown_at(trainer, quick(**arguments), **options) == steps
 
 
 class TwoOptimizers(Letters):
@@ -163,7 +166,7 @@ class TwoOptimizers(Letters):
 
 def test_steps_of_two_optimizers_pass_every_multiple(trainer):
     """Lightning's step goes 2, 4, ... 10, and the loggers' x-axis, as that of the scalars, 0 to 4."""
-    found = figures(trainer, EmbeddingPCA(every_n_steps=3), TwoOptimizers(), max_epochs=1)
+    found = figures(trainer, quick(every_n_steps=3), TwoOptimizers(), max_epochs=1)
     assert [figure.get_suptitle() for _, _, figure in found] == [f"net.0, step {step}" for step in (0, 4, 6, 10)]
     assert [step for _, step, _ in found] == [0, 1, 2, 4]
 
@@ -175,7 +178,7 @@ def random_states():
 def test_training_is_the_same_with_and_without_it(trainer, tmp_path):
     """Bit for bit, with dropout and a shuffled loader that draw from the global generator."""
     outcomes = []
-    for callbacks in ([], [EmbeddingPCA(every_n_steps=3, max_rows=9)]):
+    for callbacks in ([], [EmbeddingPCA(every_n_steps=3, max_rows=9, frames=5)]):
         pl.seed_everything(7, verbose=False)
         model = Letters()
         trainer(*callbacks, logger=tensorboard(tmp_path / str(len(callbacks))), max_epochs=2).fit(model)
@@ -186,21 +189,21 @@ def test_training_is_the_same_with_and_without_it(trainer, tmp_path):
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
 def test_the_axes_of_a_resumed_run_point_as_they_did_before(trainer, tmp_path):
     save = ModelCheckpoint(tmp_path, "saved")
-    trainer(EmbeddingPCA(), save, enable_checkpointing=True, max_epochs=1).fit(Letters())
+    trainer(quick(), save, enable_checkpointing=True, max_epochs=1).fit(Letters())
     checkpoint = torch.load(tmp_path / "saved.ckpt", weights_only=True)
     state = checkpoint["callbacks"]["EmbeddingPCA{'module': None}"]
     assert {name: value.shape for name, value in state.items()} == {"axes": (4, 2)}
     before = state["axes"].neg_()  # as if all pictures so far had been the other way round
     torch.save(checkpoint, tmp_path / "turned.ckpt")
     recorder = Recorder()
-    trainer(EmbeddingPCA(), recorder, max_epochs=3).fit(Letters(), ckpt_path=tmp_path / "turned.ckpt")
+    trainer(quick(), recorder, max_epochs=3).fit(Letters(), ckpt_path=tmp_path / "turned.ckpt")
     for axes in recorder.axes:
         assert ((before * axes).sum(0) > 0).all()
         before = axes
 
 
 def test_a_second_fit_starts_afresh(trainer):
-    used, new = EmbeddingPCA(), EmbeddingPCA()
+    used, new = quick(), quick()
     assert shown_at(trainer, used, max_epochs=1) == [0, 5]
     used.load_state_dict({"axes": -used.state_dict()["axes"]})  # nothing of this may reach the next run
     for callback in (used, new):
@@ -213,11 +216,11 @@ def test_a_second_fit_starts_afresh(trainer):
 def test_a_resumed_run_goes_on_with_its_multiples_of_steps(trainer, tmp_path):
     """From step 5, which is drawn at the end of the first run and at the beginning of the second."""
     arguments = {"every_n_steps": 4, "every_n_epochs": None}
-    used = EmbeddingPCA(**arguments)
+    used = quick(**arguments)
     first = trainer(used, max_epochs=1)
     first.fit(Letters())
     first.save_checkpoint(tmp_path / "saved.ckpt")
-    for callback in (used, EmbeddingPCA(**arguments)):
+    for callback in (used, quick(**arguments)):
         logger = FigureLogger()
         trainer(callback, logger=logger, max_epochs=2).fit(Letters(), ckpt_path=tmp_path / "saved.ckpt")
         assert [step for _, step, _ in logger.figures] == [4, 7, 9]  # on the x-axis, where the eighth step is 7
@@ -235,12 +238,12 @@ class LateLayers(Letters):
 
 
 def test_layers_made_in_configure_model_are_found(trainer, tmp_path):
-    trainer(EmbeddingPCA("net.0"), max_epochs=1).fit(LateLayers())
+    trainer(quick("net.0"), max_epochs=1).fit(LateLayers())
     assert files(tmp_path) == ["embedding_pca.png"]
 
 
 def test_several_tables_have_tags_and_files_of_their_own(trainer, tmp_path):
-    callbacks = [EmbeddingPCA("net.0"), EmbeddingPCA("net.2.weight")]
+    callbacks = [quick("net.0"), quick("net.2.weight")]
     trainer(*callbacks, logger=tensorboard(tmp_path), max_epochs=1).fit(Letters())
     assert sorted(pictures(tmp_path)) == ["embedding_pca/net.0", "embedding_pca/net.2.weight"]
     assert files(tmp_path) == ["run/embedding_pca-net.0.png", "run/embedding_pca-net.2.weight.png"]
@@ -261,7 +264,7 @@ NUMBERS = [str(row) for row in range(27)]
     ],
 )
 def test_labels_come_from_the_argument_the_model_or_the_row_numbers(trainer, model, arguments, labels):
-    figure = figures(trainer, EmbeddingPCA(**arguments), model(), max_steps=1)[0][2]
+    figure = figures(trainer, quick(**arguments), model(), max_steps=1)[0][2]
     for axes in figure.axes:
         assert sorted(note.get_text() for note in axes.texts) == sorted(labels)
         assert sum(len(group.get_offsets()) for group in axes.collections) == len(labels)
@@ -272,12 +275,13 @@ def test_labels_come_from_the_argument_the_model_or_the_row_numbers(trainer, mod
     [
         ({"module": "net.embedding"}, Letters(), r"Letters has no table 'net.embedding'; candidates: net.0 \(27, 4\)"),
         ({"labels": "abc"}, Letters(), "EmbeddingPCA has 3 labels for the 27 rows of net.0; give one a row"),
+        ({"kinds": ["a"]}, Labelled(), "EmbeddingPCA has 1 kinds for the 21 labelled rows of net.0; give one a row"),
         ({}, Labelled(rows=20), r"Labelled.embedding_labels has 21 labels for the 20 rows of net.0; pass EmbeddingPCA"),
     ],
 )
 def test_a_table_or_labels_that_do_not_fit_stop_before_training(trainer, arguments, model, message):
     with pytest.raises(ValueError, match=message):
-        trainer(EmbeddingPCA(**arguments), max_epochs=1).fit(model)
+        trainer(quick(**arguments), max_epochs=1).fit(model)
     assert model.trainer.global_step == 0
 
 
@@ -288,6 +292,9 @@ def test_a_table_or_labels_that_do_not_fit_stop_before_training(trainer, argumen
         ({"every_n_epochs": -1}, "every_n_epochs is a number from 1 on, or None for never, not -1"),
         ({"dims": 4}, "dims is 2 or 3, not 4"),
         ({"max_rows": 1}, "max_rows is a number from 2 on, not 1"),
+        ({"frames": 1}, "frames is a number from 2 on, or 0 for no film, not 1"),
+        ({"frames": -1}, "frames is a number from 2 on, or 0 for no film, not -1"),
+        ({"projector_rows": -1}, "projector_rows is a number from 0 on, not -1"),
     ],
 )
 def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
@@ -306,14 +313,14 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
 )
 def test_a_table_that_cannot_be_drawn_is_warned_of_once_and_training_goes_on(trainer, model, arguments, reason):
     with pytest.warns(UserWarning, match=f"no picture of net.0 for step .: drawing it .*{reason}") as caught:
-        trainer(EmbeddingPCA(**arguments), max_epochs=2).fit(model)
+        trainer(quick(**arguments), max_epochs=2).fit(model)
     assert model.trainer.global_step == 10
     assert sum("no picture" in str(warning.message) for warning in caught) == 1
 
 
 def test_bfloat16_and_float64_weights_can_be_drawn(trainer, tmp_path):
     for precision in ("bf16-true", "64-true"):
-        trainer(EmbeddingPCA(dims=3), max_epochs=1, precision=precision).fit(Letters())
+        trainer(quick(dims=3), max_epochs=1, precision=precision).fit(Letters())
     assert files(tmp_path) == ["embedding_pca.png"]
 
 
@@ -325,7 +332,7 @@ class BrokenLogger(PlainLogger):
 def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
     images, drawn = ImageLogger(), FigureLogger()
     loggers = [CSVLogger(tmp_path, name="", version="run"), PlainLogger(), images, drawn, tensorboard(tmp_path)]
-    trainer(EmbeddingPCA(), logger=loggers, max_epochs=1).fit(Letters())
+    trainer(quick(), logger=loggers, max_epochs=1).fit(Letters())
     assert images.images == [("embedding_pca", 3, 0), ("embedding_pca", 3, 4)]
     assert [(tag, step) for tag, step, _ in drawn.figures] == [("embedding_pca", 0), ("embedding_pca", 4)]
     assert list(pictures(tmp_path)["embedding_pca"]) == [0, 4]
@@ -334,7 +341,7 @@ def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
 
 def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer, tmp_path):
     message = "BrokenLogger failed with ConnectionError: no network. Training goes on, and this is said once"
-    run = trainer(EmbeddingPCA(), logger=[BrokenLogger(), tensorboard(tmp_path)], max_epochs=2)
+    run = trainer(quick(), logger=[BrokenLogger(), tensorboard(tmp_path)], max_epochs=2)
     with pytest.warns(UserWarning, match=message) as caught:
         run.fit(Letters())
     assert sum("BrokenLogger" in str(warning.message) for warning in caught) == 1
@@ -344,17 +351,17 @@ def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer
 def test_a_file_that_cannot_be_written_is_warned_of_once(trainer, tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="net.0 for step 0: writing to .*taken failed with FileExistsError") as caught:
-        trainer(EmbeddingPCA(), max_epochs=2, default_root_dir=tmp_path / "taken").fit(Letters())
+        trainer(quick(), max_epochs=2, default_root_dir=tmp_path / "taken").fit(Letters())
     assert sum("writing to" in str(warning.message) for warning in caught) == 1
 
 
 def test_a_run_directory_in_a_cloud_gets_the_file_too(trainer):
-    trainer(EmbeddingPCA(every_n_epochs=None), max_steps=1, default_root_dir="memory://runs").fit(Letters())
+    trainer(quick(every_n_epochs=None), max_steps=1, default_root_dir="memory://runs").fit(Letters())
     assert get_filesystem("memory://runs").exists("memory://runs/embedding_pca.png")
 
 
 def test_a_trial_run_writes_no_file(trainer, tmp_path):
-    trainer(EmbeddingPCA(), fast_dev_run=True).fit(Letters())
+    trainer(quick(), fast_dev_run=True).fit(Letters())
     assert files(tmp_path) == []
 
 

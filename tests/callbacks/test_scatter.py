@@ -1,18 +1,23 @@
 import matplotlib.colors
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.pca import principal_components
 from charlm.callbacks.pictures import render
-from charlm.callbacks.scatter import kind_of
+from charlm.callbacks.scatter import kind_of, square
 
 LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
 
 
-def figure_of(labels, columns=4, k=2, **options):
+KINDS = [kind_of(letter) for letter in LETTERS]
+
+
+def figure_of(labels, columns=4, k=2, kinds=None):
     table = torch.randn(len(labels), columns, generator=torch.Generator().manual_seed(0))
-    return embedding_figure(table, principal_components(table, k), labels, "net.embedding, step 5", **options)
+    return embedding_figure(table, principal_components(table, k), labels, "net.embedding, step 5", kinds)
 
 
 def texts(axes):
@@ -35,7 +40,7 @@ def test_kinds_of_labels(labels, kind):
 
 
 def test_letters_are_told_apart_by_colour_and_by_marker():
-    figure = figure_of(LETTERS)
+    figure = figure_of(LETTERS, kinds=KINDS)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "consonant", "boundary"]
     for axes in figure.axes:
         groups = axes.collections
@@ -59,11 +64,11 @@ def test_panels_say_what_they_show():
 
 def test_every_label_stands_at_its_own_point():
     table = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 1.0]])
-    figure = embedding_figure(table, principal_components(table), ["a", "b", "c"], "")
+    figure = embedding_figure(table, principal_components(table), ["a", "b", "c"], "", ["v", "c", "c"])
     raw = {note.get_text(): note.xy for note in figure.axes[1].texts}
     assert raw == {"a": (0, 0), "b": (4, 0), "c": (0, 1)}
     markers = {kind.get_label(): kind.get_offsets().tolist() for kind in figure.axes[1].collections}
-    assert markers == {"vowel": [[0, 0]], "consonant": [[4, 0], [0, 1]]}
+    assert markers == {"v": [[0, 0]], "c": [[4, 0], [0, 1]]}
 
 
 def test_what_are_not_letters_is_drawn_plainly():
@@ -77,14 +82,83 @@ def test_a_third_component_has_a_panel_of_its_own():
     assert labels == ["PC2 ", "PC3 ", "colu"]
 
 
-def test_of_many_rows_some_are_drawn_the_same_each_time():
-    labels = [str(row) for row in range(500)]
-    before = torch.get_rng_state()
-    first, second = (figure_of(labels, max_rows=40) for _ in range(2))
-    assert torch.equal(before, torch.get_rng_state())
-    assert first.get_suptitle() == "net.embedding, step 5 (40 of 500 rows)"
-    assert len(set(texts(first.axes[0]))) == 40
-    assert texts(first.axes[0]) == texts(second.axes[0])
+def colors_of(figure):
+    """What each kind is drawn in, by its name."""
+    groups = figure.axes[0].collections
+    return {group.get_label(): matplotlib.colors.to_hex(group.get_facecolor()[0]) for group in groups}
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_every_kind_has_a_colour_and_a_marker_of_its_own():
+    kinds = [f"kind {row % 8}" for row in range(40)]
+    figure = figure_of([str(row) for row in range(40)], kinds=kinds)
+    colors = colors_of(figure)
+    assert len(set(colors.values())) == 8
+    markers = {group.get_paths()[0].vertices.round(3).tobytes() for group in figure.axes[0].collections}
+    assert len(markers) == 8
+    assert legend_of(figure) == list(colors) == sorted(set(kinds))
+
+
+def test_of_more_than_eight_kinds_the_rarest_are_drawn_as_one():
+    kinds = [f"k{number}" for number in range(12) for _ in range(20 - number)]
+    figure = figure_of([str(row) for row in range(len(kinds))], kinds=kinds)
+    assert legend_of(figure) == [*(f"k{number}" for number in range(8)), "4 more kinds"]
+    rest = figure.axes[0].collections[-1]
+    assert len(rest.get_offsets()) == 12 + 11 + 10 + 9
+    assert sum(len(group.get_offsets()) for group in figure.axes[0].collections) == len(kinds)
+
+
+def test_a_label_is_legible_on_its_marker():
+    """By the contrast of the Web Content Accessibility Guidelines: 3 for large letters."""
+
+    def luminance(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    kinds = [f"kind {number}" for number in range(9)]
+    figure = figure_of(list("abcdefghi"), kinds=kinds)
+    colors = list(colors_of(figure).values())
+    for note, color in zip(figure.axes[0].texts, colors, strict=True):
+        low, high = sorted([luminance(note.get_color()), luminance(color)])
+        assert (high + 0.05) / (low + 0.05) > 3
+
+
+@pytest.mark.parametrize("kinds", [["_a", "$x$", "", " "], ["a\nb", "\t", "x" * 60, "é"]])
+def test_any_text_can_be_a_kind_and_stands_in_the_legend(kinds):
+    figure = figure_of(list("abcd"), kinds=kinds)
+    shown = render(figure)
+    assert len(legend_of(figure)) == 4
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= shown.shape[1]
+    assert box.y1 < figure.axes[0].xaxis.label.get_window_extent().y0  # below what the axis is
+
+
+def test_no_kinds_need_no_legend():
+    figure = figure_of(LETTERS, kinds=[""] * 27)
+    assert figure.legends == []
+    assert len(figure.axes[0].collections) == 1
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-50, 50))
+@settings(deadline=None)
+def test_limits_hold_all_points_and_no_more_than_they_need(seed, scale, offset):
+    points = torch.randn(9, 2, generator=torch.Generator().manual_seed(seed)).double() * scale + offset
+    extent = float((points.amax(0) - points.amin(0)).max())
+    for axis, (low, high) in enumerate(square(points)):
+        assert low < points[:, axis].min()
+        assert points[:, axis].max() < high
+        assert high - low < 1.5 * extent
+
+
+def test_limits_stay_while_points_move_a_little():
+    """In 200 frames whose points drift by a hundredth of their spread each, from one place to another."""
+    start, goal = torch.randn(2, 27, 2, generator=torch.Generator().manual_seed(1)).double()
+    limits = [square(start + (goal - start) * frame / 200) for frame in range(200)]
+    assert len(set(limits)) < 15
 
 
 def test_many_points_are_drawn_without_labels():
@@ -100,6 +174,21 @@ def test_tables_without_spread_and_of_any_size_can_be_drawn(value):
 
 def test_any_text_can_be_a_label():
     labels = ["$_$", "a\nb", "\t", " ", "", "x" * 50, "%", "_^{}"]
-    figure = figure_of(labels)
-    assert texts(figure.axes[0]) == ["$_$", r"'a\nb'", r"'\t'", "' '", "''", "x" * 15 + "…", "%", "_^{}"]
+    table = torch.tensor([[0.0, row] for row in range(8)])  # one above the other
+    figure = embedding_figure(table, principal_components(table), labels, "")
+    assert texts(figure.axes[1]) == ["$_$", r"'a\nb'", r"'\t'", "' '", "''", "x" * 15 + "…", "%", "_^{}"]
     assert render(figure).ndim == 3
+
+
+def test_labels_beside_points_do_not_run_into_each_other():
+    labels = [f"word {row}" for row in range(150)]
+    figure = figure_of(labels)
+    render(figure)
+    for axes in figure.axes:
+        boxes = [note.get_window_extent().shrunk(0.9, 0.9) for note in axes.texts]
+        assert 20 < len(boxes) < 150
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        for note in axes.texts:
+            points = torch.cat([torch.as_tensor(group.get_offsets().data) for group in axes.collections])
+            assert labels[int(note.get_gid())] == note.get_text()
+            assert (points[int(note.get_gid())] == torch.tensor(note.xy, dtype=torch.float64)).all()

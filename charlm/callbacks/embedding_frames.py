@@ -1,0 +1,103 @@
+"""A table as it was at steps spread evenly over a training of unknown length. Dimension key: F frames, V rows."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BYTES = 64_000_000  # most that the frames of one table take
+_STATE_BYTES = 4_000_000  # most that they take in a checkpoint
+_LEAST_ROWS = 200  # rows that are kept at the price of fewer frames
+
+
+class Frames:
+    """Keeps every n-th step's table; with more than twice the frames wanted, every second goes and n doubles.
+
+    Args:
+        wanted: frames to keep at least, once there are as many steps; 0 for none.
+        rows: there are of the table.
+        columns: of the table.
+        max_rows: the most rows to keep, fewer where that many would take more than 64 MB; a random choice, which is the
+            same for every table of that size.
+    """
+
+    def __init__(self, wanted: int, rows: int, columns: int, max_rows: int) -> None:
+        row_bytes = 4 * columns
+        most_rows = min(max_rows, max(_LEAST_ROWS, _BYTES // (2 * max(1, wanted) * row_bytes)))
+        self.rows = torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:most_rows].sort().values
+        self.most = max(2, min(2 * wanted, _BYTES // (len(self.rows) * row_bytes))) if wanted else 0
+        self.columns = columns
+        self.every = 1
+        self.steps: list[int] = []
+        self.tables: list[Tensor] = []  # (rows kept, columns), float32, each
+
+    @property
+    def due(self) -> float:
+        """The step from which on the next frame is to be added."""
+        if not self.most:
+            return float("inf")
+        return self.steps[-1] + self.every if self.steps else 0
+
+    def add(self, step: int, table: Tensor | None, last: bool = False) -> None:
+        """Keep the rows of a table as those of `step`, unless that is there already; None counts the step only.
+
+        The `last` one comes on top of those that there may be.
+        """
+        if not self.most or (self.steps and step <= self.steps[-1]):
+            return
+        self.steps.append(step)
+        if table is None:
+            self.tables.append(torch.empty(0))
+        else:
+            self.tables.append(table[self.rows.to(table.device)].to("cpu", torch.float32))
+        if len(self.steps) > self.most and not last:
+            del self.steps[1::2], self.tables[1::2]
+            self.every *= 2
+
+    def chosen(self, count: int) -> tuple[list[int], Tensor]:
+        """Steps and tables (F, V, C) of at most `count` >= 2 finite frames, the first and the last among them."""
+        finite = [frame for frame, table in enumerate(self.tables) if table.isfinite().all()]
+        if len(finite) > count:
+            finite = [finite[round(i * (len(finite) - 1) / (count - 1))] for i in range(count)]
+        tables = [self.tables[frame] for frame in finite] or [torch.empty(0, 0)]
+        return [self.steps[frame] for frame in finite], torch.stack(tables)[: len(finite)]
+
+    def npz(self, labels: Sequence[str], kinds: Sequence[str]) -> bytes:
+        """A file for numpy.load, with allow_pickle=False: steps, tables, rows, labels and kinds.
+
+        Args:
+            labels: a text for each row of the table.
+            kinds: likewise; [] where there are none.
+        """
+        import numpy as np
+
+        kept = self.rows.tolist()
+        file = io.BytesIO()
+        np.savez(
+            file,
+            steps=np.array(self.steps, np.int64),
+            tables=torch.stack(self.tables).numpy(),
+            rows=self.rows.numpy(),
+            labels=np.array([labels[row] for row in kept], np.str_),
+            kinds=np.array([kinds[row] for row in kept] if kinds else [], np.str_),
+        )
+        return file.getvalue()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint; empty where the frames are too large for one."""
+        if not self.tables or sum(table.nbytes for table in self.tables) > _STATE_BYTES:
+            return {}
+        return {"every": self.every, "steps": list(self.steps), "tables": torch.stack(self.tables)}
+
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
+        """Go on from a `state_dict` of a run that was at `step`, unless it held other rows or more frames."""
+        tables = state["tables"]
+        if len(tables) > self.most + 1 or tables.shape[1:] != (len(self.rows), self.columns):
+            return
+        self.every = state["every"]
+        self.steps = [s for s in state["steps"] if s <= step]
+        if len(self.steps) > 1 and self.steps[-1] < self.steps[-2] + self.every:
+            del self.steps[-1]  # that was the end
+        self.tables = list(tables[: len(self.steps)].unbind())
