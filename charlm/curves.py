@@ -1,39 +1,191 @@
-"""Curves of losses as matplotlib Figures of their own, never through pyplot."""
+"""Curves of losses as matplotlib Figures of their own, never through pyplot. Dimension key: N points of a curve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# colours that stay apart for colour-blind readers: Okabe and Ito 2008, Color Universal Design
-_COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
-_STYLES = ("-", "--", ":")
+# colours that stay apart for colour-blind readers: Okabe and Ito 2008, Color Universal Design; but for its yellow
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", (0, (4, 1.5)))
+MOST_RUNS = len(_COLORS) * len(_STYLES)
+_SMOOTHED = 200  # train points from which the mean over a window is drawn
+_DOTTED = 60  # val points up to which each has a dot
+_LONGEST = 80  # characters of a name that are shown
+_NEAR = 0.025  # of the axis: marks closer than this have their texts below each other
 
-Curve = tuple[Sequence[float], Sequence[float]]
-"""Steps and as many losses, in nats per character."""
+Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
+"""Steps and as many losses."""
 
 
-def loss_curves(runs: Mapping[str, Mapping[str, Curve]], marks: Mapping[str, float] | None = None) -> Figure:
-    """The losses of several runs by step, a colour for each run and a line style for each split.
+def loss_curves(
+    runs: Mapping[str, Mapping[str, Curve]],
+    marks: Mapping[str, Mapping[float, str]] | None = None,
+    label: str = "loss (nats per character)",
+) -> Figure:
+    """The losses of several runs by step: train thin, val thick, a colour for each run.
+
+    Long train curves are drawn as the mean over a fiftieth of their points, since losses of single batches are a fog.
+    The first losses, and those of a run that diverges beside others, may be cut off, so that the rest can be seen.
 
     Args:
-        runs: by the run's name, by the split's name: the curve; up to four runs of up to three splits.
-        marks: by their text: steps to mark by a vertical line.
+        runs: by the run's name: its curves, "train", "val" or both; at most `MOST_RUNS`.
+        marks: by the run's name: texts by the step that they are about.
+        label: of the losses' axis.
+
+    Raises:
+        ValueError: more runs than can be told apart.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-    figure = Figure(figsize=(9, 5), dpi=110, layout="constrained")
+    if len(runs) > MOST_RUNS:
+        raise ValueError(f"{len(runs)} runs in one picture cannot be told apart; choose {MOST_RUNS} at most")
+    columns = _columns(list(runs))
+    rows = -(-(len(runs) + 2) // columns)
+    figure = Figure(figsize=(9, 4.8 + 0.2 * rows), dpi=110, layout="constrained")
     axes = figure.subplots()
-    for (run, curves), color in zip(runs.items(), _COLORS, strict=False):
-        for (split, (steps, losses)), style in zip(curves.items(), _STYLES, strict=False):
-            axes.plot(steps, losses, style, color=color, marker="o", markersize=3, label=f"{run}: {split}")
-    for text, step in (marks or {}).items():
-        axes.axvline(step, color="0.4", linewidth=1.2, label=text)
-    axes.set_xlabel("optimizer steps done")
-    axes.set_ylabel("loss (nats per character)")
+    looks: dict[str, dict[str, Any]] = {
+        name: {"color": _COLORS[i % len(_COLORS)], "linestyle": _STYLES[i // len(_COLORS)]}
+        for i, name in enumerate(runs)
+    }
+    edges = [(len(runs) - 1 - i) / len(runs) ** 2 for i in range(len(runs))]
+    drawn = [_draw(axes, runs[name], looks[name], edge) for name, edge in zip(looks, edges, strict=True)]
+    axes.set_ylim(*_limits(drawn))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel(label)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside upper center", ncols=len(runs) + bool(marks), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _mark(axes, {name: look["color"] for name, look in looks.items()}, marks or {})
+    _legend(figure, looks, runs, columns)
     return figure
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean over `window` points around each one, over fewer at both ends: float64 (N,).
+
+    Args:
+        values: float64 (N,); those that are not finite are left out.
+        window: points, from 1 to N.
+
+    Example:
+        >>> running_mean(np.array([1.0, 2.0, 6.0, 4.0]), 3).tolist()
+        [1.5, 3.0, 4.0, 5.0]
+    """
+    finite = np.isfinite(values)
+    sums = np.convolve(np.where(finite, values, 0.0), np.ones(window), "same")
+    counts = np.convolve(finite, np.ones(window), "same")
+    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0.5)
+
+
+def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: float) -> list[np.ndarray]:
+    """Draw a run; the losses that its picture should show, of each curve.
+
+    Args:
+        axes: to draw on.
+        curves: "train", "val" or both.
+        look: colour and line style.
+        edge: from 0 to 1, how much to look out from behind the runs that are drawn later, where they are the same.
+    """
+    shown = []
+    for part, (steps, losses) in curves.items():
+        values = np.asarray(losses, float)
+        if part == "val":
+            dots = "o" if len(values) <= _DOTTED else ""
+            sizes: dict[str, Any] = {"linewidth": 2 + 3 * edge, "marker": dots, "markersize": 5 + 6 * edge}
+            axes.plot(steps, values, **look, **sizes, zorder=3)
+        else:
+            if len(values) >= _SMOOTHED:
+                values = running_mean(values, len(values) // 50)
+            axes.plot(steps, values, **look, linewidth=0.9 + 1.6 * edge, zorder=2)
+        shown.append(values)
+    return shown
+
+
+def _limits(drawn: Sequence[Sequence[np.ndarray]]) -> tuple[float | None, float | None]:
+    """The losses from which and up to which the picture goes; None where there is nothing to see."""
+    ranges = [_range(values) for values in drawn]
+    known = [(low, high) for low, high in ranges if low <= high]
+    if not known:
+        return None, None
+    bottom = min(low for low, _ in known)
+    least = min(high - bottom for _, high in known)
+    # a run that has diverged, beside another one that has not, goes off the picture
+    top = max(high for _, high in known if high - bottom <= 5 * least)
+    margin = 0.06 * (top - bottom) or 0.05 * abs(top) or 1.0
+    return bottom - margin, top + 2 * margin
+
+
+def _range(curves: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The lowest and the highest loss of a run, but for what it begins with."""
+    low, high = np.inf, -np.inf
+    for values in curves:
+        finite = values[np.isfinite(values)]
+        if len(finite) == 0:
+            continue
+        low = min(low, finite.min())
+        highest = finite.max()
+        if len(finite) >= 10:
+            rest = np.quantile(finite[-(-len(finite) // 50) :], 0.99)
+            highest = highest if highest - low <= 3 * (rest - low) else rest
+        high = max(high, highest)
+    return float(low), float(high)
+
+
+def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[float, str]]) -> None:
+    """A line and its text for every mark; grey where several runs have the same one."""
+    owners: dict[tuple[float, str], list[str]] = {}
+    for name, of_run in marks.items():
+        for step, text in of_run.items():
+            owners.setdefault((step, text), []).append(name)
+    left, right = axes.get_xlim()
+    taken: list[float] = [-np.inf] * 2  # where the last text of each height stands
+    for (step, text), names in sorted(owners.items()):
+        color = colors[names[0]] if len(names) == 1 and len(colors) > 1 else "0.35"
+        axes.axvline(step, color=color, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
+        height = next((i for i, before in enumerate(taken) if step - before > _NEAR * (right - left)), None)
+        if height is None:
+            continue  # its line says that there is something
+        taken[height] = step
+        axes.annotate(
+            text, (step, 0.98 - 0.45 * height), xytext=(-3, 0), xycoords=("data", "axes fraction"),
+            textcoords="offset points", rotation=90, ha="right", va="top", fontsize=8, color=color, zorder=4,
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Columns of the legend that fit above the picture: one row, or columns as wide as the longest text."""
+    lengths = [min(len(name), _LONGEST) for name in (*names, "train (running mean)", "val")]
+    in_a_row = sum(lengths) + 6 * len(lengths) <= 110
+    return len(lengths) if in_a_row else max(1, 110 // (max(lengths) + 6))
+
+
+def _legend(
+    figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[str, Mapping[str, Curve]], columns: int
+) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], **look, linewidth=2.5) for look in looks.values()]
+    texts = [
+        name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]} ... {name[-_LONGEST // 2 :]}" for name in looks
+    ]
+    if any("train" in curves for curves in runs.values()):
+        handles.append(Line2D([], [], color="0.35", linewidth=1))
+        long = any(len(curves["train"][0]) >= _SMOOTHED for curves in runs.values() if "train" in curves)
+        texts.append("train (running mean)" if long else "train")
+    if any("val" in curves for curves in runs.values()):
+        handles.append(Line2D([], [], color="0.35", linewidth=2.2, marker="o", markersize=5))
+        texts.append("val")
+    legend = figure.legend(handles, [" "] * len(texts), loc="outside upper center", ncols=columns, frameon=False)
+    for shown, text in zip(legend.get_texts(), texts, strict=True):
+        shown.set_parse_math(False)  # a name may have dollars, or begin with an underscore
+        shown.set_text(text)

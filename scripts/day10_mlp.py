@@ -60,10 +60,12 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
 
     show_hyperparameters(trained, curves)
     runs = {run: {part: (kept.steps, kept.losses[part]) for part in examples} for run, kept in curves.items()}
-    loss_curves(runs, {f"decay at step {milestone}": milestone}).savefig(folder / "step_decay.png")
+    marks = {DECAY: {milestone: f"lr 0.1 → 0.01 at {milestone:,}"}}
+    loss_curves(runs, marks).savefig(folder / "step_decay.png")
 
     heading("Pictures")
-    for name in ("lr_finder.png", "step_decay.png", "embedding_pca.png"):
+    of_embedding = ("embedding_pca.png", "embedding_pca_frames.png", "embedding_pca.gif")
+    for name in ("lr_finder.png", "step_decay.png", *of_embedding):
         print(folder / name)
 
 

@@ -1,8 +1,10 @@
 import io
 
+import numpy as np
 import pytest
 import torch
 
+from charlm.curves import MOST_RUNS, loss_curves, running_mean
 from charlm.figures import bigram_heatmap
 
 LABELS = [".", "a", "b"]
@@ -44,3 +46,111 @@ def test_a_table_of_zeros_and_a_large_alphabet_are_drawn():
     labels = [chr(0x100 + i) for i in range(size)]
     figure = bigram_heatmap([("counts", torch.zeros(size, size, dtype=torch.int64))], labels, cell_text=False)
     assert max(figure.get_size_inches()) <= 32
+
+
+def lines(figure):
+    """The steps and losses of every curve, by colour; marks and the legend are no curves."""
+    return [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
+
+
+def run(offset=0.0, points=10):
+    steps = np.arange(points)
+    return {"train": (steps, 2 + offset + 1 / (steps + 1)), "val": (steps[::3], 2.2 + offset + 0 * steps[::3])}
+
+
+def test_train_is_thin_and_val_is_thick_in_the_colour_of_the_run():
+    figure = loss_curves({"a": run(), "b": run(0.1)})
+    a_train, a_val, b_train, b_val = lines(figure)
+    assert a_train.get_color() == a_val.get_color() != b_train.get_color() == b_val.get_color()
+    assert a_val.get_linewidth() > 1.5 * a_train.get_linewidth()
+    assert (a_val.get_marker(), a_train.get_marker()) == ("o", "None")
+    assert list(a_train.get_ydata()) == list(run()["train"][1])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "train", "val"]
+
+
+def test_no_two_runs_look_alike_and_one_more_is_refused():
+    figure = loss_curves({str(i): {"val": ([0, 1, 2], [i, i, i])} for i in range(MOST_RUNS)})
+    looks = {(line.get_color(), str(line.get_linestyle())) for line in lines(figure)}
+    assert len(looks) == MOST_RUNS == 14
+    with pytest.raises(ValueError, match="15 runs in one picture cannot be told apart; choose 14 at most"):
+        loss_curves({str(i): run() for i in range(15)})
+
+
+def test_a_mark_is_a_line_with_a_text_grey_where_runs_share_it():
+    shared, own = {5: "lr 0.1 → 0.01 at 5"}, {7: "lr 0.1 → 0.01 at 7"}
+    figure = loss_curves({"a": run(), "b": run()}, {"a": shared | own, "b": shared})
+    marks = {line.get_xdata()[0]: line.get_color() for line in figure.axes[0].lines if len(line.get_xdata()) == 2}
+    assert marks == {5: "0.35", 7: lines(figure)[0].get_color()}
+    assert texts(figure) == [shared[5], own[7]]
+
+
+def boxes(figure):
+    figure.draw_without_rendering()
+    return [text.get_window_extent() for text in figure.axes[0].texts]
+
+
+def test_texts_of_marks_that_are_near_each_other_do_not_overlap():
+    marks = {step: f"lr 0.0125 → 0.00125 at {step:,}" for step in (500, 505, 510, 515, 900)}
+    figure = loss_curves({"a": run(points=1000)}, {"a": marks})
+    found = boxes(figure)
+    assert len(found) == 3  # no third one fits beside the first two; all have their lines
+    assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])
+    frame = figure.axes[0].get_window_extent()
+    assert all(frame.y0 < box.y0 and box.y1 < frame.y1 for box in found)
+
+
+@pytest.mark.parametrize("long", [4, 40])
+def test_the_legend_stands_above_the_picture_even_with_long_names(long):
+    figure = loss_curves({f"{'a_long_name_' * long}{i}": run() for i in range(MOST_RUNS)})
+    figure.draw_without_rendering()
+    legend, frame = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+    assert legend.y0 > frame.y1
+    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+    assert frame.height > 250
+
+
+def test_the_first_losses_do_not_ruin_the_picture():
+    steps = np.arange(2000)
+    losses = 2 + np.exp(-steps / 100)
+    losses[:10] = 30
+    low, high = loss_curves({"a": {"train": (steps, losses)}}).axes[0].get_ylim()
+    assert 1.8 < low < 2
+    assert 2.3 < high < 4
+
+
+def test_a_run_that_diverges_does_not_ruin_the_others():
+    steps = np.arange(1000)
+    bad = np.where(steps < 500, 2.1, 1e20)
+    low, high = loss_curves({"a": run(points=1000), "b": {"train": (steps, bad)}}).axes[0].get_ylim()
+    assert 1.8 < low < high < 4
+
+
+@pytest.mark.parametrize("losses", [[], [2.0], [2.0, 2.0], [np.nan, np.inf], [0.0, 0.0]])
+def test_few_losses_are_drawn(losses):
+    figure = loss_curves({"a": {"train": (range(len(losses)), losses)}})
+    figure.savefig(io.BytesIO(), format="png")
+    low, high = figure.axes[0].get_ylim()
+    assert low < high
+
+
+def test_steps_are_whole_numbers_with_separators():
+    figure = loss_curves({"a": run(points=20_000)})
+    figure.draw_without_rendering()
+    assert "10,000" in [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    figure = loss_curves({"a": run(points=3)})
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(set(labels)) == len(labels)
+
+
+def test_a_running_mean_by_hand_and_past_what_is_not_finite():
+    assert running_mean(np.array([1.0, 2.0, 6.0, 4.0]), 1).tolist() == [1, 2, 6, 4]
+    assert running_mean(np.array([1.0, np.nan, 3.0, np.inf, 9.0]), 3).tolist() == [1, 2, 3, 6, 9]
+    assert np.isnan(running_mean(np.array([np.nan, np.nan]), 2)).all()
+
+
+def test_a_long_train_curve_is_its_running_mean():
+    steps = np.arange(1000)
+    noisy = 2 + 0.5 * (-1.0) ** steps
+    (line,) = lines(loss_curves({"a": {"train": (steps, noisy)}}))
+    assert np.abs(np.asarray(line.get_ydata())[20:-20] - 2).max() < 1e-9

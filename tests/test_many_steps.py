@@ -116,8 +116,9 @@ def test_everything_at_once_is_at_its_own_step(tmp_path):
     steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert steps["loss/train"] == list(range(230))
     assert steps["loss/val"] == [109, 219]
-    assert steps["lr"] == steps["perplexity/train"] == [34, 69, 104, 139, 174, 209]
-    assert [event.value for event in events.Scalars("lr")] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.01, 0.01])
+    assert steps["perplexity/train"] == [34, 69, 104, 139, 174, 209]
+    assert steps["lr"] == [0, 34, 69, 70, 104, 139, 174, 209]
+    assert [event.value for event in events.Scalars("lr")] == pytest.approx([0.1] * 3 + [0.01] * 5)
     assert [event.step for event in events.Images("embedding_pca")] == [0, 59, 119, 179, 229]
     assert {file.name for file in (tmp_path / "kept").iterdir()} == {"step=90.ckpt", "step=180.ckpt"}
 

@@ -4,6 +4,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
 
 def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> float:
     """What the base rate is multiplied by: `gamma` to the power of the number of milestones <= `position`.
@@ -42,3 +44,26 @@ def check_milestones(milestones: Sequence[float], gamma: float, unit: str) -> No
         )
     if any(later <= earlier for earlier, later in pairwise(milestones)):
         raise ValueError(f"StepDecay's milestones rise strictly, unlike {milestones}; sort them and drop what repeats")
+
+
+def check_length(done: float | None, before: float) -> None:
+    """Refuse milestones that are fractions of an unknown length, and say where it is another one than before.
+
+    Args:
+        done: the fraction of the training that is done; None where its length is not known.
+        before: the same as a checkpoint has it, or 0.
+
+    Raises:
+        ValueError: the length is not known.
+    """
+    if done is None:
+        raise ValueError(
+            "StepDecay's milestones are fractions of a training whose length is not known;"
+            " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
+        )
+    if before and done != before:
+        rank_zero_warn(
+            f"StepDecay's fractions mean other steps than in the checkpoint: {before:.0%} of the training were"
+            f" done there, which are {done:.0%} now, so that a rate that had dropped can rise again;"
+            " train to the old length, or use unit='step'"
+        )

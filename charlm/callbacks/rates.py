@@ -16,6 +16,11 @@ def rated_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
     return [group for group in optimizer.param_groups if group.get("lr") is not None]
 
 
+def all_rates(optimizers: Sequence[Optimizer]) -> list[Any]:
+    """The rate of every parameter group as it stands there: a number, a tensor, or None where it has none."""
+    return [group.get("lr") for optimizer in optimizers for group in optimizer.param_groups]
+
+
 def set_rate(group: dict[str, Any], rate: float) -> None:
     """Set a parameter group's learning rate, in place where it is a tensor."""
     if isinstance(group["lr"], Tensor):

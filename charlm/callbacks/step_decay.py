@@ -7,25 +7,53 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.optim import Optimizer
 
-from charlm.callbacks.milestones import check_milestones, decay_factor
+from charlm.callbacks.decay_table import milestone_steps, send_table
+from charlm.callbacks.milestones import check_length, check_milestones, decay_factor
 from charlm.callbacks.progress import fraction_done
-from charlm.callbacks.rates import rated_groups, set_rate, tagged_rates
+from charlm.callbacks.rate_log import RateLog
+from charlm.callbacks.rates import all_rates, rated_groups, set_rate
 
 
 class StepDecay(Callback):
     """Multiply every learning rate by `gamma` at each milestone.
 
     With milestones [5000], steps 0 to 4999 (the first 5000) use the base rate, and step 5000 is the first to use
-    base * gamma. A step is an optimizer step: the micro-batches of an accumulated one count once, and under manual
-    optimization each optimizer goes by its own steps. Nothing else enters, so a resumed run stays on its curve. Every
-    parameter group has its own base rate: the one it had when its run began (a resumed run keeps that), or when it
-    was added.
+    base * gamma. A step is an optimizer step. The rate is a function of the step and the base alone, set before each
+    step over whatever else was written there, so that nothing makes it drift:
 
-    Steps of a bare optimizer, from `self.optimizers(use_pl_optimizer=False)`, pass Lightning by: they are not counted,
-    and step milestones never come, which a warning tells.
+    with                          it does
+    ----------------------------  -------------------------------------------------
+    accumulation                  micro-batches count once, and so does the short
+                                  window that ends an epoch
+    unit epoch                    drop after whole epochs, however many steps long
+    unit fraction                 drop at a part of the steps that max_steps and
+                                  max_epochs allow
+    parameter groups              give each its own base: the rate it came with
+    a group that joins late       take the rate it comes with for that of now
+    several optimizers            go by each one's own steps (they need manual
+                                  optimization)
+    manual optimization           count the steps of self.optimizers(), wherever
+                                  they fall in a batch
+    a bare optimizer              see no steps of it, and warn (epochs are counted)
+    a scheduler                   overwrite what it sets, and warn
+    LRFinder                      start from the rate found, listed first or last
+    StepsPerExecution             the same as without
+    ckpt_path                     stay on the curve, with the base of its beginning
+    ckpt_path, accumulation       the same: windows count once
+    ckpt_path, unit epoch         the same: epochs count on
+    ckpt_path, manual             the same: each optimizer's steps count on
+    ckpt_path, LRFinder           start from what was found then, without a sweep
+    ckpt_path, other milestones   follow the new ones from the old base, and warn
+    ckpt_path, other length       move milestones that are fractions, and warn
+    ckpt_path, new to the run     start from the rate that the run began with
+    fit again, same Trainer       stay on the curve, with the new optimizers' rates
+                                  as base
+    fit again, LRFinder           the same, with the rate found as base
+    fit again, new Trainer        begin anew, from loaded weights too
 
-    The rate is set before each step, over whatever a scheduler or another callback has written, and logged as `lr`
-    (with several optimizers or groups `lr/optimizer0/group1`). Without milestones it is only logged.
+    The rates are logged as `lr` (with several optimizers or groups `lr/optimizer0/group1`) where Lightning logs its
+    scalars, and at the first step and at each drop besides, under the step that uses them; the loggers' texts get a
+    table of the milestones, `step_decay`. Without milestones the rate is only logged.
 
     Args:
         milestones: where the rate drops, strictly rising: optimizer steps or completed epochs (whole numbers >= 1), or
@@ -48,26 +76,27 @@ class StepDecay(Callback):
         self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]
         self.gamma = float(gamma)
         self.unit = unit
+        self._begin()
+
+    def _begin(self) -> None:
         self._base_rates: list[list[float]] = []  # per optimizer, per group
         self._steps: list[int] = []  # done so far, per optimizer
-        self._counted_at: int | None = None
-        self._logged_at: int | None = None
-        self._warned = False
         self._done = 0.0  # fraction of the training, as of a checkpoint
-        self._given: list[tuple[dict[str, Any], float]] = []  # each group with the rate it was given
+        self._count: Any = None  # under automatic optimization: its `completed` is the steps done
+        self._counted_at: int | None = None
+        self._warned = False
+        self._given: list[Any] = []  # the rates of all groups, as they were set
         self._constant_until = 0.0  # the step before which these stand
         self._length = math.inf  # of the training in steps, where milestones are fractions of it
+        self._log = RateLog()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
-            self._base_rates, self._steps = [], []
-            self._counted_at = self._logged_at = None
-            self._warned, self._done = False, 0.0
-            self._given, self._constant_until = [], 0.0
+            self._begin()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.milestones and self.unit == "fraction":
-            self._check_length(fraction_done(trainer))
+            check_length(fraction_done(trainer), self._done)
         if self.milestones and trainer.lr_scheduler_configs:
             schedulers = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
             rank_zero_warn(
@@ -81,7 +110,8 @@ class StepDecay(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self._rates_hold(trainer):
             self._set_all_rates(trainer)
-        self._log(trainer)
+        if self._count is None or self._count.completed >= self._log.due:
+            self._log_rates(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # already here, so that callbacks listed before this one see the next step's rate
@@ -107,6 +137,9 @@ class StepDecay(Callback):
         self._steps[index] += 1
 
     def state_dict(self) -> dict[str, Any]:
+        if self._count is not None:
+            self._steps = [self._count.completed] * len(self._base_rates)
+            self._done = self._count.completed / self._length
         return {
             **self._arguments(),
             "base_rates": [list(rates) for rates in self._base_rates],
@@ -126,39 +159,20 @@ class StepDecay(Callback):
     def _arguments(self) -> dict[str, Any]:
         return {"milestones": self.milestones, "gamma": self.gamma, "unit": self.unit}
 
-    def _check_length(self, done: float | None) -> None:
-        """Refuse an unknown length, and say where it is another one than in the checkpoint."""
-        if done is None:
-            raise ValueError(
-                "StepDecay's milestones are fractions of a training whose length is not known;"
-                " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
-            )
-        if self._done and done != self._done:
-            rank_zero_warn(
-                f"StepDecay's fractions mean other steps than in the checkpoint: {self._done:.0%} of the training were"
-                f" done there, which are {done:.0%} now, so that a rate that had dropped can rise again;"
-                " train to the old length, or use unit='step'"
-            )
-
-    def _log(self, trainer: Trainer) -> None:
-        """Log the rates of the step to come, once, where Lightning logs its scalars; `self.log` would cost far more."""
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
-        automatic = trainer.lightning_module.automatic_optimization
-        step = trainer.global_step if automatic else trainer.fit_loop.total_batch_idx
-        if every and (step + 1) % every == 0 and step != self._logged_at:
-            self._logged_at = step
-            for logger in trainer.loggers:
-                logger.log_metrics(tagged_rates(trainer.optimizers), step)
+    def _log_rates(self, trainer: Trainer) -> None:
+        """Log the rates of the step to come if they are due; before the first ones, the milestones."""
+        if self._log.rates is None and self.milestones and trainer.is_global_zero:
+            bases = [rate for rates in self._base_rates for rate in rates]
+            send_table(trainer, self.milestones, self.gamma, self.unit, bases)
+        step = trainer.fit_loop.total_batch_idx if self._count is None else trainer.global_step
+        if step >= self._log.due:
+            self._log.write(trainer, step)
 
     def _rates_hold(self, trainer: Trainer) -> bool:
-        """Whether all rates are as they were set, and no milestone lies between."""
-        step = trainer.global_step
-        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        if step >= self._constant_until or len(self._given) != len(groups):
+        """Whether no milestone has come, and all rates are as they were set."""
+        if self._count is None or self._count.completed >= self._constant_until:
             return False
-        self._steps, self._done = [step] * len(self._steps), step / self._length
-        given = zip(groups, self._given, strict=True)
-        return all(group is known and group["lr"] == rate for group, (known, rate) in given)
+        return not self.milestones or all_rates(trainer.optimizers) == self._given
 
     def _set_all_rates(self, trainer: Trainer, epochs_ahead: int = 0) -> None:
         optimizers = trainer.optimizers
@@ -172,22 +186,22 @@ class StepDecay(Callback):
         else:  # each has its own count; where there is none from an earlier run, global_step is the sum of equal ones
             equal_share = trainer.global_step // max(1, len(optimizers))
             self._steps += [equal_share] * (len(optimizers) - len(self._steps))
-        self._given = []
         for index in range(len(optimizers)):
             self._set_rates(trainer, index, epochs_ahead)
-        self._constant_until = self._next_milestone(trainer) if automatic else 0
+        self._given = [rate if rate is None else float(rate) for rate in all_rates(optimizers)]
+        self._count = _step_count(trainer) if automatic else None
+        self._constant_until = self._next_milestone(trainer)
+        if self.milestones:
+            self._log.notice(optimizers)
 
     def _next_milestone(self, trainer: Trainer) -> float:
         """The optimizer step before which the rates do not change within this epoch."""
-        step = trainer.global_step
-        if self.unit == "epoch":
+        if self.unit == "epoch" or not self.milestones:
             return math.inf
-        if self.unit == "step":
-            return next((m for m in self.milestones if m > step), math.inf)
-        self._length = trainer.estimated_stepping_batches
-        # the steps beside a milestone are looked at one by one, since products of floats are not exact
-        coming = next((m * self._length for m in self.milestones if m * self._length + 1 >= step), math.inf)
-        return coming - 1
+        if self.unit == "fraction":
+            self._length = trainer.estimated_stepping_batches
+        steps = milestone_steps(trainer, self.milestones, self.unit)
+        return next((step for step in steps if step is not None and step > trainer.global_step), math.inf)
 
     def _set_rates(self, trainer: Trainer, index: int, epochs_ahead: int = 0) -> None:
         """Give each group of optimizer `index` the rate for its next step."""
@@ -198,7 +212,6 @@ class StepDecay(Callback):
         if self.milestones:
             for group, base_rate in zip(groups, base_rates, strict=False):
                 set_rate(group, base_rate * factor)
-                self._given.append((group, base_rate * factor))
 
     def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:
         if self.unit == "step":
@@ -207,6 +220,11 @@ class StepDecay(Callback):
             return trainer.current_epoch + epochs_ahead
         self._done = fraction_done(trainer) or 0.0
         return self._done
+
+
+def _step_count(trainer: Trainer) -> Any:
+    """The object whose `completed` is `trainer.global_step`, which takes far longer to ask."""
+    return trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
 
 
 def _spell(arguments: dict[str, Any]) -> str:
