@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,17 +12,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CELL = 0.55  # inches, room for a pair of characters over a number
+_LARGE = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 _EXTENT = (4.5, 30.0)  # inches of one table: room for its title; a large alphabet within memory
 
 
-def bigram_heatmap(panels: Sequence[tuple[str, Tensor]], labels: Sequence[str], cell_text: bool) -> Figure:
+MOST_LABELS = 40
+"""Characters up to which a cell of a bigram table has room for its text."""
+
+
+def character_labels(alphabet: Iterable[str]) -> list[str]:
+    """A dot for the boundary, then the characters; those that would not show are written as escapes."""
+    return [".", *[repr(ch)[1:-1] if ch.isspace() else ch for ch in alphabet]]
+
+
+def bigram_heatmap(
+    panels: Sequence[tuple[str, Tensor]],
+    labels: Sequence[str],
+    cell_text: bool,
+    written: Sequence[Tensor] | None = None,
+) -> Figure:
     """Bigram tables side by side on one colour scale; in each cell the pair of characters and its number.
 
     Args:
-        panels: title and table (V, V) of each panel; row: the character before, column: the one that follows. Whole
-            numbers are written as counts, fractions as probabilities with two decimals.
+        panels: title and table (V, V) of each panel; row: the character before, column: the one that follows.
         labels: V short texts, one for each character.
-        cell_text: write into the cells; for up to about 40 characters.
+        cell_text: write into the cells; for up to about `MOST_LABELS` characters.
+        written: the numbers in each panel's cells, (V, V) each, where they are not those of the colours. Whole numbers
+            are written as counts, fractions as probabilities with two decimals.
 
     Source: the picture of the counts in "makemore", part 1, by Andrej Karpathy.
     """
@@ -35,13 +51,14 @@ def bigram_heatmap(panels: Sequence[tuple[str, Tensor]], labels: Sequence[str], 
     figure = Figure(figsize=(width, height), dpi=100)
     # The root of the number, since most pairs are rare: on a plain scale they would all be white.
     norm = PowerNorm(0.5, vmin=0, vmax=max(float(table.max()) for _, table in panels))
+    numbers = written or [table for _, table in panels]
     for place, (title, table) in enumerate(panels):
         left = 0.8 + place * (extent + 1.0)
         ax = figure.add_axes((left / width, 0.5 / height, extent / width, extent / height))
         image = ax.imshow(table.cpu().numpy(), cmap="Blues", norm=norm)
         _label(ax, title, labels, fontsize=8 + extent)
         if cell_text:
-            _write_cells(ax, table, labels, norm)
+            _write_cells(ax, table, numbers[place], labels, norm)
     beside = figure.add_axes(((width - 0.9) / width, 0.5 / height, 0.2 / width, extent / height))
     figure.colorbar(image, cax=beside)
     return figure
@@ -56,12 +73,17 @@ def _label(ax: Axes, title: str, labels: Sequence[str], fontsize: float) -> None
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=12)
 
 
-def _write_cells(ax: Axes, table: Tensor, labels: Sequence[str], norm: PowerNorm) -> None:
-    form = ".2f" if table.is_floating_point() else "d"
+def _write_cells(ax: Axes, table: Tensor, numbers: Tensor, labels: Sequence[str], norm: PowerNorm) -> None:
     dark = norm(table.cpu().numpy()) > 0.6
-    for row, values in enumerate(table.tolist()):
+    for row, values in enumerate(numbers.tolist()):
         for column, value in enumerate(values):
-            number = format(value, form).removeprefix("0" if "." in form else "")
-            text = f"{labels[row]}{labels[column]}\n{number}"
+            text = f"{labels[row]}{labels[column]}\n{_spell(value)}"
             color = "white" if dark[row, column] else "0.15"
             ax.text(column, row, text, ha="center", va="center", color=color, fontsize=10.5, parse_math=False)
+
+
+def _spell(number: int | float) -> str:
+    """A probability with two decimals, or a count, from 10,000 on in thousands or more."""
+    if isinstance(number, float):
+        return format(number, ".2f").removeprefix("0")
+    return next((f"{number / size:.0f}{sign}" for size, sign in _LARGE if number >= 10 * size), str(number))

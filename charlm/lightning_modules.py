@@ -1,15 +1,22 @@
 """The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size."""
 
 import string
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor
 
 from charlm.callbacks.lean_step import GradientFunction
+from charlm.counts import CountBigram
+from charlm.data.splits import Splits
+from charlm.figures import MOST_LABELS, bigram_heatmap, character_labels
 from charlm.lit_char_lm import Batch, LitCharLM
 from charlm.nets.bigram import Bigram
 from charlm.nets.mlp import MLP
 from charlm.nets.mlp_gradients import mlp_gradients
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OptimizerName = Literal["SGD", "AdamW"]
 Schedule = Literal["constant", "one-cycle"]
@@ -58,6 +65,22 @@ class LitBigram(LitCharLM):
     def penalty(self) -> Tensor:
         """`weight_penalty` * mean(W^2) over all V x V entries."""
         return self.hparams["weight_penalty"] * self.net.W.square().mean()
+
+    def figures(self) -> "dict[str, Figure]":
+        """For the callback Dashboard: the table that was learnt; in its cells the counts of what was trained on."""
+        size = self.tokenizer.vocab_size
+        after = torch.arange(len(self.net.W), device=self.device)[:, None]
+        learnt = self.net(after).detach().float().softmax(1)[:size, :size]
+        title, written = "probabilities that were learnt", None
+        splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
+        if isinstance(splits, Splits):
+            counted = CountBigram.from_contexts(splits.train, len(self.net.W), k=0)
+            title, written = (
+                "colour: probability that was learnt, number: times in train",
+                [counted.counts[:size, :size]],
+            )
+        labels = character_labels(self.tokenizer.alphabet)
+        return {"bigram": bigram_heatmap([(title, learnt)], labels, size <= MOST_LABELS, written)}
 
 
 class LitMLP(LitCharLM):

@@ -17,9 +17,13 @@ from torchmetrics.text import Perplexity
 from charlm.callbacks.step_log import is_recording
 from charlm.checkpoints import FORMAT, load_checkpoint
 from charlm.loss import cross_entropy, nats
+from charlm.sampling import sample_names
+from charlm.step_mean import StepMean
 from charlm.tokenizer import CharTokenizer
 
 Batch = tuple[Tensor, Tensor]
+
+_LONGEST = 64  # characters of a drawn name: as in the names that NamesDataModule accepts by default
 
 
 class LitCharLM(pl.LightningModule, ABC):
@@ -60,6 +64,7 @@ class LitCharLM(pl.LightningModule, ABC):
         self._net_args = net_args
         accuracy = MulticlassAccuracy(net_args["vocab_size"], average="micro", validate_args=False)
         metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
+        self._train_mean = StepMean()  # since the last validation
         self.val_metrics = metrics.clone(postfix="/val")
         self.test_metrics = metrics.clone(postfix="/test")
 
@@ -107,6 +112,15 @@ class LitCharLM(pl.LightningModule, ABC):
         """The label of each row of an embedding table; "." stands for the boundary."""
         return [".", *self.tokenizer.alphabet]
 
+    def sample_names(self, n: int, seed: int) -> list[str]:
+        """Names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws.
+
+        Args:
+            n: how many, >= 1.
+            seed: of the draws.
+        """
+        return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=_LONGEST)
+
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
         return self.net(context)
@@ -133,6 +147,7 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def log_step(self, loss: Tensor) -> None:
         """Log a step's cross-entropy where that is written: elsewhere a call of `log` costs as much as the step."""
+        self._train_mean.add(loss)
         trainer = self.trainer
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
         due = every and (trainer.global_step + 1) % every == 0
@@ -140,6 +155,12 @@ class LitCharLM(pl.LightningModule, ABC):
             self.log("loss/train", loss, prog_bar=True)
         if due:
             self.log("perplexity/train", loss.exp())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean of the training losses since the last validation, a curve that can be read beside `loss/val`."""
+        mean = self._train_mean.take()
+        if mean is not None:
+            self.log("loss/train_mean", mean, sync_dist=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the val split."""
@@ -174,11 +195,13 @@ class LitCharLM(pl.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Check that a schedule that was taken up goes as far as the training.
+        """Count the losses from here on, and check that a schedule that was taken up goes as far as the training.
 
         Raises:
             ValueError: it ends before.
         """
+        if self.trainer.global_step == 0:  # what there is comes from another training, or from a sweep of the rate
+            self._train_mean.load()
         for config in self.trainer.lr_scheduler_configs:
             ends, steps = config.scheduler.state_dict().get("total_steps", math.inf), self.trainer.max_steps
             if ends < steps:
@@ -188,13 +211,18 @@ class LitCharLM(pl.LightningModule, ABC):
                 )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what loads the net without Lightning."""
+        """Add what loads the net without Lightning, and the losses of a mean that is not complete."""
         checkpoint["charlm"] = {
             "format": FORMAT,
             "net": type(self.net).__name__,
             "net_args": dict(self._net_args),
             "alphabet": self.tokenizer.alphabet,
         }
+        checkpoint["train_mean"] = list(self._train_mean.state())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with that mean."""
+        self._train_mean.load(checkpoint.get("train_mean", (0.0, 0)))
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         context, target = batch

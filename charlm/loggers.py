@@ -1,6 +1,7 @@
 """What a run tells: TensorBoard, with an HParams tab that can compare different models, and the terminal."""
 
 import logging
+import time
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -52,7 +53,7 @@ class RunLogger(TensorBoardLogger):
         """Write scalars; before the first ones, the hyperparameters kept so far."""
         if not self._started:
             self._started = True
-            start = SessionStartInfo()
+            start = SessionStartInfo(start_time_secs=time.time())
             for key, value in dict(self.hparams).items():
                 _set(start, key, value)
             self._write(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
@@ -62,7 +63,8 @@ class RunLogger(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         """Close the session with its status."""
         if self._started:
-            end = SessionEndInfo(status=Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE)
+            ended = Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE
+            end = SessionEndInfo(status=ended, end_time_secs=time.time())
             self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
         super().finalize(status)
 
@@ -74,17 +76,12 @@ class RunLogger(TensorBoardLogger):
 
 
 class SaveConfig(SaveConfigCallback):
-    """config.yaml in the run's directory, for `fit` with a logger only; on TensorBoard's Text tab as well."""
+    """config.yaml in the run's directory, for `fit` with a logger only."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Save, unless nothing is to be kept of this run."""
         if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
             super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """The same text for TensorBoard."""
-        if isinstance(trainer.logger, RunLogger):
-            trainer.logger.experiment.add_text("config", f"```yaml\n{self.parser.dump(self.config)}\n```", 0)
 
 
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
@@ -15,17 +15,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from charlm.arguments import COMMANDS, Prepared, prepare, refuse_conflicts
-from charlm.callbacks.embedding_pca import EmbeddingPCA
-from charlm.callbacks.local_all_reduce import LocalAllReduce
-from charlm.callbacks.lr_finder import LRFinder
 from charlm.callbacks.run_checkpoint import RunCheckpoint
-from charlm.callbacks.step_bar import StepProgressBar
-from charlm.callbacks.step_decay import StepDecay
-from charlm.callbacks.steps_per_execution import StepsPerExecution
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.line import command_parser
 from charlm.commands.predictions import write_predictions
 from charlm.data.datamodule import NamesDataModule
+from charlm.fit_callbacks import add_showing, callbacks_of
 from charlm.lightning_modules import MODELS, LitCharLM
 from charlm.loggers import RunLogger, SaveConfig, quiet
 from charlm.parsers import ShortErrors, subclasses
@@ -37,8 +32,6 @@ from charlm.threads import choose_threads
 log = logging.getLogger(__name__)
 
 DEFAULT_SEED = 42
-OWN_CALLBACKS = (StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, LRFinder)
-"""Imported so that the command line knows them by their short names."""
 
 
 class TrainerParser(ShortErrors, LightningArgumentParser):
@@ -94,6 +87,7 @@ class TrainerCLI(LightningCLI):
         parser.set_defaults({"model": {"class_path": "charlm.lightning_modules.LitMLP"}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
+        add_showing(parser)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults(
             {
@@ -144,18 +138,11 @@ class TrainerCLI(LightningCLI):
             config.checkpoint.save_on_train_epoch_end = True
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Lightning's trainer with our logger, progress bar and exchange of gradients, unless others are asked for."""
-        config = self.config_init[self.subcommand].trainer
-        callbacks = config.callbacks or []
-        callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
-        # one that is given again takes the place of the shipped config's, instead of Lightning's refusal of both
-        callbacks = list({c.state_key if isinstance(c, OWN_CALLBACKS) else id(c): c for c in callbacks}.values())
-        if config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            callbacks.append(StepProgressBar())
-        callbacks += [] if any(isinstance(c, LocalAllReduce) for c in callbacks) else [LocalAllReduce()]
+        """Lightning's trainer with our logger and callbacks, unless others are asked for."""
+        options = self.config_init[self.subcommand]
+        config, callbacks = options.trainer, callbacks_of(str(self.subcommand), options)
         root = Path(config.default_root_dir or ".")
         if self.subcommand == "lr-find":
-            callbacks = [c for c in callbacks if not isinstance(c, (*OWN_CALLBACKS, ProgressBar))]
             kwargs |= self._of_a_sweep(root)
         elif config.logger in (None, True) and not config.fast_dev_run:
             kwargs["logger"] = self._logger(root)

@@ -14,6 +14,7 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
         "nets.",
         "figures",
         "curves",
+        "events",
         "loss",
         "loggers",
         "callbacks.",
@@ -21,12 +22,13 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
         "data.shuffle",
         "nearest",
         "runs",
+        "step_mean",
         "threads",
     },
-    {"data.corpus", "data.contexts", "checkpoints", "parsers", "bare_names"},
-    {"sampling", "counts", "data.splits", "data.batches", "lit_char_lm", "arguments"},
-    {"lightning_modules", "data.datamodule", "commands.table", "commands.training_names"},
-    {"commands."},
+    {"data.corpus", "data.contexts", "checkpoints", "parsers", "bare_names", "fit_callbacks"},
+    {"sampling", "counts", "data.splits", "data.batches", "arguments"},
+    {"lit_char_lm", "data.datamodule", "commands.table", "commands.training_names"},
+    {"lightning_modules", "commands."},
     {"commands.line", "report"},
     {"sweep_trainer"},
     {"trainer_cli"},
@@ -35,7 +37,7 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
 ]
 PLAIN_TORCH = {  # what starts in the time that torch takes
     *{"tokenizer", "runs", "nets.", "figures", "curves", "loss", "counts", "sampling", "checkpoints", "commands."},
-    *{"data.download", "data.corpus", "data.contexts", "data.splits"},
+    *{"events", "data.download", "data.corpus", "data.contexts", "data.splits"},
 }
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LINES = 250

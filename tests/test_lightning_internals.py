@@ -48,6 +48,7 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/execution.py", "_every_n_train_steps"): ModelCheckpoint,
     ("callbacks/execution.py", "_batches_that_stepped"): pl.Trainer,
     ("callbacks/step_log.py", "_batches_that_stepped"): pl.Trainer,
+    ("callbacks/watching.py", "_batches_that_stepped"): pl.Trainer,
     ("callbacks/step_log.py", "_logger_connector"): pl.Trainer,
     ("callbacks/step_log.py", "_current_fx_name"): pl.LightningModule,
     ("callbacks/step_log.py", "_prefix"): TensorBoardLogger,
@@ -67,14 +68,16 @@ ATTRIBUTES = {  # (file, name): an object that has it
 }
 UNDECLARED = {  # public by name, but set on a Trainer from outside its class
     "callbacks/outlets.py": ["fast_dev_run"],
-    "callbacks/step_decay.py": ["log_every_n_steps"],
+    "callbacks/decay_table.py": ["callbacks", "reload_dataloaders_every_n_epochs"],
+    "callbacks/rate_log.py": ["log_every_n_steps"],
     "callbacks/step_log.py": ["callbacks", "log_every_n_steps"],
     "callbacks/lean_step.py": ["callbacks", "callbacks", "profiler"],
+    "callbacks/dashboard.py": ["fast_dev_run"],
     "callbacks/execution.py": ["callbacks", "callbacks"],
     "callbacks/lr_finder.py": ["fast_dev_run"],
     "callbacks/one_step.py": ["datamodule"],
     "callbacks/snapshot.py": ["datamodule"],
-    "callbacks/embedding_pca.py": ["callbacks"],
+    "callbacks/embedding_pca.py": ["fast_dev_run", "callbacks"],
     "lit_char_lm.py": ["log_every_n_steps"],
 }
 SOURCES = sorted(CHARLM.rglob("*.py"))

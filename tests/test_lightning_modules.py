@@ -11,6 +11,7 @@ from charlm.checkpoints import load_checkpoint
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import build_contexts
 from charlm.data.datamodule import NamesDataModule
+from charlm.figures import bigram_heatmap, character_labels
 from charlm.lightning_modules import MODELS, LitBigram, LitCharLM, LitMLP
 from charlm.loss import evaluate
 from charlm.nets.bigram import Bigram
@@ -85,13 +86,34 @@ def test_what_is_logged_has_the_tags_of_the_design(kind, data, trainer, tmp_path
     fitter.fit(make(kind), data)
     fitter.test(fitter.model, data, verbose=False)
     events = EventAccumulator(logger.log_dir).Reload()
-    train = {"loss/train", "perplexity/train"}
+    train = {"loss/train", "loss/train_mean", "perplexity/train"}
     evaluation = {f"{name}/{split}" for name in ("loss", "perplexity", "accuracy") for split in ("val", "test")}
     assert set(events.Tags()["scalars"]) == train | evaluation | {"epoch"}
     steps = len(data.train_dataloader())
     assert [event.step for event in events.Scalars("loss/train")] == list(range(steps))
     for event, loss in zip(events.Scalars("perplexity/train"), events.Scalars("loss/train"), strict=True):
         assert event.value == pytest.approx(math.exp(loss.value), rel=1e-5)
+
+
+def test_the_mean_train_loss_is_of_all_steps_since_the_last_validation(data, trainer, tmp_path):
+    """With few steps logged, and taken up from a checkpoint between two validations."""
+    saver = pl.callbacks.ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, every_n_train_steps=3)
+    means = {}
+    for name, every, resumed in (("all", 1, None), ("few", 4, None), ("on", 4, tmp_path / "saved" / "step=3.ckpt")):
+        logger = pl.loggers.TensorBoardLogger(tmp_path, name=name, default_hp_metric=False)
+        callbacks = [saver] if name == "few" else []
+        given = {"max_steps": 5, "val_check_interval": 5, "check_val_every_n_epoch": None, "limit_val_batches": 1}
+        data.hparams["batch_size"] = 4
+        given |= {"logger": logger, "callbacks": callbacks, "enable_checkpointing": bool(callbacks)}
+        fitter = trainer(**given, log_every_n_steps=every)
+        fitter.fit(make(LitMLP), data, ckpt_path=resumed)
+        events = EventAccumulator(logger.log_dir).Reload()
+        means[name] = [(event.step, event.value) for event in events.Scalars("loss/train_mean")]
+        if every == 1:
+            losses = [event.value for event in events.Scalars("loss/train")]
+    assert [step for step, _ in means["all"]] == [4]
+    assert means["all"][0][1] == pytest.approx(sum(losses) / 5, rel=1e-6)
+    assert means["few"] == means["all"] == means["on"]
 
 
 def test_the_train_loss_is_the_cross_entropy_alone_and_the_penalty_is_minimised_too(data, trainer):
@@ -344,3 +366,37 @@ def test_one_cycle_is_not_taken_up_beyond_its_end(data, trainer, tmp_path):
 def test_a_warm_up_that_is_no_share_is_refused(warmup):
     with pytest.raises(ValueError, match=r"warmup is .*; give a share of the steps, between 0 and 1"):
         make(LitMLP, warmup=warmup)
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(9_999, "9999"), (10_000, "10k"), (999_999, "1000k"), (12_345_678, "12M"), (10**10, "10G")],
+)
+def test_a_large_count_fits_into_its_cell_beside_the_colour_of_its_share(count, shown):
+    shares = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
+    counts = torch.full((2, 2), count)
+    figure = bigram_heatmap([("counts", shares)], character_labels("a"), cell_text=True, written=[counts])
+    assert figure.axes[0].texts[1].get_text() == f".a\n{shown}"
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+
+
+def test_a_character_that_would_not_show_is_labelled_by_its_escape():
+    assert character_labels("a \u2028é") == [".", "a", " ", "\\u2028", "é"]
+
+
+@pytest.mark.parametrize("size", [39, 40])
+def test_the_cells_of_a_large_alphabet_have_no_text(size):
+    model = LitBigram("".join(chr(0x100 + i) for i in range(size)))
+    model.trainer = pl.Trainer(accelerator="cpu", logger=False, barebones=True)
+    assert len(model.figures()["bigram"].axes[0].texts) == (1600 if size == 39 else 0)
+
+
+def test_the_bigrams_picture_has_what_was_learnt_as_colours_and_the_counts_as_numbers(data, trainer):
+    model = make(LitBigram)
+    trainer(max_steps=1).fit(model, data)
+    (axes, _) = model.figures()["bigram"].axes
+    context, target = data.splits.train.tensors()
+    pairs = [[int(((context[:, -1] == i) & (target == j)).sum()) for j in range(4)] for i in range(4)]
+    assert [text.get_text().split("\n")[1] for text in axes.texts] == [str(n) for row in pairs for n in row]
+    learnt = model.net.W.detach().softmax(1)
+    torch.testing.assert_close(torch.as_tensor(axes.images[0].get_array()).float(), learnt)

@@ -4,18 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from charlm.callbacks.dashboard import Dashboard
     from charlm.callbacks.embedding_pca import EmbeddingPCA
     from charlm.callbacks.local_all_reduce import LocalAllReduce
     from charlm.callbacks.lr_finder import LRFinder
+    from charlm.callbacks.name_samples import NameSamples
     from charlm.callbacks.run_checkpoint import RunCheckpoint
     from charlm.callbacks.step_bar import StepProgressBar
     from charlm.callbacks.step_decay import StepDecay
     from charlm.callbacks.steps_per_execution import StepsPerExecution
 
 __all__ = [
+    "Dashboard",
     "EmbeddingPCA",
     "LRFinder",
     "LocalAllReduce",
+    "NameSamples",
     "RunCheckpoint",
     "StepDecay",
     "StepProgressBar",
@@ -23,9 +27,11 @@ __all__ = [
 ]
 
 _FILE_OF = {
+    "Dashboard": "dashboard",
     "EmbeddingPCA": "embedding_pca",
     "LRFinder": "lr_finder",
     "LocalAllReduce": "local_all_reduce",
+    "NameSamples": "name_samples",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
     "StepProgressBar": "step_bar",

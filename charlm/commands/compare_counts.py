@@ -11,11 +11,9 @@ from charlm.commands.table import Table, render
 from charlm.commands.training_names import training_splits
 from charlm.counts import CountBigram, count_pairs, mean_nll
 from charlm.data.splits import PARTS, Splits
-from charlm.figures import bigram_heatmap
+from charlm.figures import MOST_LABELS, bigram_heatmap, character_labels
 from charlm.nets.bigram import Bigram
 from charlm.runs import run_directory
-
-_MOST_LABELS = 40  # characters up to which a cell has room for its text
 
 
 def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | None = None) -> None:
@@ -71,17 +69,12 @@ def _largest_difference(checkpoint: Checkpoint, counted: CountBigram, neural: Te
     size = checkpoint.tokenizer.vocab_size
     gap = (counted.probabilities - neural)[:size, :size].abs()
     before, after = divmod(int(gap.argmax()), size)
-    labels = _labels(checkpoint)
+    labels = character_labels(checkpoint.tokenizer.alphabet)
     return (
         f"largest difference: {gap.max():.4f} for {labels[before]}{labels[after]},"
         f" {counted.probabilities[before, after]:.4f} by counting and {neural[before, after]:.4f} neural;"
         f" {labels[before]} comes {int(counted.counts[before].sum())} times in train"
     )
-
-
-def _labels(checkpoint: Checkpoint) -> list[str]:
-    """A dot for the boundary, then the characters; those that would not show are written as escapes."""
-    return [".", *[repr(ch)[1:-1] if ch.isspace() else ch for ch in checkpoint.tokenizer.alphabet]]
 
 
 def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture: Path) -> None:
@@ -90,7 +83,7 @@ def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture:
         (f"probabilities by counting (k = {counted.k:g})", counted.probabilities[:size, :size]),
         ("probabilities of the neural bigram", neural[:size, :size]),
     ]
-    figure = bigram_heatmap(panels, _labels(checkpoint), cell_text=size <= _MOST_LABELS)
+    figure = bigram_heatmap(panels, character_labels(checkpoint.tokenizer.alphabet), cell_text=size <= MOST_LABELS)
     try:
         figure.savefig(picture)
     except OSError as error:

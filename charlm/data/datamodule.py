@@ -17,6 +17,8 @@ from charlm.tokenizer import CharTokenizer
 
 log = logging.getLogger(__name__)
 
+_MOST_KNOWN = 1_000_000  # names: as Python's strings, in sets, they take about 200 MB
+
 
 class NamesDataModule(pl.LightningDataModule):
     """Names from a file, as batches of context and next character.
@@ -124,6 +126,18 @@ class NamesDataModule(pl.LightningDataModule):
         parts: dict[Part, Contexts] = {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}
         size = self.hparams["eval_batch_size"]
         return {part: BatchLoader(contexts, size) for part, contexts in parts.items() if len(contexts)}
+
+    def known_names(self) -> dict[str, list[str]]:
+        """The names of train and val, repeated ones included, for the callback NameSamples.
+
+        Where every context is split for itself, all names are train's. Of more than a million names none are given.
+        """
+        splits = self.splits
+        if len(splits.corpus) > _MOST_KNOWN:
+            log.info(f"{len(splits.corpus):,} names are too many to look up: those drawn are not told from known ones")
+            return {}
+        parts: tuple[Part, ...] = ("train",) if splits.name_split is None else ("train", "val")
+        return {part: splits.names(part) for part in parts}
 
     def state_dict(self) -> dict[str, Any]:
         """The fingerprint of the names and how they were split: what a checkpoint was trained on."""

@@ -15,6 +15,17 @@ _DTYPES = (torch.float32, torch.float64)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # as in torch 2.13
 
 
+class Tanh(nn.Tanh):
+    """nn.Tanh; on the CPU in inference mode numpy's, which `mlp_logits` takes: a hook on it changes no bit of them."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape as `input`."""
+        by_numpy = torch.is_inference_mode_enabled() and type(input) is Tensor and input.device.type == "cpu"
+        if by_numpy and input.dtype in _DTYPES and not _is_watched():
+            return torch.from_numpy(np.tanh(input.numpy()))
+        return super().forward(input)
+
+
 class MLP(nn.Module):
     """The last T characters, each embedded, through one tanh layer to the logits of the next.
 
@@ -52,14 +63,17 @@ class MLP(nn.Module):
         device = torch.get_default_device()
         self.embedding = skip_init(nn.Embedding, vocab_size, n_embd, device=device)
         self.hidden = skip_init(nn.Linear, block_size * n_embd, n_hidden, device=device)
+        self.tanh = Tanh()  # a module, so that hooks can look at the hidden units
         self.output = skip_init(nn.Linear, n_hidden, vocab_size, device=device)
         (self._init_notebook if init == "notebook" else self._init_default)()
 
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
-        if torch.is_inference_mode_enabled() and type(context) is Tensor and len(context) and self._is_plain():
-            return torch.from_numpy(mlp_logits(self.arrays(), context))
-        return self.output(torch.tanh(self.hidden(self.embedding(context).flatten(1))))
+        inference = torch.is_inference_mode_enabled() and type(context) is Tensor and len(context)
+        if inference and self._is_plain(of_tanh=False):
+            tanh = self._seen_tanh if _is_hooked(self.tanh) else None
+            return torch.from_numpy(mlp_logits(self.arrays(), context, tanh))
+        return self.output(self.tanh(self.hidden(self.embedding(context).flatten(1))))
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy of `forward`'s logits, float (), in nats per character; by hand where that is possible.
@@ -84,18 +98,24 @@ class MLP(nn.Module):
         """The weights as numpy sees them, in the order of `parameters()`: the same memory, on the CPU."""
         return [weight.detach().numpy() for weight in self.parameters()]
 
-    def _is_plain(self) -> bool:
-        """Whether numpy gives what torch would: the net as it is here, on the CPU, without hooks, traced by nobody."""
-        parts = (self.embedding, self.hidden, self.output)
-        if type(self).forward is not MLP.forward or [type(part) for part in parts] != [nn.Embedding, *[nn.Linear] * 2]:
+    def _seen_tanh(self, values: np.ndarray) -> np.ndarray:
+        return self.tanh(torch.from_numpy(values)).numpy()
+
+    def _is_plain(self, of_tanh: bool = True) -> bool:
+        """Whether numpy gives what torch would: the net as it is here, on the CPU, without hooks, traced by nobody.
+
+        Without `of_tanh`, hooks on the hidden units do not count.
+        """
+        parts = (self.embedding, self.hidden, self.output, self.tanh)
+        kinds = [nn.Embedding, nn.Linear, nn.Linear, Tanh]
+        if type(self).forward is not MLP.forward or [type(part) for part in parts] != kinds:
             return False
         table, weights = self.embedding, list(self.parameters())
         options = (table.padding_idx is not None, table.max_norm is not None, table.scale_grad_by_freq, table.sparse)
         as_made = len(weights) == 5 and not any(options) and all(type(w) is nn.Parameter for w in weights)
         plain = as_made and all(w.device.type == "cpu" and w.dtype is weights[0].dtype in _DTYPES for w in weights)
-        hooked = _has_any_global_hook() or any(getattr(part, kind) for part in (self, *parts) for kind in _HOOKS)
-        watched = torch.is_autocast_enabled("cpu") or torch.is_anomaly_enabled() or torch.compiler.is_compiling()
-        return plain and not hooked and not watched and not torch.jit.is_tracing()
+        hooked = _has_any_global_hook() or any(map(_is_hooked, (self, *(parts if of_tanh else parts[:-1]))))
+        return plain and not hooked and not _is_watched()
 
     @torch.no_grad()
     def _init_default(self) -> None:
@@ -115,6 +135,16 @@ class MLP(nn.Module):
         hidden.bias.copy_(torch.randn(hidden.bias.shape) * 0.01)
         output.weight.copy_((torch.randn(output.weight.T.shape) * 0.01).T)
         output.bias.copy_(torch.randn(output.bias.shape) * 0)
+
+
+def _is_hooked(part: nn.Module) -> bool:
+    return any(getattr(part, kind) for kind in _HOOKS)
+
+
+def _is_watched() -> bool:
+    """Whether torch follows what is computed, or computes it in another precision."""
+    watched = torch.is_autocast_enabled("cpu") or torch.is_anomaly_enabled() or torch.compiler.is_compiling()
+    return watched or torch.jit.is_tracing()
 
 
 class _ByHand(torch.autograd.Function):

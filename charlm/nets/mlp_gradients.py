@@ -4,7 +4,7 @@ Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V = vocab_size
 `MLP.arrays()`: table (V, C), W1 (H, T * C), b1 (H,), W2 (V, H), b2 (V,).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -48,14 +48,21 @@ def mlp_gradients(weights: Sequence[np.ndarray], context: Tensor, target: Tensor
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def mlp_logits(weights: Sequence[np.ndarray], context: Tensor) -> np.ndarray:
+def mlp_logits(
+    weights: Sequence[np.ndarray], context: Tensor, tanh: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
     """Logits (B, V) for the character after `context`, int64 (B, T).
+
+    Args:
+        weights: the net's `arrays()`.
+        context: int64 (B, T), on the CPU.
+        tanh: is called in place of numpy's with the hidden units' inputs, (B, H).
 
     Raises:
         IndexError: an id outside 0..V-1.
     """
     _, _, _, W2, b2 = weights
-    logits = _product(_hidden(weights, context)[1], W2.T)
+    logits = _product(_hidden(weights, context, tanh)[1], W2.T)
     logits += b2
     return logits
 
@@ -76,7 +83,9 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return torch.from_numpy(a).mm(torch.from_numpy(b)).numpy()
 
 
-def _hidden(weights: Sequence[np.ndarray], context: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _hidden(
+    weights: Sequence[np.ndarray], context: Tensor, tanh: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Embedded characters (B, T * C) and hidden units (B, H)."""
     table, W1, b1, _, _ = weights
     ids = context.numpy()
@@ -85,7 +94,7 @@ def _hidden(weights: Sequence[np.ndarray], context: Tensor) -> tuple[np.ndarray,
     embedded = table.take(ids, 0).reshape(len(ids), -1)
     h = _product(embedded, W1.T)
     h += b1
-    return embedded, np.tanh(h, out=h)
+    return embedded, np.tanh(h, out=h) if tanh is None else tanh(h)
 
 
 def _cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

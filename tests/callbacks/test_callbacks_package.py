@@ -12,8 +12,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_every_callback_of_charlm_is_public():
-    names = ["EmbeddingPCA", "LRFinder", "LocalAllReduce", "RunCheckpoint", "StepDecay", "StepProgressBar"]
-    assert charlm.callbacks.__all__ == [*names, "StepsPerExecution"]
+    names = ["Dashboard", "EmbeddingPCA", "LRFinder", "LocalAllReduce", "NameSamples", "RunCheckpoint"]
+    assert charlm.callbacks.__all__ == [*names, "StepDecay", "StepProgressBar", "StepsPerExecution"]
 
 
 @pytest.mark.parametrize("name", charlm.callbacks.__all__)

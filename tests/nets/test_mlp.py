@@ -127,6 +127,10 @@ def hooked(net):
     net.hidden.register_forward_hook(lambda *_: None)
 
 
+def tanh_hooked(net):
+    net.tanh.register_forward_hook(lambda *_: None)
+
+
 def frozen(net):
     net.embedding.weight.requires_grad_(False)
 
@@ -135,7 +139,7 @@ def halved(net):
     net.bfloat16()
 
 
-@pytest.mark.parametrize("change", [hooked, frozen, halved])
+@pytest.mark.parametrize("change", [hooked, tanh_hooked, frozen, halved])
 def test_autograd_is_used_where_more_is_asked_than_the_gradients_of_all_weights(change):
     torch.manual_seed(3)
     net = MLP(5, 2, 3, 4)
@@ -185,11 +189,15 @@ def without_bias(net):
     net.output = torch.nn.Linear(4, 5, bias=False)
 
 
+def another_activation(net):
+    net.tanh = torch.nn.ReLU()
+
+
 def looked_at(net):
     net.hidden.register_full_backward_hook(lambda *_: None)
 
 
-@pytest.mark.parametrize("change", [dropped, normed, without_bias, looked_at])
+@pytest.mark.parametrize("change", [dropped, normed, without_bias, looked_at, another_activation])
 def test_a_net_that_was_changed_is_computed_by_torch(change):
     net = MLP(5, 2, 3, 4)
     change(net)
@@ -313,3 +321,32 @@ def test_a_loss_that_is_lost_is_no_number_and_no_warning():
     with torch.no_grad():
         net.output.bias[0] = float("inf")
     assert net.loss(torch.tensor([[0, 1]]), torch.tensor([1])).isnan()
+
+
+def test_who_looks_at_the_hidden_units_changes_no_bit_of_the_logits():
+    torch.manual_seed(6)
+    for rows in (1, 40, 3000):
+        net, seen = MLP(27, 3, 10, 200, init="notebook"), []
+        context = torch.randint(0, 27, (rows, 3))
+        with torch.inference_mode():
+            before = net(context)
+            handle = net.tanh.register_forward_hook(lambda part, inputs, output, seen=seen: seen.append(output.clone()))
+            assert torch.equal(net(context), before)
+            handle.remove()
+            assert torch.equal(net(context), before)
+        (hidden,) = seen
+        expected = torch.tanh(net.hidden(net.embedding(context).flatten(1)))
+        torch.testing.assert_close(hidden, expected.detach())
+
+
+def test_what_a_hook_makes_of_the_hidden_units_is_what_counts():
+    net, context = MLP(5, 2, 3, 4), torch.tensor([[0, 1], [2, 3]])
+    net.tanh.register_forward_hook(lambda part, inputs, output: torch.zeros_like(output))
+    with torch.inference_mode():
+        assert torch.equal(net(context), net.output.bias.expand(2, 5))
+    assert torch.equal(net(context), net.output.bias.expand(2, 5))
+
+
+def test_the_activation_has_no_weights():
+    """So that older checkpoints load."""
+    assert not [name for name in MLP().state_dict() if "tanh" in name]

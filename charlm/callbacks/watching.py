@@ -1,0 +1,41 @@
+"""How a callback looks at a training: which validations count, at which step, and without a trace."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+
+def is_of_fit(trainer: Trainer) -> bool:
+    """Whether a validation that runs now is one of a training, and not its sanity check."""
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
+def scalar_step(trainer: Trainer) -> int:
+    """The step at which Lightning itself writes now: in a validation that of its losses, before the first step 0.
+
+    `progress.logged_step` is the latest optimizer step's. This one differs from it within an accumulated step, after a
+    resume, and once training has ended.
+
+    Private part of Lightning 2.6 used: `_TrainingEpochLoop._batches_that_stepped`.
+    """
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+@contextmanager
+def undisturbed(pl_module: LightningModule) -> Iterator[None]:
+    """Evaluate a module in training: without gradients, every part in eval mode, torch's random numbers as they were.
+
+    Afterwards each part is in the mode that it was in.
+    """
+    modes = [(part, part.training) for part in pl_module.modules()]
+    devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        pl_module.eval()
+        try:
+            yield
+        finally:
+            for part, training in modes:
+                part.training = training

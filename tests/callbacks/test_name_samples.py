@@ -1,0 +1,338 @@
+import html
+import re
+import warnings
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from charlm.callbacks import NameSamples, StepsPerExecution
+from charlm.data.datamodule import NamesDataModule
+from charlm.lightning_modules import LitBigram, LitMLP
+
+pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
+
+
+ROWS = TensorDataset(torch.arange(36.0).view(12, 3) / 36)
+
+
+class Speller(pl.LightningModule):
+    """Learns something, with dropout and batch norm, and spells "a" as often as it has been asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+        self.asked, self.modes = [], []
+
+    def sample_names(self, n, seed):
+        self.asked.append((n, seed))
+        self.modes.append((any(part.training for part in self.modules()), torch.is_grad_enabled()))
+        self.net(torch.rand(2, 3))
+        return ["a" * len(self.asked), "bob", "bob", "cleo"] * (n // 4)
+
+    def training_step(self, batch, batch_idx):
+        loss = self.net(batch[0]).square().mean()
+        self.log("loss/train", loss)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("loss/val", self.net(batch[0]).square().mean())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def train_dataloader(self):
+        return DataLoader(ROWS, batch_size=2, shuffle=True)
+
+    def val_dataloader(self):
+        return DataLoader(ROWS, batch_size=2)
+
+
+class Knowing(Speller):
+    def known_names(self):
+        return {"train": ["bob", "bob", "a"], "val": {"cleo"}}
+
+
+def board(folder):
+    return TensorBoardLogger(folder, name=None, version="")
+
+
+def events(folder):
+    found = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+    texts = {e.step: e.tensor_proto.string_val[0].decode() for e in _tensors(found, "samples/text_summary")}
+    return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}, texts
+
+
+def _tensors(found, tag):
+    return found.Tensors(tag) if tag in found.Tags()["tensors"] else []
+
+
+FIT = {"max_steps": 6, "max_epochs": -1, "val_check_interval": 2, "limit_val_batches": 1, "log_every_n_steps": 1}
+
+
+@pytest.fixture
+def fitted(trainer, tmp_path):
+    """The scalars and texts of a training."""
+
+    def fitted(model, *callbacks, **options):
+        trainer(*callbacks, **(FIT | {"logger": board(tmp_path)} | options)).fit(model)
+        return events(tmp_path)
+
+    return fitted
+
+
+def test_the_first_text_is_of_the_untrained_model_and_each_validation_has_one_at_the_step_of_its_loss(fitted):
+    model = Knowing()
+    scalars, texts = fitted(model, NameSamples(n=3, seed=7, scored=8))
+    assert [step for step, _ in scalars["loss/val"]] == [1, 3, 5]
+    assert sorted(texts) == [0, 1, 3, 5]
+    assert [step for step, _ in scalars["samples/new"]] == [0, 1, 3, 5]
+    assert model.asked == [(8, 7)] * 4
+
+
+def test_the_scalars_are_those_of_all_names_that_were_drawn(fitted):
+    """Of "a", "bob", "bob", "cleo" twice over; then of "aa", ...; all but the last kind are known."""
+    scalars, _ = fitted(Knowing(), NameSamples(n=1, scored=8), max_steps=2)
+    assert scalars["samples/new"] == [(0, 0), (1, pytest.approx(1 / 4))]
+    assert scalars["samples/distinct"] == [(0, pytest.approx(3 / 8)), (1, pytest.approx(3 / 8))]
+    assert scalars["samples/mean_length"] == [(0, 11 / 4), (1, 12 / 4)]
+    assert scalars["samples/mean_length_data"] == [(0, pytest.approx(7 / 3)), (1, pytest.approx(7 / 3))]
+
+
+def test_each_name_is_marked_and_the_numbers_stand_above(fitted):
+    _, texts = fitted(Knowing(), NameSamples(n=4, seed=3, scored=8), max_steps=2)
+    assert texts[1] == (
+        "After 2 steps, of 8 names drawn with seed 3: 25% new, 38% distinct, 3.0 characters long on average (2.3 in"
+        " train). The first 4:\n\n    new       aa\n    in train  bob\n    in train  bob\n    in val    cleo"
+    )
+
+
+def test_without_known_names_nothing_is_called_new(fitted):
+    scalars, texts = fitted(Speller(), NameSamples(n=2, scored=4), max_steps=2)
+    assert {tag for tag in scalars if tag.startswith("samples")} == {"samples/distinct", "samples/mean_length"}
+    assert texts[1].endswith("75% distinct, 3.0 characters long on average. The first 2:\n\n    aa\n    bob")
+
+
+def test_the_known_names_may_be_the_data_modules(trainer, tmp_path):
+    class Data(pl.LightningDataModule):
+        asked = 0
+
+        def train_dataloader(self):
+            return DataLoader(ROWS, batch_size=2)
+
+        val_dataloader = train_dataloader
+
+        def known_names(self):
+            self.asked += 1
+            return {"seen": ["bob"]}
+
+    data = Data()
+    trainer(NameSamples(n=4, scored=4), **FIT, logger=board(tmp_path)).fit(Speller(), datamodule=data)
+    assert data.asked == 1
+    assert "    in seen  bob" in events(tmp_path)[1][5]
+
+
+@pytest.mark.parametrize("options", [{"val_check_interval": 3, "accumulate_grad_batches": 2}, {"max_epochs": 1}])
+@pytest.mark.parametrize("callbacks", [[], [StepsPerExecution(4)]])
+def test_the_steps_are_lightnings_own(options, callbacks, fitted):
+    """With the third batch a validation falls between the halves of a step."""
+    scalars, texts = fitted(Knowing(), NameSamples(n=4, scored=4), *callbacks, **options)
+    steps = [step for step, _ in scalars["loss/val"]]
+    assert len(steps) >= 2
+    assert (
+        sorted({0, *steps}) == sorted(texts) == [step for step, _ in scalars["samples/new"] if step or 0 not in steps]
+    )
+
+
+def test_a_training_without_validations_has_a_first_and_a_last_text(fitted):
+    scalars, texts = fitted(Knowing(), NameSamples(n=4, scored=4), limit_val_batches=0, val_check_interval=None)
+    assert sorted(texts) == [0, 5]
+    assert scalars["loss/train"][-1][0] == 5
+
+
+def test_a_resumed_run_goes_on_at_lightnings_steps(trainer, tmp_path):
+    first = trainer(NameSamples(n=4, scored=4), **FIT)
+    first.fit(Knowing())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    second = trainer(NameSamples(n=4, scored=4), **(FIT | {"max_steps": 10}), logger=board(tmp_path / "second"))
+    second.fit(Knowing(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    scalars, texts = events(tmp_path / "second")
+    start, *later = sorted(texts)
+    assert start <= scalars["loss/train"][0][0]
+    assert later == [step for step, _ in scalars["loss/val"]]
+
+
+def weights(model):
+    return [weight.clone() for weight in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("callbacks", [[], [StepsPerExecution(2)]])
+def test_training_is_what_it_is_without_it_bit_for_bit(callbacks, trainer):
+    """Though sample_names draws from the global generator, as it ought not to."""
+    results = []
+    for own in ([], [NameSamples(n=4, scored=4)]):
+        pl.seed_everything(3, verbose=False)
+        model = Knowing()
+        trainer(*own, *callbacks, **FIT).fit(model)
+        results.append([*weights(model), torch.rand(1)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert set(model.modes) == {(False, False)}
+    assert all(part.training for part in model.modules())
+
+
+def test_a_model_that_makes_no_strings_is_told_so_once(trainer):
+    class Mute(pl.LightningModule):
+        training_step, configure_optimizers = Speller.training_step, Speller.configure_optimizers
+        train_dataloader = Speller.train_dataloader
+        net = nn.Linear(3, 1)
+
+    model = Mute()
+    model.layer = nn.Linear(3, 1)
+    with pytest.warns(UserWarning, match=r"Mute has no method sample_names\(n, seed\) that gives a list") as said:
+        trainer(NameSamples(), max_steps=2).fit(model)
+    assert len([warning for warning in said if "NameSamples" in str(warning.message)]) == 1
+
+
+@pytest.mark.parametrize("wrong", [ValueError("no name today"), []])
+def test_names_that_cannot_be_made_do_not_stop_the_training(wrong, trainer):
+    class Broken(Knowing):
+        def sample_names(self, n, seed):
+            if isinstance(wrong, Exception):
+                raise wrong
+            return wrong
+
+    fit = trainer(NameSamples(n=2, scored=5), **FIT)
+    reason = "no name today" if wrong else "it gave no name of 5"
+    with pytest.warns(UserWarning, match=f"after 0 steps: sample_names failed with ValueError: {reason}") as said:
+        fit.fit(Broken())
+    assert fit.global_step == 6
+    assert len([warning for warning in said if "sample_names" in str(warning.message)]) == 1
+
+
+def test_known_names_that_cannot_be_read_leave_the_rest(fitted):
+    class Forgetful(Speller):
+        def known_names(self):
+            raise OSError("no such list")
+
+    with pytest.warns(UserWarning, match="known_names failed with OSError: no such list"):
+        scalars, texts = fitted(Forgetful(), NameSamples(n=4, scored=4))
+    assert len(texts) == 4
+    assert "samples/new" not in scalars
+
+
+def test_a_second_training_begins_anew(trainer, tmp_path):
+    callback, model = NameSamples(n=4, scored=4), Knowing()
+    trainer(callback, **FIT).fit(model)
+    trainer(callback, **FIT, logger=board(tmp_path)).fit(model)
+    assert sorted(events(tmp_path)[1]) == [0, 1, 3, 5]
+
+
+@pytest.mark.parametrize("do", ["validate", "test"])
+def test_an_evaluation_shows_nothing(do, trainer, tmp_path):
+    class Tested(Knowing):
+        test_step, test_dataloader = Speller.validation_step, Speller.val_dataloader
+
+    model = Tested()
+    options = FIT | {"logger": board(tmp_path)}
+    getattr(trainer(NameSamples(), **options), do)(model, verbose=False)
+    assert model.asked == []
+
+
+@pytest.mark.parametrize("options", [{"logger": False}, {"fast_dev_run": True}])
+def test_it_needs_no_logger(options, trainer):
+    model = Knowing()
+    trainer(NameSamples(), **(FIT | options)).fit(model)
+    assert len(model.asked) >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"n": 0}, "n is 0; show at least 1 name"), ({"scored": 19}, "scored is 19, less than the 20 names shown")],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NameSamples(**arguments)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=5), st.booleans())
+def test_the_page_shows_every_name_as_it_is(names, known):
+    """Whatever Markdown and HTML make of it elsewhere; what is not printable is shown as Python writes it."""
+    callback = NameSamples(n=5, scored=5)
+    marks = ["new"] * len(names) if known else []
+    text = callback._text(names, marks, {"samples/new": 1.0, "samples/distinct": 1.0, "samples/mean_length": 1.0}, 0)
+    shown = rendered(text)
+    lines = [line.removeprefix("new").removeprefix("  ") for line in shown.removesuffix("\n").split("\n")]
+    assert len(lines) == len(names)
+    for line, name in zip(lines, names, strict=True):
+        plain = name.isprintable() and name.strip() == name != ""
+        assert line == (name if plain else repr(name))
+
+
+def rendered(text):
+    """What TensorBoard's page has in its block of code."""
+    from tensorboard import plugin_util
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        page = plugin_util.markdown_to_safe_html(text)
+    (block,) = re.findall("<pre><code>(.*)</code></pre>", page, re.DOTALL)
+    assert "<" not in block
+    return html.unescape(block)
+
+
+NAMES = [f"{a}{b}{c}" for a in "abc" for b in "eiou" for c in ("", "na", "x y")]
+
+
+@pytest.fixture(scope="module")
+def names_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("names") / "names.txt"
+    path.write_text("\n".join([*NAMES, NAMES[0]]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_the_models_of_charlm_draw_the_same_names_for_the_same_seed(kind, names_file):
+    data = NamesDataModule(names_file)
+    model = kind(data.alphabet)
+    names = model.sample_names(30, 5)
+    assert names == model.sample_names(30, 5) != model.sample_names(30, 6)
+    assert len(names) == 30
+    assert max(map(len, names)) <= 64
+    assert set("".join(names)) <= set(data.alphabet)
+
+
+@pytest.mark.parametrize("split_by", ["name", "line", "pair"])
+def test_the_data_module_of_charlm_knows_the_names_of_train_and_val(split_by, names_file):
+    data = NamesDataModule(names_file, split_by=split_by, split=(0.6, 0.2, 0.2))
+    known = data.known_names()
+    if split_by == "pair":
+        assert known == {"train": [*NAMES, NAMES[0]]}
+        return
+    assert known == {"train": data.splits.names("train"), "val": data.splits.names("val")}
+    held_out = set(NAMES) - set(known["train"]) - set(known["val"])
+    assert held_out
+    assert held_out <= set(data.splits.names("test"))
+
+
+def test_too_many_names_to_look_up_are_not_given(names_file, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("charlm.data.datamodule._MOST_KNOWN", 36)
+    assert NamesDataModule(names_file).known_names() == {}
+    assert "37 names are too many to look up" in caplog.text
+
+
+def test_a_model_of_charlm_is_shown_as_it_trains(names_file, trainer, tmp_path):
+    data = NamesDataModule(names_file, batch_size=8, split=(0.6, 0.2, 0.2))
+    fit = trainer(NameSamples(n=5, scored=50), **FIT, logger=board(tmp_path))
+    fit.fit(LitMLP(data.alphabet, n_hidden=4), datamodule=data)
+    scalars, texts = events(tmp_path)
+    train = data.splits.names("train")
+    assert scalars["samples/mean_length_data"][0][1] == pytest.approx(sum(map(len, train)) / len(train))
+    assert all(0 <= value <= 1 for tag in ("samples/new", "samples/distinct") for _, value in scalars[tag])
+    assert len(texts) == 4
