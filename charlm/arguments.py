@@ -36,6 +36,8 @@ COMMANDS = {
     "sample": "draw names from a checkpoint",
     "score": "how surprising given names are to a checkpoint, and where",
     "summary": "hyperparameters and losses of runs, side by side",
+    "plot": "the loss curves of runs in one picture",
+    "dashboard": "TensorBoard on the runs",
     "compare-counts": "a bigram checkpoint against counting",
 }
 _TRAINING = ("fit", "lr-find")

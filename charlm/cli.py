@@ -24,6 +24,8 @@ def main(args: list[str] | None = None) -> None:
             run(sys.argv[1:] if args is None else args)
         except BrokenPipeError:  # `charlm sample | head`: the reader has what it wanted
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:  # Ctrl-C needs no traceback; the status is the shells' for it
+            raise SystemExit(130) from None
 
 
 @contextmanager

@@ -54,10 +54,11 @@ def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
 
 def print_next(run: Path) -> None:
     """Where the run is, and the commands that open it."""
-    here = shown(run)
+    here, runs, charlm = shown(run), shown(run.parent), program("charlm")
+    where = "" if runs == Path("lightning_logs") else f" {shlex.quote(str(runs))}"
     print(f"\nRun          {here}")
-    print(f"TensorBoard  {program('tensorboard')} --logdir {shlex.quote(str(shown(run.parent)))}")
-    print(f"More names   {program('charlm')} sample --checkpoint {shlex.quote(str(here))} --new-only")
+    print(f"TensorBoard  {charlm} dashboard{where}")
+    print(f"More names   {charlm} sample --checkpoint {shlex.quote(str(here))} --new-only")
 
 
 def shown(path: Path) -> Path:

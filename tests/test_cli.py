@@ -141,7 +141,8 @@ def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
     done = cli("fit", "--data.path", names, "--trainer.max_steps=30", "--trainer.val_check_interval=10")
     assert done.status == 0
     assert {path.name for path in RUN.glob("*") if "events" not in path.name} == {
-        *("checkpoints", "config.yaml", "hparams.yaml", "results.json", "embedding_pca.png")
+        *("checkpoints", "config.yaml", "hparams.yaml", "results.json", "projector", "projector_config.pbtxt"),
+        *("embedding_pca.png", "embedding_pca.gif", "embedding_pca.npz", "embedding_pca_frames.png"),
     }
     assert [path.name for path in Path().iterdir()] == ["lightning_logs"]
     best = next(RUN.glob("checkpoints/best-*.ckpt"))
@@ -164,7 +165,7 @@ def test_the_report_draws_ten_names_and_names_the_next_commands(cli, small, name
     assert len(marked) == 10
     assert all((name in known) == (mark == "in train") for name, mark in marked)
     assert re.search(rf"^Run +{RUN}$", done.out, re.M)
-    assert re.search(r"^TensorBoard +\S*tensorboard --logdir lightning_logs$", done.out, re.M)
+    assert re.search(r"^TensorBoard +\S*charlm dashboard$", done.out, re.M)
     assert re.search(rf"^More names +\S*charlm sample --checkpoint {RUN} --new-only$", done.out, re.M)
     commands = ("TensorBoard", "More names")  # as long as the path to this environment
     assert max(len(line) for line in done.out.splitlines() if not line.startswith(commands)) <= 80

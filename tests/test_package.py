@@ -15,6 +15,7 @@ PLAIN = (
     "counts",
     "figures",
     "curves",
+    "events",
     "sampling",
     "checkpoints",
     "nets.bigram",
@@ -23,7 +24,7 @@ PLAIN = (
     "data.contexts",
     "data.splits",
 )
-COMMANDS = ("sample", "score", "summary", "compare_counts")
+COMMANDS = ("sample", "score", "summary", "plot", "dashboard", "compare_counts")
 
 
 def loaded_after(code):
@@ -75,5 +76,5 @@ def test_the_version_is_the_one_that_was_installed():
 
 def test_python_dash_m_charlm_is_the_command():
     done = subprocess.run([sys.executable, "-m", "charlm", "--help"], capture_output=True, text=True, check=True)
-    for subcommand in ("fit", "validate", "test", "predict", "sample", "score", "summary", "compare-counts"):
+    for subcommand in ("fit", "validate", "test", "predict", "sample", "score", "summary", "plot", "dashboard"):
         assert subcommand in done.stdout

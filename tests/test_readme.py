@@ -27,21 +27,20 @@ def commands(language):
     return [line[2:] for block in blocks(language) for line in block.splitlines() if line.startswith("$ ")]
 
 
-def run_tensorboard(words):
-    with subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", *words[1:], "--port", "0"], stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert any("http://" in line for line in process.stderr)
+def run_dashboard(words):
+    command = [sys.executable, "-m", "charlm", *words[1:], "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert any("http://" in line for line in process.stdout)
         process.terminate()
 
 
 def run(command):
     words = shlex.split(command)
-    if words[0] == "charlm":
+    if words[:2] == ["charlm", "dashboard"]:
+        run_dashboard(words)
+    elif words[0] == "charlm":
         extra = FEWER_STEPS["Bigram" if "Bigram" in words else "MLP"] if words[1] == "fit" else []
         main([*words[1:], *extra])
-    elif words[0] == "tensorboard":
-        run_tensorboard(words)
     else:
         subprocess.run([sys.executable, ROOT / words[1], "--steps", "20"], check=True, timeout=120, capture_output=True)
 

@@ -93,7 +93,7 @@ def test_the_next_commands_are_to_be_copied(splits, capsys, monkeypatch):
     print_next(Path("lightning_logs/version_3"))
     assert commands(capsys) == {
         "Run": "lightning_logs/version_3",
-        "TensorBoard": "tensorboard --logdir lightning_logs",
+        "TensorBoard": "charlm dashboard",
         "More names": "charlm sample --checkpoint lightning_logs/version_3 --new-only",
     }
 
@@ -102,7 +102,7 @@ def test_a_path_with_a_space_is_quoted(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     print_next(Path("my runs/lightning_logs/version 3"))
     shown = commands(capsys)
-    assert shown["TensorBoard"].endswith(" --logdir 'my runs/lightning_logs'")
+    assert shown["TensorBoard"].endswith(" dashboard 'my runs/lightning_logs'")
     assert shown["More names"].endswith(" --checkpoint 'my runs/lightning_logs/version 3' --new-only")
 
 
@@ -127,15 +127,15 @@ def test_a_run_on_another_drive_is_shown_in_full(capsys, monkeypatch):
 
 def test_a_program_that_is_not_on_the_path_is_shown_by_its_place(capsys, monkeypatch, tmp_path):
     """Where the environment is not activated, as after scripts/run."""
-    tensorboard = Path(sys.executable).parent / "tensorboard"
-    if not tensorboard.exists():
-        pytest.skip("tensorboard is not installed beside this Python")
+    charlm = Path(sys.executable).parent / "charlm"
+    if not charlm.exists():
+        pytest.skip("charlm is not installed beside this Python")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert shutil.which("tensorboard") is None
+    assert shutil.which("charlm") is None
     print_next(Path("lightning_logs/version_3"))
-    program = commands(capsys)["TensorBoard"].split(" --logdir")[0]
-    assert (tmp_path / program).exists() or Path(program).resolve() == tensorboard.resolve()
-    (tmp_path / "tensorboard").write_text("another one")
-    (tmp_path / "tensorboard").chmod(0o755)
+    program = commands(capsys)["TensorBoard"].removesuffix(" dashboard")
+    assert (tmp_path / program).exists() or Path(program).resolve() == charlm.resolve()
+    (tmp_path / "charlm").write_text("another one")
+    (tmp_path / "charlm").chmod(0o755)
     print_next(Path("lightning_logs/version_3"))
     assert commands(capsys)["TensorBoard"].startswith(program)

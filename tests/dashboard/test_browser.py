@@ -1,0 +1,105 @@
+"""The tabs of TensorBoard in a headless Chromium, on three runs of `charlm fit`.
+
+CHARLM_PICTURES names a folder for pictures of them. Where CHARLM_BROWSER is "required", as in .ci/run, a missing
+browser is an error; else these tests are skipped.
+"""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from charlm.commands.dashboard import PINNED
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning"),  # TensorBoard's
+]
+
+
+@pytest.fixture(scope="session")
+def driver(script):
+    """One browser for all tabs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SE_AVOID_STATS", "true")
+        chromium = script("dashboard_browser").chromium()
+        try:
+            browser = chromium.__enter__()
+        except FileNotFoundError as missing:
+            if os.environ.get("CHARLM_BROWSER") == "required":
+                raise
+            pytest.skip(str(missing))
+        yield browser
+        chromium.__exit__(None, None, None)
+
+
+@pytest.fixture
+def page(driver, address, script, request):
+    """Opens tabs; at the end it is looked at for errors, and a picture is taken if wanted."""
+    page = script("dashboard_browser").Page(driver, address)
+    yield page
+    if folder := os.environ.get("CHARLM_PICTURES"):
+        driver.save_screenshot(Path(folder) / f"{request.node.name}.png")
+    assert page.errors() == []
+
+
+def test_time_series_begins_with_the_curves_that_matter(page, runs):
+    page.open("timeseries", "Pinned 4 cards", "version_0", "version_1", "version_2", *PINNED)
+    last = [json.loads((runs / f"version_{number}" / "results.json").read_text()) for number in range(3)]
+    page.wait_for(*(f"{results['val']:.4f}" for results in last if results["step"] in (8, 40)))
+    cards = [text for text in page.run("return elements('card-view').map((card) => card.innerText)") if text.strip()]
+    assert all("".join(card.split()).startswith(tag) for card, tag in zip(cards, PINNED, strict=False))
+
+
+def test_custom_scalars_draw_train_and_val_in_one_chart(page):
+    page.open("custom_scalars", "Loss", "train, val and test", "Matches (9)", "Learning rate", "Names")
+    lines = "return elements('path').filter((path) => (path.getAttribute('d') || '').length > 100).length"
+    page.until(lambda: page.run(lines) >= 4, "line of more than a few points")
+
+
+def test_hparams_have_a_row_a_run_with_model_and_losses(page):
+    page.resize(1900, 900)
+    page.open("hparams", "Trial ID", "version_0", "version_1", "version_2", "loss/val", "loss/test")
+    page.wait_for("0.30000", "0.050000", "200.00", "20.000")  # learning rates, sizes
+    text = page.text()
+    assert text.count(" MLP ") >= 2
+    assert "Bigram" in text
+
+
+def test_images_show_the_embedding_and_the_bigram(page):
+    page.open("images", "embedding_pca", "bigram", "version_0", "version_1", "version_2")
+    widths = "return elements('img').filter((image) => image.complete).map((image) => image.naturalWidth)"
+    page.until(lambda: len(page.run(widths)) >= 3, "three images")
+    assert all(width >= 300 for width in page.run(widths))
+
+
+def test_text_shows_the_names_drawn_the_decay_and_the_config(page):
+    page.open("text&tagFilter=samples", "samples", "After 40 steps", "new")
+    page.open("text&tagFilter=step_decay", "milestone", "0.75 of the steps done", "30")
+    page.open("text&tagFilter=config", "class_path: charlm.callbacks.step_decay.StepDecay", "max_steps: 40")
+
+
+def test_the_projector_colours_the_embedding_by_kind(page):
+    page.open("projector", "2 runs found", "Points: 27", "Dimension: 10", "metadata.tsv", "variance described")
+    page.click("#colorby")
+    page.click("paper-item", "kind")
+    page.wait_for("boundary 1", "vowel 5", "consonant 21")
+    page.click("#z-checkbox")  # in three dimensions it turns
+    colors = page.picture((320, 200, 790, 1000)).getcolors(maxcolors=100_000)
+    assert len(colors) == 4, "the ground's and one for each kind"
+
+
+def test_errors_on_a_page_are_seen(driver, script, serve, tmp_path):
+    """A white-space label makes fewer rows of metadata than points; the page says so in red."""
+    with warnings.catch_warnings(), SummaryWriter(tmp_path / "run") as writer:
+        writer.add_embedding(torch.eye(5), metadata=["a", "b", "\n", "d", "e"], tag="table")
+    page = script("dashboard_browser").Page(driver, serve(tmp_path))
+    page.open("projector", "do not match the number of lines in metadata")
+    page.run("console.error('of the test')")
+    complaints = page.errors()
+    assert any("Number of tensors (5) do not match" in complaint for complaint in complaints)
+    assert any("of the test" in complaint for complaint in complaints)
