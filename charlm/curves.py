@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ _STYLES = ("-", (0, (4, 1.5)))
 MOST_RUNS = len(_COLORS) * len(_STYLES)
 _SMOOTHED = 200  # train points from which the mean over a window is drawn
 _DOTTED = 60  # val points up to which each has a dot
-_LONGEST = 80  # characters of a name that are shown
+_LONGEST = 70  # characters of a name that are shown
 _NEAR = 0.025  # of the axis: marks closer than this have their texts below each other
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
@@ -47,9 +48,7 @@ def loss_curves(
 
     if len(runs) > MOST_RUNS:
         raise ValueError(f"{len(runs)} runs in one picture cannot be told apart; choose {MOST_RUNS} at most")
-    columns = _columns(list(runs))
-    rows = -(-(len(runs) + 2) // columns)
-    figure = Figure(figsize=(9, 4.8 + 0.2 * rows), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
     axes = figure.subplots()
     looks: dict[str, dict[str, Any]] = {
         name: {"color": _COLORS[i % len(_COLORS)], "linestyle": _STYLES[i // len(_COLORS)]}
@@ -65,7 +64,7 @@ def loss_curves(
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _mark(axes, {name: look["color"] for name, look in looks.items()}, marks or {})
-    _legend(figure, looks, runs, columns)
+    figure.set_figheight(4.8 + 0.2 * _legend(figure, looks, runs))
     return figure
 
 
@@ -112,29 +111,30 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: f
 
 def _limits(drawn: Sequence[Sequence[np.ndarray]]) -> tuple[float | None, float | None]:
     """The losses from which and up to which the picture goes; None where there is nothing to see."""
-    ranges = [_range(values) for values in drawn]
-    known = [(low, high) for low, high in ranges if low <= high]
-    if not known:
+    finite = [[values[np.isfinite(values)] for values in curves] for curves in drawn]
+    runs = [curves for curves in ([values for values in of_run if len(values)] for of_run in finite) if curves]
+    if not runs:
         return None, None
-    bottom = min(low for low, _ in known)
-    least = min(high - bottom for _, high in known)
+    ranges = [_range(curves) for curves in runs]
+    begins = [max(values[0] for values in curves) for curves in runs]
+    ends = [max(values[-1] for values in curves) for curves in runs]
+    descent = max(begin - low for begin, (low, _) in zip(begins, ranges, strict=True))
     # a run that has diverged, beside another one that has not, goes off the picture
-    top = max(high for _, high in known if high - bottom <= 5 * least)
+    stays = [end - begin <= descent for begin, end in zip(begins, ends, strict=True)]
+    bottom = min(low for low, _ in ranges)
+    top = max(high for (_, high), stay in zip(ranges, stays, strict=True) if stay or not any(stays))
     margin = 0.06 * (top - bottom) or 0.05 * abs(top) or 1.0
     return bottom - margin, top + 2 * margin
 
 
 def _range(curves: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The lowest and the highest loss of a run, but for what it begins with."""
+    """The lowest and the highest of a run's losses, which are finite; the highest but for what it begins with."""
     low, high = np.inf, -np.inf
     for values in curves:
-        finite = values[np.isfinite(values)]
-        if len(finite) == 0:
-            continue
-        low = min(low, finite.min())
-        highest = finite.max()
-        if len(finite) >= 10:
-            rest = np.quantile(finite[-(-len(finite) // 50) :], 0.99)
+        low = min(low, values.min())
+        highest = values.max()
+        if len(values) >= 10:
+            rest = np.quantile(values[-(-len(values) // 50) :], 0.99)
             highest = highest if highest - low <= 3 * (rest - low) else rest
         high = max(high, highest)
     return float(low), float(high)
@@ -162,16 +162,9 @@ def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[flo
         )  # fmt: skip
 
 
-def _columns(names: Sequence[str]) -> int:
-    """Columns of the legend that fit above the picture: one row, or columns as wide as the longest text."""
-    lengths = [min(len(name), _LONGEST) for name in (*names, "train (running mean)", "val")]
-    in_a_row = sum(lengths) + 6 * len(lengths) <= 110
-    return len(lengths) if in_a_row else max(1, 110 // (max(lengths) + 6))
-
-
-def _legend(
-    figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[str, Mapping[str, Curve]], columns: int
-) -> None:
+def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[str, Mapping[str, Curve]]) -> int:
+    """Add the legend, in as many columns as fit; how many rows it has."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], **look, linewidth=2.5) for look in looks.values()]
@@ -185,7 +178,16 @@ def _legend(
     if any("val" in curves for curves in runs.values()):
         handles.append(Line2D([], [], color="0.35", linewidth=2.2, marker="o", markersize=5))
         texts.append("val")
-    legend = figure.legend(handles, [" "] * len(texts), loc="outside upper center", ncols=columns, frameon=False)
-    for shown, text in zip(legend.get_texts(), texts, strict=True):
-        shown.set_parse_math(False)  # a name may have dollars, or begin with an underscore
-        shown.set_text(text)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for columns in range(len(texts), 0, -1):
+        legend = figure.legend(handles, [" "] * len(texts), loc="outside upper center", ncols=columns, frameon=False)
+        for shown, text in zip(legend.get_texts(), texts, strict=True):
+            shown.set_parse_math(False)  # a name may have dollars, or begin with an underscore
+            shown.set_text(text)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box
+            width = legend.get_window_extent(renderer).width
+        if columns == 1 or width <= figure.bbox.width:
+            break
+        legend.remove()
+    return -(-len(texts) // columns)

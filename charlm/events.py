@@ -6,6 +6,7 @@ tensorboard itself is imported where a file is read. Dimension key: N points of 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,13 @@ class Scalars:
 
 def find_event_runs(place: Path) -> list[Path]:
     """The directories at or below `place` that hold events files, version_2 before version_10."""
-    runs = {file.parent for file in place.rglob("*tfevents*") if file.is_file()}
+    runs, seen = set(), set()
+    for folder, below, files in os.walk(place, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads back up
+            below.clear()
+        elif any("tfevents" in name for name in files):
+            runs.add(Path(folder))
+        seen.add(real)
     # text and numbers take turns
     return sorted(runs, key=lambda run: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", str(run)))])
 
@@ -122,13 +129,17 @@ def _files(run: Path) -> list[Path]:
 
 
 def _read(file: Path, wanted: Callable[[str], bool]) -> _Content:
+    from google.protobuf.message import DecodeError
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
     content, size, done = _Content(math.inf, {}, set(), ""), file.stat().st_size, 0
     # the loader stops without a word at a record that is cut or damaged; tensorboard's others take 2 to 6 times as long
     for record in RawEventFileLoader(str(file)).Load():
-        event = Event.FromString(record)
+        try:
+            event = Event.FromString(record)
+        except DecodeError:
+            break
         content.began = min(content.began, event.wall_time)
         for tag, value in _scalars(event.summary.value):
             content.tags.add(tag)

@@ -21,8 +21,8 @@ MOST_LABELS = 40
 
 
 def character_labels(alphabet: Iterable[str]) -> list[str]:
-    """A dot for the boundary, then the characters; those that would not show are written as escapes."""
-    return [".", *[repr(ch)[1:-1] if ch.isspace() else ch for ch in alphabet]]
+    """A dot for the boundary, then the characters; a space is an open box, others that would not show are escapes."""
+    return [".", *["\N{OPEN BOX}" if ch == " " else repr(ch)[1:-1] if ch.isspace() else ch for ch in alphabet]]
 
 
 def bigram_heatmap(

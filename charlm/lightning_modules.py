@@ -73,7 +73,7 @@ class LitBigram(LitCharLM):
         learnt = self.net(after).detach().float().softmax(1)[:size, :size]
         title, written = "probabilities that were learnt", None
         splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
-        if isinstance(splits, Splits):
+        if isinstance(splits, Splits) and size <= MOST_LABELS:
             counted = CountBigram.from_contexts(splits.train, len(self.net.W), k=0)
             title, written = (
                 "colour: probability that was learnt, number: times in train",

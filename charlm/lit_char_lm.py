@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
 from charlm.callbacks.step_log import is_recording
+from charlm.callbacks.watching import is_of_fit
 from charlm.checkpoints import FORMAT, load_checkpoint
 from charlm.loss import cross_entropy, nats
 from charlm.sampling import sample_names
@@ -157,10 +158,13 @@ class LitCharLM(pl.LightningModule, ABC):
             self.log("perplexity/train", loss.exp())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean of the training losses since the last validation, a curve that can be read beside `loss/val`."""
-        mean = self._train_mean.take()
+        """Log the mean of the training losses since the last validation, a curve that can be read beside `loss/val`.
+
+        Only in a training: an evaluation between two of them, and a sanity check, leave the mean as it is.
+        """
+        mean = self._train_mean.take() if is_of_fit(self.trainer) else None
         if mean is not None:
-            self.log("loss/train_mean", mean, sync_dist=True)
+            self.log("loss_mean/train", mean, sync_dist=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the val split."""

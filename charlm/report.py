@@ -22,13 +22,16 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 NAMES = 10
 
 
-def finish(checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Splits) -> dict[str, float]:
+def finish(
+    checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Splits, tensorboard: bool = True
+) -> dict[str, float]:
     """Evaluate a run's checkpoint on every split, keep the losses in its results.json and print the report.
 
     Args:
         checkpoint: the one to report on.
         loaders: the batches of each split that has any, by its name.
         splits: the names, to tell new ones from known ones.
+        tensorboard: whether the run has a log that TensorBoard reads.
 
     Returns:
         The losses in nats per character, by split.
@@ -39,7 +42,7 @@ def finish(checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Split
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=80))
     print_names(checkpoint, splits)
-    print_next(run)
+    print_next(run, tensorboard)
     return losses
 
 
@@ -52,12 +55,13 @@ def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
         print(f"  {name:<{width}}{mark}")
 
 
-def print_next(run: Path) -> None:
-    """Where the run is, and the commands that open it."""
+def print_next(run: Path, tensorboard: bool = True) -> None:
+    """Where the run is, and the commands that open it, in TensorBoard if there is something to see there."""
     here, runs, charlm = shown(run), shown(run.parent), program("charlm")
     where = "" if runs == Path("lightning_logs") else f" {shlex.quote(str(runs))}"
     print(f"\nRun          {here}")
-    print(f"TensorBoard  {charlm} dashboard{where}")
+    if tensorboard:
+        print(f"TensorBoard  {charlm} dashboard{where}")
     print(f"More names   {charlm} sample --checkpoint {shlex.quote(str(here))} --new-only")
 
 

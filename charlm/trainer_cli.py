@@ -175,9 +175,13 @@ class TrainerCLI(LightningCLI):
             print(f"\nThere is no report: {kind}.")
             return
         checkpoint = load_checkpoint(kept)
-        losses = finish(checkpoint, self.datamodule.whole_splits(), self.datamodule.splits)
-        if "test" in losses:
-            self.trainer.logger.log_metrics({"loss/test": losses["test"]}, step=checkpoint.step - 1)
+        events = any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers)
+        losses = finish(checkpoint, self.datamodule.whole_splits(), self.datamodule.splits, events)
+        # a short run may have ended before its first validation
+        parts = ["test"] + ["val"] * ("loss/val" not in self.trainer.callback_metrics)
+        last = {f"loss/{part}": losses[part] for part in parts if part in losses}
+        if last:
+            self.trainer.logger.log_metrics(last, step=checkpoint.step - 1)
             self.trainer.logger.finalize("success")
 
     @rank_zero_only

@@ -34,8 +34,9 @@ def time_series(page: Page) -> Image.Image:
 
 def custom_scalars(page: Page) -> Image.Image:
     """The charts that the callback Dashboard lays out."""
-    page.open("custom_scalars", "Loss", "Learning rate", "Names", "Hidden layers", "Matches")
-    return page.picture((285, 64, 1100, 1040))
+    page.resize(1100, 1640)
+    page.open("custom_scalars&_smoothingWeight=0", "Loss", "Learning rate", "Names", "Hidden layers", "Matches")
+    return page.picture((285, 64, 1100, 1640))
 
 
 def images(page: Page) -> Image.Image:

@@ -125,6 +125,26 @@ def test_a_run_that_diverges_does_not_ruin_the_others():
     assert 1.8 < low < high < 4
 
 
+def test_a_flat_run_does_not_push_the_others_out_of_the_picture():
+    """One that goes on from another one's end, beside one that is slower."""
+    steps = np.arange(50)
+    runs = {"first": 2.45 + np.exp(-steps / 5), "resumed": np.full(50, 2.453), "slow": 3.3 - 0.013 * steps}
+    low, high = loss_curves({name: {"val": (steps, losses)} for name, losses in runs.items()}).axes[0].get_ylim()
+    assert low < 2.45
+    assert high > 3.3
+
+
+@pytest.mark.parametrize("letters", [3, 9, 30, 100])
+@pytest.mark.parametrize("count", range(1, MOST_RUNS + 1))
+def test_the_legend_is_within_the_picture(count, letters):
+    figure = loss_curves({f"{'w' * letters}{i}": run() for i in range(count)})
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
 @pytest.mark.parametrize("losses", [[], [2.0], [2.0, 2.0], [np.nan, np.inf], [0.0, 0.0]])
 def test_few_losses_are_drawn(losses):
     figure = loss_curves({"a": {"train": (range(len(losses)), losses)}})

@@ -86,7 +86,7 @@ def test_what_is_logged_has_the_tags_of_the_design(kind, data, trainer, tmp_path
     fitter.fit(make(kind), data)
     fitter.test(fitter.model, data, verbose=False)
     events = EventAccumulator(logger.log_dir).Reload()
-    train = {"loss/train", "loss/train_mean", "perplexity/train"}
+    train = {"loss/train", "loss_mean/train", "perplexity/train"}
     evaluation = {f"{name}/{split}" for name in ("loss", "perplexity", "accuracy") for split in ("val", "test")}
     assert set(events.Tags()["scalars"]) == train | evaluation | {"epoch"}
     steps = len(data.train_dataloader())
@@ -108,12 +108,38 @@ def test_the_mean_train_loss_is_of_all_steps_since_the_last_validation(data, tra
         fitter = trainer(**given, log_every_n_steps=every)
         fitter.fit(make(LitMLP), data, ckpt_path=resumed)
         events = EventAccumulator(logger.log_dir).Reload()
-        means[name] = [(event.step, event.value) for event in events.Scalars("loss/train_mean")]
+        means[name] = [(event.step, event.value) for event in events.Scalars("loss_mean/train")]
         if every == 1:
             losses = [event.value for event in events.Scalars("loss/train")]
     assert [step for step, _ in means["all"]] == [4]
     assert means["all"][0][1] == pytest.approx(sum(losses) / 5, rel=1e-6)
     assert means["few"] == means["all"] == means["on"]
+
+
+def test_an_evaluation_and_a_sanity_check_leave_the_mean_train_loss_alone(data, trainer):
+    """Three of five steps after the validation, then an evaluation, then a training that goes on with its check."""
+    model = make(LitMLP)
+    data.hparams["batch_size"] = 4
+    given = {"val_check_interval": 2, "check_val_every_n_epoch": None, "limit_val_batches": 1, "logger": False}
+    fitter = trainer(max_steps=3, **given)
+    fitter.fit(model, data)
+    left = model._train_mean.state()
+    assert left[1] == 1
+    (measured,) = fitter.validate(model, data, verbose=False)
+    assert set(measured) == {"loss/val", "perplexity/val", "accuracy/val"}
+    assert model._train_mean.state() == left
+
+    class Start(pl.Callback):
+        def on_train_start(self, trainer, pl_module):
+            assert trainer.num_sanity_val_batches == [1]
+            self.state = pl_module._train_mean.state()
+
+    start = Start()
+    fitter.callbacks.append(start)
+    fitter.num_sanity_val_steps = 1
+    fitter.fit_loop.epoch_loop.max_steps = 5
+    fitter.fit(model, data)
+    assert start.state == left
 
 
 def test_the_train_loss_is_the_cross_entropy_alone_and_the_penalty_is_minimised_too(data, trainer):
@@ -381,7 +407,7 @@ def test_a_large_count_fits_into_its_cell_beside_the_colour_of_its_share(count, 
 
 
 def test_a_character_that_would_not_show_is_labelled_by_its_escape():
-    assert character_labels("a \u2028é") == [".", "a", " ", "\\u2028", "é"]
+    assert character_labels("a \u2028é") == [".", "a", "␣", "\\u2028", "é"]
 
 
 @pytest.mark.parametrize("size", [39, 40])

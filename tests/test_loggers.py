@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecat
 
 NAMES = "emma\nolivia\nava\nisabella\nsophia\nmia\namelia\nevelyn\nabigail\nemily\nella\nluna\nmila\naria\n"
 STATUSES = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
-LOSSES = {"loss/train", "loss/train_mean", "loss/val"}
+LOSSES = {"loss/train", "loss_mean/train", "loss/val"}
 
 
 class Stop(pl.Callback):

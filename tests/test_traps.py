@@ -206,7 +206,7 @@ def test_15_the_name_of_a_checkpoint_does_not_make_a_directory(cli):
 
 def test_17_the_train_loss_does_not_split_into_two_tags(cli):
     losses = {tag for tag in tags(RUN) if "loss" in tag}
-    assert losses == {"loss/train", "loss/train_mean", "loss/val", "loss/test"}
+    assert losses == {"loss/train", "loss_mean/train", "loss/val", "loss/test"}
     assert not [tag for tag in tags(RUN) if tag.endswith(("_step", "_epoch"))]
 
 

@@ -40,7 +40,8 @@ class Dashboard(Callback):
 
     Args:
         histograms: show the distribution of every weight and its gradient as well, at every validation
-            (`weights/<name>`, `gradients/<name>`: of the latest optimizer step, as it was taken, so after clipping).
+            (`weights/<name>`, `gradients/<name>`: of the latest optimizer step, as it was taken, so after clipping;
+            under manual optimization as the step's batch leaves it, so set it to zero before backward).
             StepsPerExecution then keeps the gradients of every step, which costs a little time.
         activations: look at the hidden layers.
         charts: more charts for Custom Scalars: by title, a list of regular expressions of tags.
@@ -75,9 +76,13 @@ class Dashboard(Callback):
             self._tell(failed)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        # while gradients accumulate, those of the latest step are kept; no copies, as the next step makes new ones
+        # while gradients accumulate, those of the latest step are kept
         if self.histograms and trainer.global_step != self._steps_seen:
             self._gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
+            # a validation may come within the next step, which writes into them after zero_grad(set_to_none=False)
+            accumulate: int = trainer.accumulate_grad_batches
+            if accumulate > 1 or not pl_module.automatic_optimization:
+                self._gradients = {name: gradient.clone() for name, gradient in self._gradients.items()}
         self._steps_seen = trainer.global_step
 
     def on_validation_batch_start(

@@ -90,7 +90,7 @@ def _film(trainer: Trainer, ending: Ending, count: int) -> Failed:
     labels, kinds = ending.rows.labels, ending.rows.kinds
     kept = ending.frames.rows.tolist()
     steps, tables = ending.frames.chosen(count) if count else ([], ending.table)
-    if len(steps) < 2 or ending.axes is None:
+    if len(steps) < 2 or ending.axes is None or len(ending.axes) != ending.frames.columns:
         return {}
     named = [labels[row] for row in kept], kinds and [kinds[row] for row in kept], ending.name
     seen_from = ending.axes[:, :2], ending.axis_names[:2]
@@ -123,6 +123,7 @@ def _neighbours(trainer: Trainer, ending: Ending, projector_rows: int) -> Failed
 
 
 def _project(trainer: Trainer, ending: Ending, most: int) -> Failed:
-    labels, kinds = ending.rows.labels[:most], ending.rows.kinds
-    kinds = kinds[:most] if kinds and any(kinds) else None
-    return send_to_projector(trainer, ending.name, ending.table[:most], labels, kinds) if most else {}
+    table = ending.table[:most]
+    labels, kinds = ending.rows.labels[: len(table)], ending.rows.kinds
+    kinds = kinds[: len(table)] if kinds and any(kinds) else None
+    return send_to_projector(trainer, ending.name, table, labels, kinds) if most else {}

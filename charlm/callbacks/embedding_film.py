@@ -7,6 +7,7 @@ the points. Dimension key: F frames, V rows, C columns.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +57,9 @@ def animation(film: Film) -> bytes:
     """
     from PIL import Image
 
-    frames = list(_frames(film))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box, as in `render`
+        frames = list(_frames(film))
     last = Image.fromarray(frames[-1]).quantize(256)
     colors = torch.tensor(last.getpalette()).view(-1, 3)
     cube = torch.cartesian_prod(*[torch.arange(16) * 17.0] * 3)  # every colour of 4 bits a channel
@@ -157,9 +160,9 @@ def _letters_as_shapes(axes: Axes) -> PathCollection:
         if look not in drawn:
             outline, codes = text_to_path.get_text_path(note.get_fontproperties(), note.get_text())
             corners = np.reshape(outline, (-1, 2)) * note.get_fontsize() / text_to_path.FONT_SCALE
-            if note.get_ha() == "center" and len(corners):
-                corners = corners - (corners.min(0) + corners.max(0)) / 2
-            drawn[look] = Path(corners + note.xyann, codes)
+            centred = note.get_ha() == "center" and len(corners)
+            middle = (corners.min(0) + corners.max(0)) / 2 if centred else -np.array(note.xyann)
+            drawn[look] = Path(corners - middle, codes)
         shapes.append(drawn[look])
     colors = [note.get_color() for note in notes]
     letters = PathCollection(

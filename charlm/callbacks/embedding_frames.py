@@ -21,14 +21,18 @@ class Frames:
         columns: of the table.
         max_rows: the most rows to keep, fewer where that many would take more than 64 MB; a random choice, which is the
             same for every table of that size.
+        kept_here: whether this process keeps the tables; if not, it counts the steps only, so that all processes agree
+            on the next one.
     """
 
-    def __init__(self, wanted: int, rows: int, columns: int, max_rows: int) -> None:
-        row_bytes = 4 * columns
+    def __init__(self, wanted: int, rows: int, columns: int, max_rows: int, kept_here: bool = True) -> None:
+        row_bytes = 4 * max(1, columns)
         most_rows = min(max_rows, max(_LEAST_ROWS, _BYTES // (2 * max(1, wanted) * row_bytes)))
         self.rows = torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:most_rows].sort().values
-        self.most = max(2, min(2 * wanted, _BYTES // (len(self.rows) * row_bytes))) if wanted else 0
+        self.most = max(2, min(2 * wanted, _BYTES // max(1, len(self.rows) * row_bytes))) if wanted else 0
+        self.of_rows = rows
         self.columns = columns
+        self.kept_here = kept_here
         self.every = 1
         self.steps: list[int] = []
         self.tables: list[Tensor] = []  # (rows kept, columns), float32, each
@@ -40,18 +44,24 @@ class Frames:
             return float("inf")
         return self.steps[-1] + self.every if self.steps else 0
 
-    def add(self, step: int, table: Tensor | None, last: bool = False) -> None:
-        """Keep the rows of a table as those of `step`, unless that is there already; None counts the step only.
+    def add(self, step: int, table: Tensor, last: bool = False) -> None:
+        """Keep the rows of a table as those of `step`, unless that is there already.
 
         The `last` one comes on top of those that there may be.
+
+        Raises:
+            ValueError: a table of fewer rows or of other columns than that of the beginning.
         """
         if not self.most or (self.steps and step <= self.steps[-1]):
             return
+        if len(table) < self.of_rows or table.shape[1:] != (self.columns,):
+            raise ValueError(
+                f"a table of {tuple(table.shape)} cannot follow one of {self.of_rows} labelled rows and"
+                f" {self.columns} columns; the frames end at step {self.steps[-1] if self.steps else 0}"
+            )
+        kept = table[self.rows.to(table.device)].to("cpu", torch.float32) if self.kept_here else torch.empty(0)
         self.steps.append(step)
-        if table is None:
-            self.tables.append(torch.empty(0))
-        else:
-            self.tables.append(table[self.rows.to(table.device)].to("cpu", torch.float32))
+        self.tables.append(kept)
         if len(self.steps) > self.most and not last:
             del self.steps[1::2], self.tables[1::2]
             self.every *= 2
@@ -86,8 +96,8 @@ class Frames:
         return file.getvalue()
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint; empty where the frames are too large for one."""
-        if not self.tables or sum(table.nbytes for table in self.tables) > _STATE_BYTES:
+        """For a checkpoint; empty where the frames are too large for one, or in another process."""
+        if not self.tables or not self.kept_here or sum(table.nbytes for table in self.tables) > _STATE_BYTES:
             return {}
         return {"every": self.every, "steps": list(self.steps), "tables": torch.stack(self.tables)}
 
@@ -100,4 +110,5 @@ class Frames:
         self.steps = [s for s in state["steps"] if s <= step]
         if len(self.steps) > 1 and self.steps[-1] < self.steps[-2] + self.every:
             del self.steps[-1]  # that was the end
-        self.tables = list(tables[: len(self.steps)].unbind())
+        kept = tables if self.kept_here else torch.empty(len(tables), 0)
+        self.tables = list(kept[: len(self.steps)].unbind())

@@ -12,7 +12,7 @@ from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.embedding_frames import Frames
 from charlm.callbacks.embedding_rows import choose_rows, kinds_of, labels_of
 from charlm.callbacks.embedding_table import find_table, get_table
-from charlm.callbacks.outlets import Failed, run_directory, tell
+from charlm.callbacks.outlets import Failed, attempt, run_directory, tell
 from charlm.callbacks.pca import Components, principal_components
 from charlm.callbacks.pictures import publish
 from charlm.callbacks.progress import logged_step
@@ -118,7 +118,7 @@ class EmbeddingPCA(Callback):
         labels = labels_of(self.labels, pl_module, rows, self._name)
         kinds = kinds_of(self.kinds, pl_module, labels, self.labels is None, self._name)
         self._rows = choose_rows(labels, kinds, columns, self.max_rows)
-        self._kept = Frames(self.frames, len(labels), columns, self.max_rows)
+        self._kept = Frames(self.frames, len(labels), columns, self.max_rows, trainer.is_global_zero)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._resumed:
@@ -147,11 +147,7 @@ class EmbeddingPCA(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module)
         self._keep(trainer, pl_module, last=True)
-        table = get_table(pl_module, self._name)  # in every process: they may have to talk to each other
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
-            return
-        table = table[: len(self._rows.labels)].cpu()
-        failed = show_ending(trainer, self._ending(trainer, table), self.frames, self.projector_rows)
+        failed = trying("showing it", lambda: self._end(trainer, pl_module))
         tell(f"EmbeddingPCA has not all of {self._name}'s end", failed, self._warned)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -159,6 +155,11 @@ class EmbeddingPCA(Callback):
             ending = self._ending(trainer, torch.empty(0, 0))
             failed = trying("keeping its frames", lambda: write_frames(trainer, ending))
             tell(f"EmbeddingPCA has no frames of {self._name}", failed, self._warned)
+        self._directory = ""
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self._directory = ""  # what fails from now on is not this training
 
     def state_dict(self) -> dict[str, Any]:
         kept = self._kept.state_dict()
@@ -199,22 +200,33 @@ class EmbeddingPCA(Callback):
         return f"/{self._name}{number}" if len(all_of_them) > 1 else ""
 
     def _keep(self, trainer: Trainer, pl_module: LightningModule, last: bool = False) -> None:
-        """Keep the table as it is, for the film."""
-        table = get_table(pl_module, self._name)  # in every process: they may have to talk to each other
-        self._kept.add(trainer.global_step, table if trainer.is_global_zero else None, last)
+        """Keep the table as it is, for the film; where that fails, this was the last attempt."""
+        step = trainer.global_step
+        # in every process: they may have to talk to each other
+        failed = attempt("keeping it", lambda: self._kept.add(step, get_table(pl_module, self._name), last))
+        if failed:
+            self._kept.most = 0
+        tell(f"EmbeddingPCA has no frames of {self._name} from step {step} on", failed, self._warned)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw and send the table as it is, unless that was done at this very step."""
         if self._shown_at == trainer.global_step:
             return
         self._shown_at = trainer.global_step
-        table = get_table(pl_module, self._name)  # in every process: they may have to talk to each other
-        if not trainer.is_global_zero:
-            return
-        failed = trying("drawing it", lambda: self._draw(trainer, table))
+        failed = trying("drawing it", lambda: self._draw(trainer, pl_module))
         tell(f"EmbeddingPCA has no picture of {self._name} for step {trainer.global_step}", failed, self._warned)
 
-    def _draw(self, trainer: Trainer, table: Tensor) -> Failed:
+    def _end(self, trainer: Trainer, pl_module: LightningModule) -> Failed:
+        table = get_table(pl_module, self._name)  # in every process: they may have to talk to each other
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
+            return {}
+        table = table[: len(self._rows.labels)].cpu()
+        return show_ending(trainer, self._ending(trainer, table), self.frames, self.projector_rows)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> Failed:
+        table = get_table(pl_module, self._name)  # in every process: they may have to talk to each other
+        if not trainer.is_global_zero:
+            return {}
         rows = self._rows
         table = table[rows.sample.to(table.device)]
         components = principal_components(table, self.dims, self._axes)

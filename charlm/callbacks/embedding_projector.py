@@ -63,7 +63,7 @@ def _seen(label: str) -> str:
 def _write(
     trainer: Trainer, directory: str, name: str, table: Tensor, labels: Sequence[str], kinds: Sequence[str] | None
 ) -> None:
-    from google.protobuf import text_format  # type: ignore[import-untyped]
+    from google.protobuf import text_format
     from tensorboard.plugins.projector import ProjectorConfig
 
     folder = f"projector/{name}"

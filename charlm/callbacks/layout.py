@@ -7,7 +7,7 @@ from charlm.callbacks.outlets import Layout
 
 _CHARTS = {  # by section and title: regular expressions of tags
     "Loss": {
-        "train, val and test": [r"^loss/(train_mean|val|test)$", r"^(train|val|test)[_/]loss(_epoch)?$"],
+        "train, val and test": [r"^loss_mean/train$", r"^loss/(val|test)$", r"^(train|val|test)[_/]loss(_epoch)?$"],
         "train, every step": [r"^loss/train$", r"^train[_/]loss(_step)?$"],
     },
     "Learning rate": {"of each optimizer and group": [r"^lr($|[/-])"]},

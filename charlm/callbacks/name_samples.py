@@ -1,5 +1,6 @@
 """Names, or any other strings, that a model makes as it learns."""
 
+import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -105,12 +106,15 @@ class NameSamples(Callback):
         owner: Any = next((owner for owner in owners if hasattr(owner, "known_names")), None)
         known: Mapping[str, Collection[str]] = {} if owner is None else owner.known_names()
         first = next(iter(known.values()), [])
-        self._length = _mean_length(first) if first else None  # of a list, repeated names included
+        length = _mean_length(first) if first else None  # of a list, repeated names included
         self._known = {split: frozenset(names) for split, names in known.items()}
+        self._length = length  # only now: it is spelled with the first split's name
 
     def _draw(self, pl_module: Any, names: list[str]) -> None:
         with undisturbed(pl_module):
             drawn = pl_module.sample_names(self.scored, self.seed)
+        if not isinstance(drawn, list | tuple) or not all(isinstance(name, str) for name in drawn):
+            raise ValueError(f"it has to give a list of strings, not {reprlib.repr(drawn)}")
         if not drawn:
             raise ValueError(f"it gave no name of {self.scored}")
         names += drawn

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 
+from charlm.callbacks.outlets import send_scalars, tell
 from charlm.callbacks.rates import tagged_rates
 
 
@@ -20,6 +21,7 @@ class RateLog:
         """The next step to write: at first the first one."""
         self.rates: dict[str, float] | None = None
         """What was written last, by tag."""
+        self._warned: set[str] = set()
 
     def notice(self, optimizers: Sequence[Optimizer]) -> None:
         """Have the next step written if the rates are others than those that were written last."""
@@ -27,7 +29,7 @@ class RateLog:
             self.due = 0.0
 
     def write(self, trainer: Trainer, step: int) -> None:
-        """Write the rates, but where Lightning logs no steps.
+        """Write the rates, but where Lightning logs no steps; a logger that fails is warned of once.
 
         Args:
             trainer: its loggers are used.
@@ -36,5 +38,5 @@ class RateLog:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
         self.rates = tagged_rates(trainer.optimizers)
         self.due = (step + 1) // every * every + every - 1 if every else math.inf
-        for logger in trainer.loggers if every else []:
-            logger.log_metrics(self.rates, step)
+        if every:
+            tell("StepDecay's rates", send_scalars(trainer, self.rates, step), self._warned)

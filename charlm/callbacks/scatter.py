@@ -38,6 +38,11 @@ _OF_LETTERS = {"vowel": _LOOKS[1], "consonant": _LOOKS[0], "boundary": _BLACK, "
 _PLAIN = Look("#0072B2", "o")
 _REST = Look("#999999", "X", "black")
 _VOWELS = set("aeiouæøœə\N{LATIN SMALL LETTER DOTLESS I}")
+_SIGNS = {  # of white space; matplotlib's own font has them
+    " ": "\N{OPEN BOX}",
+    "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
+    "\t": "\N{RIGHTWARDS ARROW TO BAR}",
+}
 _WRITTEN = 200  # most points whose labels are written
 _INSIDE = 100  # most points whose short labels are written into the markers
 
@@ -196,7 +201,8 @@ def scatter(
         looks: of each kind, see `looks_of`.
         scale: of markers and letters.
     """
-    longest = max(map(len, labels))
+    texts = list(map(printable, labels))
+    longest = max(map(len, texts))
     inside = len(labels) <= _INSIDE and longest <= 2
     size = 230 if inside else 30 if len(labels) <= _WRITTEN else 8  # square points
     edges: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.8 * inside}
@@ -209,11 +215,11 @@ def scatter(
     if inside:
         style = {"xytext": (0, 0), "ha": "center", "va": "center", "weight": "bold"}
         style["fontsize"] = scale * (14 if longest == 1 else 10)
-    texts = list(map(printable, labels))
     rows = range(len(texts)) if inside else _apart(axes, points, texts, style["fontsize"])
     for row in rows:
         if inside:
             style["color"] = looks[kinds[row]].ink
+            style["xytext"] = (0, 4.5 * scale if texts[row] == _SIGNS[" "] else 0)  # which hangs below the line
         place = tuple(points[row].tolist())
         axes.annotate(texts[row], place, gid=str(row), textcoords="offset points", parse_math=False, **style)
 
@@ -236,6 +242,8 @@ def _apart(axes: Axes, points: Tensor, texts: Sequence[str], size: float) -> lis
 
 
 def printable(label: str) -> str:
-    """A label as it is written: by repr if nothing would be seen of it, and at most 16 characters."""
+    """A label as it is written: white space by its sign, by repr if nothing would show, 16 characters at most."""
+    if label in _SIGNS:
+        return _SIGNS[label]
     visible = label if label.isprintable() and label.strip() else repr(label)
     return visible if len(visible) <= 16 else visible[:15] + "…"

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 
 
 def is_of_fit(trainer: Trainer) -> bool:
@@ -25,15 +26,18 @@ def scalar_step(trainer: Trainer) -> int:
 
 
 @contextmanager
-def undisturbed(pl_module: LightningModule) -> Iterator[None]:
+def undisturbed(module: nn.Module) -> Iterator[None]:
     """Evaluate a module in training: without gradients, every part in eval mode, torch's random numbers as they were.
 
     Afterwards each part is in the mode that it was in.
     """
-    modes = [(part, part.training) for part in pl_module.modules()]
-    devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+    modes = [(part, part.training) for part in module.modules()]
+    places = {tensor.device for tensor in (*module.parameters(), *module.buffers())}
+    if isinstance(module, LightningModule):  # it may have no weights there
+        places.add(module.device)
+    devices = [place for place in places if place.type == "cuda"]
     with torch.random.fork_rng(devices=devices), torch.no_grad():
-        pl_module.eval()
+        module.eval()
         try:
             yield
         finally:

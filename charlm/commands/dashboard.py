@@ -19,13 +19,15 @@ from urllib.parse import urlencode
 
 from tensorboard import program
 
+from charlm.events import find_event_runs
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 EVENTS = "events.out.tfevents.*"
 SAMPLES = "images=1000,text=1000"
 """By itself TensorBoard keeps ten of a run's pictures and texts, drawn by lot. Its "0: all" shows none of them."""
-PINNED = ("loss/val", "loss/train_mean", "lr", "samples/new")
+PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
 """Curves that stand first on the page, which else begins with `accuracy`, as the groups go by the alphabet."""
 _PORTS = 20
 _ADVICE = "NOTE: Using experimental fast data loading logic."  # as TensorBoard has done by default since 2021
@@ -55,7 +57,7 @@ def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int 
             )
     with suppress(KeyboardInterrupt), terminated_like_interrupted(), one_directory(places) as logdir:
         url = serve(logdir, host, port)
-        if not any(next(place.rglob(EVENTS), None) for place in places):
+        if not any(map(find_event_runs, places)):
             print("There are no runs in it yet; they appear when the page is reloaded.")
         print(f"TensorBoard  {url}  (Ctrl-C ends it)", flush=True)
         if open:

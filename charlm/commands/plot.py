@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from charlm.curves import MOST_RUNS, Curve, loss_curves
 from charlm.events import Drop, Scalars, find_event_runs, is_rate, last_written, rate_drops, read_scalars
 
@@ -32,6 +34,7 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
     file = Path(out)
     kind = _format(file)
     read = {run: _read(run, (train, val)) for run in _chosen(runs)}
+    _check_tags(read, (train, val))
     curves = _curves(read, {"train": train, "val": val}, [Path(run) for run in runs or []])
     names = distinct_names(list(curves))
     unit = " (nats per character)" * all(map(_is_charlms, curves))
@@ -44,8 +47,11 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box
         figure.savefig(picture, format=kind)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(picture.getvalue())
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture.getvalue())
+    except OSError as error:
+        raise OSError(f"cannot write {file} ({error.strerror}); give another file as --out") from error
     print(file)
 
 
@@ -109,6 +115,18 @@ def _read(run: Path, tags: tuple[str, str]) -> Scalars:
     return scalars
 
 
+def _check_tags(read: dict[Path, Scalars], tags: tuple[str, str]) -> None:
+    """Refuse a tag that was asked for and that no run has.
+
+    Raises:
+        ValueError: there is one.
+    """
+    known = sorted({tag for scalars in read.values() for tag in scalars.tags})
+    for option, tag, default in zip(("train", "val"), tags, _TAGS, strict=True):
+        if tag != default and tag not in known:
+            raise ValueError(f"--{option} is {tag!r}, which no run has; there are {', '.join(known) or 'no scalars'}")
+
+
 def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Path]) -> dict[Path, dict[str, Curve]]:
     """The curves of every run that has some; what was found without any, beside others, is named on stderr.
 
@@ -117,13 +135,18 @@ def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Pat
     """
     curves: dict[Path, dict[str, Curve]] = {}
     for run, scalars in read.items():
-        of_run: dict[str, Curve] = {part: scalars.curves[tag] for part, tag in tags.items() if tag in scalars.curves}
+        of_run: dict[str, Curve] = {
+            part: scalars.curves[tag]
+            for part, tag in tags.items()
+            if tag in scalars.curves and np.isfinite(scalars.curves[tag][1]).any()
+        }
         if of_run:
             curves[run] = of_run
     for run in (run for run in read if run not in curves):
         known = ", ".join(read[run].tags)
         there = f"it has {known}: name two by --train and --val" if known else "it has no scalars at all"
-        message = f"{run} has no {' or '.join(tags.values())}; {there}"
+        kind = "finite " * any(tag in read[run].curves for tag in tags.values())
+        message = f"{run} has no {kind}{' or '.join(tags.values())}; {there}"
         if run in named or not curves:
             raise ValueError(message)
         print(message, file=sys.stderr)

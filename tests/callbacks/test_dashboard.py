@@ -85,7 +85,7 @@ def charts(found):
 @pytest.mark.parametrize(
     ("tag", "section", "chart"),
     [
-        *[(f"loss/{tag}", "Loss", "train, val and test") for tag in ("train_mean", "val", "test")],
+        *[(tag, "Loss", "train, val and test") for tag in ("loss_mean/train", "loss/val", "loss/test")],
         *[(tag, "Loss", "train, val and test") for tag in ("train/loss_epoch", "val_loss", "val/loss")],
         *[(tag, "Loss", "train, every step") for tag in ("loss/train", "train_loss_step")],
         *[(tag, "Learning rate", "of each optimizer and group") for tag in ("lr", "lr/optimizer0/group1", "lr-SGD/1")],
@@ -153,6 +153,23 @@ def test_the_layers_are_shown_at_the_steps_of_lightnings_scalars(fitted):
         assert {event.histogram_value.num for event in found.Histograms(tag)} == {20}, "of the first batch, 4 rows of 5"
 
 
+def test_the_layers_are_shown_as_they_are_on_the_first_batch(fitted):
+    """Of two loaders with two batches each."""
+
+    class Two(Layers):
+        def val_dataloader(self):
+            return [super().val_dataloader(), DataLoader(TensorDataset(-ROWS.tensors[0]), batch_size=4)]
+
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            super().validation_step(batch, batch_idx)
+
+    model = Two()
+    shown = fitted(model, Dashboard()).Histograms("activations/first.1")[-1].histogram_value
+    with torch.no_grad():
+        values = model.eval().first[:2](ROWS.tensors[0][:4])
+    assert (shown.num, shown.sum) == (20, pytest.approx(values.sum().item(), abs=1e-5))
+
+
 @pytest.mark.parametrize("options", [{"val_check_interval": 3, "accumulate_grad_batches": 2}, {"max_epochs": 1}])
 @pytest.mark.parametrize("callbacks", [[], [StepsPerExecution(4)]])
 def test_the_steps_are_lightnings_own_while_gradients_accumulate(options, callbacks, fitted):
@@ -174,6 +191,54 @@ def test_what_is_saturated_and_dead():
     assert torch.equal(values["activations/tanh"], rows.tanh().flatten())
     assert torch.equal(values["activations/relu"], rows.relu().flatten())
     assert watch.failed == {}
+
+
+@pytest.mark.parametrize(
+    ("shape", "unit", "share"),
+    [
+        ((4,), (2,), 1 / 4),  # of one example
+        ((3, 4), (slice(None), 2), 1 / 4),
+        ((3, 5, 4), (slice(None), slice(None), 2), 1 / 4),  # a feature at all positions
+        ((3, 4, 5, 6), (slice(None), 2), 1 / 4),  # a channel at all places
+        ((3, 4, 2, 5, 6), (slice(None), 2), 1 / 4),
+        ((3, 5, 4), (slice(None), 1, 2), 0),  # at one position only
+        ((), (), 1),
+    ],
+)
+def test_a_dead_unit_is_one_at_all_positions(shape, unit, share):
+    outputs, layer = torch.ones(shape), nn.Sequential(nn.ReLU())
+    outputs[unit] = -1
+    watch = ActivationWatch(layer)
+    layer(outputs)
+    assert watch.shares() == {"dead/0": share}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_compiled_is_left_alone(whole, trainer):
+    """A part, and a forward method; no more graphs are made but one of that method, and the rest is shown."""
+    made, seen = [], []
+
+    def backend(graph, inputs):
+        made[-1] += 1
+        return graph.forward
+
+    class Watching(Dashboard):
+        def on_validation_end(self, trainer, pl_module):
+            seen.append(self._watch.shares() if self._watch else {})
+            super().on_validation_end(trainer, pl_module)
+
+    for own in ([], [Watching()]):
+        torch._dynamo.reset()
+        made.append(0)
+        model = Layers()
+        if whole:
+            model.forward = torch.compile(model.forward, backend=backend)
+        else:
+            model.first = torch.compile(model.first, backend=backend)
+        # without a sanity check: what is compiled for evaluation is compiled while it is looked at
+        trainer(*own, **FIT, num_sanity_val_steps=0).fit(model)
+    assert made == [2, 2 + whole]
+    assert [set(shares) for shares in seen[-3:]] == [set() if whole else {"saturation/gate", "dead/relu"}] * 3
 
 
 def test_a_layer_that_is_called_twice_counts_twice():
@@ -220,6 +285,39 @@ def test_the_gradients_shown_are_those_of_the_latest_step(many, options, fitted)
         assert event.histogram_value.sum == pytest.approx(gradient.sum().item(), abs=1e-6)
         assert event.histogram_value.min == pytest.approx(gradient.min().item())
         assert event.histogram_value.max == pytest.approx(gradient.max().item())
+
+
+class Zeroing(Layers):
+    """Its gradients are written into over and over."""
+
+    def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
+        optimizer.zero_grad(set_to_none=False)
+
+
+class ByHand(Zeroing):
+    """Accumulates three batches a step."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx % 3 == 0:
+            self.optimizers().zero_grad(set_to_none=False)
+        self.manual_backward(super().training_step(batch, batch_idx))
+        if batch_idx % 3 == 2:
+            self.optimizers().step()
+
+
+@pytest.mark.parametrize(("model", "options"), [(Zeroing, {"accumulate_grad_batches": 3}), (ByHand, {})])
+def test_gradients_that_are_written_into_are_shown_as_their_step_took_them(model, options, fitted):
+    """A validation every second batch, three batches a step."""
+    spy = Spy()
+    found = fitted(model(), Dashboard(histograms=True), spy, **options)
+    shown = [event.histogram_value for event in found.Histograms("gradients/last.weight")]
+    assert len(shown) >= 3
+    for value, count in zip(shown, [1, 2, 2, 3], strict=False):  # after 4, 6, 8 and 10 batches
+        gradient = spy.seen[count - 1]["last.weight"]
+        assert value.sum_squares == pytest.approx(gradient.square().sum().item(), rel=1e-5)
+        assert value.sum == pytest.approx(gradient.sum().item(), abs=1e-6)
 
 
 def test_the_weights_shown_are_those_of_the_validation(fitted):

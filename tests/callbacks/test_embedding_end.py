@@ -1,8 +1,10 @@
 """What EmbeddingPCA leaves when a training ends, in real trainings of a model that is not of this package."""
 
+import math
 import re
 import subprocess
 import sys
+import warnings
 
 import lightning.pytorch as pl
 import numpy as np
@@ -16,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from charlm.callbacks import EmbeddingPCA
+from charlm.callbacks import EmbeddingPCA, embedding_end
 
 
 class Films(pl.LightningModule):
@@ -180,7 +182,15 @@ class Compiled(Films):
         self.films = torch.compile(self.films, backend="eager")
 
 
-@pytest.mark.parametrize("model", [Films, Tied, Compiled])
+class Normed(Films):
+    """Its table is computed at each reading, and what it is computed from changes with that."""
+
+    def __init__(self):
+        super().__init__()
+        self.films = nn.utils.parametrizations.spectral_norm(self.films)
+
+
+@pytest.mark.parametrize("model", [Films, Tied, Compiled, Normed])
 def test_training_is_the_same_with_and_without_all_of_it(trainer, tmp_path, model):
     """Bit for bit, and the last frame is the trained table."""
     outcomes = []
@@ -188,10 +198,10 @@ def test_training_is_the_same_with_and_without_all_of_it(trainer, tmp_path, mode
         pl.seed_everything(7, verbose=False)
         trained = model()
         trainer(*callbacks, logger=tensorboard(tmp_path), max_epochs=2).fit(trained)
-        outcomes.append([p.tolist() for p in trained.parameters()] + torch.get_rng_state().tolist())
+        outcomes.append([p.tolist() for p in trained.state_dict().values()] + torch.get_rng_state().tolist())
     assert outcomes[0] == outcomes[1]
     frames = frames_in(tmp_path / "run")
-    assert torch.equal(torch.from_numpy(frames["tables"][-1]), next(trained.parameters()).detach())
+    assert torch.equal(torch.from_numpy(frames["tables"][-1]), trained.eval().films.weight.detach())
 
 
 class Spoiled(Films):
@@ -224,8 +234,88 @@ def test_tables_of_any_shape_come_to_an_end(trainer, tmp_path, shape):
     assert frames_in(tmp_path / "run")["tables"].shape == (3, min(shape[0], 2000), shape[1])
 
 
+class Resized(Films):
+    """Its table becomes another one after step 5."""
+
+    after = (12, 5)
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if self.trainer.global_step == 5:
+            self.films, self.head = nn.Embedding(*self.after), nn.Linear(self.after[1], 1)
+
+
+@pytest.mark.parametrize("shape", [(10, 5), (12, 3), (10, 3)])
+def test_of_a_table_that_gets_another_shape_the_frames_before_stay(trainer, tmp_path, shape):
+    model = Resized()
+    model.after = shape
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trainer(EmbeddingPCA(), logger=tensorboard(tmp_path), max_epochs=1).fit(model)
+    assert model.trainer.global_step == 10
+    reasons = [str(warning.message) for warning in said if "EmbeddingPCA" in str(warning.message)]
+    assert f"no frames of films from step 6 on: keeping it failed with ValueError: a table of {shape}" in reasons[0]
+    assert len(reasons) == 1 + (shape[0] < 12)  # and no picture of rows that are not there
+    assert frames_in(tmp_path / "run")["steps"].tolist() == [0, 1, 2, 3, 4, 5]
+    tensors, metadata = (tmp_path / f"run/projector/films/{name}.tsv" for name in ("tensors", "metadata"))
+    assert len(metadata.read_text().splitlines()) == 1 + len(tensors.read_text().splitlines()) == 1 + shape[0]
+
+
+class Lost(Films):
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if self.trainer.global_step == 5:
+            del self.films
+
+    def training_step(self, batch, batch_idx):
+        rows = self.films(batch[0]) if hasattr(self, "films") else batch[0].float()[:, None].expand(-1, 5)
+        return nn.functional.mse_loss(self.head(rows).squeeze(1), batch[1])
+
+
+def test_a_table_that_goes_away_is_warned_of_and_training_goes_on(trainer, tmp_path):
+    model, callback = Lost(), EmbeddingPCA()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trainer(callback, max_epochs=1).fit(model)
+    assert model.trainer.global_step == 10
+    assert callback._kept.due == math.inf  # it is not looked for at each step
+    assert sum("Lost has no table 'films' any more" in str(warning.message) for warning in said) == 3
+
+
+def test_letters_that_no_font_has_are_drawn_without_a_warning(trainer, tmp_path):
+    """Warnings are errors here; matplotlib gives one for each such letter."""
+    model = Films()
+    model.embedding_kinds = ("漢字", "日本") * 6
+    trainer(EmbeddingPCA(frames=3), logger=tensorboard(tmp_path), max_steps=3).fit(model)
+    assert length_of(tmp_path / "run" / "embedding_pca.gif")[0] == 3
+    assert "embedding_pca_frames.png" in files(tmp_path)
+
+
+def test_side_by_side_are_up_to_nine_frames(trainer, tmp_path, monkeypatch):
+    shown = []
+    draw = embedding_end.small_multiples
+    monkeypatch.setattr(embedding_end, "small_multiples", lambda film: shown.append(film.steps) or draw(film))
+    trainer(EmbeddingPCA(frames=12), max_epochs=2).fit(Films())
+    assert shown == [[0, 2, 5, 8, 10, 12, 15, 18, 20]]
+
+
+class Failing(Films):
+    def validation_step(self, batch, batch_idx):
+        raise ZeroDivisionError("of the user's")
+
+    val_dataloader = Films.train_dataloader
+
+
+def test_what_fails_after_the_training_does_not_write_into_its_directory(trainer, tmp_path):
+    callback, model = EmbeddingPCA(frames=2), Failing()
+    trainer(callback, max_steps=3).fit(model)
+    (tmp_path / "embedding_pca.npz").unlink()
+    with pytest.raises(ZeroDivisionError):
+        trainer(callback, limit_val_batches=1, default_root_dir=tmp_path / "other").validate(model, verbose=False)
+    assert list(tmp_path.rglob("*.npz")) == []
+
+
 SCRIPT = """
 import sys
+from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
@@ -243,14 +333,22 @@ class Table(BoringModel):
         return super().training_step(batch + self.table.weight.mean(0), batch_idx)
 
 
+class Kept(pl.Callback):
+    def on_train_end(self, trainer, pl_module):
+        kept = sum(table.numel() for table in trainer.callbacks[0]._kept.tables)
+        (Path(sys.argv[1]) / f"kept-by-{trainer.global_rank}").write_text(str(kept))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    folder, resumed = sys.argv[1], sys.argv[2:]
+    save = pl.callbacks.ModelCheckpoint(folder, "step{step}", every_n_train_steps=4, auto_insert_metric_name=False)
     trainer = pl.Trainer(
-        accelerator="cpu", devices=2, strategy="ddp", max_steps=6, limit_val_batches=0, default_root_dir=sys.argv[1],
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[EmbeddingPCA(every_n_steps=2, frames=2)],
+        accelerator="cpu", devices=2, strategy="ddp", max_steps=10 if resumed else 6, limit_val_batches=0,
+        default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[EmbeddingPCA(every_n_steps=2, frames=2), Kept(), save],
     )
-    trainer.fit(Table())
+    trainer.fit(Table(), ckpt_path=resumed[0] if resumed else None)
 """
 
 
@@ -268,3 +366,9 @@ def test_of_two_processes_one_leaves_what_there_is(tmp_path):
     found = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     assert [image.step for image in found.Images("embedding_pca")] == [0, 1, 3, 5]
     assert (run / "embedding_pca.gif").exists()
+    ran = subprocess.run([*command, str(tmp_path / "step4.ckpt")], capture_output=True, text=True, timeout=200)
+    assert ran.returncode == 0, ran.stderr
+    resumed = frames_in(tmp_path / "lightning_logs" / "version_1")
+    assert [(tmp_path / f"kept-by-{rank}").read_text() for rank in (0, 1)] == [str(4 * 6 * 32), "0"]
+    assert resumed["steps"].tolist() == [0, 4, 8, 10]  # with more than four, every second goes
+    assert np.array_equal(resumed["tables"][:2], frames["tables"][:3:2])

@@ -118,3 +118,38 @@ def test_the_file_is_read_without_pickle():
     rows = file["rows"].tolist()
     assert file["labels"].tolist() == [labels[row] for row in rows]
     assert file["tables"][1].tolist() == [[2 * row + 1, 2 * row + 2] for row in rows]
+
+
+def test_a_process_that_keeps_no_tables_counts_the_same_steps_on_after_a_resume():
+    """Those of rank 0 are in the checkpoint that all of them load."""
+    state = run(Frames(4, 3, 2, 9), 11).state_dict()
+    here, there = Frames(4, 3, 2, 9), Frames(4, 3, 2, 9, kept_here=False)
+    for frames in (here, there):
+        frames.load_state_dict(state, 11)
+        run(frames, 30, 11)
+    assert (there.steps, there.every, there.due) == (here.steps, here.every, here.due)
+    assert sum(table.numel() for table in there.tables) == 0
+    assert there.state_dict() == {}
+    assert len(here.state_dict()["tables"]) == len(here.steps)
+
+
+@pytest.mark.parametrize(("rows", "columns", "fits"), [(3, 2, True), (5, 2, True), (2, 2, False), (3, 3, False)])
+def test_a_table_that_does_not_follow_those_before_is_refused(rows, columns, fits):
+    """One that has got more rows goes on: the first ones are those with labels."""
+    frames = Frames(4, 3, 2, 9)
+    frames.add(0, table_at(0))
+    if fits:
+        frames.add(1, table_at(1, rows, columns))
+        assert torch.equal(frames.tables[1], table_at(1, rows, columns)[:3])
+    else:
+        message = rf"a table of \({rows}, {columns}\) cannot follow one of 3 labelled rows and 2 columns; .* at step 0"
+        with pytest.raises(ValueError, match=message):
+            frames.add(1, table_at(1, rows, columns))
+        assert (frames.steps, len(frames.tables)) == ([0], 1)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (3, 0)])
+def test_a_table_without_values_needs_no_division(rows, columns):
+    frames = Frames(4, rows, columns, 9)
+    frames.add(0, torch.empty(rows, columns))
+    assert frames.tables[0].shape == (rows, columns)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from charlm.callbacks.embedding_table import find_table, get_table
 
@@ -81,3 +82,57 @@ def test_a_compiled_part_keeps_its_plain_name():
     net = nn.ModuleDict({"net": torch.compile(Net(), backend="eager")})
     assert find_table(net) == "net.token"
     assert get_table(net, "net.token") is not None
+
+
+class Noise(nn.Module):
+    """Another table at each reading, in training."""
+
+    def forward(self, weight):
+        return weight + torch.randn_like(weight) if self.training else weight
+
+
+@pytest.mark.parametrize("name", ["table", "table.weight"])
+def test_a_table_that_is_computed_is_read_in_eval_mode_without_a_trace(name):
+    net = nn.ModuleDict({"table": parametrizations.spectral_norm(nn.Embedding(9, 4)), "other": nn.Tanh()})
+    net["noisy"] = nn.Embedding(9, 4)
+    parametrize.register_parametrization(net["noisy"], "weight", Noise())
+    plain = net["noisy"].parametrizations.weight.original
+    buffers, drawn = [buffer.clone() for buffer in net.buffers()], torch.get_rng_state()
+    for _ in range(3):
+        assert get_table(net, name).shape == (9, 4)
+        assert torch.equal(get_table(net, name.replace("table", "noisy")), plain)
+        find_table(net, name)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert len(buffers) > 0
+    assert all(map(torch.equal, net.buffers(), buffers))
+    assert all(part.training for part in net.modules())
+
+
+def test_two_tables_that_are_computed_are_two():
+    net = nn.ModuleDict({name: parametrizations.weight_norm(nn.Embedding(5, 3)) for name in "ab"})
+    with pytest.raises(ValueError, match=r"has 2 nn.Embedding modules, .*; candidates: a \(5, 3\), b \(5, 3\)"):
+        find_table(net)
+    del net["b"]
+    assert find_table(net) == "a"
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        (torch.empty(0, 3), r"odd \(0, 3\) has no values; name one that has rows and columns\. candidates: odd"),
+        (torch.empty(3, 0), r"odd \(3, 0\) has no values; name one"),
+        (torch.eye(3).to_sparse(), r"odd \(3, 3\) is sparse; register a dense copy of it"),
+        (torch.eye(3, dtype=torch.cfloat), r"odd \(3, 3\) has complex values; register its real part"),
+    ],
+)
+def test_a_table_that_cannot_be_shown_is_refused(table, problem):
+    net = nn.Module()
+    net.register_buffer("odd", table)
+    with pytest.raises(ValueError, match="Module's table " + problem):
+        find_table(net, "odd")
+
+
+def test_a_table_in_eight_bits_is_read_in_more():
+    net = nn.Module()
+    net.register_buffer("small", torch.eye(3).to(torch.float8_e4m3fn))
+    assert torch.equal(get_table(net, find_table(net, "small")), torch.eye(3))

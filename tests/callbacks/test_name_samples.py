@@ -215,6 +215,67 @@ def test_names_that_cannot_be_made_do_not_stop_the_training(wrong, trainer):
     assert len([warning for warning in said if "sample_names" in str(warning.message)]) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "spelled"),
+    [
+        ([1, 2], r"\[1, 2\]"),
+        (["a", None], r"\['a', None\]"),
+        ([["a"]], r"\[\['a'\]\]"),
+        (None, "None"),
+        ("abc", "'abc'"),
+        (torch.ones(2), r"tensor\(\[1., 1.\]\)"),
+    ],
+)
+def test_what_is_no_list_of_strings_is_said_to_be_none(given, spelled, trainer):
+    class Odd(Knowing):
+        def sample_names(self, n, seed):
+            return given
+
+    fit = trainer(NameSamples(), **FIT)
+    with pytest.warns(
+        UserWarning, match=f"sample_names failed with ValueError: it has to give .* strings, not {spelled}"
+    ):
+        fit.fit(Odd())
+    assert fit.global_step == 6
+
+
+def test_names_may_come_as_a_tuple(fitted):
+    class Tuple(Speller):
+        def sample_names(self, n, seed):
+            return ("a", "b") * (n // 2)
+
+    assert "    a\n    b" in fitted(Tuple(), NameSamples(n=2, scored=4))[1][5]
+
+
+def test_of_known_names_that_are_half_read_nothing_is_told(fitted):
+    class HalfKnowing(Speller):
+        def known_names(self):
+            return {"train": ["a"], "val": None}
+
+    with pytest.warns(UserWarning, match="known_names failed with TypeError"):
+        scalars, texts = fitted(HalfKnowing(), NameSamples(n=4, scored=4))
+    assert "samples/mean_length_data" not in scalars
+    assert len(texts) == 4
+
+
+@pytest.mark.filterwarnings("ignore:Found 1 module")
+def test_a_part_in_eval_mode_stays_in_it(trainer):
+    """As a part that is frozen, whose batch norm must not move; the untrained model is the first to be asked."""
+
+    class Frozen(Knowing):
+        seen = ()
+
+        def training_step(self, batch, batch_idx):
+            self.seen += (tuple(part.training for part in self.net),)
+            return super().training_step(batch, batch_idx)
+
+    model = Frozen()
+    model.net[1].eval()
+    trainer(NameSamples(n=4, scored=4), **FIT).fit(model)
+    assert set(model.seen) == {(True, False, True, True)}
+    assert len(model.asked) == 4
+
+
 def test_known_names_that_cannot_be_read_leave_the_rest(fitted):
     class Forgetful(Speller):
         def known_names(self):

@@ -3,6 +3,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
 
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.pca import principal_components
@@ -176,8 +178,27 @@ def test_any_text_can_be_a_label():
     labels = ["$_$", "a\nb", "\t", " ", "", "x" * 50, "%", "_^{}"]
     table = torch.tensor([[0.0, row] for row in range(8)])  # one above the other
     figure = embedding_figure(table, principal_components(table), labels, "")
-    assert texts(figure.axes[1]) == ["$_$", r"'a\nb'", r"'\t'", "' '", "''", "x" * 15 + "…", "%", "_^{}"]
+    assert texts(figure.axes[1]) == ["$_$", r"'a\nb'", "⇥", "␣", "''", "x" * 15 + "…", "%", "_^{}"]
     assert render(figure).ndim == 3
+
+
+def test_white_space_stands_in_its_marker_as_a_sign_that_the_font_has():
+    """As do other short labels; what takes four signs to be written does not, and none of them do."""
+    font = FT2Font(findfont(FontProperties(weight="bold"))).get_charmap()
+    for labels, inside in (([" ", "\n", "\t", "a"], True), (["\r", "a"], False), (["ab", "\n"], True)):
+        figure = figure_of(labels)
+        notes = figure.axes[0].texts
+        assert {note.get_ha() for note in notes} == {"center" if inside else "left"}
+        assert all(ord(char) in font for note in notes for char in note.get_text())
+    figure = figure_of([" ", "\n", "\t"])
+    assert texts(figure.axes[0]) == ["␣", "↵", "⇥"]
+    shown = render(figure)
+    for note in figure.axes[0].texts:
+        note.set_visible(False)
+        rows = (render(figure) != shown).any((1, 2)).nonzero()[0]
+        note.set_visible(True)
+        middle = len(shown) - figure.axes[0].transData.transform(note.xy)[1]
+        assert abs((rows.min() + rows.max()) / 2 - middle) < 3  # pixels; markers are 26 wide
 
 
 def test_labels_beside_points_do_not_run_into_each_other():

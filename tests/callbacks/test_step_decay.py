@@ -821,3 +821,31 @@ def test_one_callback_object_serves_a_second_training(trainer, tmp_path):
     model = Model()
     trainer(decay, max_epochs=2).fit(model, ckpt_path=tmp_path / "step=7.ckpt")
     assert model.rates() == pytest.approx([0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("step", [2, 5, 7, 9])
+def test_a_resumed_run_of_fractions_says_nothing_where_its_length_is_the_same(trainer, tmp_path, step):
+    """From checkpoints at steps where no rate is set. Warnings are errors here."""
+    first = trainer(
+        StepDecay([0.8], unit="fraction"), saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2
+    )
+    first.fit(Model())
+    path = tmp_path / "saved" / f"step={step}.ckpt"
+    assert torch.load(path, weights_only=True)["callbacks"]["StepDecay"]["done"] == step / 10
+    rest = Model()
+    trainer(StepDecay([0.8], unit="fraction"), max_epochs=2).fit(rest, ckpt_path=path)
+    assert rest.rates() == pytest.approx(([0.1] * 8 + [0.01] * 2)[step:])
+
+
+def test_a_logger_that_fails_to_take_the_rates_does_not_stop_training_and_is_warned_of_once(trainer, tmp_path):
+    class Full(CSVLogger):
+        def log_metrics(self, metrics, step=None):
+            if "lr" in metrics:
+                raise OSError("no space left")
+            super().log_metrics(metrics, step)
+
+    model = Model()
+    with pytest.warns(UserWarning, match=r"StepDecay's rates: Full failed with OSError: no space left") as said:
+        trainer(StepDecay([2, 4]), logger=Full(tmp_path), log_every_n_steps=1, max_epochs=1).fit(model)
+    assert len(model.rates()) == 5
+    assert sum("StepDecay's rates" in str(warning.message) for warning in said) == 1

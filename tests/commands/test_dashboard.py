@@ -104,7 +104,7 @@ def is_gone(group):
 @pytest.mark.usefixtures("runs")
 def test_all_runs_of_lightning_logs_are_served_with_every_picture_and_text():
     with started() as (_, out):
-        assert pinned(out) == ["loss/val", "loss/train_mean", "lr", "samples/new"]
+        assert pinned(out) == ["loss/val", "loss_mean/train", "lr", "samples/new"]
         assert "<title>TensorBoard</title>" in ask(out, "")
         assert json.loads(ask(out, "data/environment"))["window_title"] == "charlm"
         assert data(out, "runs", lambda runs: len(runs) == 2) == ["version_0", "version_1"]

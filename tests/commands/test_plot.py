@@ -201,13 +201,41 @@ def test_a_name_with_dollars_or_an_underscore_is_shown_as_it_is(write):
     assert "_cheap $^$ run" in texts()
 
 
-def test_losses_that_are_not_finite_are_drawn_without(write):
-    with SummaryWriter("lightning_logs/run") as writer:
-        for step, loss in enumerate([2.0, np.nan, np.inf, 1e30]):
-            writer.add_scalar("loss/train", loss, step)
+def test_losses_that_are_not_finite_are_drawn_without(write, capsys):
+    for name, losses in {"bad": [2.0, np.nan, np.inf, 1e30], "nan": [np.nan] * 3}.items():
+        with SummaryWriter(f"lightning_logs/{name}") as writer:
+            for step, loss in enumerate(losses):
+                writer.add_scalar("loss/train", loss, step)
     write("other")
-    plot(["lightning_logs"])
-    assert Path("loss.png").stat().st_size > 10_000
+    plot(["lightning_logs"], out="loss.svg")
+    assert [text for text in texts() if text in ("bad", "nan", "other")] == ["bad", "other"]
+    assert "lightning_logs/nan has no finite loss/train or loss/val; it has loss/train" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="nan has no finite loss/train or loss/val"):
+        plot(["lightning_logs/nan"])
+
+
+def test_a_tag_that_no_run_has_is_refused(write):
+    run = str(write("run"))
+    with pytest.raises(
+        ValueError, match="--train is 'train_los', which no run has; there are loss/train, loss/val, lr"
+    ):
+        plot([run], train="train_los")
+
+
+def test_runs_behind_links_are_found_and_circles_end(write):
+    write("run")
+    Path("linked").mkdir()
+    Path("linked/one").symlink_to(Path("lightning_logs/run").resolve(), target_is_directory=True)
+    Path("linked/up").symlink_to(Path().resolve() / "linked", target_is_directory=True)
+    plot(["linked"], out="loss.svg")
+    assert "one" in texts() or "run" in texts()
+
+
+def test_a_picture_that_cannot_be_written_is_a_sentence(write):
+    run = str(write("run"))
+    Path("taken.png").mkdir()
+    with pytest.raises(OSError, match=r"^cannot write taken\.png \(.*\); give another file as --out$"):
+        plot([run], out="taken.png")
 
 
 def test_names_have_as_many_folders_as_tell_them_apart():

@@ -105,7 +105,7 @@ def test_train_val_and_test_loss_share_a_chart(ask):
             answer = ask(f"custom_scalars/scalars?run={MLP}&tag={quote(expression)}")
             assert answer["regex_valid"], expression
             shown[place] |= set(answer["tag_to_events"])
-    assert next(iter(shown.values())) == {"loss/train_mean", "loss/val", "loss/test"}
+    assert next(iter(shown.values())) == {"loss_mean/train", "loss/val", "loss/test"}
     assert {"lr"} in shown.values()
     assert {"samples/new", "samples/distinct"} in shown.values()
     assert all(shown.values()), "no chart is empty"
