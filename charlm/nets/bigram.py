@@ -20,6 +20,7 @@ class Bigram(nn.Module):
     Source: "makemore", part 1, by Andrej Karpathy: the count table learnt by gradient descent.
     """
 
+    takes = "windows"
     block_size = 1
 
     def __init__(self, vocab_size: int = 27, init: Literal["default", "notebook"] = "default") -> None:

@@ -1,5 +1,6 @@
 """The neural probabilistic language model. Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import skip_init
 
 from charlm.nets.mlp_gradients import fits, mlp_gradients, mlp_logits
+from charlm.nets.sizes import check_sizes
 
+_GradientFunction = Callable[[tuple[Tensor, Tensor], int], tuple[Tensor, list[Tensor]] | None]
 _DTYPES = (torch.float32, torch.float64)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # as in torch 2.13
 
@@ -43,6 +46,8 @@ class MLP(nn.Module):
     Source: Bengio et al. 2003, JMLR 3:1137-1155, section 2, with characters for words and without direct connections.
     """
 
+    takes = "windows"
+
     def __init__(
         self,
         vocab_size: int = 27,
@@ -54,10 +59,7 @@ class MLP(nn.Module):
         super().__init__()
         if init not in ("default", "notebook"):
             raise ValueError(f"init is {init!r}; give 'default' or 'notebook'")
-        sizes = {"vocab_size": vocab_size, "block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} is {size}; it must be at least 1")
+        check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
         self.block_size = block_size
         # Built without torch's own initial values: drawing those would move the generator before the notebook's draws.
         device = torch.get_default_device()
@@ -89,6 +91,27 @@ class MLP(nn.Module):
         if torch.is_grad_enabled() and fitting and self.is_by_hand() and fits(target.numpy(), self.output.out_features):
             return _ByHand.apply(self, context, target, *self.parameters())
         return nn.functional.cross_entropy(self(context), target)
+
+    def gradient_function(self, log: Callable[[Tensor], None]) -> _GradientFunction | None:
+        """Loss and gradients of a batch without autograd, as `LeanStep` takes them; None where the net needs autograd.
+
+        Args:
+            log: gets the loss of each batch.
+        """
+        weights = list(self.parameters())
+        if not self.is_by_hand() or any(w._backward_hooks or w._post_accumulate_grad_hooks for w in weights):
+            return None
+        arrays = self.arrays()
+
+        def gradients(batch: tuple[Tensor, Tensor], batch_idx: int) -> tuple[Tensor, list[Tensor]] | None:
+            context, target = batch
+            if not len(target) or not all(weight.requires_grad for weight in weights):
+                return None
+            loss, of_weights = mlp_gradients(arrays, context, target)
+            log(loss)
+            return loss, of_weights
+
+        return gradients
 
     def is_by_hand(self) -> bool:
         """Whether `mlp_gradients` may stand in for autograd: all weights learnt, on the CPU, and nobody looks on."""

@@ -1,0 +1,96 @@
+"""Recurrent nets of whole names. Dimension key: B names, L positions, C = n_embd, H = n_hidden, V = vocab_size."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from charlm.nets.layers import start_logits
+from charlm.nets.sizes import check_dropout, check_sizes
+
+State = tuple[Tensor, ...]
+
+
+class Recurrent(nn.Module):
+    """What RNN, GRU and LSTM share: characters, embedded, through torch's recurrent layers to the logits of the next.
+
+    Args:
+        vocab_size: V, the characters and the boundary.
+        n_embd: C, numbers per character.
+        n_hidden: H, units of a layer.
+        n_layer: recurrent layers, each reading the one below.
+        dropout: share of the units that is dropped in training, after the embedding and after each layer.
+
+    Raises:
+        ValueError: a size below 1, or `dropout` outside [0, 1).
+    """
+
+    takes = "names"
+    block_size = None
+    """No longest context: the state holds what it can of all characters before."""
+    layers: ClassVar[type[nn.RNN | nn.GRU | nn.LSTM]]
+
+    def __init__(
+        self, vocab_size: int = 27, n_embd: int = 32, n_hidden: int = 256, n_layer: int = 1, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_sizes(vocab_size=vocab_size, n_embd=n_embd, n_hidden=n_hidden, n_layer=n_layer)
+        check_dropout(dropout)
+        self.embedding = nn.Embedding(vocab_size, n_embd)
+        self.dropout = nn.Dropout(dropout)
+        between = dropout if n_layer > 1 else 0.0
+        self.recurrent = type(self).layers(n_embd, n_hidden, n_layer, batch_first=True, dropout=between)
+        self.output = nn.Linear(n_hidden, vocab_size)
+        start_logits(self.output)
+
+    def forward(self, names: Tensor) -> Tensor:
+        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L); the boundary comes first."""
+        hidden, _ = self.recurrent(self.dropout(self.embedding(names)))
+        return self.output(self.dropout(hidden))
+
+    def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """The logits after one more character of every name.
+
+        Args:
+            ids: int64 (B,), the boundary at first.
+            state: as the last call returned it; None at first.
+
+        Returns:
+            logits: float32 (B, V).
+            state: tensors (n_layer, B, H); dimension 1 is the name, so that names can be chosen from it.
+        """
+        held = state if state is None or len(state) > 1 else state[0]
+        hidden, held = self.recurrent(self.dropout(self.embedding(ids[:, None])), held)
+        return self.output(self.dropout(hidden[:, 0])), held if isinstance(held, tuple) else (held,)
+
+
+class RNN(Recurrent):
+    """Tanh units that read one character after the other and their own last values.
+
+    Args: as `Recurrent`'s.
+
+    Source: Elman 1990, Cognitive Science 14:179-211; Mikolov et al. 2010, Interspeech, for language models.
+    """
+
+    layers = nn.RNN
+
+
+class GRU(Recurrent):
+    """Gated recurrent units: two gates decide what of the state is kept.
+
+    Args: as `Recurrent`'s.
+
+    Source: Cho et al. 2014, EMNLP, "Learning Phrase Representations using RNN Encoder-Decoder".
+    """
+
+    layers = nn.GRU
+
+
+class LSTM(Recurrent):
+    """Long short-term memory: a cell beside the hidden units keeps what three gates let in and out.
+
+    Args: as `Recurrent`'s.
+
+    Source: Hochreiter and Schmidhuber 1997, Neural Computation 9:1735-1780; Gers et al. 2000 for the forget gate.
+    """
+
+    layers = nn.LSTM

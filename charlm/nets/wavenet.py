@@ -1,0 +1,65 @@
+"""The WaveNet of the course. Dimension key: B batch, T = block_size, P pieces, C = n_embd, H = n_hidden, V."""
+
+from torch import Tensor, nn
+
+from charlm.nets.layers import start_logits, start_tanh
+from charlm.nets.sizes import check_dropout, check_sizes
+
+
+class WaveNet(nn.Module):
+    """The last T characters, fused pair by pair, level by level, until one piece is left: a tree of tanh layers.
+
+    Args:
+        vocab_size: V, the characters and the boundary.
+        block_size: T, characters of context, a power of two from 2 on.
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units of a level.
+        dropout: share of the units of each level that is dropped in training.
+
+    Raises:
+        ValueError: a size below 1, a `block_size` that is no power of two, or `dropout` outside [0, 1).
+
+    Source: van den Oord et al. 2016, arXiv:1609.03499, in the form of "makemore", part 5, by Andrej Karpathy.
+    """
+
+    takes = "windows"
+
+    def __init__(
+        self, vocab_size: int = 27, block_size: int = 8, n_embd: int = 24, n_hidden: int = 128, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
+        check_dropout(dropout)
+        if block_size < 2 or block_size & (block_size - 1):
+            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be a power of two: 2, 4, 8, ...")
+        self.block_size = block_size
+        self.embedding = nn.Embedding(vocab_size, n_embd)
+        sizes = [n_embd] + [n_hidden] * (block_size.bit_length() - 2)
+        self.levels = nn.ModuleList(_Level(size, n_hidden, dropout) for size in sizes)
+        self.output = nn.Linear(n_hidden, vocab_size)
+        start_logits(self.output)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
+        x = self.embedding(context)
+        for level in self.levels:
+            x = level(x)
+        return self.output(x[:, 0])
+
+
+class _Level(nn.Module):
+    """Fuses two neighbours into one: linear, batch norm over examples and places, tanh."""
+
+    def __init__(self, size: int, n_hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * size, n_hidden, bias=False)  # the normalisation has a bias
+        self.norm = nn.BatchNorm1d(n_hidden)
+        self.tanh = nn.Tanh()
+        self.dropout = nn.Dropout(dropout)
+        start_tanh(self.linear)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float (B, P, size) in, (B, P / 2, H) out."""
+        B, P, size = x.shape
+        fused = self.linear(x.reshape(B * P // 2, 2 * size))
+        return self.dropout(self.tanh(self.norm(fused))).view(B, P // 2, -1)
