@@ -46,9 +46,24 @@ def nats(logits: Tensor, target: Tensor) -> Tensor:
     return flat.view_as(target)
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """The mean of `nats` over the targets that count; shapes as there, result float ()."""
-    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The mean of `nats` over the targets that count; shapes as there, result float ().
+
+    Args:
+        logits: float (B, V) or (B, L, V).
+        target: int64 (B,) or (B, L); -1 is ignored.
+        label_smoothing: share of each target that is spread over all V, in [0, 1).
+    """
+    flat, targets = logits.flatten(0, -2), target.flatten()
+    return F.cross_entropy(flat, targets, ignore_index=IGNORED, label_smoothing=label_smoothing)
+
+
+def counted(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (N, V) and targets (N,) of the N characters that count; one example a row is returned as it is."""
+    if target.dim() == 1:
+        return logits, target
+    counts = target != IGNORED
+    return logits[counts], target[counts]
 
 
 @torch.inference_mode()
@@ -57,7 +72,7 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evalua
 
     Args:
         net: context in, logits out; each of its parts is put into eval mode for the pass and back after it.
-        batches: pairs of context int64 (B, T) and target int64 (B,).
+        batches: pairs of context int64 (B, T) and target int64 (B,); or of names and target, both int64 (B, L).
 
     Raises:
         ValueError: no target to evaluate.

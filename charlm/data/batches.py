@@ -1,15 +1,28 @@
 """Batches gathered from tensors, in an order that a saved run can take up again. Dimension key: N examples, B, T."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from charlm.data.contexts import Contexts
 from charlm.data.shuffle import Shuffle
 
 _GATHERED = 1 << 14  # examples gathered at a time: the cost of a gather is shared by all small batches in it
+
+
+class Examples(Protocol):
+    """What a loader gathers batches from."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The examples of these numbers, int64 (B,): what goes in and what is to come out."""
+        ...
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """All of them in order."""
+        ...
 
 
 class BatchLoader:
@@ -21,7 +34,7 @@ class BatchLoader:
     `batch_size * world_size` examples is cut into one piece a rank.
 
     Args:
-        contexts: the examples.
+        contexts: the examples, as a rule a `Contexts`.
         batch_size: examples a batch and process; None: all examples of the split in one batch.
         sampling: "epoch" shuffles and shows every example once an epoch; "replacement" draws every batch anew, as the
             course's `torch.randint` loop does, and calls ceil(N / B) batches an epoch; "sequential" keeps the order.
@@ -42,7 +55,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        contexts: Contexts,
+        contexts: Examples,
         batch_size: int | None,
         *,
         sampling: Literal["sequential", "epoch", "replacement"] = "sequential",
@@ -139,7 +152,7 @@ class BatchLoader:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         per_gather = max(1, _GATHERED // self.batch_size) if self.seed is not None else 1
-        order = _Order(self)
+        order = Order(self)
         while self._batch < len(self):
             index = order.batches(self._batch, min(self._batch + per_gather, len(self)))
             context, target = self.contexts.gather(index.flatten())
@@ -148,7 +161,14 @@ class BatchLoader:
                 yield batch
 
 
-class _Order:
+def epoch_generator(loader: BatchLoader) -> torch.Generator | None:
+    """What draws the order of an epoch; None: torch's global generator."""
+    if loader.seed is None:
+        return None
+    return torch.Generator().manual_seed((loader.seed * 1_000_003 + loader.epoch) % 2**63)
+
+
+class Order:
     """The example numbers of every batch of one epoch, for one rank; asked for in rising order."""
 
     def __init__(self, loader: BatchLoader) -> None:
@@ -156,9 +176,7 @@ class _Order:
         self.total = len(loader.contexts)
         self.global_size = loader.batch_size * loader.world_size
         self.drawn = 0
-        self.generator: torch.Generator | None = None
-        if loader.seed is not None:
-            self.generator = torch.Generator().manual_seed((loader.seed * 1_000_003 + loader.epoch) % 2**63)
+        self.generator = epoch_generator(loader)
         self.shuffle = Shuffle(self.total, self.generator) if loader.sampling == "epoch" else None
 
     def batches(self, first: int, last: int) -> Tensor:

@@ -121,9 +121,18 @@ def build_contexts(
 
     Source: Bengio et al. 2003, JMLR 3:1137-1155, section 2, with characters for words.
     """
+    stream = encode_names(names, tokenizer)
+    positions = None if pad else notebook_positions(stream, block_size)
+    return Contexts(stream, block_size, positions).tensors()
+
+
+def encode_names(names: Sequence[str], tokenizer: CharTokenizer) -> Tensor:
+    """The stream of a list of names: integers (S,), each name ended by the boundary.
+
+    Raises:
+        ValueError: a character outside the alphabet, or a line break in a name.
+    """
     for name in names:
         if "\n" in name:
             raise ValueError(f"name {name!r} has a line break in it; give every name by itself")
-    stream = tokenizer.encode_lines("".join(f"{name}\n" for name in names))
-    positions = None if pad else notebook_positions(stream, block_size)
-    return Contexts(stream, block_size, positions).tensors()
+    return tokenizer.encode_lines("".join(f"{name}\n" for name in names))

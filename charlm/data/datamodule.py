@@ -12,7 +12,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
 from charlm.data.download import download, is_address
+from charlm.data.name_batches import NameLoader
+from charlm.data.sequences import Sequences
 from charlm.data.splits import Part, Splits, load_splits
+from charlm.scoring import check_longest
 from charlm.tokenizer import CharTokenizer
 
 log = logging.getLogger(__name__)
@@ -21,14 +24,16 @@ _MOST_KNOWN = 1_000_000  # names: as Python's strings, in sets, they take about 
 
 
 class NamesDataModule(pl.LightningDataModule):
-    """Names from a file, as batches of context and next character.
+    """Names from a file, as batches of context and next character, or of whole names, as the model takes them.
 
     Args:
         path: a UTF-8 file with one name a line; an http(s) address or "makemore" (the course's 32,033 names),
             downloaded once; null: the names that come with charlm.
         alphabet: the characters names may have, in the order of their ids; null: those that occur, sorted.
-        block_size: context length T in characters, >= 1. The model takes it from here.
-        batch_size: examples a training batch and process; null: the whole split in one batch.
+        block_size: context length T in characters, >= 1. The model takes it from here. A Transformer or a bag of words
+            has as many positions: the longest name and one.
+        batch_size: examples a training batch and process, names for models that take them whole; null: the whole split
+            in one batch.
         split: shares of train, val and test; they sum to 1.
         split_by: "name": all copies of a name in one split; "line": every line for itself, as in the lectures, so that
             repeated names leak; "pair": every context/target pair for itself, as in the course notebooks.
@@ -105,7 +110,7 @@ class NamesDataModule(pl.LightningDataModule):
         self.splits  # noqa: B018
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of context int64 (B, T) and target int64 (B,)."""
+        """Shuffled batches of context int64 (B, T) and target int64 (B,); of whole names, both int64 (B, L)."""
         given = self.hparams
         return self._loader(self.splits.train, given["batch_size"], given["sampling"], given["shuffle_seed"])
 
@@ -125,7 +130,7 @@ class NamesDataModule(pl.LightningDataModule):
         """Every split that has examples, in order and in large batches, whole in each process: for one to report on."""
         parts: dict[Part, Contexts] = {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}
         size = self.hparams["eval_batch_size"]
-        return {part: BatchLoader(contexts, size) for part, contexts in parts.items() if len(contexts)}
+        return {part: self._loader(contexts, size, whole=True) for part, contexts in parts.items() if len(contexts)}
 
     def known_names(self) -> dict[str, list[str]]:
         """The names of train and val, repeated ones included, for the callback NameSamples.
@@ -174,9 +179,18 @@ class NamesDataModule(pl.LightningDataModule):
         batch_size: int | None,
         sampling: Literal["sequential", "epoch", "replacement"] = "sequential",
         seed: int | None = 0,
+        whole: bool = False,
     ) -> BatchLoader:
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return BatchLoader(contexts, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)
+        """What the trainer's model takes, windows where there is none; `whole`: all of it in every process."""
+        trainer = None if whole else self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        order: dict[str, Any] = {"sampling": sampling, "seed": seed, "rank": rank, "world_size": world_size}
+        model: Any = getattr(self.trainer, "lightning_module", None)
+        if getattr(model, "takes", "windows") == "windows":
+            return BatchLoader(contexts, batch_size, **order)
+        names = Sequences.of_contexts(contexts)
+        check_longest(model.net, int(names.lengths.max()) - 1, f"the longest name of {self.splits.corpus.source}")
+        return NameLoader(names, batch_size, **order)
 
 
 def _refuse_sizes(**sizes: int | None) -> None:

@@ -52,7 +52,7 @@ def fit(path, root, *callbacks, checkpoint=None, model=None, max_epochs=EPOCHS, 
     """The batches a run saw, the weights it came to, and its trainer."""
     data = NamesDataModule(path, **({"batch_size": 16} | options))
     torch.manual_seed(1)
-    model = model or LitMLP(data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
+    model = model or LitMLP(alphabet=data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
     diary = Diary()
     trainer = pl.Trainer(
         max_epochs=max_epochs,
@@ -137,9 +137,11 @@ def test_the_trainer_shows_every_example_once_an_epoch_in_another_order(names_pa
 
 def test_a_full_batch_run_resumes_too(names_path, tmp_path):
     options = {"batch_size": None, "block_size": 1, "max_epochs": 5}
-    batches, weights, _ = fit(names_path, tmp_path, *savers(tmp_path), model=LitBigram("abcdefghvwxyz"), **options)
+    batches, weights, _ = fit(
+        names_path, tmp_path, *savers(tmp_path), model=LitBigram(alphabet="abcdefghvwxyz"), **options
+    )
     found, found_weights, _ = fit(
-        names_path, tmp_path, checkpoint=tmp_path / "end2.ckpt", model=LitBigram("abcdefghvwxyz"), **options
+        names_path, tmp_path, checkpoint=tmp_path / "end2.ckpt", model=LitBigram(alphabet="abcdefghvwxyz"), **options
     )
     assert (len(batches), found) == (5, batches[2:])
     assert same(found_weights, weights)
@@ -188,7 +190,7 @@ def test_a_checkpoint_may_be_tested_on_other_names(unbroken, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("\n".join(sorted(NAMES, key=lambda name: name[::-1])[:30]))
     data = NamesDataModule(str(other), alphabet="abcdefghvwxyz")
-    model = LitMLP(data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
+    model = LitMLP(alphabet=data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
     trainer = pl.Trainer(
         accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
@@ -285,7 +287,7 @@ class Diary(pl.Callback):
 
 path, out = sys.argv[1:]
 torch.manual_seed(3)
-model = LitBigram("abcdefghvwxyz", init="notebook", lr=1.0)
+model = LitBigram(alphabet="abcdefghvwxyz", init="notebook", lr=1.0)
 trainer = pl.Trainer(
     max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
     enable_progress_bar=False, enable_model_summary=False, callbacks=[Diary()],
@@ -305,7 +307,7 @@ def test_two_processes_train_and_validate_as_one_with_the_global_batch(names_pat
     assert done.returncode == 0, done.stderr
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
     torch.manual_seed(3)
-    model = LitBigram("abcdefghvwxyz", init="notebook", lr=1.0)
+    model = LitBigram(alphabet="abcdefghvwxyz", init="notebook", lr=1.0)
     batches, _, trainer = fit(names_path, tmp_path, model=model, batch_size=20, block_size=1, max_epochs=2)
     together = [first + second for first, second in zip(ranks[0][0], ranks[1][0], strict=True)]
     assert together == [[target for _, target in batch] for batch in batches]

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm.data.contexts import Contexts, build_contexts
+from charlm.data.sequences import Sequences, build_sequences, known_before
+from charlm.data.splits import load_splits
+from charlm.loss import IGNORED, evaluate
+from charlm.nets.bigram import Bigram
+from charlm.tokenizer import CharTokenizer
+
+LETTERS = CharTokenizer("abc")
+some_names = st.lists(st.text("abc", min_size=1, max_size=9), min_size=1, max_size=20)
+
+
+def test_a_name_is_paired_with_itself_one_character_on():
+    names, target = build_sequences(["ab", "c", "bca"], LETTERS)
+    assert names.tolist() == [[0, 1, 2, 0], [0, 3, 0, 0], [0, 2, 3, 1]]
+    assert target.tolist() == [[1, 2, 0, -1], [3, 0, -1, -1], [2, 3, 1, 0]]
+    assert names.dtype == target.dtype == torch.int64
+
+
+@given(some_names, st.integers(1, 5))
+def test_the_targets_are_exactly_those_of_the_windows(names, block_size):
+    context, target = build_contexts(names, LETTERS, block_size)
+    whole, after = build_sequences(names, LETTERS)
+    counted = after != IGNORED
+    assert after[counted].tolist() == target.tolist()
+    # the last characters of what comes before each position are its window
+    before = known_before(whole)[counted]
+    assert before.shape == (len(target), whole.shape[1])
+    for row, window in zip(before.tolist(), context.tolist(), strict=True):
+        known, shown = [[i for i in ids if i] for ids in (row, window)]
+        assert shown == known[-block_size:]
+
+
+@given(some_names, st.data())
+def test_any_names_can_be_gathered_and_are_padded_to_the_longest_of_them(names, data):
+    chosen = data.draw(st.lists(st.integers(0, len(names) - 1), min_size=1, max_size=30))
+    sequences = Sequences(LETTERS.encode_lines("".join(f"{name}\n" for name in names)))
+    assert len(sequences) == len(names)
+    found, target = sequences.gather(torch.tensor(chosen))
+    expected = build_sequences([names[i] for i in chosen], LETTERS)
+    assert torch.equal(found, expected[0])
+    assert torch.equal(target, expected[1])
+    assert found.shape[1] == max(len(names[i]) for i in chosen) + 1
+
+
+def test_a_split_has_the_same_names_both_ways():
+    splits = load_splits(block_size=4)
+    for contexts in (splits.train, splits.val, splits.test):
+        _, target = Sequences.of_contexts(contexts).tensors()
+        assert torch.equal(target[target != IGNORED], contexts.tensors()[1])
+
+
+def test_one_net_has_the_same_loss_both_ways():
+    """Nats per character over exactly the same characters, whether they come as windows or as whole names."""
+    torch.manual_seed(0)
+    splits = load_splits(block_size=1)
+    net = Bigram(splits.tokenizer.vocab_size, init="notebook")
+    as_names = torch.nn.Embedding.from_pretrained(net.W.detach())
+    by_windows = evaluate(net, [splits.val.tensors()])
+    by_names = evaluate(as_names, [Sequences.of_contexts(splits.val).tensors()])
+    assert by_names.count == by_windows.count == sum(len(name) + 1 for name in splits.names("val"))
+    assert by_names.loss == pytest.approx(by_windows.loss, rel=1e-6)
+
+
+def test_examples_that_are_not_whole_names_are_refused():
+    contexts = Contexts(LETTERS.encode_lines("ab\n"), 1, positions=torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"this model takes whole names, which data.split_by pair and data.pad false"):
+        Sequences.of_contexts(contexts)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "there are no names; give at least one"),
+        (["a\nb"], r"name 'a\\nb' has a line break in it"),
+        (["ax"], "'x'"),
+    ],
+)
+def test_bad_names_are_refused(names, said):
+    with pytest.raises(ValueError, match=said):
+        build_sequences(names, LETTERS)
+
+
+def test_no_names_are_no_sequences():
+    assert len(Sequences(torch.zeros(0, dtype=torch.uint8))) == 0
