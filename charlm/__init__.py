@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from charlm.nets.bigram import Bigram
     from charlm.nets.mlp import MLP
     from charlm.runs import find_checkpoint
-    from charlm.sampling import NameScore, sample_names, score_names
+    from charlm.sampling import sample_names
+    from charlm.scoring import NameScore, score_names
     from charlm.tokenizer import CharTokenizer
 
 __version__ = "0.1.0"
@@ -58,7 +59,7 @@ _FILE_OF = {
     "LitCharLM": "lightning_modules",
     "LitMLP": "lightning_modules",
     "MLP": "nets.mlp",
-    "NameScore": "sampling",
+    "NameScore": "scoring",
     "NamesDataModule": "data.datamodule",
     "Splits": "data.splits",
     "build_contexts": "data.contexts",
@@ -68,7 +69,7 @@ _FILE_OF = {
     "load_splits": "data.splits",
     "read_corpus": "data.corpus",
     "sample_names": "sampling",
-    "score_names": "sampling",
+    "score_names": "scoring",
 }
 
 

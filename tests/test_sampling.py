@@ -11,7 +11,8 @@ from charlm.data.contexts import build_contexts
 from charlm.loss import evaluate
 from charlm.nets.bigram import Bigram
 from charlm.nets.mlp import MLP
-from charlm.sampling import NameScore, sample_names, score_names
+from charlm.sampling import sample_names
+from charlm.scoring import NameScore, score_names
 from charlm.tokenizer import CharTokenizer
 
 LETTERS = CharTokenizer(string.ascii_lowercase)

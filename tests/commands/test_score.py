@@ -8,7 +8,7 @@ from charlm.checkpoints import load_checkpoint
 from charlm.commands.score import marked, score
 from charlm.data.contexts import build_contexts
 from charlm.loss import evaluate
-from charlm.sampling import NameScore
+from charlm.scoring import NameScore
 
 
 def lines(capsys):
