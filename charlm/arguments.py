@@ -1,5 +1,6 @@
 """What `charlm fit ...` means before Lightning reads it: which config it starts from, which checkpoint it takes."""
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from charlm.bare_names import (
     CONFIGS,
     FROM_DATA,
     config_names,
+    model_in,
     path_in_configs,
     refuse_linked,
     spell_out_configs,
@@ -53,12 +55,15 @@ class Prepared:
         args: the arguments.
         checkpoint: the loaded file of --ckpt_path, if there is one.
         kind: class name of the checkpoint's model; "" without a checkpoint.
+        model: class name of the model that is named, "" if none is: what the parser is to start from, since it keeps
+            those defaults of the class it started from that another class has too.
         complete: whether no trainer command was given, so that help or completion is wanted.
     """
 
     args: list[str]
     checkpoint: Checkpoint | None = None
     kind: str = ""
+    model: str = ""
     complete: bool = False
 
 
@@ -80,7 +85,8 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
     where = value_of(rest, "--ckpt_path") or path_in_configs(rest)
     if (where is None and (command in _TRAINING or asks)) or where == "null":
-        return Prepared([command, *_preset(command, rest, None), *rest])
+        args = [command, *_preset(command, rest, None), *rest]
+        return Prepared(args, model=_model(args, kinds))
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
     if value_of(rest, "--data.path") is None:
         refuse_unasked(checkpoint.data.get("path"), str(checkpoint.path))
@@ -88,7 +94,12 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     rest = without(rest, "--ckpt_path")
     own = ["--config", checkpoint_config(checkpoint, f"charlm.lightning_modules.{kind}")]
     preset = _config_of_run(command, rest, checkpoint) or _preset(command, rest, type(checkpoint.net).__name__)
-    return Prepared([command, *preset, *own, *rest, "--ckpt_path", str(checkpoint.path)], checkpoint, kind)
+    return Prepared([command, *preset, *own, *rest, "--ckpt_path", str(checkpoint.path)], checkpoint, kind, kind)
+
+
+def _model(args: list[str], kinds: Mapping[str, str]) -> str:
+    named = model_in(args)
+    return named if named is not None and named in kinds.values() else ""
 
 
 def _config_of_run(command: str, rest: list[str], checkpoint: Checkpoint) -> list[str]:
@@ -153,7 +164,7 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
         )
     given_args = {**model.get("init_args", {}), **{key: data[key] for key in FROM_DATA if key in data}}
     given_args["alphabet"] = given_args.get("alphabet") or checkpoint.tokenizer.alphabet
-    fixed = {"alphabet", "vocab_size", "block_size", "n_embd", "n_hidden"}
+    fixed = {"alphabet", *inspect.signature(type(checkpoint.net)).parameters} - {"init", "dropout"}
     fixed |= {"optimizer", "lr", "weight_decay"} if fit else set()
     for key in sorted(fixed & set(checkpoint.hyperparameters) & set(given_args)):
         if given_args[key] != checkpoint.hyperparameters[key]:

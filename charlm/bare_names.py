@@ -1,8 +1,9 @@
 """Options in a list of arguments, and the bare names of shipped configs and models among their values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -91,12 +92,32 @@ def _values_of(args: list[str], *options: str) -> list[str]:
 
 def path_in_configs(args: list[str]) -> str | None:
     """The `ckpt_path` of the last config that has one."""
-    for config in reversed(_values_of(args, "--config", "-c")):
-        with suppress(OSError, yaml.YAMLError):  # the parser has better words for a bad file
-            content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
-            if isinstance(content, dict) and content.get("ckpt_path"):
-                return str(content["ckpt_path"])
+    return next((str(path) for config in _configs(args) if (path := config.get("ckpt_path"))), None)
+
+
+def model_in(args: list[str]) -> str | None:
+    """The class name, without its module, of the model that is named last: by an option, else in a config."""
+    named = [_parsed(value) for value in _values_of(args, "--model", "--model.class_path")]
+    in_configs = [config["model"] for config in _configs(args) if "model" in config]
+    for model in [*reversed(named), *in_configs]:
+        path = model.get("class_path") if isinstance(model, dict) else model
+        if isinstance(path, str):
+            return path.rsplit(".", 1)[-1]
     return None
+
+
+def _configs(args: list[str]) -> Iterator[dict[str, Any]]:
+    """What the configs hold, the last one first."""
+    for config in reversed(_values_of(args, "--config", "-c")):
+        with suppress(OSError, UnicodeDecodeError):
+            content = _parsed(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
+            if isinstance(content, dict):
+                yield content
+
+
+def _parsed(text: str) -> Any:
+    with suppress(yaml.YAMLError):  # the parser has better words for what is no YAML
+        return yaml.safe_load(text)
 
 
 def without(args: list[str], option: str) -> list[str]:

@@ -6,6 +6,7 @@ import inspect
 import unicodedata
 import zipfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
     from charlm.tokenizer import CharTokenizer
 
+NETS = {
+    "Bigram": "charlm.nets.bigram",
+    "MLP": "charlm.nets.mlp",
+    "BoW": "charlm.nets.bow",
+    "RNN": "charlm.nets.recurrent",
+    "GRU": "charlm.nets.recurrent",
+    "LSTM": "charlm.nets.recurrent",
+    "DeepMLP": "charlm.nets.deep_mlp",
+    "WaveNet": "charlm.nets.wavenet",
+    "Transformer": "charlm.nets.transformer",
+}
+"""The nets that a checkpoint may name, and where they are."""
 FORMAT = 1  # of the "charlm" entry, which has format, net, net_args and alphabet
 _PLAIN = (int, float, str, bool, type(None))
 _AGAIN = "copy it again, or use another checkpoint of the run"
@@ -140,19 +153,16 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     """
     import torch
 
-    from charlm.nets.bigram import Bigram
-    from charlm.nets.mlp import MLP
-
-    known: dict[str, type[nn.Module]] = {"Bigram": Bigram, "MLP": MLP}
-    if not isinstance(name, str) or name not in known:
-        raise ValueError(f"its net is {name!r}, and this version knows {', '.join(known)}")
-    given = _arguments(known[name], arguments)
+    if not isinstance(name, str) or name not in NETS:
+        raise ValueError(f"its net is {name!r}, and this version knows {', '.join(NETS)}")
+    kind = getattr(import_module(NETS[name]), name)
+    given = _arguments(kind, arguments)
     weights = {key[4:]: held for key, held in state_dict.items() if isinstance(key, str) and key.startswith("net.")}
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):
-            expected = known[name](**given).state_dict()
+            expected = kind(**given).state_dict()
         _check_weights(expected, weights)
-        net = known[name](**given)
+        net = kind(**given)
     net.load_state_dict(weights)
     if given["vocab_size"] < letters:
         raise ValueError(f"its alphabet needs {letters} ids, and its net has {given['vocab_size']}")
@@ -181,7 +191,10 @@ def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None
 
 
 def _layout(weight: Any) -> str:
-    """The shape of an ordinary tensor; whatever else a file may hold, by its type."""
-    if str(getattr(weight, "layout", None)) == "torch.strided" and weight.is_floating_point():
-        return str(tuple(weight.shape))
+    """The shape of an ordinary tensor, and that it counts; whatever else a file may hold, by its type."""
+    if str(getattr(weight, "layout", None)) == "torch.strided":
+        if weight.is_floating_point():
+            return str(tuple(weight.shape))
+        if str(weight.dtype) == "torch.int64":  # the batches that a batch norm has seen
+            return f"a count {tuple(weight.shape)}"
     return "missing" if weight is None else type(weight).__name__

@@ -1,40 +1,38 @@
-"""The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size."""
+"""The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size.
 
-import string
-from typing import TYPE_CHECKING, Literal
+Their arguments are those of the net and, as `training`, those of `LitCharLM`: optimizer, rate and schedule.
+"""
 
-import torch
+from typing import TYPE_CHECKING, Any, Literal
+
 from torch import Tensor
 
 from charlm.callbacks.lean_step import GradientFunction
-from charlm.counts import CountBigram
 from charlm.data.splits import Splits
-from charlm.figures import MOST_LABELS, bigram_heatmap, character_labels
-from charlm.lit_char_lm import Batch, LitCharLM
+from charlm.learnt_bigram import learnt_bigram
+from charlm.lit_char_lm import LitCharLM
 from charlm.nets.bigram import Bigram
+from charlm.nets.bow import BoW
+from charlm.nets.deep_mlp import DeepMLP
 from charlm.nets.mlp import MLP
-from charlm.nets.mlp_gradients import mlp_gradients
+from charlm.nets.recurrent import GRU, LSTM, RNN
+from charlm.nets.transformer import Transformer
+from charlm.nets.wavenet import WaveNet
+from charlm.optimizers import OptimizerName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-OptimizerName = Literal["SGD", "AdamW"]
-Schedule = Literal["constant", "one-cycle"]
 
 
 class LitBigram(LitCharLM):
     """The bigram: the next character from the last one alone, a table of V x V learnt by gradient descent.
 
     Args:
-        alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
-        vocab_size: V, rows of the table; null: one for each character and one for the boundary.
         init: "default" starts at the uniform distribution, "notebook" at a standard normal, as the course does.
         weight_penalty: this times mean(W^2) is added to the cross-entropy.
         optimizer: "SGD" (without momentum) or "AdamW".
         lr: learning rate; with one cycle its peak.
-        weight_decay: the optimizer's own decay per step.
-        schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
-        warmup: the share of the steps in which one cycle rises.
+        training: `LitCharLM`'s other arguments.
 
     Source: "makemore", part 1, by Andrej Karpathy.
     """
@@ -44,19 +42,13 @@ class LitBigram(LitCharLM):
 
     def __init__(
         self,
-        alphabet: str = string.ascii_lowercase,
-        vocab_size: int | None = None,
         init: Literal["default", "notebook"] = "default",
         weight_penalty: float = 0.01,
         optimizer: OptimizerName = "SGD",
         lr: float = 50.0,
-        weight_decay: float = 0.0,
-        schedule: Schedule = "constant",
-        warmup: float = 0.1,
+        **training: Any,
     ) -> None:
-        net_args = {"vocab_size": vocab_size or len(alphabet) + 1, "init": init}
-        super().__init__(alphabet, net_args, lr, weight_decay, warmup)
-        self.save_hyperparameters()
+        super().__init__({"init": init}, optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy; of a large batch by the counts of its pairs."""
@@ -68,36 +60,21 @@ class LitBigram(LitCharLM):
 
     def figures(self) -> "dict[str, Figure]":
         """For the callback Dashboard: the table that was learnt; in its cells the counts of what was trained on."""
-        size = self.tokenizer.vocab_size
-        after = torch.arange(len(self.net.W), device=self.device)[:, None]
-        learnt = self.net(after).detach().float().softmax(1)[:size, :size]
-        title, written = "probabilities that were learnt", None
         splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
-        if isinstance(splits, Splits) and size <= MOST_LABELS:
-            counted = CountBigram.from_contexts(splits.train, len(self.net.W), k=0)
-            title, written = (
-                "colour: probability that was learnt, number: times in train",
-                [counted.counts[:size, :size]],
-            )
-        labels = character_labels(self.tokenizer.alphabet)
-        return {"bigram": bigram_heatmap([(title, learnt)], labels, size <= MOST_LABELS, written)}
+        return {"bigram": learnt_bigram(self.net, self.tokenizer, splits if isinstance(splits, Splits) else None)}
 
 
 class LitMLP(LitCharLM):
     """The MLP of Bengio et al. 2003: the last T characters, embedded, through one tanh layer.
 
     Args:
-        alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
-        vocab_size: V, rows of the embedding; null: one for each character and one for the boundary.
         block_size: T, characters of context; with `charlm fit` it comes from the data (data.block_size).
         n_embd: C, numbers per character.
         n_hidden: H, tanh units.
         init: "default" is well scaled (the first loss is about ln V), "notebook" is the course's.
         optimizer: "SGD" (without momentum) or "AdamW".
         lr: learning rate; with one cycle its peak.
-        weight_decay: the optimizer's own decay per step.
-        schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
-        warmup: the share of the steps in which one cycle rises.
+        training: `LitCharLM`'s other arguments.
 
     Source: Bengio et al. 2003, JMLR 3:1137-1155.
     """
@@ -107,27 +84,16 @@ class LitMLP(LitCharLM):
 
     def __init__(
         self,
-        alphabet: str = string.ascii_lowercase,
-        vocab_size: int | None = None,
         block_size: int = 3,
         n_embd: int = 10,
         n_hidden: int = 200,
         init: Literal["default", "notebook"] = "default",
         optimizer: OptimizerName = "SGD",
         lr: float = 0.1,
-        weight_decay: float = 0.0,
-        schedule: Schedule = "constant",
-        warmup: float = 0.1,
+        **training: Any,
     ) -> None:
-        net_args = {
-            "vocab_size": vocab_size or len(alphabet) + 1,
-            "block_size": block_size,
-            "n_embd": n_embd,
-            "n_hidden": n_hidden,
-            "init": init,
-        }
-        super().__init__(alphabet, net_args, lr, weight_decay, warmup)
-        self.save_hyperparameters()
+        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
+        super().__init__({**sizes, "init": init}, optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy, by hand where the net can."""
@@ -139,20 +105,143 @@ class LitMLP(LitCharLM):
         None where they would not be training_step's: in a subclass with another loss, and where the net needs autograd.
         """
         own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
-        weights = list(self.net.parameters())
-        if own or not self.net.is_by_hand() or any(w._backward_hooks or w._post_accumulate_grad_hooks for w in weights):
+        if own or self.hparams["label_smoothing"]:
             return None
-        arrays = self.net.arrays()
+        return self.net.gradient_function(self.log_step)
 
-        def gradients(batch: Batch, batch_idx: int) -> tuple[Tensor, list[Tensor]] | None:
-            context, target = batch
-            if not len(target) or not all(weight.requires_grad for weight in weights):
-                return None
-            loss, of_weights = mlp_gradients(arrays, context, target)
-            self.log_step(loss)
-            return loss, of_weights
 
-        return gradients
+class LitBoW(LitCharLM):
+    """The bag of words: the mean of all characters so far and of their places, through one tanh layer. Whole names.
+
+    Args:
+        block_size: T, positions, one more than the longest name; with `charlm fit` it comes from the data.
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units.
+        training: `LitCharLM`'s other arguments.
+
+    Source: "makemore" by Andrej Karpathy.
+    """
+
+    net_class = BoW
+
+    def __init__(self, block_size: int = 65, n_embd: int = 64, n_hidden: int = 64, **training: Any) -> None:
+        super().__init__({"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}, **training)
+
+
+class LitRecurrent(LitCharLM):
+    """What the models around RNN, GRU and LSTM share. Whole names.
+
+    Args:
+        n_embd: C, numbers per character.
+        n_hidden: H, units of a layer.
+        n_layer: recurrent layers, each reading the one below.
+        dropout: share of the units dropped in training, after the embedding and after each layer.
+        training: `LitCharLM`'s other arguments.
+    """
+
+    def __init__(
+        self, n_embd: int = 32, n_hidden: int = 256, n_layer: int = 1, dropout: float = 0.0, **training: Any
+    ) -> None:
+        sizes = {"n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
+        super().__init__({**sizes, "dropout": dropout}, **training)
+
+
+class LitRNN(LitRecurrent):
+    """The recurrent net of Elman 1990 and Mikolov et al. 2010: tanh units that read their own last values."""
+
+    net_class = RNN
+
+
+class LitGRU(LitRecurrent):
+    """The gated recurrent units of Cho et al. 2014: two gates decide what is kept of the state."""
+
+    net_class = GRU
+
+
+class LitLSTM(LitRecurrent):
+    """The long short-term memory of Hochreiter and Schmidhuber 1997: a cell keeps what three gates let in and out."""
+
+    net_class = LSTM
+
+
+class LitDeepMLP(LitCharLM):
+    """The deep MLP of the course: the last T characters through batch-normalised tanh layers.
+
+    Args:
+        block_size: T, characters of context; with `charlm fit` it comes from the data (data.block_size).
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units of a layer.
+        n_layer: tanh layers.
+        dropout: share of the units of each layer that is dropped in training.
+        training: `LitCharLM`'s other arguments.
+
+    Source: "makemore", part 3, by Andrej Karpathy; Ioffe and Szegedy 2015, ICML.
+    """
+
+    net_class = DeepMLP
+
+    def __init__(
+        self,
+        block_size: int = 3,
+        n_embd: int = 10,
+        n_hidden: int = 100,
+        n_layer: int = 5,
+        dropout: float = 0.0,
+        **training: Any,
+    ) -> None:
+        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
+        super().__init__({**sizes, "dropout": dropout}, **training)
+
+
+class LitWaveNet(LitCharLM):
+    """The WaveNet of the course: the last T characters, fused pair by pair.
+
+    Args:
+        block_size: T, a power of two; with `charlm fit` it comes from the data (data.block_size).
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units of a level.
+        dropout: share of the units of each level that is dropped in training.
+        training: `LitCharLM`'s other arguments.
+
+    Source: van den Oord et al. 2016, arXiv:1609.03499; "makemore", part 5, by Andrej Karpathy.
+    """
+
+    net_class = WaveNet
+
+    def __init__(
+        self, block_size: int = 8, n_embd: int = 24, n_hidden: int = 128, dropout: float = 0.0, **training: Any
+    ) -> None:
+        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
+        super().__init__({**sizes, "dropout": dropout}, **training)
+
+
+class LitTransformer(LitCharLM):
+    """A Transformer of the shape of GPT-2. Whole names.
+
+    Args:
+        block_size: T, positions, one more than the longest name; with `charlm fit` it comes from the data.
+        n_layer: blocks.
+        n_head: heads of each block's attention; they share the C numbers.
+        n_embd: C, numbers per character and the width of the blocks.
+        dropout: share of what is dropped in training.
+        training: `LitCharLM`'s other arguments.
+
+    Source: Vaswani et al. 2017, NeurIPS; Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+    """
+
+    net_class = Transformer
+
+    def __init__(
+        self,
+        block_size: int = 65,
+        n_layer: int = 4,
+        n_head: int = 4,
+        n_embd: int = 64,
+        dropout: float = 0.0,
+        **training: Any,
+    ) -> None:
+        sizes = {"block_size": block_size, "n_layer": n_layer, "n_head": n_head, "n_embd": n_embd}
+        super().__init__({**sizes, "dropout": dropout}, **training)
 
 
 MODELS = LitCharLM.models

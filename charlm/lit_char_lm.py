@@ -1,26 +1,29 @@
 """What all models share around their net. Dimension key: B batch, T = block_size, V = vocab_size."""
 
-import math
+import string
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
 from charlm.callbacks.step_log import is_recording
 from charlm.callbacks.watching import is_of_fit
-from charlm.checkpoints import FORMAT, load_checkpoint
-from charlm.loss import cross_entropy, nats
+from charlm.checkpoints import FORMAT
+from charlm.data.sequences import known_before
+from charlm.lit_loading import load_model
+from charlm.loss import IGNORED, counted, cross_entropy, nats
+from charlm.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.sampling import sample_names
 from charlm.step_mean import StepMean
 from charlm.tokenizer import CharTokenizer
+from charlm.walks import takes_names
 
 Batch = tuple[Tensor, Tensor]
 
@@ -34,14 +37,20 @@ class LitCharLM(pl.LightningModule, ABC):
     score and be loaded safely.
 
     Args:
-        alphabet: the characters in the order of their ids.
-        net_args: the arguments of `net_class`, numbers and strings.
-        lr: learning rate.
-        weight_decay: the optimizer's own decay per step.
-        warmup: share of the steps in which one cycle rises.
+        net_args: the arguments of `net_class` besides `vocab_size`, numbers and strings.
+        alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
+        vocab_size: V, the characters and the boundary; null: one id for each of them.
+        optimizer: "SGD" (without momentum) or "AdamW".
+        lr: learning rate; with one cycle its peak.
+        weight_decay: the optimizer's own decay per step; biases, norms and embeddings do not decay.
+        schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
+        warmup: the share of the steps in which one cycle rises.
+        label_smoothing: this share of each target is spread over all characters, in training alone; the losses that are
+            logged are without it.
 
     Raises:
-        ValueError: `lr` or `weight_decay` below 0, `warmup` not between 0 and 1, or arguments that `net_class` refuses.
+        ValueError: `lr` or `weight_decay` below 0, `warmup` not between 0 and 1, `label_smoothing` not in [0, 1), or
+            arguments that `net_class` refuses.
     """
 
     models: ClassVar[dict[str, type["LitCharLM"]]] = {}
@@ -53,17 +62,25 @@ class LitCharLM(pl.LightningModule, ABC):
         if isinstance(cls.net_class, type):
             cls.models.setdefault(cls.net_class.__name__, cls)
 
-    def __init__(self, alphabet: str, net_args: dict[str, Any], lr: float, weight_decay: float, warmup: float) -> None:
+    def __init__(
+        self,
+        net_args: dict[str, Any],
+        alphabet: str = string.ascii_lowercase,
+        vocab_size: int | None = None,
+        optimizer: OptimizerName = "AdamW",
+        lr: float = 0.002,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "constant",
+        warmup: float = 0.1,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
-        if not 0 < warmup < 1:
-            raise ValueError(f"warmup is {warmup}; give a share of the steps, between 0 and 1")
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; give a number from 0 on")
-        self.net = self.net_class(**net_args)
+        self.save_hyperparameters(ignore=["net_args"])  # those of the subclass too
+        check_training(lr, weight_decay, warmup, label_smoothing)
+        self._net_args = {"vocab_size": vocab_size or len(alphabet) + 1, **net_args}
+        self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet)
-        self._net_args = net_args
-        accuracy = MulticlassAccuracy(net_args["vocab_size"], average="micro", validate_args=False)
+        accuracy = MulticlassAccuracy(self._net_args["vocab_size"], average="micro", validate_args=False)
         metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
         self._train_mean = StepMean()  # since the last validation
         self.val_metrics = metrics.clone(postfix="/val")
@@ -72,7 +89,12 @@ class LitCharLM(pl.LightningModule, ABC):
     @property
     @abstractmethod
     def net_class(self) -> type[nn.Module]:
-        """The architecture: context int64 (B, T) in, logits float32 (B, V) out."""
+        """The architecture: context int64 (B, T) in, logits float32 (B, V) out; or names (B, L) in, (B, L, V) out."""
+
+    @property
+    def takes(self) -> Literal["windows", "names"]:
+        """What a batch is to be: windows and the character after each, or whole names."""
+        return "names" if takes_names(self.net) else "windows"
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning's cannot tell the subclass from the file
@@ -90,23 +112,7 @@ class LitCharLM(pl.LightningModule, ABC):
             ValueError: not a checkpoint of charlm, a damaged one, or one of another model than the class asked; or a
                 replaced size or alphabet that the weights do not fit.
         """
-        loaded = load_checkpoint(checkpoint_path)
-        kind = cls.models[type(loaded.net).__name__]
-        if not issubclass(kind, cls):
-            raise ValueError(
-                f"{checkpoint_path} holds a {kind.__name__}, not a {cls.__name__}; load it by {kind.__name__}"
-            )
-        with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
-            model = kind(**{**loaded.hyperparameters, **hyperparameters})
-        weights = loaded.net.state_dict()
-        if any(table.shape != weights[name].shape for name, table in model.net.state_dict().items()):
-            given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items()) or "its hyperparameters"
-            raise ValueError(
-                f"the weights in {checkpoint_path} do not fit {given}; leave sizes and alphabet as they are, or train"
-                " a new model"
-            )
-        model.net.load_state_dict(weights)
-        return model.to(map_location or "cpu")
+        return load_model(cls.models, cls, checkpoint_path, map_location, hyperparameters)
 
     @property
     def embedding_labels(self) -> list[str]:
@@ -123,15 +129,15 @@ class LitCharLM(pl.LightningModule, ABC):
         return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=_LONGEST)
 
     def forward(self, context: Tensor) -> Tensor:
-        """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
+        """Logits float32 (B, V) for the character after `context`, int64 (B, T); of names (B, L), (B, L, V)."""
         return self.net(context)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy that training minimises, float32 (), in nats per character.
 
         Args:
-            context: int64 (B, T).
-            target: int64 (B,).
+            context: int64 (B, T); or names (B, L).
+            target: int64 (B,); or (B, L), where -1 does not count.
         """
         return cross_entropy(self.net(context), target)
 
@@ -141,10 +147,15 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
-        loss = self.loss(*batch)
+        smoothing = self.hparams["label_smoothing"]
+        if smoothing:
+            logits = self.net(batch[0])
+            minimised, loss = cross_entropy(logits, batch[1], smoothing), cross_entropy(logits.detach(), batch[1])
+        else:
+            minimised = loss = self.loss(*batch)
         self.log_step(loss.detach())
         penalty = self.penalty()
-        return loss if penalty is None else loss + penalty
+        return minimised if penalty is None else minimised + penalty
 
     def log_step(self, loss: Tensor) -> None:
         """Log a step's cross-entropy where that is written: elsewhere a call of `log` costs as much as the step."""
@@ -175,9 +186,15 @@ class LitCharLM(pl.LightningModule, ABC):
         self._evaluate(batch, "test", self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """What the net makes of a batch: per example its context, target, nats and the likeliest character's id."""
+        """What the net makes of each character: its context, target, nats and the likeliest character's id.
+
+        Of whole names the context is all that comes before it, padded with boundaries.
+        """
         context, target = batch
         logits = self.net(context)
+        if target.dim() > 1:
+            context = known_before(context)[target != IGNORED]
+            logits, target = counted(logits, target)
         return {"context": context, "target": target, "nats": nats(logits, target), "likeliest": logits.argmax(-1)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -187,15 +204,10 @@ class LitCharLM(pl.LightningModule, ABC):
             ValueError: one cycle in a training whose length is not known.
         """
         given = self.hparams
-        kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[given["optimizer"]]
-        fused = {"fused": True} if given["optimizer"] == "AdamW" and self.device.type == "cpu" else {}  # a third
-        optimizer = kind(self.parameters(), lr=given["lr"], weight_decay=given["weight_decay"], **fused)
+        optimizer = make_optimizer(self, given["optimizer"], given["lr"], given["weight_decay"])
         if given["schedule"] == "constant":
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 < steps < math.inf:
-            raise ValueError("schedule one-cycle needs to know the end of the training; give trainer.max_steps")
-        cycle = OneCycleLR(optimizer, given["lr"], int(steps), pct_start=given["warmup"], cycle_momentum=False)
+        cycle = one_cycle(optimizer, given["lr"], self.trainer.estimated_stepping_batches, given["warmup"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -207,12 +219,7 @@ class LitCharLM(pl.LightningModule, ABC):
         if self.trainer.global_step == 0:  # what there is comes from another training, or from a sweep of the rate
             self._train_mean.load()
         for config in self.trainer.lr_scheduler_configs:
-            ends, steps = config.scheduler.state_dict().get("total_steps", math.inf), self.trainer.max_steps
-            if ends < steps:
-                raise ValueError(
-                    f"the checkpoint's one-cycle schedule ends at step {ends:,}, and trainer.max_steps is {steps:,};"
-                    f" resume with --trainer.max_steps {ends}, or start a new run"
-                )
+            check_end(config.scheduler.state_dict(), self.trainer.max_steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what loads the net without Lightning, and the losses of a mean that is not complete."""
@@ -232,15 +239,9 @@ class LitCharLM(pl.LightningModule, ABC):
         context, target = batch
         with torch.inference_mode():  # while it fits, Lightning validates in a lesser mode
             logits = self.net(context)
+            logits, target = counted(logits, target)
             loss = cross_entropy(logits, target)
-        self.log(
-            f"loss/{split}",
-            loss,
-            prog_bar=True,
-            batch_size=len(target),
-            on_epoch=True,
-            sync_dist=True,
-        )
+        self.log(f"loss/{split}", loss, prog_bar=True, batch_size=len(target), on_epoch=True, sync_dist=True)
         metrics["perplexity"].update(logits[:, None], target[:, None])
         metrics["accuracy"].update(logits, target)
         self.log_dict(metrics, on_epoch=True)

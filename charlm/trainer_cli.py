@@ -1,6 +1,5 @@
 """`charlm fit|validate|test|predict`: LightningCLI with its traps closed."""
 
-import inspect
 import logging
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from charlm.arguments import COMMANDS, Prepared, prepare, refuse_conflicts
+from charlm.arguments import COMMANDS, DEFAULT_MODEL, Prepared, prepare, refuse_conflicts
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.line import command_parser
@@ -23,7 +22,7 @@ from charlm.data.datamodule import NamesDataModule
 from charlm.fit_callbacks import add_showing, callbacks_of
 from charlm.lightning_modules import MODELS, LitCharLM
 from charlm.loggers import RunLogger, SaveConfig, quiet
-from charlm.parsers import ShortErrors, subclasses
+from charlm.parsers import ShortErrors, parameters_of, subclasses
 from charlm.report import finish
 from charlm.runs import read_results, run_directory, write_results
 from charlm.sweep_trainer import SweepTrainer, sweep_directory
@@ -39,7 +38,7 @@ class TrainerParser(ShortErrors, LightningArgumentParser):
 
     def option_names(self) -> list[str]:
         """The parser's options and, after `model.`, the arguments of the models."""
-        of_models = {f"model.{name}" for kind in MODELS.values() for name in inspect.signature(kind).parameters}
+        of_models = {f"model.{name}" for kind in MODELS.values() for name in parameters_of(kind)}
         return super().option_names() + sorted(of_models)
 
     def class_names(self) -> list[str]:
@@ -84,7 +83,8 @@ class TrainerCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The model takes its alphabet and block size from the data; the best and the last checkpoint are kept."""
         self._parsers.append(parser)
-        parser.set_defaults({"model": {"class_path": "charlm.lightning_modules.LitMLP"}})
+        kind = self.prepared.model or MODELS[DEFAULT_MODEL].__name__
+        parser.set_defaults({"model": {"class_path": f"charlm.lightning_modules.{kind}"}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
         add_showing(parser)

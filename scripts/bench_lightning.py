@@ -68,7 +68,7 @@ class PlainMLP(pl.LightningModule):
 def bigram(data: str, steps: int) -> Numbers:
     """Gradient descent on all pairs of characters at once."""
     names = NamesDataModule(data, block_size=1, batch_size=None, split=(1, 0, 0), split_by="line")
-    model = LitBigram(names.alphabet, init="notebook", weight_penalty=0.01, lr=50.0)
+    model = LitBigram(alphabet=names.alphabet, init="notebook", weight_penalty=0.01, lr=50.0)
     # an epoch is one step here, and Lightning's own choice is a checkpoint after each
     return {"seconds": fit(model, names, steps, enable_checkpointing=False)}
 
@@ -78,7 +78,7 @@ def sweep(data: str, steps: int) -> Numbers:
     names = NamesDataModule(data)
     choose_threads(names.hparams["batch_size"])
     watch = SweepClock(steps)
-    fit(LitMLP(names.alphabet), names, steps, [watch], logger=False, enable_checkpointing=False)
+    fit(LitMLP(alphabet=names.alphabet), names, steps, [watch], logger=False, enable_checkpointing=False)
     return watch.numbers
 
 

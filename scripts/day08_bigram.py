@@ -81,7 +81,7 @@ def show_pairs(whole: NamesDataModule, context: Tensor, target: Tensor) -> None:
 def new_model(data: NamesDataModule, vocab_size: int | None) -> LitBigram:
     """The notebook's start: seed 42 before the one draw of the table, rate 50, penalty 0.01."""
     torch.manual_seed(42)
-    return LitBigram(data.alphabet, vocab_size, init="notebook", weight_penalty=0.01, lr=50.0)
+    return LitBigram(alphabet=data.alphabet, vocab_size=vocab_size, init="notebook", weight_penalty=0.01, lr=50.0)
 
 
 @torch.inference_mode()

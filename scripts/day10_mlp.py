@@ -72,7 +72,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
 def new_model(names: NamesDataModule, vocab_size: int | None, lr: float) -> LitMLP:
     """The notebook's start: seed 42 before the initial weights."""
     torch.manual_seed(42)
-    return LitMLP(names.alphabet, vocab_size, init="notebook", lr=lr)
+    return LitMLP(alphabet=names.alphabet, vocab_size=vocab_size, init="notebook", lr=lr)
 
 
 def show_contexts(names: NamesDataModule) -> None:

@@ -11,6 +11,7 @@ from charlm.arguments import COMMANDS, TRAINER_COMMANDS, checkpoint_config, prep
 from charlm.bare_names import (
     CONFIGS,
     config_names,
+    model_in,
     refuse_linked,
     spell_out_configs,
     spell_out_data,
@@ -22,7 +23,8 @@ from charlm.nets.mlp import MLP
 from charlm.tokenizer import CharTokenizer
 
 KINDS = {"Bigram": "LitBigram", "MLP": "LitMLP"}
-SHIPPED = {name: str(CONFIGS / f"{name}.yaml") for name in ("bigram", "debug", "lecture", "mlp", "mlp-fast")}
+MODELS = ("bigram", "bow", "deepmlp", "gru", "lstm", "mlp", "rnn", "transformer", "wavenet")
+SHIPPED = {name: str(CONFIGS / f"{name}.yaml") for name in (*MODELS, "debug", "lecture", "mlp-fast")}
 HYPERPARAMETERS = {"alphabet": "abc", "block_size": 2, "n_embd": 3, "n_hidden": 5, "optimizer": "SGD", "lr": 0.1}
 DATA = {"path": "/names.txt", "alphabet": None, "block_size": 2, "batch_size": 32, "split": [0.8, 0.1, 0.1]}
 words = st.text(string.ascii_letters + string.digits + "-_./=", max_size=12)
@@ -78,13 +80,31 @@ def test_a_config_may_be_given_as_json():
 
 @pytest.mark.parametrize(
     ("name", "end"),
-    [("mpl", r"bigram, debug, lecture, mlp, mlp-fast\. Did you mean mlp\?"), ("my.yaml", "lecture, mlp, mlp-fast")],
+    [("mpl", r"bigram, bow, .*transformer, wavenet\. Did you mean mlp\?"), ("my.yaml", "bow, .*transformer, wavenet")],
 )
 def test_an_unknown_config_is_refused_with_those_that_exist(name, end):
     with pytest.raises(
         ValueError, match=rf"there is no config file {name}, nor a shipped config of that name: .*{end}$"
     ):
         spell_out_configs(["--config", name])
+
+
+@pytest.mark.parametrize(
+    ("args", "model"),
+    [
+        (["--model", "LitGRU"], "LitGRU"),
+        (["--model=charlm.lightning_modules.LitGRU", "--model.lr", "1"], "LitGRU"),
+        (["--model.class_path", "LitMLP", "--model", '{"class_path": "LitGRU"}'], "LitGRU"),
+        (["--config", '{"model": {"class_path": "a.LitGRU"}}', "--config", '{"data": {}}'], "LitGRU"),
+        (["--config", '{"model": "LitGRU"}', "--config", '{"model": "LitBoW"}'], "LitBoW"),
+        (["--config", '{"model": "LitGRU"}', "--model", "LitBoW"], "LitBoW"),
+        (["--config", str(CONFIGS / "gru.yaml")], "LitGRU"),
+        (["--config", "no such file.yaml", "--config", "{broken", "--model.lr", "1"], None),
+        ([], None),
+    ],
+)
+def test_the_model_that_is_named_last_counts(args, model):
+    assert model_in(args) == model
 
 
 @pytest.mark.parametrize("option", ["--model", "--model.class_path", "--model.help"])

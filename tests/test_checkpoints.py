@@ -66,7 +66,7 @@ def test_all_parts_come_back(saved):
 def test_a_run_of_the_trainer_comes_back(name, init, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("emma\nolivia\nava\nmia\namelia\nlia\nmila\nella\nlea\nmalia\n")
-    model = (LitBigram if name == "Bigram" else LitMLP)("aeilmov", init=init, vocab_size=27)
+    model = (LitBigram if name == "Bigram" else LitMLP)(alphabet="aeilmov", init=init, vocab_size=27)
     data = NamesDataModule(str(names), alphabet="aeilmov", batch_size=4)
     trainer = pl.Trainer(
         max_steps=2, accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path
@@ -148,7 +148,7 @@ UNFIT = {
     "a list": ([1, 2], "is a PyTorch file, not charlm's"),
     "without weights": ({"charlm": {"format": 1}}, "is a PyTorch file, not charlm's"),
     "a newer format": (content(format=FORMAT + 1), "has format 2, and this charlm reads 1; update charlm"),
-    "an unknown net": (content(net="Transformer"), "its net is 'Transformer', and this version knows Bigram, MLP"),
+    "an unknown net": (content(net="GPT"), "its net is 'GPT', and this version knows Bigram, MLP, BoW"),
     "a net that is no name": (content(net=["MLP"]), r"its net is \['MLP'\]"),
     "another net's arguments": (content(net="Bigram"), "its arguments|the arguments of its net are .*Bigram takes"),
     "an unknown argument": (content(net_args={"device": "cuda"}), "MLP takes .*vocab_size"),
@@ -164,7 +164,7 @@ UNFIT = {
     ),
     "one weight too many": (bad(content(), **{"net.extra": torch.ones(1)}), r"net.extra is \(1,\), .* needs missing"),
     "one weight too few": (content(Bigram(27)), "net.embedding.weight is missing"),
-    "whole numbers": (bad(content(), **{WEIGHT: torch.ones(5, 6, dtype=torch.int64)}), f"{WEIGHT} is Tensor"),
+    "whole numbers": (bad(content(), **{WEIGHT: torch.ones(5, 6, dtype=torch.int64)}), f"{WEIGHT} is a count"),
     "a sparse weight": (bad(content(), **{WEIGHT: torch.ones(5, 6).to_sparse()}), f"{WEIGHT} is Tensor"),
     "a text as weight": (bad(content(), **{WEIGHT: "weights"}), f"{WEIGHT} is str"),
     "a weight without values": (bad(content(), **{WEIGHT: torch.ones(5, 6, device="meta")}), "cannot be used"),

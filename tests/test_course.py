@@ -63,7 +63,7 @@ def twenty_names(tmp_path):
 def test_bigram_loss_on_all_pairs_is_the_notebooks(twenty_names):
     data = NamesDataModule(twenty_names, block_size=1, batch_size=None, split=(1, 0, 0), split_by="line")
     torch.manual_seed(42)
-    model = LitBigram(data.alphabet, vocab_size=27, init="notebook", weight_penalty=0.01, lr=50.0)
+    model = LitBigram(alphabet=data.alphabet, vocab_size=27, init="notebook", weight_penalty=0.01, lr=50.0)
     keep = Keep()
     fit(model, data, 41, keep)
     assert len(data.splits.train) == 130
@@ -74,7 +74,7 @@ def test_bigram_losses_of_the_pair_split_are_the_notebooks(twenty_names):
     data = NamesDataModule(twenty_names, block_size=1, batch_size=None, split_by="pair", split_seed=42)
     splits = (data.splits.train, data.splits.val, data.splits.test)
     torch.manual_seed(42)
-    model = LitBigram(data.alphabet, vocab_size=27, init="notebook", weight_penalty=0.01, lr=50.0)
+    model = LitBigram(alphabet=data.alphabet, vocab_size=27, init="notebook", weight_penalty=0.01, lr=50.0)
     keep = Keep(splits, steps=[1])
     fit(model, data, 1, keep)
     assert [len(split) for split in splits] == [104, 13, 13]
@@ -101,7 +101,7 @@ def test_mlp_losses_are_the_notebooks(twenty_names, lr, callbacks, expected):
         shuffle_seed=None,
     )
     torch.manual_seed(42)
-    model = LitMLP(data.alphabet, vocab_size=27, init="notebook", lr=lr)
+    model = LitMLP(alphabet=data.alphabet, vocab_size=27, init="notebook", lr=lr)
     keep = Keep((data.splits.train, data.splits.val), steps=[1, 501, 1001])
     fit(model, data, 1001, keep, *callbacks)
     assert len(data.splits.train) + len(data.splits.val) == 90

@@ -1,4 +1,3 @@
-import inspect
 import math
 
 import lightning.pytorch as pl
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_p
 def make(kind, **arguments):
     """A model with random weights, so that no loss is the same by chance."""
     torch.manual_seed(1)
-    return kind(ALPHABET, **{**SMALL[kind.__name__], "init": "notebook", **arguments})
+    return kind(alphabet=ALPHABET, **{**SMALL[kind.__name__], "init": "notebook", **arguments})
 
 
 @pytest.fixture
@@ -168,20 +167,28 @@ def test_the_optimizer_is_the_one_that_was_asked_for(name, optimizer, kind):
     model = make(kind, optimizer=name, lr=0.25, weight_decay=0.125)
     made = model.configure_optimizers()
     assert type(made) is optimizer
-    (group,) = made.param_groups
-    assert (group["lr"], group["weight_decay"], group.get("momentum", 0)) == (0.25, 0.125, 0)
-    assert {id(weights) for weights in group["params"]} == {id(weights) for weights in model.net.parameters()}
+    decaying = {"LitBigram": {"W"}, "LitMLP": {"hidden.weight", "output.weight"}}[kind.__name__]
+    weights = dict(model.net.named_parameters())
+    for group in made.param_groups:
+        assert (group["lr"], group.get("momentum", 0)) == (0.25, 0)
+        names = {name for name, weight in weights.items() if any(weight is held for held in group["params"])}
+        assert names == (decaying if group["weight_decay"] else set(weights) - decaying)
+        assert group["weight_decay"] in (0.125, 0)
+    assert sum(len(group["params"]) for group in made.param_groups) == len(weights)
+
+
+@pytest.mark.parametrize("kind", [LitBigram, LitMLP])
+def test_without_decay_there_is_one_group_of_all_weights(kind):
+    (group,) = make(kind, optimizer="AdamW").configure_optimizers().param_groups
+    assert len(group["params"]) == len(list(make(kind).net.parameters()))
+    assert group["weight_decay"] == 0
 
 
 def test_the_defaults_are_those_of_the_design():
-    defaults = {
-        kind: {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
-        for kind in (LitBigram, LitMLP)
-    }
     common = {"alphabet": "abcdefghijklmnopqrstuvwxyz", "vocab_size": None, "init": "default", "optimizer": "SGD"}
-    common |= {"weight_decay": 0.0, "schedule": "constant", "warmup": 0.1}
-    assert defaults[LitBigram] == {**common, "weight_penalty": 0.01, "lr": 50.0}
-    assert defaults[LitMLP] == {**common, "block_size": 3, "n_embd": 10, "n_hidden": 200, "lr": 0.1}
+    common |= {"weight_decay": 0.0, "schedule": "constant", "warmup": 0.1, "label_smoothing": 0.0}
+    assert dict(LitBigram().hparams) == {**common, "weight_penalty": 0.01, "lr": 50.0}
+    assert dict(LitMLP().hparams) == {**common, "block_size": 3, "n_embd": 10, "n_hidden": 200, "lr": 0.1}
 
 
 @pytest.mark.parametrize(("kind", "net"), [(LitBigram, Bigram), (LitMLP, MLP)])
@@ -199,7 +206,7 @@ def test_a_model_is_its_net_with_the_arguments_given(kind, net):
 
 def test_the_base_class_is_no_model():
     with pytest.raises(TypeError, match="abstract"):
-        LitCharLM(ALPHABET, {"vocab_size": 4})
+        LitCharLM({}, ALPHABET)
 
 
 def test_a_prediction_says_what_the_net_makes_of_every_example(data, trainer):
@@ -412,7 +419,7 @@ def test_a_character_that_would_not_show_is_labelled_by_its_escape():
 
 @pytest.mark.parametrize("size", [39, 40])
 def test_the_cells_of_a_large_alphabet_have_no_text(size):
-    model = LitBigram("".join(chr(0x100 + i) for i in range(size)))
+    model = LitBigram(alphabet="".join(chr(0x100 + i) for i in range(size)))
     model.trainer = pl.Trainer(accelerator="cpu", logger=False, barebones=True)
     assert len(model.figures()["bigram"].axes[0].texts) == (1600 if size == 39 else 0)
 

@@ -50,10 +50,10 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     (root / "names.txt").write_text(NAMES)
     data = NamesDataModule(str(root / "names.txt"), batch_size=16, split=(0.7, 0.3, 0.0))
-    fit(root, LitMLP(data.alphabet, n_hidden=4), data)
-    fit(root, LitBigram(data.alphabet, weight_penalty=0.01), data)
+    fit(root, LitMLP(alphabet=data.alphabet, n_hidden=4), data)
+    fit(root, LitBigram(alphabet=data.alphabet, weight_penalty=0.01), data)
     with pytest.raises(RuntimeError, match="of the test"):
-        fit(root, LitMLP(data.alphabet, n_hidden=8, vocab_size=27), data, Stop())
+        fit(root, LitMLP(alphabet=data.alphabet, n_hidden=8, vocab_size=27), data, Stop())
     running = RunLogger(root)
     running.log_hyperparams({"model": "LitMLP", "flag": True, "list": [1, 2], "nothing": None})
     running.log_metrics({"loss/val": 3.0}, 0)
@@ -114,7 +114,7 @@ def test_every_hyperparameter_of_every_run_is_a_column(experiment):
     """And those that differ come first, as TensorBoard shows only a few unasked."""
     infos = experiment["hparamInfos"]
     ours = {"model", "sampling", "n_hidden", "n_embd", "block_size", "weight_penalty", "lr", "optimizer", "vocab_size"}
-    data = {"alphabet", "init", "weight_decay", "schedule", "warmup"}
+    data = {"alphabet", "init", "weight_decay", "schedule", "warmup", "label_smoothing"}
     assert {info["name"] for info in infos} == ours | data | {"flag", "list"}
     differ = [info["differs"] for info in infos]
     assert differ == sorted(differ, reverse=True)

@@ -26,7 +26,7 @@ def train(folder, steps, kind=LitMLP, callbacks=(), data=None, optimizer="SGD", 
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     quiet |= {"enable_model_summary": False, "default_root_dir": folder, "max_epochs": -1, "max_steps": 130}
     quiet |= {"limit_val_batches": 1}
-    model = kind(names.alphabet, optimizer=optimizer, lr=model.hparams["lr"])
+    model = kind(alphabet=names.alphabet, optimizer=optimizer, lr=model.hparams["lr"])
     trainer = pl.Trainer(callbacks=[*callbacks, StepsPerExecution(steps)], **(quiet | options))
     trainer.fit(model, names, ckpt_path=ckpt_path)
     return model, trainer
@@ -162,7 +162,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     pl.seed_everything(3)
     data = NamesDataModule(batch_size=16)
-    model = LitMLP(data.alphabet)
+    model = LitMLP(alphabet=data.alphabet)
     trainer = pl.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_steps=45, max_epochs=-1, limit_val_batches=0,
         callbacks=[StepsPerExecution(int(sys.argv[1]))], logger=pl.loggers.TensorBoardLogger(sys.argv[2]),

@@ -337,7 +337,7 @@ def test_gradients_of_a_step_by_hand_are_shown_as_well(many, names_file, trainer
     """With the spy listening LitMLP's own way to the gradients still is taken."""
     spy, data = Spy(), NamesDataModule(names_file, batch_size=8)
     fit = trainer(Dashboard(histograms=True), spy, *many, **FIT, logger=board(tmp_path))
-    fit.fit(LitMLP(data.alphabet, n_hidden=4), datamodule=data)
+    fit.fit(LitMLP(alphabet=data.alphabet, n_hidden=4), datamodule=data)
     shown = events(tmp_path).Histograms("gradients/net.output.weight")
     assert [event.step for event in shown] == [1, 3, 5]
     for event in shown:
@@ -393,7 +393,7 @@ def test_the_losses_of_charlms_mlp_do_not_change_by_a_bit(names_file, trainer, t
         data = NamesDataModule(names_file, batch_size=8, split=(0.6, 0.2, 0.2))
         folder = tmp_path / str(len(own))
         fit = trainer(*own, **(FIT | {"val_check_interval": 1}), logger=board(folder))
-        model = LitMLP(data.alphabet, n_hidden=64)
+        model = LitMLP(alphabet=data.alphabet, n_hidden=64)
         with torch.no_grad():
             model.net.hidden.weight.mul_(2)
         fit.fit(model, datamodule=data)
@@ -406,14 +406,14 @@ def test_the_losses_of_charlms_mlp_do_not_change_by_a_bit(names_file, trainer, t
 
 def test_the_bigram_is_drawn_with_its_counts_as_training_ends(names_file, trainer, tmp_path):
     data = NamesDataModule(names_file, batch_size=8)
-    trainer(Dashboard(), **FIT, logger=board(tmp_path)).fit(LitBigram(data.alphabet), datamodule=data)
+    trainer(Dashboard(), **FIT, logger=board(tmp_path)).fit(LitBigram(alphabet=data.alphabet), datamodule=data)
     assert [event.step for event in events(tmp_path).Images("bigram")] == [5]
     assert (tmp_path / "bigram.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_bigram_of_another_project_is_drawn_alone(names_file, trainer):
     data = NamesDataModule(names_file, batch_size=8)
-    model = LitBigram(data.alphabet)
+    model = LitBigram(alphabet=data.alphabet)
     trainer(max_steps=1).fit(model, data.train_dataloader(), data.val_dataloader())
     assert len(model.figures()["bigram"].axes) == 2, "one table and the scale of colours"
 

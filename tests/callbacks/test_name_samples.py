@@ -360,7 +360,7 @@ def names_file(tmp_path_factory):
 @pytest.mark.parametrize("kind", [LitBigram, LitMLP])
 def test_the_models_of_charlm_draw_the_same_names_for_the_same_seed(kind, names_file):
     data = NamesDataModule(names_file)
-    model = kind(data.alphabet)
+    model = kind(alphabet=data.alphabet)
     names = model.sample_names(30, 5)
     assert names == model.sample_names(30, 5) != model.sample_names(30, 6)
     assert len(names) == 30
@@ -391,7 +391,7 @@ def test_too_many_names_to_look_up_are_not_given(names_file, monkeypatch, caplog
 def test_a_model_of_charlm_is_shown_as_it_trains(names_file, trainer, tmp_path):
     data = NamesDataModule(names_file, batch_size=8, split=(0.6, 0.2, 0.2))
     fit = trainer(NameSamples(n=5, scored=50), **FIT, logger=board(tmp_path))
-    fit.fit(LitMLP(data.alphabet, n_hidden=4), datamodule=data)
+    fit.fit(LitMLP(alphabet=data.alphabet, n_hidden=4), datamodule=data)
     scalars, texts = events(tmp_path)
     train = data.splits.names("train")
     assert scalars["samples/mean_length_data"][0][1] == pytest.approx(sum(map(len, train)) / len(train))

@@ -1,0 +1,90 @@
+"""The optimizers and the schedule that a model may have."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+OptimizerName = Literal["SGD", "AdamW"]
+Schedule = Literal["constant", "one-cycle"]
+
+
+def make_optimizer(net: nn.Module, name: OptimizerName, lr: float, weight_decay: float) -> Optimizer:
+    """SGD without momentum or AdamW over all weights.
+
+    Args:
+        net: what is trained.
+        name: of torch's class.
+        lr: learning rate.
+        weight_decay: of the tables that inputs are multiplied with; biases, norms and embeddings do not decay.
+    """
+    weights = list(net.parameters())
+    on_cpu = all(weight.device.type == "cpu" for weight in weights)
+    fused = {"fused": True} if name == "AdamW" and on_cpu else {}  # a third of the time
+    kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[name]
+    if not weight_decay:  # one group: one rate to look at
+        return kind(weights, lr=lr, weight_decay=0.0, **fused)
+    decaying = {id(weight) for weight in weights if weight.dim() > 1} - _of_embeddings(net)
+    groups = [
+        {"params": [w for w in weights if id(w) in decaying], "weight_decay": weight_decay},
+        {"params": [w for w in weights if id(w) not in decaying], "weight_decay": 0.0},
+    ]
+    return kind([group for group in groups if group["params"]], lr=lr, **fused)
+
+
+def one_cycle(optimizer: Optimizer, lr: float, steps: float, warmup: float) -> OneCycleLR:
+    """Up to `lr` by half a cosine and down to nearly 0 by another.
+
+    Args:
+        optimizer: whose rates it sets.
+        lr: the peak.
+        steps: of the whole training.
+        warmup: the share of them that rises.
+
+    Raises:
+        ValueError: the training has no known end.
+    """
+    if not 0 < steps < math.inf:
+        raise ValueError("schedule one-cycle needs to know the end of the training; give trainer.max_steps")
+    return OneCycleLR(optimizer, lr, int(steps), pct_start=warmup, cycle_momentum=False)
+
+
+def check_training(lr: float, weight_decay: float, warmup: float, label_smoothing: float) -> None:
+    """Refuse what is outside its range.
+
+    Raises:
+        ValueError: one of them is.
+    """
+    if not 0 < warmup < 1:
+        raise ValueError(f"warmup is {warmup}; give a share of the steps, between 0 and 1")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}; give a share from 0 on, below 1")
+    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {value}; give a number from 0 on")
+
+
+def check_end(schedule: Mapping[str, Any], max_steps: int) -> None:
+    """Refuse a schedule of a checkpoint that ends before the training.
+
+    Args:
+        schedule: its state.
+        max_steps: of the training, -1 for none.
+
+    Raises:
+        ValueError: it does.
+    """
+    ends = schedule.get("total_steps", math.inf)
+    if ends < max_steps:
+        raise ValueError(
+            f"the checkpoint's one-cycle schedule ends at step {ends:,}, and trainer.max_steps is {max_steps:,};"
+            f" resume with --trainer.max_steps {ends}, or start a new run"
+        )
+
+
+def _of_embeddings(net: nn.Module) -> set[int]:
+    return {id(part.weight) for part in net.modules() if isinstance(part, nn.Embedding)}
