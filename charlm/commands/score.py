@@ -9,7 +9,7 @@ from pathlib import Path
 from charlm.checkpoints import load_checkpoint
 from charlm.commands.table import Table, render
 from charlm.data.corpus import read_corpus
-from charlm.sampling import NameScore, score_names
+from charlm.scoring import NameScore, score_names
 
 
 def score(names: list[str], checkpoint: str | None = None) -> None:
