@@ -1,46 +1,150 @@
-"""Train shipped configs on one list of names and print their table in Markdown: the README's results.
+"""Train shipped configs with several seeds on one list of names and write their table: the README's results.
 
-python scripts/results.py                       the names that come with charlm
-python scripts/results.py --data makemore       the course's 32,033 names
+python scripts/results.py                                          the names that come with charlm
+python scripts/results.py --data makemore                          the course's 32,033 names
+python scripts/results.py --data my_names.txt --configs [mlp,gru] --seeds 1
+
+Each row is a config; its losses are means over the seeds, in nats per character, with their standard deviation. They
+are of the checkpoint with the lowest val loss; what was tuned was tuned on val, and test was looked at once, for the
+table. "unseen" are the names of val and test that are not in train: with split_by name all of them, with line, as in
+the lectures, not those that the list repeats. Seconds are of the whole `charlm fit`, start and report included, the
+median. New are names that are not in train, counted once each, among 10,000 drawn from the first seed's model.
+
+A run that is done is not done again: its row is in <out>/<config>-seed<seed>/row.json. Another list, split, config or
+option makes it anew.
 """
 
+import hashlib
+import json
+import os
+import shutil
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
 from jsonargparse import auto_cli
+from jsonargparse.typing import PositiveInt
 
-CONFIGS = ("bigram", "mlp")
+from charlm.bare_names import CONFIGS
+from charlm.checkpoints import load_checkpoint
+from charlm.commands.table import Table, render
+from charlm.commands.training_names import training_splits
+from charlm.data.splits import PARTS
+from charlm.runs import read_results
+from charlm.sampling import sample_names
+from charlm.scoring import score_names
+
+FAMILY = ("bigram", "bow", "mlp", "mlp-fast", "deepmlp", "wavenet", "rnn", "gru", "lstm", "transformer")
+_DRAWN = 10_000
+_EXAMPLES = 5
 
 
-def main(data: str | None = None, out: str = "lightning_logs/results", configs: tuple[str, ...] = CONFIGS) -> None:
-    """Train and compare.
+def main(
+    data: str | None = None,
+    out: str = "lightning_logs/results",
+    configs: tuple[str, ...] = FAMILY,
+    seeds: PositiveInt = 3,
+    split_by: Literal["name", "line"] = "name",
+    jobs: PositiveInt = 1,
+    fit: tuple[str, ...] = (),
+) -> None:
+    """Train what is not trained yet, and print and write the table.
 
     Args:
         data: a file with one name a line, or makemore; by default the names that come with charlm.
-        out: the folder of the runs; each run is `<config>`.
+        out: the folder of the runs and of the table, results.md.
         configs: the shipped configs to train.
+        seeds: how many trainings of each, with the seeds 0, 1, ... for weights and order; the split stays.
+        split_by: name or line, as in `charlm fit`.
+        jobs: trainings side by side, on one thread each.
+        fit: more options of `charlm fit`, for all of them.
     """
-    runs = [train(config, data, Path(out)) for config in configs]
-    print(f"\n{data or 'the bundled names'}, split by name, losses in nats per character:\n")
-    charlm("summary", *map(str, runs), "--format", "markdown")
-
-
-def train(config: str, data: str | None, out: Path) -> Path:
-    """Train one config in a process of its own, say how long it took, and return its run."""
-    logger = {"save_dir": str(out.parent), "name": out.name, "version": config}
-    options = [f"--trainer.logger.{key}={value}" for key, value in logger.items()]
     source = ["--data.path", data] if data else []
+    options = [*source, f"--data.split_by={split_by}", *fit]
+    todo = [(config, seed) for config in configs for seed in range(seeds)]
+    with ThreadPoolExecutor(jobs) as workers:
+        rows = list(workers.map(lambda one: row_of(Path(out), one[0], one[1], options), todo))
+    table = render(table_of(configs, rows), "markdown")
+    (Path(out) / "results.md").write_text(table + "\n", encoding="utf-8")
+    print(f"\n{data or 'the bundled names'}, split by {split_by}, losses in nats per character:\n\n{table}")
+
+
+def row_of(out: Path, config: str, seed: int, options: Sequence[str]) -> dict[str, Any]:
+    """The figures of one run, which is trained unless it is there."""
+    run = out / f"{config}-seed{seed}"
+    settings = [config, hashlib.sha256((CONFIGS / f"{config}.yaml").read_bytes()).hexdigest(), *options]
+    file = run / "row.json"
+    if file.is_file() and (row := json.loads(file.read_text(encoding="utf-8")))["settings"] == settings:
+        return row
+    shutil.rmtree(run, ignore_errors=True)  # of other settings, or not finished
+    seconds = train(run, config, seed, options)
+    row = {"config": config, "seed": seed, "settings": settings, "seconds": seconds, **figures(run)}
+    beside = file.with_suffix(".part")
+    beside.write_text(json.dumps(row, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(beside, file)
+    print(f"{run.name}: val {row['val']:.4f}, test {row['test']:.4f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+    return row
+
+
+def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
+    """Train in a process of its own; the seconds it took, start and report included."""
+    logger = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
+    where = ["--trainer.logger=charlm.loggers.RunLogger", *(f"--trainer.logger.{k}={v}" for k, v in logger.items())]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    order = [f"--seed_everything={seed}", f"--data.shuffle_seed={seed}"]
+    run.parent.mkdir(parents=True, exist_ok=True)
+    log = run.parent / f"{run.name}.log"
+    command = [sys.executable, "-m", "charlm", "fit", "--config", config, *where, *order, *quiet, *options]
     started = time.perf_counter()
-    charlm("fit", "--config", config, "--trainer.logger=charlm.loggers.RunLogger", *options, *source)
-    print(f"{config}: {time.perf_counter() - started:.0f} s, start and report included")
-    return out / config
+    with log.open("w", encoding="utf-8") as file:
+        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode:
+            raise SystemExit(f"charlm fit --config {config} failed; {log} says why. What is done is kept.")
+    return time.perf_counter() - started
 
 
-def charlm(*args: str) -> None:
-    """Run `charlm ARGS...` with this Python."""
-    subprocess.run([sys.executable, "-m", "charlm", *args], check=True)
+def figures(run: Path) -> dict[str, Any]:
+    """Losses of the kept checkpoint on all names and on the unseen ones, and what it draws."""
+    loaded, results = load_checkpoint(run), read_results(run)
+    splits = training_splits(loaded)
+    names = {part: splits.names(part) for part in PARTS}
+    known = set(names["train"])
+    unseen: dict[str, float | None] = {}
+    for part in ("val", "test"):
+        scores = score_names(loaded.net, loaded.tokenizer, [name for name in names[part] if name not in known])
+        characters = sum(len(score.nats) for score in scores)
+        unseen[f"{part}_unseen"] = sum(score.total for score in scores) / characters if scores else None
+    drawn = sample_names(loaded.net, loaded.tokenizer, _DRAWN, seed=0)
+    new = [name for name in dict.fromkeys(drawn) if name not in known]
+    facts = {key: results[key] for key in ("model", "parameters", "train", "val", "test")}
+    return {**facts, **unseen, "new": len(new), "examples": new[:_EXAMPLES]}
+
+
+def table_of(configs: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
+    """One line a config, of all its seeds."""
+    head = ("config", "parameters", "val", "test", "val, unseen", "test, unseen", "seconds", "new", "examples")
+    lines = []
+    for config in configs:
+        of_config = [row for row in rows if row["config"] == config]
+        first = of_config[0]
+        losses = [spread([row[key] for row in of_config]) for key in ("val", "test", "val_unseen", "test_unseen")]
+        seconds = round(statistics.median(row["seconds"] for row in of_config))
+        examples = ", ".join(first["examples"])
+        lines.append([config, first["parameters"], *losses, seconds, first["new"], examples])
+    return Table(head, lines)
+
+
+def spread(losses: Sequence[float | None]) -> str | None:
+    """Mean and standard deviation."""
+    known = [loss for loss in losses if loss is not None]
+    if not known:
+        return None
+    mean = statistics.fmean(known)
+    return f"{mean:.4f} ± {statistics.stdev(known):.4f}" if len(known) > 1 else f"{mean:.4f}"
 
 
 if __name__ == "__main__":

@@ -457,9 +457,9 @@ MISTAKES = {
     "sample --temp 2": r"charlm sample: error: there is no option --temp\. Did you mean --temperature\?",
     "fit --model.n_hiden 3": r"--model.n_hiden is no argument of LitMLP\. Did you mean --model.n_hidden\?",
     "fit --model Bigram --model.n_hidden 3": r"--model.n_hidden is no argument of LitBigram$",
-    "fit --model mlp": r"there is no model 'mlp'; the models are Bigram, MLP\. Did you mean MLP\?",
-    "fit --model LSTM": r"there is no model 'LSTM'; the models are Bigram, MLP$",
-    "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, mlp-fast\. Did you mean mlp\?",
+    "fit --model mlp": r"there is no model 'mlp'; the models are Bigram, MLP, .*\. Did you mean MLP\?",
+    "fit --model GPT": r"there is no model 'GPT'; the models are Bigram, MLP, BoW, .*, Transformer$",
+    "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, wavenet\. Did you mean mlp\?",
     "fit --config nothing.yaml": r"there is no config file nothing.yaml, nor",
     "fit --config typo.yaml": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
     "fti": r"there is no command 'fti'; the commands are fit, .*, compare-counts\. Did you mean fit\?",
@@ -638,7 +638,7 @@ def test_the_completion_knows_commands_models_and_options(cli):
     complete_words() { COMP_WORDS=(charlm "$@"); COMP_CWORD=$#; COMPREPLY=(); _shtab_charlm; echo "${COMPREPLY[@]}"; }
     complete_words comp
     complete_words fit --model ""
-    complete_words fit --model.n_h
+    complete_words fit --model.n_hi
     """
     answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert "_charlm" in answer.stdout.splitlines()[0]

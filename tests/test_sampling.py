@@ -6,14 +6,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charlm import sampling, walks
+from charlm.choosing import Choice
 from charlm.counts import CountBigram
 from charlm.data.contexts import build_contexts
+from charlm.data.sequences import build_sequences
 from charlm.loss import evaluate
 from charlm.nets.bigram import Bigram
+from charlm.nets.bow import BoW
+from charlm.nets.deep_mlp import DeepMLP
 from charlm.nets.mlp import MLP
+from charlm.nets.recurrent import GRU, LSTM, RNN
+from charlm.nets.transformer import Transformer
+from charlm.nets.wavenet import WaveNet
 from charlm.sampling import sample_names
 from charlm.scoring import NameScore, score_names
 from charlm.tokenizer import CharTokenizer
+from charlm.walks import takes_names
 
 LETTERS = CharTokenizer(string.ascii_lowercase)
 AB = CharTokenizer("ab")
@@ -32,7 +41,9 @@ def counted(names, tokenizer=LETTERS, k=1.0):
     return CountBigram.from_contexts(build_contexts(names, tokenizer, 1), tokenizer.vocab_size, k)
 
 
+OF_NAMES = {"bow": BoW, "rnn": RNN, "gru": GRU, "lstm": LSTM, "transformer": Transformer}
 NETS = {"bigram": lambda: Bigram(27), "mlp": lambda: MLP(27), "counts": lambda: counted(["emma", "olivia", "ava"])}
+NETS |= {"deep mlp": DeepMLP, "wavenet": WaveNet, **OF_NAMES}
 
 
 @pytest.fixture(params=NETS)
@@ -91,6 +102,130 @@ def test_temperature_two_takes_the_root_of_the_probabilities():
 def test_the_likeliest_name_comes_alone(settings):
     net = table([[0.0, 0.4, 0.6], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]])
     assert set(sample_names(net, AB, 100, **settings)) == {"ba"}
+
+
+class FromScratch:
+    """The plain way for a net of names: all characters again for every one that is drawn."""
+
+    most = 64
+
+    def __init__(self, net, rows):
+        self.net, self.rows = net, rows
+
+    def begin(self, ids):
+        self.names = torch.tensor([0, *ids]).repeat(self.rows, 1)
+        return self.net(self.names)[:, -1]
+
+    def step(self, ids, going_on):
+        self.names = torch.cat([self.names, ids[:, None]], dim=1)[going_on]
+        return self.net(self.names)[:, -1]
+
+
+@pytest.mark.parametrize("kind", OF_NAMES.values(), ids=OF_NAMES)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prefix": "ma"}, {"temperature": 0.7, "top_k": 9}, {"top_p": 0.95, "max_length": 12}, {"distinct": True}],
+    ids=str,
+)
+def test_with_a_state_the_names_are_those_of_the_plain_way(kind, options, monkeypatch):
+    torch.manual_seed(0)
+    net = kind(27).double()  # so that no draw falls between what the two ways round differently
+    with torch.no_grad():
+        net.output.weight.normal_(std=0.3)
+        if net.output.bias is not None:
+            net.output.bias[0] = 2.0
+    monkeypatch.setattr(walks.NameWalk, "most", FromScratch.most)
+    by_state = sample_names(net, LETTERS, 200, **options)
+    monkeypatch.setattr(sampling, "walk", lambda net: FromScratch)
+    assert sample_names(net, LETTERS, 200, **options) == by_state
+    assert len(set(map(len, by_state))) > 1, "names of one length would not show whether the right rows go on"
+
+
+@pytest.mark.parametrize("kind", OF_NAMES.values(), ids=OF_NAMES)
+def test_nets_of_names_follow_their_own_probabilities(kind):
+    """The share of a name among the drawn ones against exp(-nats) of its score."""
+    torch.manual_seed(2)
+    net = kind(3)
+    with torch.no_grad():
+        net.output.weight.normal_(std=0.5)
+    drawn = sample_names(net, AB, 20_000, max_length=20)
+    empty = 1 - math.exp(-score_names(net, AB, ["a"])[0].nats[0]) - math.exp(-score_names(net, AB, ["b"])[0].nats[0])
+    for name in ("a", "b", "ab", "ba", "bb"):
+        (score,) = score_names(net, AB, [name])
+        assert drawn.count(name) / 20_000 == pytest.approx(math.exp(-score.total) / (1 - empty), abs=0.012)
+
+
+def test_top_p_takes_the_fewest_characters_that_have_that_share():
+    net = table([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.7, 0.2, 0.1]])
+    assert set(sample_names(net, AB, 300, top_p=0.6)) == {"b"}
+    assert set(sample_names(net, AB, 300, top_p=0.61)) == {"b", "a", "aa", *("a" * i for i in range(3, 31))} & set(
+        sample_names(net, AB, 300, top_p=0.61)
+    )
+    assert not any(set("b") & set(name[1:]) for name in sample_names(net, AB, 300, top_p=0.75))
+    assert sample_names(net, AB, 300, top_p=1.0) == sample_names(net, AB, 300)
+
+
+def test_the_likeliest_character_is_always_in_the_nucleus():
+    assert set(sample_names(table([[0.0, 0.4, 0.6], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]), AB, 50, top_p=1e-9)) == {"ba"}
+
+
+def test_temperature_comes_before_top_p():
+    """At temperature 2 the end after a has sqrt(0.81) / (sqrt(0.81) + sqrt(0.09) + sqrt(0.10)) = 0.594 only."""
+    net = table([[0.0, 1.0, 0.0], [0.81, 0.09, 0.10], [1.0, 0.0, 0.0]])
+    assert set(sample_names(net, AB, 100, top_p=0.7)) == {"a"}
+    assert set(sample_names(net, AB, 100, top_p=0.7, temperature=2.0)) == {"a", "ab"}
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=2, max_size=12),
+    st.floats(1e-6, 1, exclude_min=True),
+    st.integers(1, 12),
+    st.floats(0.1, 5),
+)
+@settings(deadline=None)
+def test_what_is_drawn_is_among_the_allowed(logits, top_p, top_k, temperature):
+    """Against a plain list: sorted, cut at k, then cut where the share is reached."""
+    choice = Choice(temperature, top_k, top_p)
+    generator = torch.Generator().manual_seed(0)
+    drawn = set(choice(torch.tensor(logits).repeat(50, 1), generator, end_allowed=True).tolist())
+    weights = [math.exp((logit - max(logits)) / temperature) for logit in torch.tensor(logits).tolist()]
+    order = sorted(range(len(logits)), key=lambda i: -weights[i])[:top_k]
+    total, allowed, had = sum(weights[i] for i in order), set(), 0.0
+    for i in order:
+        if had < top_p * total * (1 + 1e-5):
+            allowed |= {j for j in range(len(logits)) if math.isclose(weights[j], weights[i], rel_tol=1e-5)}
+        had += weights[i]
+    assert drawn <= allowed
+
+
+def test_distinct_names_are_the_first_of_each_kind():
+    net = table([[0.0, 0.5, 0.5], [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
+    names = sample_names(net, AB, 200, distinct=True)
+    assert len(set(names)) == len(names) == 200
+    plain = list(dict.fromkeys(sample_names(net, AB, 200)))
+    assert names[: len(plain)] == plain
+
+
+def test_distinct_names_may_run_out():
+    net = table([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert sorted(sample_names(net, AB, 2, distinct=True)) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct; 3 were asked for: ask for fewer"):
+        sample_names(net, AB, 3, distinct=True)
+    with pytest.raises(ValueError, match=r"only 1 of \d+ .* are outside the 1 excluded ones and distinct; 2 were"):
+        sample_names(net, AB, 2, distinct=True, exclude=["a"])
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, math.nan])
+def test_top_p_is_a_share(share):
+    with pytest.raises(ValueError, match=r"top_p is \S+; give a share of the probability above 0, up to 1"):
+        sample_names(Bigram(27), LETTERS, 1, top_p=share)
+
+
+def test_a_prefix_that_leaves_no_room_in_a_transformer_is_refused():
+    net = Transformer(27, block_size=4)
+    assert all(name.startswith("abc") and len(name) <= 4 for name in sample_names(net, LETTERS, 20, prefix="abc"))
+    with pytest.raises(ValueError, match="max_length is 4, and the prefix 'abcd' has 4 characters"):
+        sample_names(net, LETTERS, 1, prefix="abcd")
 
 
 def test_top_k_counts_the_end_as_one_character():
@@ -202,7 +337,9 @@ def test_scores_average_to_the_loss(net):
     names = ["emma", "olivia", "ava", "emma", "x"]
     scores = score_names(net, LETTERS, names)
     assert [score.name for score in scores] == names
-    loss = evaluate(net, [build_contexts(names, LETTERS, net.block_size)]).loss
+    whole = takes_names(net)
+    batch = build_sequences(names, LETTERS) if whole else build_contexts(names, LETTERS, net.block_size)
+    loss = evaluate(net, [batch]).loss
     assert sum(s.total for s in scores) / sum(len(s.nats) for s in scores) == pytest.approx(loss)
 
 
