@@ -1,6 +1,5 @@
 """What `charlm fit ...` means before Lightning reads it: which config it starts from, which checkpoint it takes."""
 
-import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -37,6 +36,7 @@ TRAINER_COMMANDS = {
 COMMANDS = {
     "sample": "draw names from a checkpoint",
     "score": "how surprising given names are to a checkpoint, and where",
+    "export": "a checkpoint as a file for other programs: torch.export, ONNX or safetensors",
     "summary": "hyperparameters and losses of runs, side by side",
     "plot": "the loss curves of runs in one picture",
     "dashboard": "TensorBoard on the runs",
@@ -164,7 +164,7 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
         )
     given_args = {**model.get("init_args", {}), **{key: data[key] for key in FROM_DATA if key in data}}
     given_args["alphabet"] = given_args.get("alphabet") or checkpoint.tokenizer.alphabet
-    fixed = {"alphabet", *inspect.signature(type(checkpoint.net)).parameters} - {"init", "dropout"}
+    fixed = {"alphabet", *checkpoint.net_args} - {"dropout"}
     fixed |= {"optimizer", "lr", "weight_decay"} if fit else set()
     for key in sorted(fixed & set(checkpoint.hyperparameters) & set(given_args)):
         if given_args[key] != checkpoint.hyperparameters[key]:

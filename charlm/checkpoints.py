@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import unicodedata
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ class Checkpoint:
         data: arguments of the NamesDataModule; {} if it was trained on something else.
         data_sha256: fingerprint of the clean names it was trained on, if known.
         step: optimizer steps done.
+        net_args: all arguments that the net was built with.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Checkpoint:
     data: dict[str, Any]
     data_sha256: str | None
     step: int
+    net_args: dict[str, Any] = field(default_factory=dict)
 
 
 def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
@@ -77,7 +79,7 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         raise ValueError(f"{path} has format {entry.get('format')!r}, and this charlm reads {FORMAT}; update charlm")
     try:
         tokenizer = _tokenizer(entry.get("alphabet"))
-        net = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
+        net, net_args = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # also what torch says to odd arguments
         raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
     step, sha256 = content.get("global_step", 0), _plain(content.get("NamesDataModule")).get("sha256")
@@ -91,6 +93,7 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         data=_plain(content.get("datamodule_hyper_parameters")),
         data_sha256=sha256 if isinstance(sha256, str) else None,
         step=step,
+        net_args=net_args,
     )
 
 
@@ -145,8 +148,8 @@ def _tokenizer(alphabet: object) -> CharTokenizer:
     return CharTokenizer(alphabet)
 
 
-def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: int) -> nn.Module:
-    """A known net with the weights of `state_dict`.
+def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: int) -> tuple[nn.Module, dict[str, Any]]:
+    """A known net with the weights of `state_dict`, and its arguments.
 
     Built twice: first without memory, to compare the shapes, so that no number in the file can ask for more memory than
     its weights take. The initial values do not matter and leave the global generator where it is.
@@ -166,7 +169,7 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     net.load_state_dict(weights)
     if given["vocab_size"] < letters:
         raise ValueError(f"its alphabet needs {letters} ids, and its net has {given['vocab_size']}")
-    return net.eval()
+    return net.eval(), given
 
 
 def _arguments(net: type[nn.Module], values: object) -> dict[str, Any]:

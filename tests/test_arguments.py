@@ -33,7 +33,8 @@ words = st.text(string.ascii_letters + string.digits + "-_./=", max_size=12)
 @pytest.fixture
 def checkpoint():
     net = MLP(vocab_size=4, block_size=2, n_embd=3, n_hidden=5)
-    return Checkpoint(Path("last.ckpt"), net, CharTokenizer("abc"), HYPERPARAMETERS, DATA, "ab12", step=7)
+    sizes = {"vocab_size": 4, "block_size": 2, "n_embd": 3, "n_hidden": 5}
+    return Checkpoint(Path("last.ckpt"), net, CharTokenizer("abc"), HYPERPARAMETERS, DATA, "ab12", 7, sizes)
 
 
 @pytest.fixture

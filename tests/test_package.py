@@ -24,7 +24,7 @@ PLAIN = (
     "data.contexts",
     "data.splits",
 )
-COMMANDS = ("sample", "score", "summary", "plot", "dashboard", "compare_counts")
+COMMANDS = ("sample", "score", "export", "summary", "plot", "dashboard", "compare_counts")
 
 
 def loaded_after(code):
