@@ -3,6 +3,7 @@
 Only `fit`, `validate`, `test`, `predict` and `lr-find` import Lightning; all else starts in the time that torch takes.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -19,6 +20,9 @@ USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMA
 
 def main(args: list[str] | None = None) -> None:
     """Run `charlm ARGS...`; a user's mistake is one or two sentences on standard error and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot take a letter gets its escape
+            stream.reconfigure(errors="backslashreplace")
     with short_errors("charlm"):
         try:
             run(sys.argv[1:] if args is None else args)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from charlm.callbacks.lettering import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CELL = 0.55  # inches, room for a pair of characters over a number
+_SHORT = 2  # characters of a label that has room in a cell, and above it
 _LARGE = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 _EXTENT = (4.5, 30.0)  # inches of one table: room for its title; a large alphabet within memory
 
@@ -35,8 +38,9 @@ def bigram_heatmap(
 
     Args:
         panels: title and table (V, V) of each panel; row: the character before, column: the one that follows.
-        labels: V short texts, one for each character.
-        cell_text: write into the cells; for up to about `MOST_LABELS` characters.
+        labels: V short texts, one for each character; without a font for it, it is shown by its code point.
+        cell_text: write into the cells; for up to about `MOST_LABELS` characters. The pairs are left out where labels
+            are long.
         written: the numbers in each panel's cells, (V, V) each, where they are not those of the colours. Whole numbers
             are written as counts, fractions as probabilities with two decimals.
 
@@ -45,6 +49,7 @@ def bigram_heatmap(
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
+    texts, family = legible(labels)
     extent = min(max((_CELL if cell_text else 0.2) * len(labels), _EXTENT[0]), _EXTENT[1])
     width, height = (extent + 1.0) * len(panels) + 1.0, extent + 1.5
     # Placed by hand: matplotlib's own layouts would draw every cell twice.
@@ -56,30 +61,35 @@ def bigram_heatmap(
         left = 0.8 + place * (extent + 1.0)
         ax = figure.add_axes((left / width, 0.5 / height, extent / width, extent / height))
         image = ax.imshow(table.cpu().numpy(), cmap="Blues", norm=norm)
-        _label(ax, title, labels, fontsize=8 + extent)
+        _label(ax, title, texts, family, fontsize=8 + extent)
         if cell_text:
-            _write_cells(ax, table, numbers[place], labels, norm)
+            _write_cells(ax, table, numbers[place], texts, family, norm)
     beside = figure.add_axes(((width - 0.9) / width, 0.5 / height, 0.2 / width, extent / height))
     figure.colorbar(image, cax=beside)
     return figure
 
 
-def _label(ax: Axes, title: str, labels: Sequence[str], fontsize: float) -> None:
+def _label(ax: Axes, title: str, labels: Sequence[str], family: list[str], fontsize: float) -> None:
+    long = max(map(len, labels)) > _SHORT
     ax.set_title(title, fontsize=fontsize, pad=10)
     ax.set_xlabel("the character that follows", fontsize=0.75 * fontsize)
     ax.set_ylabel("the character before", fontsize=0.75 * fontsize)
-    ax.set_xticks(range(len(labels)), labels, parse_math=False)
-    ax.set_yticks(range(len(labels)), labels, parse_math=False)
-    ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=12)
+    ax.set_xticks(range(len(labels)), labels, parse_math=False, family=family, rotation=90 * long)
+    ax.set_yticks(range(len(labels)), labels, parse_math=False, family=family)
+    size = 7 if long else 12
+    ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=size)
 
 
-def _write_cells(ax: Axes, table: Tensor, numbers: Tensor, labels: Sequence[str], norm: PowerNorm) -> None:
+def _write_cells(
+    ax: Axes, table: Tensor, numbers: Tensor, labels: Sequence[str], family: list[str], norm: PowerNorm
+) -> None:
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 10.5, "family": family, "parse_math": False}
+    long = max(map(len, labels)) > _SHORT
     dark = norm(table.cpu().numpy()) > 0.6
     for row, values in enumerate(numbers.tolist()):
         for column, value in enumerate(values):
-            text = f"{labels[row]}{labels[column]}\n{_spell(value)}"
-            color = "white" if dark[row, column] else "0.15"
-            ax.text(column, row, text, ha="center", va="center", color=color, fontsize=10.5, parse_math=False)
+            pair = "" if long else f"{labels[row]}{labels[column]}\n"
+            ax.text(column, row, f"{pair}{_spell(value)}", color="white" if dark[row, column] else "0.15", **style)
 
 
 def _spell(number: int | float) -> str:

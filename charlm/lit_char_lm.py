@@ -27,7 +27,7 @@ from charlm.walks import takes_names
 
 Batch = tuple[Tensor, Tensor]
 
-_LONGEST = 64  # characters of a drawn name: as in the names that NamesDataModule accepts by default
+_LONGEST = 64  # characters of a drawn name, where the data do not say what they accept
 
 
 class LitCharLM(pl.LightningModule, ABC):
@@ -126,7 +126,9 @@ class LitCharLM(pl.LightningModule, ABC):
             n: how many, >= 1.
             seed: of the draws.
         """
-        return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=_LONGEST)
+        data: Any = getattr(self._trainer, "datamodule", None)
+        longest = data.hparams.get("max_length", _LONGEST) if data is not None else _LONGEST
+        return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
 
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T); of names (B, L), (B, L, V)."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 from charlm.checkpoints import Checkpoint
-from charlm.commands.sample import mark_names
+from charlm.commands.sample import longest_name, mark_names
 from charlm.commands.summary import net_facts, summary_table
 from charlm.commands.table import render
+from charlm.commands.text import display_width, padded
 from charlm.data.splits import Splits
 from charlm.loss import evaluate
 from charlm.runs import run_directory, write_results
@@ -48,11 +49,12 @@ def finish(
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
     """Ten names, drawn with seed 0, each marked "new" or "in train"."""
-    names = sample_names(checkpoint.net, checkpoint.tokenizer, NAMES, seed=0)
+    longest = longest_name(checkpoint)
+    names = sample_names(checkpoint.net, checkpoint.tokenizer, NAMES, seed=0, max_length=longest)
     print(f"\nThe first {NAMES} names it draws:\n")
-    width = max(map(len, names)) + 2
+    width = max(map(display_width, names)) + 2
     for name, mark in mark_names(names, splits.names("train")):
-        print(f"  {name:<{width}}{mark}")
+        print(f"  {padded(name, width)}{mark}")
 
 
 def print_next(run: Path, tensorboard: bool = True) -> None:

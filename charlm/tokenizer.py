@@ -19,6 +19,7 @@ UNPRINTABLE = {
 """Unicode categories that no character of a name has."""
 
 _STRANGER = 255  # the byte of -1
+_SHOWN = 40  # characters of an alphabet in a message
 _CHUNK = 1 << 20  # characters encoded at a time, so that wide alphabets need no second copy of a large text
 
 
@@ -69,8 +70,8 @@ class CharTokenizer:
         for position, ch in enumerate(name):
             if ch not in self._ids:
                 raise ValueError(
-                    f"name {name!r} has {ch!r} at position {position}, outside the alphabet {self.alphabet!r};"
-                    " correct the name or use a model whose alphabet has it"
+                    f"name {name!r} has {ch!r} at position {position}, outside the alphabet"
+                    f" {shortened(self.alphabet)}; correct the name or use a model whose alphabet has it"
                 )
         return [self._ids[ch] for ch in name]
 
@@ -138,9 +139,14 @@ class CharTokenizer:
         start = text.rfind("\n", 0, at) + 1
         name = text[start : text.find("\n", at)]
         return (
-            f"name {line}, {name!r}, has {text[at]!r} at position {at - start}, outside the alphabet {self.alphabet!r};"
-            " clean the names file or widen data.alphabet"
+            f"name {line}, {name!r}, has {text[at]!r} at position {at - start}, outside the alphabet"
+            f" {shortened(self.alphabet)}; clean the names file or widen data.alphabet"
         )
+
+
+def shortened(alphabet: str) -> str:
+    """An alphabet for a message: its first 40 characters, and how many it has where there are more."""
+    return repr(alphabet) if len(alphabet) <= _SHOWN else f"{alphabet[:_SHOWN]!r}... ({len(alphabet)} characters)"
 
 
 def code_points(text: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not named by itself
-    {"nets.mlp_gradients", "nets.sizes", "nets.layers"},
+    {"nets.mlp_gradients", "nets.sizes", "nets.layers", "callbacks.lettering"},
     {
         "tokenizer",
         "nets.",
@@ -26,9 +26,19 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
         "step_mean",
         "threads",
     },
-    {"data.corpus", "data.contexts", "checkpoints", "parsers", "bare_names", "fit_callbacks", "choosing", "walks"},
-    {"counts", "data.splits", "data.batches", "data.sequences", "arguments", "lit_loading"},
-    {"sampling", "scoring", "data.name_batches", "learnt_bigram"},
+    {
+        "data.corpus",
+        "data.contexts",
+        "checkpoints",
+        "parsers",
+        "bare_names",
+        "fit_callbacks",
+        "choosing",
+        "walks",
+        "commands.text",
+    },
+    {"counts", "data.splits", "data.batches", "data.sequences", "arguments", "lit_loading", "traced"},
+    {"sampling", "scoring", "data.name_batches", "learnt_bigram", "exporting"},
     {"lit_char_lm", "data.datamodule", "commands.table", "commands.training_names"},
     {"lightning_modules", "commands."},
     {"commands.line", "report"},
@@ -39,7 +49,7 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
 ]
 PLAIN_TORCH = {  # what starts in the time that torch takes
     *{"tokenizer", "runs", "nets.", "figures", "curves", "loss", "counts", "sampling", "checkpoints", "commands."},
-    *{"choosing", "walks", "scoring", "data.sequences", "optimizers"},
+    *{"choosing", "walks", "scoring", "data.sequences", "optimizers", "exporting", "traced"},
     *{"events", "data.download", "data.corpus", "data.contexts", "data.splits"},
 }
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}

@@ -73,6 +73,19 @@ def test_ten_names_are_marked_new_or_in_train(known, splits, checkpoint, capsys)
     assert f"  ab  {'in train' if known else 'new'}" in [re.sub(" {2,}", "  ", line) for line in lines]
 
 
+def test_marks_line_up_behind_wide_names(tmp_path, monkeypatch, capsys):
+    """Names of one to many katakana, each of which takes two cells, and of a Latin letter, which takes one."""
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("\n".join(["カ", "カナカナ", "aカ", "カナ", "ナaナ", "aaaa"] * 5), encoding="utf-8")
+    splits = load_splits("names.txt", block_size=1, split_by="line")
+    print_names(Checkpoint(Path("a.ckpt"), Bigram(4), splits.tokenizer, {}, {}, None, step=1), splits)
+    lines = capsys.readouterr().out.splitlines()[3:]
+    names, gaps = zip(*(re.fullmatch(r"  (\S+)( +)(?:in train|new)", line).groups() for line in lines), strict=True)
+    cells = [sum(1 if ch == "a" else 2 for ch in name) for name in names]
+    assert len({cells[i] + len(gaps[i]) for i in range(10)}) == 1
+    assert len({len(name) + len(gap) for name, gap in zip(names, gaps, strict=True)}) > 1
+
+
 def test_the_same_checkpoint_draws_the_same_names(splits, checkpoint, capsys):
     torch.manual_seed(1)
     print_names(checkpoint, splits)

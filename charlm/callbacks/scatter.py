@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from charlm.callbacks.lettering import SIGNS, legible, printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -38,11 +40,6 @@ _OF_LETTERS = {"vowel": _LOOKS[1], "consonant": _LOOKS[0], "boundary": _BLACK, "
 _PLAIN = Look("#0072B2", "o")
 _REST = Look("#999999", "X", "black")
 _VOWELS = set("aeiouæøœə\N{LATIN SMALL LETTER DOTLESS I}")
-_SIGNS = {  # of white space; matplotlib's own font has them
-    " ": "\N{OPEN BOX}",
-    "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
-    "\t": "\N{RIGHTWARDS ARROW TO BAR}",
-}
 _WRITTEN = 200  # most points whose labels are written
 _INSIDE = 100  # most points whose short labels are written into the markers
 
@@ -128,7 +125,7 @@ def _legend_columns(looks: dict[str, Look], width: float) -> int:
     """How many kinds stand side by side: as many as surely fit, in lines of about one length; 0 without kinds."""
     if set(looks) <= {""}:
         return 0
-    longest = max(len(printable(kind)) for kind in looks)
+    longest = max(map(len, _legend_names(looks)[0]))
     most = max(1, int(width / (0.5 + 0.12 * longest)))  # inches: a marker with its gaps, and 13 points a letter
     return math.ceil(len(looks) / math.ceil(len(looks) / most))
 
@@ -145,14 +142,21 @@ def add_legend(figure: Figure, axes: Axes, looks: dict[str, Look]) -> None:
     if not columns:
         return
     groups: Any = axes.collections[: len(looks)]
-    # matplotlib leaves out names that begin with "_"
-    names = [f" {name}" if name.startswith("_") else name for name in map(printable, looks)]
+    names, family = _legend_names(looks)
     style: dict[str, Any] = {"loc": "lower center", "fontsize": 13, "frameon": False, "borderaxespad": 0.1}
     style |= {"handletextpad": 0.2, "columnspacing": 1.2, "labelspacing": 0.3}
     larger = max(1.0, (80 / float(groups[0].get_sizes()[0])) ** 0.5)
     legend = figure.legend(groups, names, ncols=columns, markerscale=larger, **style)
     for text in legend.get_texts():
         text.set_parse_math(False)
+        text.set_fontfamily(family)
+
+
+def _legend_names(looks: dict[str, Look]) -> tuple[list[str], list[str]]:
+    """The kinds as they are written, and the fonts for it."""
+    names, family = legible([printable(kind) for kind in looks])
+    # matplotlib leaves out names that begin with "_"
+    return [f" {name}" if name.startswith("_") else name for name in names], family
 
 
 def square(points: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -201,7 +205,9 @@ def scatter(
         looks: of each kind, see `looks_of`.
         scale: of markers and letters.
     """
-    texts = list(map(printable, labels))
+    from matplotlib import rcParams
+
+    texts, family = legible([printable(label) for label in labels])
     longest = max(map(len, texts))
     inside = len(labels) <= _INSIDE and longest <= 2
     size = 230 if inside else 30 if len(labels) <= _WRITTEN else 8  # square points
@@ -211,15 +217,16 @@ def scatter(
         axes.scatter(x, y, s=size * scale**2, c=look.color, marker=look.marker, alpha=0.85, label=kind, **edges)
     if len(labels) > _WRITTEN:
         return
-    style: dict[str, Any] = {"xytext": (3, 3), "fontsize": scale * (10 if len(labels) <= 60 else 7)}
+    style: dict[str, Any] = {"family": family, "xytext": (3, 3), "fontsize": scale * (10 if len(labels) <= 60 else 7)}
     if inside:
-        style = {"xytext": (0, 0), "ha": "center", "va": "center", "weight": "bold"}
+        weight = "bold" if family == rcParams["font.family"] else "normal"  # of other fonts there may be no bold ones
+        style |= {"xytext": (0, 0), "ha": "center", "va": "center", "weight": weight}
         style["fontsize"] = scale * (14 if longest == 1 else 10)
     rows = range(len(texts)) if inside else _apart(axes, points, texts, style["fontsize"])
     for row in rows:
         if inside:
             style["color"] = looks[kinds[row]].ink
-            style["xytext"] = (0, 4.5 * scale if texts[row] == _SIGNS[" "] else 0)  # which hangs below the line
+            style["xytext"] = (0, 4.5 * scale if texts[row] == SIGNS[" "] else 0)  # which hangs below the line
         place = tuple(points[row].tolist())
         axes.annotate(texts[row], place, gid=str(row), textcoords="offset points", parse_math=False, **style)
 
@@ -239,11 +246,3 @@ def _apart(axes: Axes, points: Tensor, texts: Sequence[str], size: float) -> lis
             written.append((start, end, base))
             rows.append(row)
     return rows
-
-
-def printable(label: str) -> str:
-    """A label as it is written: white space by its sign, by repr if nothing would show, 16 characters at most."""
-    if label in _SIGNS:
-        return _SIGNS[label]
-    visible = label if label.isprintable() and label.strip() else repr(label)
-    return visible if len(visible) <= 16 else visible[:15] + "…"

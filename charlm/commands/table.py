@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from charlm.commands.text import display_width, is_mark, padded
+
 Cell = str | int | float | None
 Format = Literal["text", "markdown", "csv"]
 
@@ -26,7 +28,8 @@ class Table:
 def render(table: Table, format: Format = "text", width: int | None = None) -> str:
     """Write a table: fractions with four decimals, thousands apart, numbers to the right, "-" for what is not known.
 
-    CSV has plain numbers, and nothing for what is not known.
+    Text is aligned for a terminal that shows wide characters in two cells and combining marks in none. CSV has plain
+    numbers, and nothing for what is not known.
 
     Args:
         table: what to write.
@@ -53,14 +56,14 @@ def render(table: Table, format: Format = "text", width: int | None = None) -> s
 
 
 def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     gap = "  "
     if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
         gap = " "
         widths[0] = max(min(widths[0], width - sum(widths[1:]) - len(widths) + 1), 4)
         rows = [[_shortened(row[0], widths[0]), *row[1:]] for row in rows]
     lines = (
-        gap.join(cell.rjust(w) if right else cell.ljust(w) for cell, w, right in zip(row, widths, numeric, strict=True))
+        gap.join(padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True))
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
@@ -68,7 +71,11 @@ def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None) -> s
 
 def _shortened(text: str, width: int) -> str:
     """The end of a text, which tells runs apart better than its beginning."""
-    return text if len(text) <= width else ".." + text[2 - width :]
+    if display_width(text) <= width:
+        return text
+    while display_width(text) > width - 2 or (text and is_mark(text[0])):
+        text = text[1:]
+    return f"..{text}"
 
 
 def _text(cell: Cell, unknown: str, thousands: str = ",") -> str:

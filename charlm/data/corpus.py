@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from charlm.data.download import download, is_address
-from charlm.tokenizer import UNPRINTABLE, code_points
+from charlm.tokenizer import UNPRINTABLE, code_points, shortened
 
 BUNDLED = Path(__file__).with_name("names.txt")
 
@@ -213,7 +213,7 @@ def _refuse_strangers(block: _Block, characters: set[str], alphabet: str | None)
         name = text[start : text.index("\n", at)]
         raise ValueError(
             f"{block.where(at)}: {name!r} has {text[at]!r} at position {at - start}, outside the alphabet"
-            f" {alphabet!r}; clean the names file or widen data.alphabet"
+            f" {shortened(alphabet or '')}; clean the names file or widen data.alphabet"
         )
 
 

@@ -1,11 +1,14 @@
 import hashlib
+import math
 import socket
+import string
 
 import pytest
 import torch
 
 from charlm.commands.sample import mark_names, sample
 from charlm.data.splits import load_splits
+from charlm.nets.transformer import Transformer
 from charlm.sampling import sample_names
 
 
@@ -70,6 +73,100 @@ def test_a_prefix_in_capitals_is_lowered_if_the_training_names_were(write_run, c
     assert lines(capsys)[0].startswith("jo")
 
 
+def test_a_decomposed_prefix_is_composed_as_the_names_are(write_run, capsys):
+    write_run("Bigram", alphabet="zoé", data={"lowercase": True})
+    sample(n=2, prefix="ZE\u0301")
+    assert all(name.startswith("zé") for name in lines(capsys))
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "message"),
+    [
+        ("abc", r"the prefix 'aя' has 'я' \(U\+044F\) at position 1, outside the alphabet 'abc' of the model; correct"),
+        (
+            "".join(map(chr, range(0x4E00, 0x4FF4))),
+            r"'a' \(U\+0061\) at position 0, .* '一丁丂.{37}'\.\.\. \(500 characters\) of the model; correct it",
+        ),
+    ],
+)
+def test_a_prefix_with_a_stranger_is_refused(alphabet, message, write_run):
+    write_run("Bigram", alphabet=alphabet)
+    with pytest.raises(ValueError, match=message):
+        sample(prefix="aя")
+
+
+def sure_of(run, after):
+    """Set the run's bigram: the logits after each id, of the boundary (0) or of letters from a (1) on."""
+    path = run / "checkpoints" / "best-2.20.ckpt"
+    content = torch.load(path, weights_only=True)
+    weights = torch.full_like(content["state_dict"]["net.W"], -100.0)
+    for before, chances in after.items():
+        for follows, chance in chances.items():
+            weights[before, follows] = math.log(chance)
+    content["state_dict"]["net.W"] = weights
+    torch.save(content, path)
+
+
+def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, capsys):
+    """P(ab) = 1/2 * 1/4 = 1/8: a or b first, after a a b or the end; a cut "b" could have ended with 1/10."""
+    run = write_run("Bigram")
+    sure_of(run, {0: {1: 0.5, 2: 0.5}, 1: {0: 0.75, 2: 0.25}, 2: {0: 0.1, 3: 0.9}, 3: {3: 1.0}})
+    sample(n=40, log_prob=True, max_length=2)
+    assert set(lines(capsys)) == {
+        f"a\t{math.log(0.5 * 0.75):.2f}",
+        f"ab\t{math.log(0.5 * 0.25 * 0.1):.2f}",
+        f"b\t{math.log(0.5 * 0.1):.2f}",
+        f"bc\t{math.log(0.5 * 0.9) - 100:.2f}",
+    }
+    sample(n=40, log_prob=True, max_length=2, top_p=0.5, prefix="a", temperature=0.5, top_k=1)
+    assert set(lines(capsys)) == {f"a\t{math.log(0.5 * 0.75):.2f}"}
+
+
+def test_a_log_probability_stands_between_the_name_and_the_mark(write_run, capsys):
+    learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
+    sample(n=2, mark=True, log_prob=True)
+    assert lines(capsys) == ["mia\t0.00\tin train"] * 2
+
+
+def test_a_name_that_fills_all_positions_of_the_net_has_no_log_probability(write_run, capsys):
+    path = write_run("Bigram") / "checkpoints" / "best-2.20.ckpt"
+    sizes = {"vocab_size": 27, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 4}
+    weights = {f"net.{name}": values for name, values in Transformer(**sizes).state_dict().items()}
+    entry = {"format": 1, "net": "Transformer", "net_args": sizes, "alphabet": string.ascii_lowercase}
+    torch.save({**torch.load(path, weights_only=True), "state_dict": weights, "charlm": entry}, path)
+    sample(n=300, log_prob=True)
+    shown = [line.split("\t") for line in lines(capsys)]
+    lengths = {len(name) for name, _ in shown}
+    assert min(lengths) < max(lengths) == 4
+    assert all((logp == "-") == (len(name) == 4) for name, logp in shown)
+    names = [name for name, _ in shown]
+    sample(n=300)
+    assert lines(capsys) == names
+
+
+def test_distinct_names_are_drawn_once(write_run, capsys):
+    sure_of(write_run("Bigram"), {0: {1: 0.9, 2: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}})
+    sample(n=2, distinct=True)
+    assert sorted(lines(capsys)) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct; 3 were asked for"):
+        sample(n=3, distinct=True)
+
+
+def test_top_p_leaves_the_likeliest(write_run, capsys):
+    sure_of(write_run("Bigram"), {0: {1: 0.9, 2: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}})
+    sample(n=100, top_p=0.9)
+    assert set(lines(capsys)) == {"a"}
+    sample(n=100, top_p=0.95)
+    assert set(lines(capsys)) == {"a", "b"}
+
+
+@pytest.mark.parametrize(("data", "longest"), [({}, 64), ({"max_length": 9}, 9), ({"max_length": 100}, 100)])
+def test_names_are_as_long_as_training_accepted_them(data, longest, write_run, capsys):
+    sure_of(write_run("Bigram", data=data), {0: {1: 1.0}, 1: {1: 1.0}})
+    sample(n=1)
+    assert lines(capsys) == ["a" * longest]
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -115,7 +212,7 @@ def test_it_draws_what_the_library_draws(write_run, capsys):
 
     loaded = load_checkpoint(write_run())
     sample(n=5, seed=3)
-    assert lines(capsys) == sample_names(loaded.net, loaded.tokenizer, 5, seed=3)
+    assert lines(capsys) == sample_names(loaded.net, loaded.tokenizer, 5, seed=3, max_length=64)
 
 
 @pytest.fixture

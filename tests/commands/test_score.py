@@ -24,6 +24,10 @@ def lines(capsys):
         ("emma", [1.0, 1.0, 1.0, 1.0, 0.0], "[e][m][m][a]"),
         ("st.", [1.0, 1.0, 9.0, 1.0], "st[.]"),
         ("", [1.0], "[.]"),
+        ("कि", [1.0, 2.0, 1.0], "क[\u25ccि]"),
+        ("कि", [2.0, 1.0, 1.0], "[क]\u25ccि"),
+        ("किं", [1.0, 1.0, 1.0, 2.0], "किं[.]"),
+        ("x\u0302\u0323", [1.0, 2.0, 1.0, 1.0], "x[\u25cc\u0302]\u25cc\u0323"),
     ],
 )
 def test_the_most_surprising_characters_stand_in_brackets(name, nats, shown):
@@ -90,6 +94,41 @@ def test_accents_are_composed_as_in_a_names_file(write_run, capsys):
     write_run("Bigram", alphabet="zoé")
     score(["zoe\u0301"])
     assert lines(capsys)[1].startswith("zoé ")
+
+
+def test_capitals_of_decomposed_letters_are_lowered_and_composed(write_run, tmp_path, capsys):
+    write_run("Bigram", alphabet="zoé", data={"lowercase": True})
+    (tmp_path / "few.txt").write_text("ZOE\u0301\n", encoding="utf-8")
+    score(["ZOE\u0301", "few.txt"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["zoé", "zoé"]
+
+
+def test_of_a_large_alphabet_the_message_shows_a_part(write_run):
+    write_run("Bigram", alphabet="".join(map(chr, range(0x4E00, 0x4E00 + 500))))
+    shown = "".join(map(chr, range(0x4E00, 0x4E00 + 40)))
+    with pytest.raises(
+        ValueError, match=rf"name '一x' has 'x' \(U\+0078\) at position 1, .* '{shown}'\.\.\. \(500 char"
+    ):
+        score(["一", "一x"])
+
+
+def test_a_name_with_a_slash_is_a_name_where_the_alphabet_has_one(write_run, tmp_path, capsys):
+    write_run("Bigram", alphabet="a/s.")
+    (tmp_path / "sass").write_text("sas\n")
+    score(["a/s", "./sass"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["a/s", "sas"]
+
+
+def test_a_file_may_have_names_as_long_as_those_in_training(write_run, tmp_path, capsys):
+    (tmp_path / "long.txt").write_text("a" * 100 + "\n")
+    write_run("Bigram", data={"max_length": 100})
+    score(["long.txt"])
+    assert lines(capsys)[1].startswith("a" * 100 + " ")
+    write_run("Bigram", version="version_1", data={"max_length": 20})
+    (tmp_path / "short.txt").write_text("a" * 64 + "\n")
+    score(["short.txt"], checkpoint="lightning_logs/version_1")
+    with pytest.raises(ValueError, match="a name of 100 characters; at most 64"):
+        score(["long.txt"], checkpoint="lightning_logs/version_1")
 
 
 def test_no_names_are_refused(write_run, monkeypatch):
