@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import unicodedata
 import zipfile
 from dataclasses import dataclass, field
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
 
     from charlm.tokenizer import CharTokenizer
 
-NETS = {
-    "Bigram": "charlm.nets.bigram",
-    "MLP": "charlm.nets.mlp",
-    "BoW": "charlm.nets.bow",
-    "RNN": "charlm.nets.recurrent",
-    "GRU": "charlm.nets.recurrent",
-    "LSTM": "charlm.nets.recurrent",
-    "DeepMLP": "charlm.nets.deep_mlp",
-    "WaveNet": "charlm.nets.wavenet",
-    "Transformer": "charlm.nets.transformer",
-}
-"""The nets that a checkpoint may name, and where they are."""
 FORMAT = 1  # of the "charlm" entry, which has format, net, net_args and alphabet
 _PLAIN = (int, float, str, bool, type(None))
 _AGAIN = "copy it again, or use another checkpoint of the run"
+
+
+def _nets() -> dict[str, str]:
+    sources = sorted(Path(__file__).with_name("nets").glob("*.py"))
+    classes = {
+        file.stem: re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE) for file in sources
+    }
+    return {name: f"charlm.nets.{stem}" for stem, names in classes.items() for name in names if name.lower() == stem}
+
+
+NETS = _nets()
+"""The nets that a checkpoint may name, and where they are: each in the file of nets/ that has its name."""
 
 
 @dataclass(frozen=True)

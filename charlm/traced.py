@@ -60,7 +60,7 @@ def any_length() -> Iterator[None]:
 
 
 def _shapes(input: Tensor, state: Tensor | list[Tensor], params: list[Tensor], *_: Any) -> tuple[Tensor, ...]:
-    """Results of the right shapes for `input` (B, L, C): units (B, L, H) and what each tensor of the state becomes."""
+    """Results of the right shapes for `input` (L, B, C): units (L, B, H) and what each tensor of the state becomes."""
     states = [state] if isinstance(state, Tensor) else state
     return input.new_empty(*input.shape[:2], states[0].shape[2]), *(held.clone() for held in states)
 
@@ -69,14 +69,14 @@ def onnx_rnn(input: Any, state: Any, params: Any, has_biases: bool, num_layers: 
     """ONNX's operators for nn.RNN as `Recurrent` makes it; those for GRU and LSTM come with onnxscript.
 
     Args:
-        input: (B, L, C).
+        input: (L, B, C).
         state: (num_layers, B, H), at first.
         params: of each layer the weights (H, C), (H, H) and, if `has_biases`, the biases (H,), (H,).
         has_biases: whether there are some.
         num_layers: each reads the one below.
     """
     op = getattr(import_module("onnxscript"), f"opset{OPSET}")
-    x, last = op.Transpose(input, perm=[1, 0, 2]), []
+    x, last = input, []
     of_each = len(params) // num_layers
     for layer in range(num_layers):
         weight, recurrent, *biases = params[layer * of_each : (layer + 1) * of_each]
@@ -86,4 +86,4 @@ def onnx_rnn(input: Any, state: Any, params: Any, has_biases: bool, num_layers: 
         hidden, held = op.RNN(x, *weights, None, first, hidden_size=recurrent.shape[1])
         x = op.Squeeze(hidden, [1])  # of one direction
         last.append(held)
-    return op.Transpose(x, perm=[1, 0, 2]), op.Concat(*last, axis=0)
+    return x, op.Concat(*last, axis=0)

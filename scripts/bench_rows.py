@@ -133,6 +133,16 @@ def contexts(block_size: int) -> Measurement:
     return Measurement((row,), ours, peer)
 
 
+def whole_names(kind: str, what: str, form: str, highest: float) -> tuple[Measurement, Measurement]:
+    """A training step, and 10,000 drawn names, of one of the nets of whole names against its obvious form."""
+    step = Row(f"{kind}-step", f"{what}, a training step ({form})", highest)
+    names = Row(f"{kind}-sampling", f"10,000 names, {what} (500 x20, all read anew)", 0.2)
+    steps = [of(file, "training", times=1 / 100, net=kind, steps=100) for file in ("family", "makemore")]
+    ours = of("family", "sampling", net=kind, count=10_000)
+    peer = of("makemore", "sampling", times=20, net=kind, count=500)
+    return Measurement((step,), *steps), Measurement((names,), ours, peer)
+
+
 MEASUREMENTS = (
     Measurement(
         (Row("mlp", "MLP at batch 32, a step of charlm fit", 0.75),),
@@ -159,6 +169,8 @@ MEASUREMENTS = (
         of("ours", "sampling", count=10_000),
         of("peers", "sampling", times=20, count=500),
     ),
+    *whole_names("gru", "GRU", "loop", 0.333),
+    *whole_names("transformer", "Transformer", "masked softmax", 0.8),
     Measurement(
         (
             Row("evaluation-memory", "losses of three splits: memory, data included", 0.5, unit="B"),

@@ -171,7 +171,7 @@ def test_a_list_is_repeated_to_the_line(rows, tmp_path, text):
 
 def test_every_row_has_a_name_of_its_own_and_a_goal_or_a_dash(bench, rows):
     found = [row for measurement in rows.MEASUREMENTS for row in measurement.rows]
-    assert len({row.name for row in found}) == len({row.what for row in found}) == len(found) == 17
+    assert len({row.name for row in found}) == len({row.what for row in found}) == len(found) == 21
     assert [row.name for row in found if bench.goal(row) == "-"] == ["lightning"]
     assert all(re.fullmatch(r"-|(<=|>=) \d+(\.\d+)?( s)?", bench.goal(row)) for row in found)
     longest = "  1,234,567 /s  notebook or peer  123.456  <= 1.15, missed"

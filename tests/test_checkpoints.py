@@ -148,7 +148,7 @@ UNFIT = {
     "a list": ([1, 2], "is a PyTorch file, not charlm's"),
     "without weights": ({"charlm": {"format": 1}}, "is a PyTorch file, not charlm's"),
     "a newer format": (content(format=FORMAT + 1), "has format 2, and this charlm reads 1; update charlm"),
-    "an unknown net": (content(net="GPT"), "its net is 'GPT', and this version knows Bigram, MLP, BoW"),
+    "an unknown net": (content(net="GPT"), "its net is 'GPT', and this version knows Bigram, BoW, DeepMLP"),
     "a net that is no name": (content(net=["MLP"]), r"its net is \['MLP'\]"),
     "another net's arguments": (content(net="Bigram"), "its arguments|the arguments of its net are .*Bigram takes"),
     "an unknown argument": (content(net_args={"device": "cuda"}), "MLP takes .*vocab_size"),

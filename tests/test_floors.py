@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not named by itself
-    {"nets.mlp_gradients", "nets.sizes", "nets.layers", "callbacks.lettering"},
+    {"nets.sizes", "nets.layers", "nets.masks", "nets.packing", "nets.mlp_gradients", "nets.gru_gradients"}
+    | {"callbacks.lettering"},
+    {"nets.recurrence"},
     {
         "tokenizer",
         "nets.",

@@ -1,14 +1,19 @@
 """Every command and every example of the README does what it says, with fewer steps."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from charlm.cli import main
+from charlm.commands.export import export
+from charlm.lightning_modules import LitGRU
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,8 +65,22 @@ def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     assert "largest difference" in out
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The files that the commands before the examples leave."""
+    folder = tmp_path_factory.mktemp("exported")
+    model = LitGRU()
+    content = {"state_dict": model.state_dict(), "global_step": 0, "hyper_parameters": dict(model.hparams)}
+    model.on_save_checkpoint(content)
+    torch.save(content, folder / "last.ckpt")
+    for kind, suffix in (("onnx", "onnx"), ("safetensors", "safetensors")):
+        export(str(folder / "last.ckpt"), kind, str(folder / f"names.{suffix}"))
+    return folder
+
+
 @pytest.mark.parametrize("example", blocks("python"))
-def test_the_python_examples_run(example, tmp_path):
+def test_the_python_examples_run(example, exported, tmp_path):
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
     ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
 
@@ -79,3 +98,24 @@ def test_the_picture_is_there():
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", README, re.DOTALL)
     assert pictures
     assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.slow
+def test_the_architecture_of_the_contributors_section_trains_and_samples(tmp_path):
+    """The diff is applied to a copy of the package, and the new net goes all the way."""
+    (diff,) = blocks("diff")
+    shutil.copytree(ROOT / "charlm", tmp_path / "charlm")
+    (tmp_path / "new.diff").write_text(diff, encoding="utf-8")
+    subprocess.run(["git", "apply", "new.diff"], cwd=tmp_path, check=True, timeout=60)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+    def charlm(*words):
+        command = [sys.executable, "-m", "charlm", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "LogBilinear" in charlm("fit", "--config", "logbilinear", "--trainer.max_epochs=1")
+    assert len(charlm("sample", "-n", "7").splitlines()) == 7
+    (loss,) = re.findall(r"mean over 2 names: ([0-9.]+) nats/character", charlm("score", "maria", "xqz"))
+    assert 2 < float(loss) < 5

@@ -14,9 +14,11 @@ from charlm.data.sequences import build_sequences
 from charlm.loss import evaluate
 from charlm.nets.bigram import Bigram
 from charlm.nets.bow import BoW
-from charlm.nets.deep_mlp import DeepMLP
+from charlm.nets.deepmlp import DeepMLP
+from charlm.nets.gru import GRU
+from charlm.nets.lstm import LSTM
 from charlm.nets.mlp import MLP
-from charlm.nets.recurrent import GRU, LSTM, RNN
+from charlm.nets.rnn import RNN
 from charlm.nets.transformer import Transformer
 from charlm.nets.wavenet import WaveNet
 from charlm.sampling import sample_names

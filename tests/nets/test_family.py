@@ -5,8 +5,10 @@ import torch
 from torch.func import functional_call
 
 from charlm.nets.bow import BoW
-from charlm.nets.deep_mlp import DeepMLP
-from charlm.nets.recurrent import GRU, LSTM, RNN
+from charlm.nets.deepmlp import DeepMLP
+from charlm.nets.gru import GRU
+from charlm.nets.lstm import LSTM
+from charlm.nets.rnn import RNN
 from charlm.nets.transformer import Transformer
 from charlm.nets.wavenet import WaveNet
 

@@ -1,17 +1,20 @@
-"""Recurrent nets of whole names. Dimension key: B names, L positions, C = n_embd, H = n_hidden, V = vocab_size."""
+"""What the recurrent nets share. Dimension key: B names, L positions, C = n_embd, H = n_hidden, V = vocab_size."""
 
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from charlm.nets.layers import start_logits
+from charlm.nets.masks import Dropout
+from charlm.nets.packing import inside_names
 from charlm.nets.sizes import check_dropout, check_sizes
 
 State = tuple[Tensor, ...]
 
 
 class Recurrent(nn.Module):
-    """What RNN, GRU and LSTM share: characters, embedded, through torch's recurrent layers to the logits of the next.
+    """Characters, embedded, through torch's recurrent layers to the logits of the next: what RNN, GRU and LSTM share.
 
     Args:
         vocab_size: V, the characters and the boundary.
@@ -36,16 +39,24 @@ class Recurrent(nn.Module):
         check_sizes(vocab_size=vocab_size, n_embd=n_embd, n_hidden=n_hidden, n_layer=n_layer)
         check_dropout(dropout)
         self.embedding = nn.Embedding(vocab_size, n_embd)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         between = dropout if n_layer > 1 else 0.0
-        self.recurrent = type(self).layers(n_embd, n_hidden, n_layer, batch_first=True, dropout=between)
+        self.recurrent = type(self).layers(n_embd, n_hidden, n_layer, dropout=between)  # positions come first
         self.output = nn.Linear(n_hidden, vocab_size)
         start_logits(self.output)
 
     def forward(self, names: Tensor) -> Tensor:
-        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L); the boundary comes first."""
-        hidden, _ = self.recurrent(self.dropout(self.embedding(names)))
-        return self.output(self.dropout(hidden))
+        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L); the boundary comes first.
+
+        In training what comes after a name's end is left out, where the longest names are first: logits of 0.
+        """
+        if not self.training:
+            return self.output(self.recurrent(self.embedding(names.t()))[0]).transpose(0, 1)
+        inside = inside_names(names).t()
+        embedded = self.dropout(self.embedding(names.t()[inside]))
+        logits = self.output(self.dropout(self._read(embedded, inside.sum(1))))
+        padded = logits.new_zeros(*inside.shape, logits.shape[1]).masked_scatter(inside[..., None], logits)
+        return padded.transpose(0, 1)
 
     def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits after one more character of every name.
@@ -59,38 +70,9 @@ class Recurrent(nn.Module):
             state: tensors (n_layer, B, H); dimension 1 is the name, so that names can be chosen from it.
         """
         held = state if state is None or len(state) > 1 else state[0]
-        hidden, held = self.recurrent(self.dropout(self.embedding(ids[:, None])), held)
-        return self.output(self.dropout(hidden[:, 0])), held if isinstance(held, tuple) else (held,)
+        hidden, held = self.recurrent(self.dropout(self.embedding(ids[None])), held)
+        return self.output(self.dropout(hidden[0])), held if isinstance(held, tuple) else (held,)
 
-
-class RNN(Recurrent):
-    """Tanh units that read one character after the other and their own last values.
-
-    Args: as `Recurrent`'s.
-
-    Source: Elman 1990, Cognitive Science 14:179-211; Mikolov et al. 2010, Interspeech, for language models.
-    """
-
-    layers = nn.RNN
-
-
-class GRU(Recurrent):
-    """Gated recurrent units: two gates decide what of the state is kept.
-
-    Args: as `Recurrent`'s.
-
-    Source: Cho et al. 2014, EMNLP, "Learning Phrase Representations using RNN Encoder-Decoder".
-    """
-
-    layers = nn.GRU
-
-
-class LSTM(Recurrent):
-    """Long short-term memory: a cell beside the hidden units keeps what three gates let in and out.
-
-    Args: as `Recurrent`'s.
-
-    Source: Hochreiter and Schmidhuber 1997, Neural Computation 9:1735-1780; Gers et al. 2000 for the forget gate.
-    """
-
-    layers = nn.LSTM
+    def _read(self, embedded: Tensor, rows: Tensor) -> Tensor:
+        """The last layer's units (S, H) after each of `embedded`, (S, C): position after position, of `rows` names."""
+        return self.recurrent(PackedSequence(embedded, rows.cpu()))[0].data

@@ -1,0 +1,46 @@
+"""What the nets of whole names do otherwise in training, to be sooner, gives what torch's layers give."""
+
+import pytest
+import torch
+
+from charlm.data.sequences import build_sequences
+from charlm.loss import cross_entropy
+from charlm.nets.gru import GRU
+from charlm.nets.lstm import LSTM
+from charlm.nets.masks import Dropout
+from charlm.nets.rnn import RNN
+from charlm.nets.transformer import Transformer
+from charlm.tokenizer import CharTokenizer
+
+NAMES = ["abcab", "bcab", "cab", "bca", "a"]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["longest first", "longest last"])
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM, Transformer])
+def test_loss_and_gradients_are_those_of_eval_mode_with_its_padding(kind, order):
+    torch.manual_seed(0)
+    net = kind(vocab_size=4, n_layer=2 if kind is Transformer else 1).double()
+    names, target = build_sequences(NAMES[::order], CharTokenizer("abc"))
+    found = []
+    for training in (True, False):
+        net.train(training).zero_grad()
+        loss = cross_entropy(net(names), target)
+        loss.backward()
+        found.append([loss.detach(), *(weight.grad for weight in net.parameters())])
+    torch.testing.assert_close(*found)
+
+
+def test_attention_of_its_own_is_torchs_where_next_to_nothing_is_dropped():
+    torch.manual_seed(0)
+    net = Transformer(vocab_size=4, dropout=1e-6)
+    names, _ = build_sequences(NAMES, CharTokenizer("abc"))
+    inside = torch.arange(6) <= torch.tensor([[len(name)] for name in NAMES])
+    torch.testing.assert_close(net.train()(names)[inside], net.eval()(names)[inside], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_that_share_is_dropped_and_the_mean_stays(share):
+    torch.manual_seed(0)
+    dropped = Dropout(share)(torch.ones(1000, 333))
+    assert (dropped == 0).double().mean().item() == pytest.approx(share, abs=0.005)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - share)], rel=1e-4)
