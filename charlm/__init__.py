@@ -13,11 +13,32 @@ if TYPE_CHECKING:
     from charlm.data.contexts import build_contexts
     from charlm.data.corpus import Corpus, read_corpus
     from charlm.data.datamodule import NamesDataModule
+    from charlm.data.sequences import build_sequences
     from charlm.data.splits import Splits, load_splits
-    from charlm.lightning_modules import LitBigram, LitCharLM, LitMLP
+    from charlm.lightning_modules import (
+        LitBigram,
+        LitBoW,
+        LitCharLM,
+        LitDeepMLP,
+        LitEnsemble,
+        LitGRU,
+        LitLSTM,
+        LitMLP,
+        LitRNN,
+        LitTransformer,
+        LitWaveNet,
+    )
     from charlm.loss import evaluate
     from charlm.nets.bigram import Bigram
+    from charlm.nets.bow import BoW
+    from charlm.nets.deepmlp import DeepMLP
+    from charlm.nets.ensemble import Ensemble
+    from charlm.nets.gru import GRU
+    from charlm.nets.lstm import LSTM
     from charlm.nets.mlp import MLP
+    from charlm.nets.rnn import RNN
+    from charlm.nets.transformer import Transformer
+    from charlm.nets.wavenet import WaveNet
     from charlm.runs import find_checkpoint
     from charlm.sampling import sample_names
     from charlm.scoring import NameScore, score_names
@@ -37,10 +58,12 @@ __all__ = [
     "Corpus",
     "CountBigram",
     "DeepMLP",
+    "Ensemble",
     "LitBigram",
     "LitBoW",
     "LitCharLM",
     "LitDeepMLP",
+    "LitEnsemble",
     "LitGRU",
     "LitLSTM",
     "LitMLP",
@@ -72,12 +95,14 @@ _FILE_OF = {
     "Corpus": "data.corpus",
     "CountBigram": "counts",
     "DeepMLP": "nets.deepmlp",
+    "Ensemble": "nets.ensemble",
     "GRU": "nets.gru",
     "LSTM": "nets.lstm",
     "LitBigram": "lightning_modules",
     "LitBoW": "lightning_modules",
     "LitCharLM": "lightning_modules",
     "LitDeepMLP": "lightning_modules",
+    "LitEnsemble": "lightning_modules",
     "LitGRU": "lightning_modules",
     "LitLSTM": "lightning_modules",
     "LitMLP": "lightning_modules",

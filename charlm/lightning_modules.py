@@ -1,6 +1,7 @@
-"""The nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size.
+"""The models: the nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size.
 
-Their arguments are those of the net and, as `training`, those of `LitCharLM`: optimizer, rate and schedule.
+Their arguments are those of the net and, as `training`, those of `LitCharLM`: optimizer, rate and schedule. Those of
+whole names are in lit_names.py.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,14 +12,10 @@ from charlm.callbacks.lean_step import GradientFunction
 from charlm.data.splits import Splits
 from charlm.learnt_bigram import learnt_bigram
 from charlm.lit_char_lm import LitCharLM
+from charlm.lit_names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
 from charlm.nets.bigram import Bigram
-from charlm.nets.bow import BoW
 from charlm.nets.deepmlp import DeepMLP
-from charlm.nets.gru import GRU
-from charlm.nets.lstm import LSTM
 from charlm.nets.mlp import MLP
-from charlm.nets.rnn import RNN
-from charlm.nets.transformer import Transformer
 from charlm.nets.wavenet import WaveNet
 from charlm.optimizers import OptimizerName
 
@@ -112,60 +109,6 @@ class LitMLP(LitCharLM):
         return self.net.gradient_function(self.log_step)
 
 
-class LitBoW(LitCharLM):
-    """The bag of words: the mean of all characters so far and of their places, through one tanh layer. Whole names.
-
-    Args:
-        block_size: T, positions, one more than the longest name; with `charlm fit` it comes from the data.
-        n_embd: C, numbers per character.
-        n_hidden: H, tanh units.
-        training: `LitCharLM`'s other arguments.
-
-    Source: "makemore" by Andrej Karpathy.
-    """
-
-    net_class = BoW
-
-    def __init__(self, block_size: int = 65, n_embd: int = 64, n_hidden: int = 64, **training: Any) -> None:
-        super().__init__({"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}, **training)
-
-
-class LitRecurrent(LitCharLM):
-    """What the models around RNN, GRU and LSTM share. Whole names.
-
-    Args:
-        n_embd: C, numbers per character.
-        n_hidden: H, units of a layer.
-        n_layer: recurrent layers, each reading the one below.
-        dropout: share of the units dropped in training, after the embedding and after each layer.
-        training: `LitCharLM`'s other arguments.
-    """
-
-    def __init__(
-        self, n_embd: int = 32, n_hidden: int = 256, n_layer: int = 1, dropout: float = 0.0, **training: Any
-    ) -> None:
-        sizes = {"n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
-        super().__init__({**sizes, "dropout": dropout}, **training)
-
-
-class LitRNN(LitRecurrent):
-    """The recurrent net of Elman 1990 and Mikolov et al. 2010: tanh units that read their own last values."""
-
-    net_class = RNN
-
-
-class LitGRU(LitRecurrent):
-    """The gated recurrent units of Cho et al. 2014: two gates decide what is kept of the state."""
-
-    net_class = GRU
-
-
-class LitLSTM(LitRecurrent):
-    """The long short-term memory of Hochreiter and Schmidhuber 1997: a cell keeps what three gates let in and out."""
-
-    net_class = LSTM
-
-
 class LitDeepMLP(LitCharLM):
     """The deep MLP of the course: the last T characters through batch-normalised tanh layers.
 
@@ -217,34 +160,20 @@ class LitWaveNet(LitCharLM):
         super().__init__({**sizes, "dropout": dropout}, **training)
 
 
-class LitTransformer(LitCharLM):
-    """A Transformer of the shape of GPT-2. Whole names.
-
-    Args:
-        block_size: T, positions, one more than the longest name; with `charlm fit` it comes from the data.
-        n_layer: blocks.
-        n_head: heads of each block's attention; they share the C numbers.
-        n_embd: C, numbers per character and the width of the blocks.
-        dropout: share of what is dropped in training.
-        training: `LitCharLM`'s other arguments.
-
-    Source: Vaswani et al. 2017, NeurIPS; Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
-    """
-
-    net_class = Transformer
-
-    def __init__(
-        self,
-        block_size: int = 65,
-        n_layer: int = 4,
-        n_head: int = 4,
-        n_embd: int = 64,
-        dropout: float = 0.0,
-        **training: Any,
-    ) -> None:
-        sizes = {"block_size": block_size, "n_layer": n_layer, "n_head": n_head, "n_embd": n_embd}
-        super().__init__({**sizes, "dropout": dropout}, **training)
-
+__all__ = [
+    "MODELS",
+    "LitBigram",
+    "LitBoW",
+    "LitCharLM",
+    "LitDeepMLP",
+    "LitEnsemble",
+    "LitGRU",
+    "LitLSTM",
+    "LitMLP",
+    "LitRNN",
+    "LitTransformer",
+    "LitWaveNet",
+]
 
 MODELS = LitCharLM.models
 """The model around each net, by the net's name: what `--model NAME` and a checkpoint mean."""

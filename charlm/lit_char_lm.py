@@ -143,18 +143,19 @@ class LitCharLM(pl.LightningModule, ABC):
         """
         return cross_entropy(self.net(context), target)
 
+    def smoothed(self, context: Tensor, target: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        """The same without and with label smoothing."""
+        logits = self.net(context)
+        return cross_entropy(logits.detach(), target), cross_entropy(logits, target, label_smoothing)
+
     def penalty(self) -> Tensor | None:
         """What is added to the cross-entropy to get the loss that is minimised; None: nothing."""
         return None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
-        smoothing = self.hparams["label_smoothing"]
-        if smoothing:
-            logits = self.net(batch[0])
-            minimised, loss = cross_entropy(logits, batch[1], smoothing), cross_entropy(logits.detach(), batch[1])
-        else:
-            minimised = loss = self.loss(*batch)
+        share = self.hparams["label_smoothing"]
+        loss, minimised = self.smoothed(*batch, share) if share else (self.loss(*batch),) * 2
         self.log_step(loss.detach())
         penalty = self.penalty()
         return minimised if penalty is None else minimised + penalty

@@ -23,8 +23,8 @@ from charlm.nets.mlp import MLP
 from charlm.tokenizer import CharTokenizer
 
 KINDS = {"Bigram": "LitBigram", "MLP": "LitMLP"}
-MODELS = ("bigram", "bow", "deepmlp", "gru", "lstm", "mlp", "rnn", "transformer", "wavenet")
-SHIPPED = {name: str(CONFIGS / f"{name}.yaml") for name in (*MODELS, "debug", "lecture", "mlp-fast")}
+MODELS = ("bigram", "bow", "deepmlp", "ensemble", "gru", "lstm", "mlp", "rnn", "transformer", "wavenet")
+SHIPPED = {name: str(CONFIGS / f"{name}.yaml") for name in (*MODELS, "debug", "lecture", "mlp-best", "mlp-fast")}
 HYPERPARAMETERS = {"alphabet": "abc", "block_size": 2, "n_embd": 3, "n_hidden": 5, "optimizer": "SGD", "lr": 0.1}
 DATA = {"path": "/names.txt", "alphabet": None, "block_size": 2, "batch_size": 32, "split": [0.8, 0.1, 0.1]}
 words = st.text(string.ascii_letters + string.digits + "-_./=", max_size=12)

@@ -16,6 +16,7 @@ from charlm.lightning_modules import (
     LitBoW,
     LitCharLM,
     LitDeepMLP,
+    LitEnsemble,
     LitGRU,
     LitLSTM,
     LitMLP,
@@ -34,11 +35,12 @@ SMALL = {
     LitRNN: {"n_embd": 3, "n_hidden": 4},
     LitGRU: {"n_embd": 3, "n_hidden": 4, "dropout": 0.2},
     LitLSTM: {"n_embd": 3, "n_hidden": 4, "n_layer": 2, "dropout": 0.2},
+    LitEnsemble: {"members": 2, "n_embd": 3, "n_hidden": 4, "dropout": 0.2},
     LitTransformer: {"n_layer": 1, "n_head": 2, "n_embd": 4, "block_size": 8, "dropout": 0.2},
     LitDeepMLP: {"n_embd": 2, "n_hidden": 4, "n_layer": 2, "block_size": 8},
     LitWaveNet: {"n_embd": 2, "n_hidden": 4, "block_size": 8, "dropout": 0.2},
 }
-OF_NAMES = [LitBoW, LitRNN, LitGRU, LitLSTM, LitTransformer]
+OF_NAMES = [LitBoW, LitRNN, LitGRU, LitLSTM, LitEnsemble, LitTransformer]
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the")
 
 
@@ -50,7 +52,8 @@ def make(kind, **arguments):
     torch.manual_seed(1)
     model = kind(alphabet=ALPHABET, **{**SMALL[kind], **arguments})
     with torch.no_grad():
-        model.net.output.weight.normal_()  # so that no loss is the same by chance
+        for net in getattr(model.net, "members", [model.net]):
+            net.output.weight.normal_()  # so that no loss is the same by chance
     return model
 
 
@@ -195,12 +198,14 @@ def test_label_smoothing_is_in_what_is_minimised_and_not_in_what_is_logged(kind,
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             context, target = batch
             pl_module.net.train()
-            logits = pl_module.net(context).detach().flatten(0, -2)
-            flat = target.flatten()
-            log_p, counts = logits.log_softmax(1)[flat >= 0], flat[flat >= 0]
-            plain = -log_p[torch.arange(len(counts)), counts].mean()
-            seen["expected"] = (0.7 * plain - 0.3 * log_p.mean(1).mean()).item()
-            seen["plain"] = plain.item()
+            flat, plain, uniform = target.flatten(), [], []
+            for net in getattr(pl_module.net, "members", [pl_module.net]):
+                logits = net(context).detach().flatten(0, -2)
+                log_p, counts = logits.log_softmax(1)[flat >= 0], flat[flat >= 0]
+                plain.append(-log_p[torch.arange(len(counts)), counts].mean().item())
+                uniform.append(-log_p.mean().item())
+            seen["plain"] = sum(plain) / len(plain)
+            seen["expected"] = 0.7 * seen["plain"] + 0.3 * sum(uniform) / len(uniform)
 
     one = trainer(max_steps=1, callbacks=[Look()])
     one.fit(model, data)

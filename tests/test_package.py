@@ -66,7 +66,7 @@ def test_a_star_import_brings_the_public_names():
 
 
 def test_an_unknown_name_gets_a_list_of_those_that_exist():
-    with pytest.raises(AttributeError, match=r"no attribute 'LitGPT'; its public names are MLP, .*, score_names"):
+    with pytest.raises(AttributeError, match=r"no attribute 'LitGPT'; its public names are GRU, .*, score_names"):
         _ = charlm.LitGPT
 
 

@@ -15,6 +15,7 @@ from charlm.loss import evaluate
 from charlm.nets.bigram import Bigram
 from charlm.nets.bow import BoW
 from charlm.nets.deepmlp import DeepMLP
+from charlm.nets.ensemble import Ensemble
 from charlm.nets.gru import GRU
 from charlm.nets.lstm import LSTM
 from charlm.nets.mlp import MLP
@@ -43,7 +44,7 @@ def counted(names, tokenizer=LETTERS, k=1.0):
     return CountBigram.from_contexts(build_contexts(names, tokenizer, 1), tokenizer.vocab_size, k)
 
 
-OF_NAMES = {"bow": BoW, "rnn": RNN, "gru": GRU, "lstm": LSTM, "transformer": Transformer}
+OF_NAMES = {"bow": BoW, "rnn": RNN, "gru": GRU, "lstm": LSTM, "transformer": Transformer, "ensemble": Ensemble}
 NETS = {"bigram": lambda: Bigram(27), "mlp": lambda: MLP(27), "counts": lambda: counted(["emma", "olivia", "ava"])}
 NETS |= {"deep mlp": DeepMLP, "wavenet": WaveNet, **OF_NAMES}
 
@@ -133,9 +134,10 @@ def test_with_a_state_the_names_are_those_of_the_plain_way(kind, options, monkey
     torch.manual_seed(0)
     net = kind(27).double()  # so that no draw falls between what the two ways round differently
     with torch.no_grad():
-        net.output.weight.normal_(std=0.3)
-        if net.output.bias is not None:
-            net.output.bias[0] = 2.0
+        for single in getattr(net, "members", [net]):
+            single.output.weight.normal_(std=0.3)
+            if single.output.bias is not None:
+                single.output.bias[0] = 2.0
     monkeypatch.setattr(walks.NameWalk, "most", FromScratch.most)
     by_state = sample_names(net, LETTERS, 200, **options)
     monkeypatch.setattr(sampling, "walk", lambda net: FromScratch)
@@ -149,7 +151,8 @@ def test_nets_of_names_follow_their_own_probabilities(kind):
     torch.manual_seed(2)
     net = kind(3)
     with torch.no_grad():
-        net.output.weight.normal_(std=0.5)
+        for single in getattr(net, "members", [net]):
+            single.output.weight.normal_(std=0.5)
     drawn = sample_names(net, AB, 20_000, max_length=20)
     empty = 1 - math.exp(-score_names(net, AB, ["a"])[0].nats[0]) - math.exp(-score_names(net, AB, ["b"])[0].nats[0])
     for name in ("a", "b", "ab", "ba", "bb"):

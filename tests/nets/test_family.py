@@ -6,6 +6,7 @@ from torch.func import functional_call
 
 from charlm.nets.bow import BoW
 from charlm.nets.deepmlp import DeepMLP
+from charlm.nets.ensemble import Ensemble
 from charlm.nets.gru import GRU
 from charlm.nets.lstm import LSTM
 from charlm.nets.rnn import RNN
@@ -17,6 +18,7 @@ SMALL = {
     RNN: {"n_embd": 3, "n_hidden": 4},
     GRU: {"n_embd": 3, "n_hidden": 4, "n_layer": 2},
     LSTM: {"n_embd": 3, "n_hidden": 4},
+    Ensemble: {"kind": "LSTM", "members": 2, "n_embd": 3, "n_hidden": 4},
     Transformer: {"block_size": 9, "n_layer": 2, "n_head": 2, "n_embd": 4},
 }
 WINDOWS = {
@@ -34,7 +36,8 @@ def make(kind, **changes):
     torch.manual_seed(0)
     net = kind(**{"vocab_size": V, **{**SMALL, **WINDOWS}[kind], **changes})
     with torch.no_grad():
-        net.output.weight.normal_()
+        for single in getattr(net, "members", [net]):
+            single.output.weight.normal_()
     return net
 
 
@@ -153,13 +156,13 @@ def test_a_size_below_one_is_refused(kind):
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
-@pytest.mark.parametrize("kind", [RNN, GRU, LSTM, Transformer, DeepMLP, WaveNet])
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM, Ensemble, Transformer, DeepMLP, WaveNet])
 def test_a_share_of_dropped_units_is_a_share(kind, dropout):
     with pytest.raises(ValueError, match=r"dropout is \S+; give a share from 0 on, below 1"):
         make(kind, dropout=dropout)
 
 
-@pytest.mark.parametrize("kind", [RNN, GRU, LSTM, Transformer, DeepMLP, WaveNet])
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM, Ensemble, Transformer, DeepMLP, WaveNet])
 def test_units_are_dropped_in_training_alone(kind):
     net, ids = make(kind, dropout=0.5), names(5, 4)
     assert not torch.equal(net(ids), net(ids))
@@ -183,3 +186,17 @@ def test_a_wavenet_has_a_level_for_each_halving(size, levels):
     net = make(WaveNet, block_size=size)
     assert len(net.levels) == levels
     assert net(names(3, size)).shape == (3, V)
+
+
+def test_an_ensemble_averages_probabilities():
+    net = make(Ensemble).eval()
+    of_each = torch.stack([member(names()).softmax(-1) for member in net.members])
+    assert not torch.allclose(of_each[0], of_each[1], atol=0.05)
+    torch.testing.assert_close(net(names()).exp(), of_each.mean(0))
+
+
+def test_an_ensemble_is_of_a_known_kind():
+    with pytest.raises(ValueError, match="kind is 'CNN'; give one of RNN, GRU, LSTM"):
+        Ensemble(kind="CNN")
+    with pytest.raises(ValueError, match="members is 0; it must be at least 1"):
+        Ensemble(members=0)

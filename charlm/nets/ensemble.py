@@ -1,0 +1,88 @@
+"""Several recurrent nets as one. Dimension key: K members, B names, L positions, H = n_hidden, V = vocab_size."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from charlm.nets.gru import GRU
+from charlm.nets.lstm import LSTM
+from charlm.nets.recurrence import Recurrent, State
+from charlm.nets.rnn import RNN
+from charlm.nets.sizes import check_sizes
+
+_KINDS: dict[str, type[Recurrent]] = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
+
+
+class Ensemble(nn.Module):
+    """Nets of one kind that learn side by side, each by itself, and whose probabilities are averaged.
+
+    Args:
+        vocab_size: V, the characters and the boundary.
+        kind: "RNN", "GRU" or "LSTM".
+        members: K, nets.
+        n_embd: numbers per character of each.
+        n_hidden: H, units of a layer of each.
+        n_layer: recurrent layers of each.
+        dropout: share of the units that is dropped in training, of each its own.
+
+    Raises:
+        ValueError: an unknown `kind`, a size below 1, or `dropout` outside [0, 1).
+
+    Source: Hansen and Salamon 1990, IEEE TPAMI 12:993-1001, "Neural Network Ensembles".
+    """
+
+    takes = "names"
+    block_size = None
+
+    def __init__(
+        self,
+        vocab_size: int = 27,
+        kind: Literal["RNN", "GRU", "LSTM"] = "GRU",
+        members: int = 4,
+        n_embd: int = 64,
+        n_hidden: int = 256,
+        n_layer: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if kind not in _KINDS:
+            raise ValueError(f"kind is {kind!r}; give one of {', '.join(_KINDS)}")
+        check_sizes(members=members)
+        sizes = (vocab_size, n_embd, n_hidden, n_layer, dropout)
+        self.members = nn.ModuleList(_KINDS[kind](*sizes) for _ in range(members))
+
+    def forward(self, names: Tensor) -> Tensor:
+        """Log-probabilities float32 (B, L, V) for the character after each of `names`, int64 (B, L)."""
+        return _averaged(self.each(names))
+
+    def each(self, names: Tensor) -> list[Tensor]:
+        """The members' own logits, float32 (B, L, V), by which each is trained."""
+        return [net(names) for net in self.members]
+
+    def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """The log-probabilities after one more character of every name.
+
+        Args:
+            ids: int64 (B,), the boundary at first.
+            state: as the last call returned it; None at first.
+
+        Returns:
+            logits: float32 (B, V).
+            state: the members' states, one after the other.
+        """
+        each = len(state) // len(self.members) if state is not None else 0
+        logits, held = [], []
+        for number, member in enumerate(self.members):
+            own = state[number * each : (number + 1) * each] if state is not None else None
+            net: Any = member  # nn.ModuleList does not say of what
+            after, now = net.step(ids, own)
+            logits.append(after)
+            held += now
+        return _averaged(logits), tuple(held)
+
+
+def _averaged(logits: list[Tensor]) -> Tensor:
+    """The logarithm of the mean of the members' probabilities."""
+    return torch.stack(logits).log_softmax(-1).logsumexp(0) - math.log(len(logits))
