@@ -27,7 +27,7 @@ def traced(net: nn.Module) -> ExportedProgram:
     length = 2 if has_lengths(net) else 1 if takes_names(net) else block_size_of(net)
     ids = torch.zeros(3, length, dtype=torch.int64)
     with any_length(), torch.inference_mode(False), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"The tensor attributes self\.recurrent\._flat_weights", UserWarning)
+        warnings.filterwarnings("ignore", r"The tensor attributes self\.\S*recurrent\._flat_weights", UserWarning)
         program = torch.export.export(net, (ids,), dynamic_shapes=(dims,), strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # where on this machine each line of code is

@@ -39,7 +39,7 @@ from charlm.runs import read_results
 from charlm.sampling import sample_names
 from charlm.scoring import score_names
 
-FAMILY = ("bigram", "bow", "mlp", "mlp-fast", "deepmlp", "wavenet", "rnn", "gru", "lstm", "transformer")
+FAMILY = ("bigram", "bow", "mlp", "mlp-best", "deepmlp", "wavenet", "rnn", "gru", "lstm", "transformer", "ensemble")
 _DRAWN = 10_000
 _EXAMPLES = 5
 

@@ -24,6 +24,7 @@ SIZES = {
     "RNN": {"n_embd": 3, "n_hidden": 4, "n_layer": 2, "dropout": 0.2},
     "GRU": {"n_embd": 3, "n_hidden": 4, "n_layer": 2, "dropout": 0.2},
     "LSTM": {"n_embd": 3, "n_hidden": 4, "n_layer": 2},
+    "Ensemble": {"kind": "RNN", "members": 2, "n_embd": 3, "n_hidden": 4},
     "DeepMLP": {"block_size": 4, "n_embd": 3, "n_hidden": 5, "n_layer": 2, "dropout": 0.2},
     "WaveNet": {"block_size": 4, "n_embd": 3, "n_hidden": 5},
     "Transformer": {"block_size": 9, "n_layer": 2, "n_head": 2, "n_embd": 4, "dropout": 0.2},
