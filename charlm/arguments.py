@@ -165,7 +165,7 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
     given_args = {**model.get("init_args", {}), **{key: data[key] for key in FROM_DATA if key in data}}
     given_args["alphabet"] = given_args.get("alphabet") or checkpoint.tokenizer.alphabet
     fixed = {"alphabet", *checkpoint.net_args} - {"dropout"}
-    fixed |= {"optimizer", "lr", "weight_decay"} if fit else set()
+    fixed |= {"optimizer", "lr", "weight_decay", "schedule", "warmup"} if fit else set()
     for key in sorted(fixed & set(checkpoint.hyperparameters) & set(given_args)):
         if given_args[key] != checkpoint.hyperparameters[key]:
             where = "data" if key in FROM_DATA else "model"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -22,7 +23,7 @@ from charlm.loss import IGNORED, counted, cross_entropy, nats
 from charlm.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.sampling import sample_names
 from charlm.step_mean import StepMean
-from charlm.tokenizer import CharTokenizer
+from charlm.tokenizer import CharTokenizer, check_vocab_size
 from charlm.walks import takes_names
 
 Batch = tuple[Tensor, Tensor]
@@ -77,6 +78,7 @@ class LitCharLM(pl.LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters(ignore=["net_args"])  # those of the subclass too
         check_training(lr, weight_decay, warmup, label_smoothing)
+        check_vocab_size(vocab_size, alphabet)
         self._net_args = {"vocab_size": vocab_size or len(alphabet) + 1, **net_args}
         self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet)
@@ -120,12 +122,7 @@ class LitCharLM(pl.LightningModule, ABC):
         return [".", *self.tokenizer.alphabet]
 
     def sample_names(self, n: int, seed: int) -> list[str]:
-        """Names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws.
-
-        Args:
-            n: how many, >= 1.
-            seed: of the draws.
-        """
+        """`n` names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws."""
         data: Any = getattr(self._trainer, "datamodule", None)
         longest = data.hparams.get("max_length", _LONGEST) if data is not None else _LONGEST
         return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
@@ -207,7 +204,8 @@ class LitCharLM(pl.LightningModule, ABC):
             ValueError: one cycle in a training whose length is not known.
         """
         given = self.hparams
-        optimizer = make_optimizer(self, given["optimizer"], given["lr"], given["weight_decay"])
+        mixed = isinstance(self._trainer and self.trainer.precision_plugin, MixedPrecision)
+        optimizer = make_optimizer(self, given["optimizer"], given["lr"], given["weight_decay"], mixed=mixed)
         if given["schedule"] == "constant":
             return optimizer
         cycle = one_cycle(optimizer, given["lr"], self.trainer.estimated_stepping_batches, given["warmup"])
@@ -222,7 +220,7 @@ class LitCharLM(pl.LightningModule, ABC):
         if self.trainer.global_step == 0:  # what there is comes from another training, or from a sweep of the rate
             self._train_mean.load()
         for config in self.trainer.lr_scheduler_configs:
-            check_end(config.scheduler.state_dict(), self.trainer.max_steps)
+            check_end(config.scheduler.state_dict(), self.trainer.estimated_stepping_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what loads the net without Lightning, and the losses of a mean that is not complete."""

@@ -11,9 +11,12 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 OptimizerName = Literal["SGD", "AdamW"]
 Schedule = Literal["constant", "one-cycle"]
+_NEAR = 1e-6
 
 
-def make_optimizer(net: nn.Module, name: OptimizerName, lr: float, weight_decay: float) -> Optimizer:
+def make_optimizer(
+    net: nn.Module, name: OptimizerName, lr: float, weight_decay: float, *, mixed: bool = False
+) -> Optimizer:
     """SGD without momentum or AdamW over all weights.
 
     Args:
@@ -21,10 +24,11 @@ def make_optimizer(net: nn.Module, name: OptimizerName, lr: float, weight_decay:
         name: of torch's class.
         lr: learning rate.
         weight_decay: of the tables that inputs are multiplied with; biases, norms and embeddings do not decay.
+        mixed: whether it trains in mixed precision, in which Lightning clips no gradients of a fused optimizer.
     """
     weights = list(net.parameters())
     on_cpu = all(weight.device.type == "cpu" for weight in weights)
-    fused = {"fused": True} if name == "AdamW" and on_cpu else {}  # a third of the time
+    fused = {"fused": True} if name == "AdamW" and on_cpu and not mixed else {}  # a third of the time
     kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[name]
     if not weight_decay:  # one group: one rate to look at
         return kind(weights, lr=lr, weight_decay=0.0, **fused)
@@ -50,6 +54,8 @@ def one_cycle(optimizer: Optimizer, lr: float, steps: float, warmup: float) -> O
     """
     if not 0 < steps < math.inf:
         raise ValueError("schedule one-cycle needs to know the end of the training; give trainer.max_steps")
+    if abs(warmup * steps - 1) < _NEAR:  # torch would divide by warmup * steps - 1
+        warmup *= 1 + 2 * _NEAR
     return OneCycleLR(optimizer, lr, int(steps), pct_start=warmup, cycle_momentum=False)
 
 
@@ -68,20 +74,20 @@ def check_training(lr: float, weight_decay: float, warmup: float, label_smoothin
             raise ValueError(f"{name} is {value}; give a number from 0 on")
 
 
-def check_end(schedule: Mapping[str, Any], max_steps: int) -> None:
+def check_end(schedule: Mapping[str, Any], steps: float) -> None:
     """Refuse a schedule of a checkpoint that ends before the training.
 
     Args:
         schedule: its state.
-        max_steps: of the training, -1 for none.
+        steps: to which the training would go.
 
     Raises:
         ValueError: it does.
     """
     ends = schedule.get("total_steps", math.inf)
-    if ends < max_steps:
+    if ends < steps:
         raise ValueError(
-            f"the checkpoint's one-cycle schedule ends at step {ends:,}, and trainer.max_steps is {max_steps:,};"
+            f"the checkpoint's one-cycle schedule ends at step {ends:,}, and this training would go to step {steps:,};"
             f" resume with --trainer.max_steps {ends}, or start a new run"
         )
 

@@ -144,6 +144,16 @@ class CharTokenizer:
         )
 
 
+def check_vocab_size(vocab_size: int | None, alphabet: str) -> None:
+    """Refuse a net with fewer ids than an alphabet needs.
+
+    Raises:
+        ValueError: it has.
+    """
+    if vocab_size is not None and vocab_size <= len(alphabet):
+        raise ValueError(f"vocab_size is {vocab_size}, and the alphabet needs {len(alphabet) + 1} ids; leave it out")
+
+
 def shortened(alphabet: str) -> str:
     """An alphabet for a message: its first 40 characters, and how many it has where there are more."""
     return repr(alphabet) if len(alphabet) <= _SHOWN else f"{alphabet[:_SHOWN]!r}... ({len(alphabet)} characters)"

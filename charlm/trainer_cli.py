@@ -43,7 +43,7 @@ class TrainerParser(ShortErrors, LightningArgumentParser):
 
     def class_names(self) -> list[str]:
         """Short names of the models and of all callbacks."""
-        return [*MODELS, *(kind.__name__ for kind in subclasses(Callback))]
+        return [*(kind.__name__ for kind in MODELS.values()), *(kind.__name__ for kind in subclasses(Callback))]
 
 
 class TrainerCLI(LightningCLI):

@@ -10,8 +10,8 @@ table. "unseen" are the names of val and test that are not in train: with split_
 the lectures, not those that the list repeats. Seconds are of the whole `charlm fit`, start and report included, the
 median. New are names that are not in train, counted once each, among 10,000 drawn from the first seed's model.
 
-A run that is done is not done again: its row is in <out>/<config>-seed<seed>/row.json. Another list, split, config or
-option makes it anew.
+A run that is done is not done again: its row is in <out>/<split_by>/<config>-seed<seed>/row.json. Another list, config
+or option makes it anew. Seconds say something with --jobs 1 alone.
 """
 
 import hashlib
@@ -30,10 +30,12 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from charlm.bare_names import CONFIGS
+from charlm.bare_names import CONFIGS, config_names
 from charlm.checkpoints import load_checkpoint
+from charlm.cli import short_errors
 from charlm.commands.table import Table, render
 from charlm.commands.training_names import training_splits
+from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS
 from charlm.runs import read_results
 from charlm.sampling import sample_names
@@ -57,27 +59,37 @@ def main(
 
     Args:
         data: a file with one name a line, or makemore; by default the names that come with charlm.
-        out: the folder of the runs and of the table, results.md.
+        out: the folder of the runs and of the table, in a folder for each `split_by`.
         configs: the shipped configs to train.
         seeds: how many trainings of each, with the seeds 0, 1, ... for weights and order; the split stays.
         split_by: name or line, as in `charlm fit`.
         jobs: trainings side by side, on one thread each.
         fit: more options of `charlm fit`, for all of them.
+
+    Raises:
+        OSError: no such list of names.
+        ValueError: bad names.
     """
     source = ["--data.path", data] if data else []
+    for name in configs:
+        if name not in config_names():
+            print(f"results.py: error: there is no config {name!r}: {', '.join(config_names())}", file=sys.stderr)
+            raise SystemExit(2)
     options = [*source, f"--data.split_by={split_by}", *fit]
+    names = read_corpus(data).sha256
     todo = [(config, seed) for config in configs for seed in range(seeds)]
+    place = Path(out) / split_by
     with ThreadPoolExecutor(jobs) as workers:
-        rows = list(workers.map(lambda one: row_of(Path(out), one[0], one[1], options), todo))
+        rows = list(workers.map(lambda one: row_of(place, one[0], one[1], options, names), todo))
     table = render(table_of(configs, rows), "markdown")
-    (Path(out) / "results.md").write_text(table + "\n", encoding="utf-8")
+    (place / "results.md").write_text(table + "\n", encoding="utf-8")
     print(f"\n{data or 'the bundled names'}, split by {split_by}, losses in nats per character:\n\n{table}")
 
 
-def row_of(out: Path, config: str, seed: int, options: Sequence[str]) -> dict[str, Any]:
+def row_of(out: Path, config: str, seed: int, options: Sequence[str], names: str) -> dict[str, Any]:
     """The figures of one run, which is trained unless it is there."""
     run = out / f"{config}-seed{seed}"
-    settings = [config, hashlib.sha256((CONFIGS / f"{config}.yaml").read_bytes()).hexdigest(), *options]
+    settings = [config, hashlib.sha256((CONFIGS / f"{config}.yaml").read_bytes()).hexdigest(), *options, names]
     file = run / "row.json"
     if file.is_file() and (row := json.loads(file.read_text(encoding="utf-8")))["settings"] == settings:
         return row
@@ -98,11 +110,13 @@ def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     order = [f"--seed_everything={seed}", f"--data.shuffle_seed={seed}"]
     run.parent.mkdir(parents=True, exist_ok=True)
-    log = run.parent / f"{run.name}.log"
+    log = run.parent / "logs" / f"{run.name}.log"
+    log.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "charlm", "fit", "--config", config, *where, *order, *quiet, *options]
     started = time.perf_counter()
     with log.open("w", encoding="utf-8") as file:
-        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode:
+        one_thread = {"OMP_NUM_THREADS": "1", **os.environ}
+        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=one_thread).returncode:
             raise SystemExit(f"charlm fit --config {config} failed; {log} says why. What is done is kept.")
     return time.perf_counter() - started
 
@@ -148,4 +162,5 @@ def spread(losses: Sequence[float | None]) -> str | None:
 
 
 if __name__ == "__main__":
-    auto_cli(main, as_positional=False)
+    with short_errors("results.py"):
+        auto_cli(main, as_positional=False)

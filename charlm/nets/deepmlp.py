@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from charlm.nets.layers import start_logits, start_tanh
+from charlm.nets.layers import BatchNorm, start_logits, start_tanh
 from charlm.nets.sizes import check_dropout, check_sizes
 
 
@@ -53,4 +53,4 @@ def _layer(fan_in: int, n_hidden: int, dropout: float) -> nn.Sequential:
     """Linear, batch norm, tanh; no bias, since the normalisation has one."""
     linear = nn.Linear(fan_in, n_hidden, bias=False)
     start_tanh(linear)
-    return nn.Sequential(linear, nn.BatchNorm1d(n_hidden), nn.Tanh(), nn.Dropout(dropout))
+    return nn.Sequential(linear, BatchNorm(n_hidden), nn.Tanh(), nn.Dropout(dropout))

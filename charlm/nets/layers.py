@@ -1,7 +1,7 @@
-"""How the deep nets begin. Dimension key: none, these are weights."""
+"""How the deep nets begin, and how they are normalised. Dimension key: B rows, H units."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _LOGITS = 0.1  # of the size that would give logits of unit size: the first loss is about ln V
 
@@ -23,3 +23,15 @@ def start_logits(layer: nn.Linear) -> None:
     nn.init.normal_(layer.weight, std=_LOGITS / layer.in_features**0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """torch's own, but that a training batch of one row, which has no spread, is normalised by the running means."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Float (B, H) in and out."""
+        if not self.training or len(input) > 1:
+            return super().forward(input)
+        return nn.functional.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )

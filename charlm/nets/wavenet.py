@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from charlm.nets.layers import start_logits, start_tanh
+from charlm.nets.layers import BatchNorm, start_logits, start_tanh
 from charlm.nets.sizes import check_dropout, check_sizes
 
 
@@ -53,7 +53,7 @@ class _Level(nn.Module):
     def __init__(self, size: int, n_hidden: int, dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(2 * size, n_hidden, bias=False)  # the normalisation has a bias
-        self.norm = nn.BatchNorm1d(n_hidden)
+        self.norm = BatchNorm(n_hidden)
         self.tanh = nn.Tanh()
         self.dropout = nn.Dropout(dropout)
         start_tanh(self.linear)
