@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import unicodedata
 import zipfile
@@ -153,7 +154,8 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     """A known net with the weights of `state_dict`, and its arguments.
 
     Built twice: first without memory, to compare the shapes, so that no number in the file can ask for more memory than
-    its weights take. The initial values do not matter and leave the global generator where it is.
+    its weights take; each layer has some, since even so it takes an object. The initial values do not matter and leave
+    the global generator where it is.
     """
     import torch
 
@@ -162,6 +164,9 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     kind = getattr(import_module(NETS[name]), name)
     given = _arguments(kind, arguments)
     weights = {key[4:]: held for key, held in state_dict.items() if isinstance(key, str) and key.startswith("net.")}
+    parts = [given.get(name, 1) for name in ("n_layer", "members")]
+    if any(type(count) is not int for count in parts) or math.prod(parts) > len(weights):
+        raise ValueError(f"its n_layer and members are {parts!r:.100}, and the file has {len(weights)} weights")
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):
             expected = kind(**given).state_dict()
@@ -190,6 +195,8 @@ def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None
         weight = weights[name]
         if weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():  # one value, seen many times
             raise ValueError(f"net.{name} has fewer values in the file than its shape {held} says")
+        if name.endswith("running_var") and (weight < 0).any():
+            raise ValueError(f"net.{name} has a variance below 0")
         if not weight.isfinite().all():
             raise ValueError(f"net.{name} is not finite (NaN or infinity), so its training failed")
 

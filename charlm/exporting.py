@@ -131,7 +131,7 @@ def check(net: nn.Module, run: Run, vocab_size: int) -> float:
         the largest difference.
 
     Raises:
-        ValueError: one is larger than `TOLERANCE` allows.
+        ValueError: one is larger than `TOLERANCE` allows, or the net's own logits are not finite.
     """
     generator = torch.Generator().manual_seed(0)
     longest = positions_of(net) or max(_LENGTHS)
@@ -141,6 +141,10 @@ def check(net: nn.Module, run: Run, vocab_size: int) -> float:
         for batch in _BATCHES:
             ids = torch.randint(vocab_size, (batch, length), generator=generator)
             logits, wanted = run(ids), net(ids)
+            if not wanted.isfinite().all():
+                raise ValueError(
+                    "the checkpoint's own logits are NaN or infinite; nothing is written: use another checkpoint"
+                )
             allowed = TOLERANCE * max(1.0, wanted.abs().max().item())
             here = (logits - wanted).abs().max().item() if logits.shape == wanted.shape else math.inf
             if not here <= allowed:  # NaN too

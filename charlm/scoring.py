@@ -51,14 +51,18 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
         names: names over the tokenizer's alphabet.
 
     Raises:
-        ValueError: a character outside the alphabet, or a name that is too long for the net; the message names it.
+        ValueError: a character outside the alphabet, or a name that is too long for the net, which the message names;
+            or logits that are NaN.
     """
     for name in names:
         tokenizer.encode(name)
     if not names:
         return []
     with evaluating(net):
-        surprise = torch.cat(list(_surprises(net, tokenizer, names))).tolist()
+        surprises = torch.cat(list(_surprises(net, tokenizer, names)))
+    if surprises.isnan().any():  # infinity is the answer of a count table
+        raise ValueError("the net gives no character a probability: its logits are NaN; use another checkpoint")
+    surprise = surprises.tolist()
     ends = itertools.accumulate(len(name) + 1 for name in names)
     return [NameScore(name, surprise[end - len(name) - 1 : end]) for name, end in zip(names, ends, strict=True)]
 

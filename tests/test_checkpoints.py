@@ -165,6 +165,11 @@ UNFIT = {
     "one weight too many": (bad(content(), **{"net.extra": torch.ones(1)}), r"net.extra is \(1,\), .* needs missing"),
     "one weight too few": (content(Bigram(27)), "net.embedding.weight is missing"),
     "whole numbers": (bad(content(), **{WEIGHT: torch.ones(5, 6, dtype=torch.int64)}), f"{WEIGHT} is a count"),
+    "layers without weights": (content(net="GRU", net_args={"n_layer": 10**7}), "n_layer and members are .10000000, 1"),
+    "members without weights": (
+        content(net="Ensemble", net_args={"members": 10**7}),
+        "are .1, 10000000.*the file has 5",
+    ),
     "a sparse weight": (bad(content(), **{WEIGHT: torch.ones(5, 6).to_sparse()}), f"{WEIGHT} is Tensor"),
     "a text as weight": (bad(content(), **{WEIGHT: "weights"}), f"{WEIGHT} is str"),
     "a weight without values": (bad(content(), **{WEIGHT: torch.ones(5, 6, device="meta")}), "cannot be used"),

@@ -388,11 +388,49 @@ def test_one_cycle_is_not_taken_up_beyond_its_end(data, trainer, tmp_path):
     first = trainer(max_steps=6, max_epochs=-1)
     first.fit(model, data)
     first.save_checkpoint(tmp_path / "six.ckpt")
-    refused = r"one-cycle schedule ends at step 6, and trainer.max_steps is 9;.*--trainer.max_steps 6, or start a new"
+    refused = r"one-cycle schedule ends at step 6, and this training would go to step 9; resume with .*max_steps 6, or"
     with pytest.raises(ValueError, match=refused):
         trainer(max_steps=9, max_epochs=-1).fit(
             make(LitMLP, schedule="one-cycle"), data, ckpt_path=tmp_path / "six.ckpt"
         )
+
+
+def test_nor_where_the_end_is_given_in_epochs(data, trainer, tmp_path):
+    """And a new training may end by its epochs before its max_steps."""
+    per_epoch = len(data.train_dataloader())
+    first = trainer(max_epochs=1, max_steps=10 * per_epoch)
+    first.fit(make(LitMLP, schedule="one-cycle"), data)
+    assert first.global_step == per_epoch
+    first.save_checkpoint(tmp_path / "one.ckpt")
+    refused = rf"ends at step {per_epoch}, and this training would go to step {2 * per_epoch}"
+    with pytest.raises(ValueError, match=refused):
+        trainer(max_epochs=2).fit(make(LitMLP, schedule="one-cycle"), data, ckpt_path=tmp_path / "one.ckpt")
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0.1, 10), (0.05, 20), (0.2, 5), (0.5, 2)])
+def test_a_warm_up_of_one_step_is_no_division_by_zero(warmup, steps, data, trainer):
+    rates = []
+
+    class Look(pl.Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    trainer(max_steps=steps, callbacks=[Look()]).fit(make(LitMLP, schedule="one-cycle", warmup=warmup, lr=1.0), data)
+    assert len(rates) == steps
+    assert rates[0] == pytest.approx(1 / 25, rel=1e-3)
+    assert rates == [rates[0], *sorted(rates[1:], reverse=True)]
+
+
+def test_mixed_precision_and_clipping_go_together(data, trainer):
+    model = make(LitMLP, optimizer="AdamW")
+    before = [weight.clone() for weight in model.parameters()]
+    trainer(max_steps=2, precision="bf16-mixed", gradient_clip_val=1.0).fit(model, data)
+    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_fewer_ids_than_the_alphabet_has_are_refused():
+    with pytest.raises(ValueError, match="vocab_size is 3, and the alphabet needs 4 ids; leave it out"):
+        make(LitMLP, vocab_size=3)
 
 
 @pytest.mark.parametrize("warmup", [0, 1, -0.1, math.nan])

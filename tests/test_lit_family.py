@@ -297,3 +297,11 @@ def test_the_loss_of_a_padded_batch_is_that_of_its_names_alone():
     first = F.cross_entropy(model.net(names[:1])[0], target[0], reduction="sum")
     second = F.cross_entropy(model.net(names[1:, :2])[0], target[1, :2], reduction="sum")
     assert model.loss(names, target).item() == pytest.approx((first + second).item() / 6, rel=1e-6)
+
+
+@kinds([LitDeepMLP, LitWaveNet])
+def test_a_training_batch_may_have_one_example(kind, data, trainer):
+    data.hparams["batch_size"] = 1
+    model = make(kind)
+    trainer(max_steps=3).fit(model, data)
+    assert all(weight.isfinite().all() for weight in model.state_dict().values())

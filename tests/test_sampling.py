@@ -163,9 +163,8 @@ def test_nets_of_names_follow_their_own_probabilities(kind):
 def test_top_p_takes_the_fewest_characters_that_have_that_share():
     net = table([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.7, 0.2, 0.1]])
     assert set(sample_names(net, AB, 300, top_p=0.6)) == {"b"}
-    assert set(sample_names(net, AB, 300, top_p=0.61)) == {"b", "a", "aa", *("a" * i for i in range(3, 31))} & set(
-        sample_names(net, AB, 300, top_p=0.61)
-    )
+    names = set(sample_names(net, AB, 300, top_p=0.61))
+    assert {"a", "b", "aa"} <= names <= {"b", *("a" * i for i in range(1, 31))}
     assert not any(set("b") & set(name[1:]) for name in sample_names(net, AB, 300, top_p=0.75))
     assert sample_names(net, AB, 300, top_p=1.0) == sample_names(net, AB, 300)
 

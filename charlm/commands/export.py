@@ -40,7 +40,9 @@ def export(
     """
     suffix, make = _FORMATS[format]
     if out is not None and Path(out).suffix.lower() != suffix:
-        raise ValueError(f"--out is {out!r}, and a file of --format {format} ends in {suffix}; give such a name")
+        raise ValueError(
+            f"--out is {out!r}, and a file of --format {format} ends in {suffix}; give such a name, as names{suffix}"
+        )
     loaded = load_checkpoint(checkpoint)
     file = Path(out or f"{_name(loaded.path)}{suffix}")
     told = about(loaded)

@@ -44,9 +44,8 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
     rows = [(s.name, s.mean, s.total, marked(s, guess)) for s in scores]
     print(render(Table(("name", "nats/character", "nats", "surprising"), rows)))
     total, characters = math.fsum(s.total for s in scores), sum(len(s.nats) for s in scores)
-    print(
-        f"mean over {len(scores)} names: {total / characters:.4f} nats/character, {total / len(scores):.4f} nats a name"
-    )
+    means = f"{total / characters:.4f} nats/character, {total / len(scores):.4f} nats a name"
+    print(f"mean over {len(scores)} {'name' if len(scores) == 1 else 'names'}: {means}")
 
 
 def marked(score: NameScore, guess: float) -> str:

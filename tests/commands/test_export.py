@@ -76,7 +76,7 @@ numpy.savez("logits" + SUFFIX + ".npz", **logits)
 def write_checkpoint(name, path, **sizes):
     """As Lightning writes it, of a model whose batch norms have seen data and whose logits are far from equal."""
     torch.manual_seed(0)
-    model = LitCharLM.models[name](alphabet=ALPHABET, **{**SIZES[name], **sizes})
+    model = LitCharLM.models[name](alphabet=ALPHABET, **{**SIZES.get(name, {}), **sizes})
     with torch.no_grad():
         for weight in model.net.parameters():
             weight.normal_()
@@ -160,7 +160,7 @@ def test_every_file_tells_what_it_holds(exported, folder, name):
     form, _ = exported
     told = about(form, folder / f"{name}{FORMATS[form]}")
     assert (told["format"], told["net"], told["alphabet"], told["step"]) == (1, name, ALPHABET, 12)
-    assert told["net_args"] == {"vocab_size": V, **told["net_args"], **SIZES[name]}
+    assert told["net_args"] == {"vocab_size": V, **told["net_args"], **SIZES.get(name, {})}
     assert "init" not in told["net_args"]
     assert told["takes"] == load_checkpoint(folder / f"{name}.ckpt").net.takes
     assert told["hyperparameters"]["lr"] == LitCharLM.models[name]().hparams["lr"]
