@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
 from charlm.callbacks.step_log import is_recording
-from charlm.callbacks.watching import is_of_fit
+from charlm.callbacks.watching import is_of_fit, trainer_of
 from charlm.checkpoints import FORMAT
 from charlm.data.sequences import known_before
 from charlm.lit_loading import load_model
@@ -123,7 +123,7 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def sample_names(self, n: int, seed: int) -> list[str]:
         """`n` names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws."""
-        data: Any = getattr(self._trainer, "datamodule", None)
+        data: Any = getattr(trainer_of(self), "datamodule", None)
         longest = data.hparams.get("max_length", _LONGEST) if data is not None else _LONGEST
         return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
 
@@ -204,7 +204,7 @@ class LitCharLM(pl.LightningModule, ABC):
             ValueError: one cycle in a training whose length is not known.
         """
         given = self.hparams
-        mixed = isinstance(self._trainer and self.trainer.precision_plugin, MixedPrecision)
+        mixed = isinstance(getattr(trainer_of(self), "precision_plugin", None), MixedPrecision)
         optimizer = make_optimizer(self, given["optimizer"], given["lr"], given["weight_decay"], mixed=mixed)
         if given["schedule"] == "constant":
             return optimizer

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.shortened import shortened
+
 BOUNDARY = 0
 """The id that starts and ends every name. It stands for no character: a '.' in a name is a character like any other."""
 
@@ -19,7 +21,6 @@ UNPRINTABLE = {
 """Unicode categories that no character of a name has."""
 
 _STRANGER = 255  # the byte of -1
-_SHOWN = 40  # characters of an alphabet in a message
 _CHUNK = 1 << 20  # characters encoded at a time, so that wide alphabets need no second copy of a large text
 
 
@@ -152,11 +153,6 @@ def check_vocab_size(vocab_size: int | None, alphabet: str) -> None:
     """
     if vocab_size is not None and vocab_size <= len(alphabet):
         raise ValueError(f"vocab_size is {vocab_size}, and the alphabet needs {len(alphabet) + 1} ids; leave it out")
-
-
-def shortened(alphabet: str) -> str:
-    """An alphabet for a message: its first 40 characters, and how many it has where there are more."""
-    return repr(alphabet) if len(alphabet) <= _SHOWN else f"{alphabet[:_SHOWN]!r}... ({len(alphabet)} characters)"
 
 
 def code_points(text: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not named by itself
     {"nets.sizes", "nets.layers", "nets.masks", "nets.packing", "nets.mlp_gradients", "nets.gru_gradients"}
-    | {"callbacks.lettering"},
+    | {"callbacks.lettering", "shortened"},
     {"nets.recurrence"},
     {
         "tokenizer",

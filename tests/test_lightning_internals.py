@@ -63,8 +63,10 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/lean_step.py", "_optimizer_step_post_hooks"): torch.optim.SGD,
     ("callbacks/lean_step.py", "_global_optimizer_pre_hooks"): optimizer_file,
     ("callbacks/lean_step.py", "_global_optimizer_post_hooks"): optimizer_file,
-    ("lightning_modules.py", "_backward_hooks"): torch.Tensor,
-    ("lightning_modules.py", "_post_accumulate_grad_hooks"): torch.Tensor,
+    ("nets/mlp.py", "_backward_hooks"): torch.Tensor,
+    ("nets/mlp.py", "_post_accumulate_grad_hooks"): torch.Tensor,
+    ("traced.py", "_C"): torch,
+    ("traced.py", "_decomp"): torch,
 }
 UNDECLARED = {  # public by name, but set on a Trainer from outside its class
     "callbacks/outlets.py": ["fast_dev_run"],
@@ -132,7 +134,9 @@ def foreign_overrides():
     """(file, name) of the private names of charlm's classes that a base from elsewhere has, too."""
     found = set()
     for file, kind in own_classes():
-        bases = [base for base in kind.__mro__[1:] if base.__module__.split(".")[0] not in ("charlm", "builtins")]
+        bases = [
+            base for base in kind.__mro__[1:] if base.__module__.split(".")[0] not in ("charlm", "builtins", "typing")
+        ]
         found |= {(file, name) for name in names_of(kind) for base in bases if name in names_of(base)}
     return found
 

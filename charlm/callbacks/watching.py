@@ -9,6 +9,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
 
+def trainer_of(pl_module: LightningModule) -> Trainer | None:
+    """The trainer that a module is attached to, if there is one."""
+    try:
+        return pl_module.trainer
+    except RuntimeError:  # Lightning's answer where there is none
+        return None
+
+
 def is_of_fit(trainer: Trainer) -> bool:
     """Whether a validation that runs now is one of a training, and not its sanity check."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking

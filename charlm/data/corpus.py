@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from charlm.data.download import download, is_address
-from charlm.tokenizer import UNPRINTABLE, code_points, shortened
+from charlm.shortened import shortened
+from charlm.tokenizer import UNPRINTABLE, code_points
 
 BUNDLED = Path(__file__).with_name("names.txt")
 
