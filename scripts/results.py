@@ -6,8 +6,8 @@ python scripts/results.py --data my_names.txt --configs [mlp,gru] --seeds 1
 
 Each row is a config; its losses are means over the seeds, in nats per character, with their standard deviation. They
 are of the checkpoint with the lowest val loss; what was tuned was tuned on val, and test was looked at once, for the
-table. "unseen" are the names of val and test that are not in train: with split_by name all of them, with line, as in
-the lectures, not those that the list repeats. Seconds are of the whole `charlm fit`, start and report included, the
+table. With split_by name all names of val and test are unseen; with line, as in the lectures, the list repeats some,
+and "unseen" are the others. Seconds are of the whole `charlm fit`, start and report included, the
 median. New are names that are not in train, counted once each, among 10,000 drawn from the first seed's model.
 
 A run that is done is not done again: its row is in <out>/<split_by>/<config>-seed<seed>/row.json. Another list, config
@@ -81,7 +81,7 @@ def main(
     place = Path(out) / split_by
     with ThreadPoolExecutor(jobs) as workers:
         rows = list(workers.map(lambda one: row_of(place, one[0], one[1], options, names), todo))
-    table = render(table_of(configs, rows), "markdown")
+    table = render(table_of(configs, rows, repeated=split_by != "name"), "markdown")
     (place / "results.md").write_text(table + "\n", encoding="utf-8")
     print(f"\n{data or 'the bundled names'}, split by {split_by}, losses in nats per character:\n\n{table}")
 
@@ -138,18 +138,18 @@ def figures(run: Path) -> dict[str, Any]:
     return {**facts, **unseen, "new": len(new), "examples": new[:_EXAMPLES]}
 
 
-def table_of(configs: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
-    """One line a config, of all its seeds."""
-    head = ("config", "parameters", "val", "test", "val, unseen", "test, unseen", "seconds", "new", "examples")
+def table_of(configs: Sequence[str], rows: Sequence[dict[str, Any]], *, repeated: bool) -> Table:
+    """One line a config, of all its seeds; with the losses on unseen names where some are `repeated` in train."""
+    keys = ["val", "test"] + ["val_unseen", "test_unseen"] * repeated
     lines = []
     for config in configs:
         of_config = [row for row in rows if row["config"] == config]
-        first = of_config[0]
-        losses = [spread([row[key] for row in of_config]) for key in ("val", "test", "val_unseen", "test_unseen")]
+        losses = [spread([row[key] for row in of_config]) for key in keys]
         seconds = round(statistics.median(row["seconds"] for row in of_config))
-        examples = ", ".join(first["examples"])
-        lines.append([config, first["parameters"], *losses, seconds, first["new"], examples])
-    return Table(head, lines)
+        first = of_config[0]
+        lines.append([config, first["parameters"], *losses, seconds, first["new"], ", ".join(first["examples"])])
+    named = [key.replace("_", ", ") for key in keys]
+    return Table(("config", "parameters", *named, "seconds", "new", "examples"), lines)
 
 
 def spread(losses: Sequence[float | None]) -> str | None:
