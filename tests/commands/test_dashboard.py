@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -50,6 +51,8 @@ def started(*args, **env):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a suite that a script runs in the background hands on that Ctrl-C is to be ignored
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "TMPDIR": "temporary", **env},
     ) as process:
         try:
