@@ -2,6 +2,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
@@ -37,3 +38,15 @@ def script():
             return importlib.import_module(name)
 
     return script
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """A quiet Trainer on the CPU."""
+
+    def make(**options):
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+        quiet |= {"enable_model_summary": False, "log_every_n_steps": 1, "default_root_dir": tmp_path}
+        return pl.Trainer(**(quiet | {"limit_val_batches": 0} | options))
+
+    return make

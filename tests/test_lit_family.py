@@ -64,18 +64,6 @@ def data(tmp_path):
     return NamesDataModule(path, ALPHABET, block_size=8, batch_size=3, split=(0.5, 0.3, 0.2), eval_batch_size=2)
 
 
-@pytest.fixture
-def trainer(tmp_path):
-    """A quiet Trainer on the CPU."""
-
-    def make(**options):
-        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-        quiet |= {"enable_model_summary": False, "log_every_n_steps": 1, "default_root_dir": tmp_path}
-        return pl.Trainer(**(quiet | {"limit_val_batches": 0} | options))
-
-    return make
-
-
 def by_hand(model, data, part):
     """Mean nats, perplexity and accuracy over the characters of a split, name by name, in double precision."""
     net, total, right, count = copy.deepcopy(model.net).eval().double(), 0.0, 0, 0

@@ -161,13 +161,6 @@ class BatchLoader:
                 yield batch
 
 
-def epoch_generator(loader: BatchLoader) -> torch.Generator | None:
-    """What draws the order of an epoch; None: torch's global generator."""
-    if loader.seed is None:
-        return None
-    return torch.Generator().manual_seed((loader.seed * 1_000_003 + loader.epoch) % 2**63)
-
-
 class Order:
     """The example numbers of every batch of one epoch, for one rank; asked for in rising order."""
 
@@ -176,7 +169,9 @@ class Order:
         self.total = len(loader.contexts)
         self.global_size = loader.batch_size * loader.world_size
         self.drawn = 0
-        self.generator = epoch_generator(loader)
+        self.generator: torch.Generator | None = None
+        if loader.seed is not None:
+            self.generator = torch.Generator().manual_seed((loader.seed * 1_000_003 + loader.epoch) % 2**63)
         self.shuffle = Shuffle(self.total, self.generator) if loader.sampling == "epoch" else None
 
     def batches(self, first: int, last: int) -> Tensor:
