@@ -22,6 +22,7 @@ from charlm.bare_names import (
 )
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.data.download import refuse_unasked
+from charlm.resuming import OPTION, find_resumed, take_resume
 from charlm.runs import find_checkpoint, run_directory
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Prepared:
         kind: class name of the checkpoint's model; "" without a checkpoint.
         model: class name of the model that is named, "" if none is: what the parser is to start from, since it keeps
             those defaults of the class it started from that another class has too.
+        run: the directory of the run that goes on; None: a new one.
         complete: whether no trainer command was given, so that help or completion is wanted.
     """
 
@@ -64,6 +66,7 @@ class Prepared:
     checkpoint: Checkpoint | None = None
     kind: str = ""
     model: str = ""
+    run: Path | None = None
     complete: bool = False
 
 
@@ -82,6 +85,9 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
         return Prepared(args, complete=True)
     command, rest = args[0], spell_out_data(spell_out_models(spell_out_configs(args[1:]), kinds))
     refuse_linked(rest)
+    resumes, named, rest = take_resume(rest)
+    if resumes:
+        return _resumed(command, named, rest, kinds)
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
     where = value_of(rest, "--ckpt_path") or path_in_configs(rest)
     if (where is None and (command in _TRAINING or asks)) or where == "null":
@@ -95,6 +101,23 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     own = ["--config", checkpoint_config(checkpoint, f"charlm.lightning_modules.{kind}")]
     preset = _config_of_run(command, rest, checkpoint) or _preset(command, rest, type(checkpoint.net).__name__)
     return Prepared([command, *preset, *own, *rest, "--ckpt_path", str(checkpoint.path)], checkpoint, kind, kind)
+
+
+def _resumed(command: str, named: str | None, rest: list[str], kinds: Mapping[str, str]) -> Prepared:
+    """A run goes on by its own config; what the user gives now comes after it."""
+    if command != "fit":
+        raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
+    resumed = find_resumed(named, _runs(rest))
+    run, checkpoint = resumed.run, resumed.checkpoint
+    args = [command, "--config", str(run / "config.yaml")]
+    if checkpoint is None:
+        log.info(f"{run} was stopped before its first checkpoint: it begins again")
+        args += rest
+        return Prepared(args, model=_model(args, kinds), run=run)
+    log.info(f"Going on with {run} after {checkpoint.step:,} steps, from {checkpoint.path.name}")
+    kind = kinds[type(checkpoint.net).__name__]
+    own = ["--config", checkpoint_config(checkpoint, f"charlm.lightning_modules.{kind}")]
+    return Prepared([*args, *own, *rest, "--ckpt_path", str(checkpoint.path)], checkpoint, kind, kind, run)
 
 
 def _model(args: list[str], kinds: Mapping[str, str]) -> str:

@@ -19,7 +19,10 @@ USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMA
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run `charlm ARGS...`; a user's mistake is one or two sentences on standard error and exit status 2."""
+    """Run `charlm ARGS...`; a user's mistake is one or two sentences on standard error and exit status 2.
+
+    The status is 4 where the loss of a training is no number any more, 130 or 143 where a signal has stopped it.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot take a letter gets its escape
             stream.reconfigure(errors="backslashreplace")
@@ -42,7 +45,7 @@ def short_errors(program: str) -> Iterator[None]:
         if message is None:
             raise
         sys.stderr.write(f"{program}: error: {message}\n")
-        raise SystemExit(2) from None
+        raise SystemExit(getattr(error, "exit_status", 2)) from None
 
 
 def run(args: list[str]) -> None:
@@ -77,14 +80,14 @@ def message_of(error: BaseException) -> str | None:
     while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
         error = error.__cause__  # why it could not make an object
     raised, place = is_raised(error), origin(error)
-    own = raised and isinstance(error, ValueError | OSError) and place.is_relative_to(Path(__file__).parent)
+    told = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
+    own = raised and told and place.is_relative_to(Path(__file__).parent)
     of_file = isinstance(error, OSError) and error.filename is not None
     of_package = isinstance(error, ModuleNotFoundError) and error.name is None  # written by hand, not by `import`
     checked = type(error).__name__ == "MisconfigurationException" or (
         raised and isinstance(error, ValueError) and "lightning" in place.parts
     )
-    told = own or of_file or of_package or checked
-    return str(error).strip() if told else None
+    return str(error).strip() if own or of_file or of_package or checked else None
 
 
 def origin(error: BaseException) -> Path:

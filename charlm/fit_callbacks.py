@@ -8,6 +8,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from charlm.callbacks.dashboard import Dashboard
 from charlm.callbacks.embedding_pca import EmbeddingPCA
+from charlm.callbacks.exact_resume import ExactResume
+from charlm.callbacks.finite_loss import FiniteLoss
+from charlm.callbacks.graceful_stop import GracefulStop
 from charlm.callbacks.local_all_reduce import LocalAllReduce
 from charlm.callbacks.lr_finder import LRFinder
 from charlm.callbacks.name_samples import NameSamples
@@ -15,7 +18,8 @@ from charlm.callbacks.step_bar import StepProgressBar
 from charlm.callbacks.step_decay import StepDecay
 from charlm.callbacks.steps_per_execution import StepsPerExecution
 
-_OWN = (StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, LRFinder, NameSamples, Dashboard)
+_RELIABLE = (GracefulStop, ExactResume, FiniteLoss)
+_OWN = (StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, LRFinder, NameSamples, Dashboard, *_RELIABLE)
 """Imported so that the command line knows them by their short names."""
 _SHOWING: dict[str, type[Callback]] = {"name_samples": NameSamples, "dashboard": Dashboard}
 """On in every `fit`, each with an option of its own; not in `callbacks`, which a config may replace."""
@@ -43,7 +47,9 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
     if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(StepProgressBar())
-    by_itself = [LocalAllReduce(), *(options[option] for option in _SHOWING if command == "fit")]
-    return callbacks + [
-        own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)
-    ]
+    by_itself: list[Callback | None] = [LocalAllReduce()]
+    if command == "fit":
+        by_itself += [*(kind() for kind in _RELIABLE), *(options[option] for option in _SHOWING)]
+    added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
+    # first those that a signal has to find ready, whatever another one does as training starts
+    return sorted([*callbacks, *added], key=lambda callback: not isinstance(callback, GracefulStop))

@@ -1,11 +1,13 @@
 """What a run tells: TensorBoard, with an HParams tab that can compare different models, and the terminal."""
 
 import logging
+import sys
 import time
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,6 +20,9 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
+from charlm.callbacks.graceful_stop import Stopped
+from charlm.runs import write_whole
+
 
 class RunLogger(TensorBoardLogger):
     """Lightning's TensorBoardLogger, whose hyperparameters TensorBoard can put side by side.
@@ -29,14 +34,25 @@ class RunLogger(TensorBoardLogger):
     Args:
         save_dir: the folder that holds `name`.
         name: the folder of the runs.
-        version: the run's own folder, as a number (version_N) or a name; null: the next free number.
+        version: the run's own folder, as a number (version_N) or a name; null: the next free number, and no other
+            process gets the same.
+        purge_step: of a run that goes on: TensorBoard drops what the folder holds from this step on, as it comes again.
     """
 
     plain_scalars = True
     """StepsPerExecution may write scalars past `log_metrics`, which adds nothing to them."""
 
-    def __init__(self, save_dir: str = ".", name: str = "lightning_logs", version: int | str | None = None) -> None:
-        super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
+    def __init__(
+        self,
+        save_dir: str = ".",
+        name: str = "lightning_logs",
+        version: int | str | None = None,
+        purge_step: int | None = None,
+    ) -> None:
+        if version is None and getattr(rank_zero_only, "rank", 0) == 0:  # other processes of a run write nothing
+            version = claim_number(Path(save_dir) / name)
+        options: dict[str, Any] = {} if purge_step is None else {"purge_step": purge_step}
+        super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **options)
         self._started = False
 
     @rank_zero_only
@@ -62,7 +78,7 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Close the session with its status."""
-        if self._started:
+        if self._started and not isinstance(sys.exception(), Stopped):  # a run that was stopped goes on
             ended = Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE
             end = SessionEndInfo(status=ended, end_time_secs=time.time())
             self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
@@ -78,10 +94,32 @@ class RunLogger(TensorBoardLogger):
 class SaveConfig(SaveConfigCallback):
     """config.yaml in the run's directory, for `fit` with a logger only."""
 
+    folder = ""
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Save, unless nothing is to be kept of this run."""
         if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
+            self.folder = str(trainer.log_dir)  # asked for in every process, as Lightning sends it to all
             super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write it whole or not at all, without the checkpoint that this process goes on from."""
+        config = self.config.clone()
+        config["ckpt_path"] = None
+        write_whole(Path(self.folder) / self.config_filename, self.parser.dump(config, skip_none=False))
+
+
+def claim_number(root: Path) -> int:
+    """Make the next folder version_N in `root`; of all processes that do so at once each gets a number of its own."""
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [folder.name.removeprefix("version_") for folder in root.glob("version_*")]
+    number = max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
+    while True:
+        try:
+            (root / f"version_{number}").mkdir()
+            return number
+        except FileExistsError:
+            number += 1
 
 
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:

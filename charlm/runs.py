@@ -49,6 +49,32 @@ def find_checkpoint(
     return newest
 
 
+def newest_run(root: str | Path = "lightning_logs") -> Path | None:
+    """The run directory in `root`, one with a config.yaml, that was written to last; None if there is none."""
+    runs = [config.parent for config in Path(root).glob("*/config.yaml")]
+    return max(runs, key=_last_written, default=None)
+
+
+def _last_written(run: Path) -> float:
+    return max((file.stat().st_mtime for file in run.rglob("*") if file.is_file()), default=0.0)
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """Its checkpoint files, the newest first; of equally new ones that which keeps the last state."""
+    files = [file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith(".")]
+    return sorted(files, key=lambda file: (file.stat().st_mtime, file.name.startswith("last")), reverse=True)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file whole or not at all, also when the process is killed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # a directory of its own for each writer, since a file from `mkstemp` would be closed to all other users
+    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
+        partial = Path(folder) / "partial"
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, file)
+
+
 def _reported(checkpoint: Path) -> object:
     """The name of the checkpoint that the results of its run are about; None where they do not say."""
     with suppress(OSError, ValueError):
@@ -88,10 +114,4 @@ def write_results(run: Path, losses: dict[str, Any]) -> None:
         losses: "train", "val" and "test" in nats per character, "checkpoint" (its name) and "step". More is welcome:
             the facts of commands/summary.py, if they stand here, spare `charlm summary` opening the checkpoint.
     """
-    text = json.dumps(losses, indent=2) + "\n"
-    run.mkdir(parents=True, exist_ok=True)
-    # a directory of its own for each writer, since a file from `mkstemp` would be closed to all other users
-    with tempfile.TemporaryDirectory(prefix=".results-", dir=run) as folder:
-        partial = Path(folder) / "partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, run / "results.json")
+    write_whole(run / "results.json", json.dumps(losses, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """`charlm fit|validate|test|predict`: LightningCLI with its traps closed."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from charlm.arguments import COMMANDS, DEFAULT_MODEL, Prepared, prepare, refuse_conflicts
+from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.line import command_parser
@@ -23,7 +25,8 @@ from charlm.fit_callbacks import add_showing, callbacks_of
 from charlm.lightning_modules import MODELS, LitCharLM
 from charlm.loggers import RunLogger, SaveConfig, quiet
 from charlm.parsers import ShortErrors, parameters_of, subclasses
-from charlm.report import finish
+from charlm.report import finish, program, shown
+from charlm.resuming import OPTION
 from charlm.runs import read_results, run_directory, write_results
 from charlm.sweep_trainer import SweepTrainer, sweep_directory
 from charlm.threads import choose_threads
@@ -64,7 +67,7 @@ class TrainerCLI(LightningCLI):
             NamesDataModule,
             trainer_class=SweepTrainer,
             save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             seed_everything_default=DEFAULT_SEED,
             # options in full only: `prepare` would not know a shortened --ckpt_path
             parser_kwargs={"prog": "charlm", "allow_abbrev": False},
@@ -87,6 +90,9 @@ class TrainerCLI(LightningCLI):
         parser.set_defaults({"model": {"class_path": f"charlm.lightning_modules.{kind}"}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
+        parser.add_argument(
+            OPTION, type=str | None, help="fit: go on with this run, by default the newest one, from its last state"
+        )
         add_showing(parser)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults(
@@ -157,10 +163,14 @@ class TrainerCLI(LightningCLI):
         return without | {"logger": DummyLogger(), "default_root_dir": str(sweep_directory(root))}
 
     def _logger(self, root: Path) -> RunLogger | bool:
-        """A new run for `fit`; an evaluation makes none, see `after_test`."""
+        """A new run for `fit`, or the one that goes on; an evaluation makes none, see `after_test`."""
         if self.subcommand != "fit":
             return False
+        run, checkpoint = self.prepared.run, self.prepared.checkpoint
         logger = RunLogger(str(root))
+        if run is not None:
+            purge_step = checkpoint.step if checkpoint is not None else 0
+            logger = RunLogger(str(run.parent.parent), run.parent.name, run.name, purge_step)
         of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
         logger.log_hyperparams({"model": type(self.model.net).__name__, **of_data})
         return logger
@@ -226,4 +236,17 @@ def run_trainer(args: list[str]) -> None:
     """Run `charlm ARGS...` for a command that needs a Trainer."""
     set_parsing_settings(add_print_completion_argument=True)
     with quiet():
-        TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
+        try:
+            TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
+        except Stopped as stopped:
+            if stopped.code:
+                print(how_to_go_on(stopped), file=sys.stderr)
+            raise
+
+
+def how_to_go_on(stopped: Stopped) -> str:
+    """What `charlm fit` says when a signal has stopped it."""
+    if stopped.file is None:
+        return "Stopped before the first step: there is nothing to save."
+    run = run_directory(Path(stopped.file))
+    return f"Stopped after {stopped.step:,} steps. Go on with:\n{program('charlm')} fit --resume {shown(run)}"

@@ -7,11 +7,11 @@ python scripts/results.py --data my_names.txt --configs [mlp,gru] --seeds 1
 Each row is a config; its losses are means over the seeds, in nats per character, with their standard deviation. They
 are of the checkpoint with the lowest val loss; what was tuned was tuned on val, and test was looked at once, for the
 table. With split_by name all names of val and test are unseen; with line, as in the lectures, the list repeats some,
-and "unseen" are the others. Seconds are of the whole `charlm fit`, start and report included, the
-median. New are names that are not in train, counted once each, among 10,000 drawn from the first seed's model.
+and "unseen" are the others. Seconds are of a CPU, for the whole `charlm fit` on one thread, start and report included,
+the median. New are names that are not in train, counted once each, among 10,000 drawn from the first seed's model.
 
 A run that is done is not done again: its row is in <out>/<split_by>/<config>-seed<seed>/row.json. Another list, config
-or option makes it anew. Seconds say something with --jobs 1 alone.
+or option makes it anew.
 """
 
 import hashlib
@@ -21,7 +21,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,7 +103,10 @@ def row_of(out: Path, config: str, seed: int, options: Sequence[str], names: str
 
 
 def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
-    """Train in a process of its own; the seconds it took, start and report included."""
+    """Train in a process of its own; the seconds of a CPU that it took, start and report included.
+
+    On one thread they are the time it takes on a machine that does nothing else, and other programs do not move them.
+    """
     logger = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
     where = ["--trainer.logger=charlm.loggers.RunLogger", *(f"--trainer.logger.{k}={v}" for k, v in logger.items())]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -113,12 +115,14 @@ def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
     log = run.parent / "logs" / f"{run.name}.log"
     log.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "charlm", "fit", "--config", config, *where, *order, *quiet, *options]
-    started = time.perf_counter()
     with log.open("w", encoding="utf-8") as file:
         one_thread = {"OMP_NUM_THREADS": "1", **os.environ}
-        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=one_thread).returncode:
-            raise SystemExit(f"charlm fit --config {config} failed; {log} says why. What is done is kept.")
-    return time.perf_counter() - started
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=one_thread)
+        _, status, used = os.wait4(process.pid, 0)  # of this child alone, though others run beside it
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"charlm fit --config {config} failed; {log} says why. What is done is kept.")
+    return used.ru_utime + used.ru_stime
 
 
 def figures(run: Path) -> dict[str, Any]:

@@ -477,7 +477,7 @@ MISTAKES = {
     "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
     "fit --data.path latin.txt": r"latin.txt, line 2: byte 0xe9 is not UTF-8; save the file as UTF-8",
     "fit --model.block_size 5": r"--model.block_size comes from the data; give --data.block_size instead",
-    "fit --trainer.default_root_dir bad.txt": r"Not a directory: '\S+bad.txt/lightning_logs'",
+    "fit --trainer.default_root_dir bad.txt": r"Not a directory: '\S*bad.txt/lightning_logs'",
     "fit --trainer.strategy none": r"invalid strategy name: `strategy='none'`",
     "fit --trainer.accelerator tpu": r"Requirement 'torch_xla\S+' not met",
     "fit three": r"what is 'three' for\? Options begin with --; see charlm --help",

@@ -21,6 +21,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.loops.fit_loop import RestartStage
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop as TrainingEpochLoop
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
@@ -36,6 +38,9 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("callbacks/run_checkpoint.py", "_should_skip_saving_checkpoint"): (ModelCheckpoint, ["trainer"]),
     ("callbacks/run_checkpoint.py", "_save_last_checkpoint"): (ModelCheckpoint, ["trainer", "monitor_candidates"]),
     ("callbacks/run_checkpoint.py", "_monitor_candidates"): (ModelCheckpoint, ["trainer"]),
+    ("callbacks/run_checkpoint.py", "_save_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
+    ("callbacks/run_checkpoint.py", "_remove_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
+    ("callbacks/exact_resume.py", "_should_accumulate"): (TrainingEpochLoop, []),
     ("callbacks/embedding_pca.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/lr_finder.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/one_step.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),
@@ -45,6 +50,20 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("trainer_cli.py", "_subcommands_action"): ArgumentParser,
     ("parsers.py", "_actions"): argparse.ArgumentParser,
     ("callbacks/run_checkpoint.py", "_last_global_step_saved"): ModelCheckpoint,
+    ("callbacks/run_checkpoint.py", "_last_checkpoint_saved"): ModelCheckpoint,
+    ("callbacks/loop_place.py", "_batches_that_stepped"): pl.Trainer,
+    ("callbacks/loop_place.py", "_restart_stage"): pl.Trainer,
+    ("callbacks/loop_place.py", "_restarting"): pl.Trainer,
+    ("callbacks/loop_place.py", "_resuming_from_checkpoint"): pl.Trainer,
+    ("callbacks/loop_place.py", "_skip_next_val"): pl.Trainer,
+    ("callbacks/exact_resume.py", "_logger_connector"): pl.Trainer,
+    ("callbacks/exact_resume.py", "_callback_metrics"): pl.Trainer,
+    ("callbacks/epoch_sums.py", "_logger_connector"): pl.Trainer,
+    ("callbacks/epoch_sums.py", "_first_loop_iter"): pl.Trainer,
+    ("callbacks/epoch_sums.py", "_results"): pl.Trainer,
+    ("callbacks/epoch_sums.py", "_forward_cache"): MeanMetric,
+    ("callbacks/epoch_sums.py", "_update_count"): MeanMetric,
+    ("callbacks/epoch_sums.py", "_computed"): MeanMetric,
     ("callbacks/execution.py", "_every_n_train_steps"): ModelCheckpoint,
     ("callbacks/execution.py", "_batches_that_stepped"): pl.Trainer,
     ("callbacks/step_log.py", "_batches_that_stepped"): pl.Trainer,
@@ -75,7 +94,8 @@ UNDECLARED = {  # public by name, but set on a Trainer from outside its class
     "callbacks/step_log.py": ["callbacks", "log_every_n_steps"],
     "callbacks/lean_step.py": ["callbacks", "callbacks", "profiler"],
     "callbacks/dashboard.py": ["fast_dev_run"],
-    "callbacks/execution.py": ["callbacks", "callbacks"],
+    "callbacks/execution.py": ["callbacks", "callbacks", "callbacks"],
+    "callbacks/turn_end.py": ["callbacks"],
     "callbacks/lr_finder.py": ["fast_dev_run"],
     "callbacks/one_step.py": ["datamodule"],
     "callbacks/snapshot.py": ["datamodule"],
@@ -240,6 +260,51 @@ def test_the_parts_that_a_sweep_of_the_learning_rate_replaces_are_there(tmp_path
     assert list(inspect.signature(pl.LightningModule.log).parameters)[:3] == ["self", "name", "value"]
     assert DummyLogger().experiment.anything() is None
     assert DummyLogger().log_image("key") is None
+
+
+def test_the_parts_that_a_resumed_training_sets_are_there(tmp_path):
+    """All that ExactResume and `on_turn_end` read, set and replace, seen in a training that is saved and resumed."""
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            fit, connector = trainer.fit_loop, trainer._logger_connector
+            assert fit._restart_stage is RestartStage.NONE or seen
+            assert {"_restarting", "_resuming_from_checkpoint", "_restart_stage"} <= set(vars(fit))
+            assert {"_restarting", "_skip_next_val", "_batches_that_stepped", "_results"} <= set(vars(fit.epoch_loop))
+            assert connector._callback_metrics is trainer._logger_connector._callback_metrics
+            assert connector._first_loop_iter is (batch_idx == 0)
+            item = fit.epoch_loop._results["training_step.seen"]
+            assert (item.is_tensor, item.has_reset, item.meta.fx, item.meta.name) == (
+                True,
+                False,
+                "training_step",
+                "seen",
+            )
+            assert (item.value.item(), item.cumulated_batch_size.item()) == (2 * (batch_idx + 1), 2 * (batch_idx + 1))
+            assert (item.meta.sync.should, item.meta.sync.rank_zero_only) == (False, False)
+            seen.append(batch_idx)
+
+    class Logs(BoringModel):
+        def training_step(self, batch, batch_idx):
+            self.log("seen", 1.0, on_epoch=True, batch_size=2)
+            return super().training_step(batch, batch_idx)
+
+    options = {"default_root_dir": tmp_path, "accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 3}
+    options |= {"limit_val_batches": 0, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(**options, callbacks=[Look()])
+    trainer.fit(Logs())
+    assert seen == [0, 1, 2]
+    trainer.save_checkpoint(tmp_path / "whole.ckpt")
+    counters = torch.load(tmp_path / "whole.ckpt", weights_only=True)["loops"]["fit_loop"]
+    spans = {span: {"ready", "started", "processed", "completed"} for span in ("total", "current")}
+    for key in ("epoch_progress", "epoch_loop.batch_progress"):
+        assert {span: set(counters[key][span]) for span in spans} == spans
+    assert "is_last_batch" in counters["epoch_loop.batch_progress"]
+    loops = (trainer.fit_loop, trainer.fit_loop.epoch_loop)
+    assert [list(inspect.signature(loop.on_advance_end).parameters) for loop in loops] == [[], ["data_fetcher"]]
+    assert list(inspect.signature(loops[0].on_advance_start).parameters) == []
+    assert list(inspect.signature(loops[1].on_run_start).parameters) == ["data_fetcher"]
 
 
 def test_the_parts_of_modules_and_schedulers_that_a_sweep_gives_back_are_there():

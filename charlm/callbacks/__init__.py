@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from charlm.callbacks.dashboard import Dashboard
     from charlm.callbacks.embedding_pca import EmbeddingPCA
+    from charlm.callbacks.exact_resume import ExactResume
+    from charlm.callbacks.finite_loss import FiniteLoss
+    from charlm.callbacks.graceful_stop import GracefulStop
     from charlm.callbacks.local_all_reduce import LocalAllReduce
     from charlm.callbacks.lr_finder import LRFinder
     from charlm.callbacks.name_samples import NameSamples
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Dashboard",
     "EmbeddingPCA",
+    "ExactResume",
+    "FiniteLoss",
+    "GracefulStop",
     "LRFinder",
     "LocalAllReduce",
     "NameSamples",
@@ -29,6 +35,9 @@ __all__ = [
 _FILE_OF = {
     "Dashboard": "dashboard",
     "EmbeddingPCA": "embedding_pca",
+    "ExactResume": "exact_resume",
+    "FiniteLoss": "finite_loss",
+    "GracefulStop": "graceful_stop",
     "LRFinder": "lr_finder",
     "LocalAllReduce": "local_all_reduce",
     "NameSamples": "name_samples",

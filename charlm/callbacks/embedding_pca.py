@@ -124,7 +124,8 @@ class EmbeddingPCA(Callback):
         if self._resumed:
             self._kept.load_state_dict(self._resumed, trainer.global_step)
         self._directory = run_directory(trainer)
-        self._show(trainer, pl_module)
+        if not self._resumed:  # a training that goes on has shown what it starts from
+            self._show(trainer, pl_module)
         if trainer.global_step >= self._kept.due:
             self._keep(trainer, pl_module)
         self._wait(trainer.global_step)

@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from charlm.callbacks.graceful_stop import GracefulStop
 from charlm.callbacks.lean_step import Outputs, acts, overridden, overrides
 from charlm.callbacks.one_step import OneStep
 from charlm.callbacks.step_log import StepLog
@@ -27,6 +28,8 @@ class Execution:
         self.progress = self.loop.batch_progress
         self.starts = overridden("on_train_batch_start", trainer, pl_module)
         self.ends = overridden("on_train_batch_end", trainer, pl_module)
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        self.stopper = next((callback for callback in callbacks if isinstance(callback, GracefulStop)), None)
         one = OneStep(trainer, pl_module, self._enter)
         self.prepare, self.step = (one.prepare if one.transfers else None), one.step
 
@@ -53,6 +56,8 @@ class Execution:
             outputs = self._do(batch)
             if self.trainer.should_stop or self.trainer.received_sigterm:
                 self._stop(outputs, batch)
+                return None
+            if self.stopper is not None and self.stopper.stops_now:
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
                 self.loop._batches_that_stepped += 1

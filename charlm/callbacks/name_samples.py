@@ -70,7 +70,8 @@ class NameSamples(Callback):
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._show(trainer, pl_module, scalar_step(trainer))
+        if trainer.global_step == 0:  # a training that goes on has shown what it starts from
+            self._show(trainer, pl_module, scalar_step(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_of_fit(trainer):

@@ -6,28 +6,39 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
+
 
 class RunCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, whose `save_last` keeps the last state of a run.
 
     Lightning 2.6 rewrites last.ckpt only together with a best checkpoint, so that a run which is resumed from it would
     lose all steps since the lowest val loss. Here it is written after every validation and when training ends, in a
-    state from which an epoch that `max_steps` has cut goes on with its next batch.
+    state from which, with ExactResume, an epoch that `max_steps` has cut goes on with its next batch.
 
-    Private parts of Lightning 2.6 used: `_save_last_checkpoint`, `_monitor_candidates`, `_last_global_step_saved` and
-    `_should_skip_saving_checkpoint`, all of ModelCheckpoint.
+    What is chosen in a turn of the training loop is written when the turn has ended: after the step's log, the
+    validation and the schedulers. What the last step brings is written when training has ended, after the other
+    callbacks' `on_train_end`, so that a run which is killed before does them again. Old files are removed after the
+    new ones are there.
+
+    Private parts of Lightning 2.6 used: `_save_checkpoint`, `_remove_checkpoint`, `_save_last_checkpoint`,
+    `_monitor_candidates`, `_last_global_step_saved`, `_last_checkpoint_saved` and `_should_skip_saving_checkpoint`, all
+    of ModelCheckpoint.
     """
 
     per_execution = True  # for StepsPerExecution: it acts where an execution ends
     _kept_at: int | None = None  # step of the last.ckpt that was written for its own sake
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save the last one at the last step: once training has ended, a cut epoch counts as a whole one."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if trainer.global_step == trainer.max_steps != self._kept_at:
-            self._keep_last(trainer)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._due: list[tuple[bool, str]] = []  # files to write (True) and to remove, in this order
+        self._waits = False  # for the end of the turn
+        self._held = False  # until training has ended
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._due, self._waits = [], True
+        call_turn_ends(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Without a metric to choose by, save the last; the last step has done so."""
@@ -39,10 +50,36 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
         self._keep_last(trainer)
 
+    def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the turn has brought, unless it was the last one."""
+        self._held = is_over(trainer)
+        if not self._held:
+            self._write(trainer)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the last, unless the last step has done so."""
+        """Write what the last turn has brought, and the last state."""
         if trainer.global_step != self._kept_at:
             self._keep_last(trainer)
+        self._write(trainer)
+        self._leave(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """What the last turn has brought is not lost by an error after it."""
+        if self._held:
+            self._write(trainer)
+        self._leave(trainer)
+        super().on_exception(trainer, pl_module, exception)
+
+    def save_now(self, trainer: Trainer) -> str:
+        """Save the last state at the end of a turn, whatever `save_last` says; gives the file."""
+        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        self._write(trainer)
+        return self.last_model_path
+
+    def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
+        """Whether a file is one of this training's: another is of steps that were lost, and are being done again."""
+        own = {self.best_model_path, self.last_model_path, *self.best_k_models}
+        return str(filepath) in own and super().file_exists(filepath, trainer)
 
     def kept(self) -> str | None:
         """The best checkpoint of this run, not of the one it goes on from; else the last; None if there is none.
@@ -58,3 +95,34 @@ class RunCheckpoint(ModelCheckpoint):
             saved_at, self._kept_at = self._last_global_step_saved, trainer.global_step
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
             self._last_global_step_saved = saved_at  # a best one may follow at this very step
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        if not self._waits:
+            super()._save_checkpoint(trainer, filepath)
+            return
+        self._due.append((True, filepath))
+        self._last_global_step_saved, self._last_checkpoint_saved = trainer.global_step, filepath
+
+    def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        if self._due:
+            self._due.append((False, filepath))
+        else:
+            super()._remove_checkpoint(trainer, filepath)
+
+    def _write(self, trainer: Trainer) -> None:
+        due, self._due = self._due, []
+        waits, self._waits = self._waits, False
+        for is_new, filepath in due:
+            (self._save_checkpoint if is_new else self._remove_checkpoint)(trainer, filepath)
+        self._waits = waits
+
+    def _leave(self, trainer: Trainer) -> None:
+        self._due, self._waits, self._held = [], False, False
+        leave_turn_ends(trainer)
+
+
+def is_over(trainer: Trainer) -> bool:
+    """Whether training ends with the turn that has just ended."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
+    no_more_epochs = trainer.max_epochs not in (None, -1) and epochs.processed >= trainer.max_epochs
+    return bool(trainer.should_stop or trainer.global_step == trainer.max_steps or no_more_epochs)

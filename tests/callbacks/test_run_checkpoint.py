@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch.utils.data import DataLoader
 
+from charlm.callbacks.exact_resume import ExactResume
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 
 pytestmark = [
@@ -37,7 +38,7 @@ def fit(trainer, tmp_path):
         validations = {"limit_val_batches": 1, "val_check_interval": 2, "check_val_every_n_epoch": None}
         options = {"max_epochs": -1, "enable_checkpointing": True, **(validations if losses else {}), **options}
         options["num_sanity_val_steps"] = 0
-        trainer(keep, **options).fit(Model(losses), ckpt_path=ckpt_path)
+        trainer(ExactResume(), keep, **options).fit(Model(losses), ckpt_path=ckpt_path)
         files = sorted((tmp_path / run).glob("*.ckpt"))
         return keep, {file.name: torch.load(file, weights_only=True)["global_step"] for file in files}
 

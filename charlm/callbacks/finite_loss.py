@@ -1,0 +1,87 @@
+"""A training whose loss is no number any more ends at that step, and leaves no checkpoint of it."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss, or a weight, is NaN or infinite; the message names the step, the learning rate and the batch."""
+
+    exit_status = 4
+    """Of `charlm fit`."""
+
+
+class FiniteLoss(Callback):
+    """Stop at the step whose loss is NaN or infinite, and never let such weights into a checkpoint.
+
+    Lightning goes on with them, saves them, and ends with exit status 0. Here `trainer.fit` raises, before the step's
+    checkpoint, and the last good one stays what it is. On the CPU every step's loss is looked at, which takes about a
+    microsecond; on a GPU, where that would wait for each step, all losses of a turn are looked at when it ends, and the
+    message names the first bad one all the same. Weights are looked at whenever a checkpoint is made.
+
+    Raises:
+        NonFiniteLoss: in training.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._waiting: list[tuple[int, int, float, Tensor]] = []  # step, batch, learning rate, loss
+        self._at_once = trainer.world_size == 1 and pl_module.device.type == "cpu"
+        if not self._at_once:
+            call_turn_ends(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if not isinstance(loss, Tensor) or loss.dim() > 0:
+            return
+        if not self._at_once:
+            self._waiting.append((trainer.global_step, batch_idx, _rate(trainer), loss.detach()))
+        elif not math.isfinite(value := loss.item()):
+            raise _error(trainer, trainer.global_step, batch_idx, _rate(trainer), value)
+
+    def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the losses that were left for now, of all processes together, which stop together."""
+        waiting, self._waiting = self._waiting, []
+        if self._at_once or not waiting:  # an epoch's end is one too
+            return
+        bad = (~torch.stack([loss for *_, loss in waiting]).float().isfinite()).nonzero().flatten().tolist()
+        if trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
+            step, batch, rate, loss = waiting[bad[0] if bad else -1]
+            raise _error(trainer, step, batch, rate, loss.item())
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to save weights that are no numbers; they can come a step before such a loss does."""
+        for name, weight in pl_module.named_parameters():
+            if not weight.isfinite().all():
+                raise NonFiniteLoss(
+                    f"{name} is not finite after step {trainer.global_step:,}, at a learning rate of"
+                    f" {_rate(trainer):.3g}, so no checkpoint was written; {_advice(trainer)}"
+                )
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        leave_turn_ends(trainer)
+
+
+def _error(trainer: Trainer, step: int, batch: int, rate: float, loss: float) -> NonFiniteLoss:
+    where = f"step {step:,} (batch {batch:,} of epoch {trainer.current_epoch:,})"
+    return NonFiniteLoss(f"the loss is {loss} at {where}, at a learning rate of {rate:.3g}; {_advice(trainer)}")
+
+
+def _rate(trainer: Trainer) -> float:
+    return float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else math.nan
+
+
+def _advice(trainer: Trainer) -> str:
+    kept = [
+        getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
+        for callback in trainer.checkpoint_callbacks
+    ]
+    saved = f" The last good checkpoint is {kept[0]}." if kept and kept[0] else " No checkpoint was written before it."
+    return f"take a lower one, or clip the gradients (gradient_clip_val).{saved}"

@@ -1,0 +1,136 @@
+"""Ctrl-C and SIGTERM: the step is finished, the state saved, and the exit status says that the run did not end."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from charlm.callbacks.run_checkpoint import RunCheckpoint, is_over
+from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(SystemExit):
+    """A signal has ended the training; the exit status is 128 and the signal's number, as shells have it.
+
+    Args:
+        signum: the signal.
+        step: optimizer steps done.
+        file: the checkpoint to go on from; None: nothing was saved, as no training had begun.
+        status: the exit status, where it is another one.
+    """
+
+    def __init__(self, signum: int, step: int = 0, file: str | None = None, status: int | None = None) -> None:
+        super().__init__(128 + signum if status is None else status)
+        self.signum, self.step, self.file = signum, step, file
+
+
+class GracefulStop(Callback):
+    """Save and stop at SIGINT (Ctrl-C) and SIGTERM, which is what pre-emptible machines send.
+
+    The step that is being done is finished, with the validation that is due after it, and the state is saved: by
+    RunCheckpoint in its last.ckpt, else as stopped.ckpt in the folder of the first ModelCheckpoint, else in the
+    trainer's `default_root_dir`. Then `Stopped`, a SystemExit, ends `trainer.fit` with exit status 130 or 143. With
+    ExactResume the training goes on from there as if it had not been stopped. A second signal ends the process at once;
+    so does the first one where no training runs yet. A training that has done its last step ends as ever.
+
+    With several processes all stop after the same step, whichever of them got the signal; the exit status is that of
+    the first one, the others end with 0. Lightning's own handler for SIGTERM, which hangs there and exits with 0, is
+    not used meanwhile. Outside the main thread, where Python has no signals, nothing is done.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+        self._began_at = -1  # the step of the trainer as its training starts; -1: it has not
+
+    @property
+    def stops_now(self) -> bool:
+        """For StepsPerExecution: whether to end the execution with the step that is being done."""
+        return self.received is not None and self._alone
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the signals from the beginning of a fit."""
+        if stage == "fit":
+            self.received, self._began_at, self._alone = None, -1, trainer.world_size == 1
+            self._take(trainer)
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._take(trainer)  # Lightning has set its own since
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began_at = trainer.global_step
+        self._take(trainer)
+        call_turn_ends(trainer)
+
+    def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save and stop, if a signal has come to any of the processes.
+
+        Raises:
+            Stopped: one has.
+        """
+        came = self.received is not None
+        if trainer.world_size > 1:
+            came = trainer.strategy.reduce_boolean_decision(came, all=False)
+        if not came or is_over(trainer):
+            return
+        file = _save(trainer)
+        first = trainer.is_global_zero
+        raise Stopped(self.received or signal.SIGTERM, trainer.global_step, file, None if first else 0)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._give_back(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._give_back(trainer)
+
+    def _take(self, trainer: Trainer) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def come(signum: int, frame: FrameType | None) -> None:
+            self._come(trainer, signum)
+
+        for signum in _SIGNALS:
+            before = signal.signal(signum, come)
+            self._before.setdefault(signum, before)
+
+    def _give_back(self, trainer: Trainer) -> None:
+        for signum, before in self._before.items():
+            signal.signal(signum, before)
+        self._before = {}
+        leave_turn_ends(trainer)
+
+    def _come(self, trainer: Trainer, signum: int) -> None:
+        """What a signal does; it comes between any two instructions of Python."""
+        if self.received is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        elif not self._is_training(trainer):
+            raise Stopped(signum)
+        else:
+            self.received = signum
+            if trainer.is_global_zero:
+                name = signal.Signals(signum).name
+                # not by sys.stderr, which may be in the middle of a line of its own
+                os.write(2, f"\n{name}: the step is finished and the state saved; once more to end at once\n".encode())
+
+    def _is_training(self, trainer: Trainer) -> bool:
+        """Whether its loop has begun: before it, as in a sweep of the learning rate, there is nothing to save."""
+        epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
+        return self._began_at >= 0 and (epochs.started > epochs.completed or trainer.global_step > self._began_at)
+
+
+def _save(trainer: Trainer) -> str:
+    keepers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoint)]
+    if keepers:
+        return keepers[0].save_now(trainer)
+    folders = [str(folder) for c in trainer.checkpoint_callbacks if (folder := getattr(c, "dirpath", None))]
+    file = Path((folders or [trainer.default_root_dir])[0]) / "stopped.ckpt"
+    trainer.save_checkpoint(file)
+    return str(file)

@@ -1,0 +1,32 @@
+"""The random generators of a process as plain values, which a checkpoint can hold and `weights_only=True` can load."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+RNGState = dict[str, Any]
+"""Of torch on the CPU and on every GPU in use, uint8 tensors; of Python and of numpy, numbers in tuples and lists."""
+
+
+def rng_state() -> RNGState:
+    """The state of the global generators of torch, Python and numpy."""
+    name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "python": random.getstate(),
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(place), has_gauss, float(gauss)],
+    }
+
+
+def set_rng_state(state: RNGState) -> None:
+    """Set them; of more GPUs than this process has, those that it has."""
+    torch.set_rng_state(state["torch"].cpu())
+    for device, of_device in enumerate(state["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(of_device.cpu(), device)
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, place, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), place, has_gauss, cached))

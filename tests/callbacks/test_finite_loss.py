@@ -1,0 +1,73 @@
+"""A loss that is no number ends the training at its step, and no checkpoint has such weights."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
+from torch.utils.data import DataLoader
+
+from charlm.callbacks.finite_loss import FiniteLoss, NonFiniteLoss
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+from charlm.callbacks.steps_per_execution import StepsPerExecution
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
+
+
+class Model(BoringModel):
+    """The loss of the `bad` step is `value`; what it does to the weights is what such a loss does."""
+
+    def __init__(self, bad, value=math.nan):
+        super().__init__()
+        self.bad, self.value = bad, value
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)["loss"]
+        return loss * self.value if self.trainer.global_step == self.bad else loss
+
+    def train_dataloader(self):
+        return DataLoader(RandomDataset(32, 10))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_training_stops_at_that_step_and_says_where(trainer, tmp_path, value, steps):
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+    training = trainer(
+        FiniteLoss(), StepsPerExecution(steps), keep, max_steps=20, max_epochs=-1, enable_checkpointing=True
+    )
+    with pytest.raises(
+        NonFiniteLoss, match=r"step 14 \(batch 3 of epoch 1\), at a learning rate of 0.01; take a lower"
+    ):
+        training.fit(Model(13, value))
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 13
+    for file in tmp_path.glob("*.ckpt"):
+        assert all(w.isfinite().all() for w in torch.load(file, weights_only=True)["state_dict"].values())
+
+
+def test_the_message_names_the_last_good_checkpoint(trainer, tmp_path):
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=2, save_last=True)
+    with pytest.raises(NonFiniteLoss, match=r"The last good checkpoint is .*last\.ckpt\.$"):
+        trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Model(5))
+    with pytest.raises(NonFiniteLoss, match="No checkpoint was written before it"):
+        trainer(FiniteLoss(), max_steps=9).fit(Model(0))
+
+
+def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_is_one(trainer, tmp_path):
+    class Spoilt(Model):
+        def on_before_zero_grad(self, optimizer):
+            if self.trainer.global_step == 4:
+                self.layer.bias.data[0] = math.inf
+
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+    with pytest.raises(NonFiniteLoss, match=r"layer\.bias is not finite after step|the loss is"):
+        trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Spoilt(-1))
+    weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert weights["layer.bias"].isfinite().all()
+
+
+def test_a_training_that_goes_well_is_left_alone(trainer):
+    training = trainer(FiniteLoss(), max_steps=5)
+    training.fit(Model(-1))
+    assert training.global_step == 5

@@ -1,0 +1,89 @@
+"""Signals, sent to real processes that train."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+PROGRAM = """
+import sys, time
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
+from torch.utils.data import DataLoader
+from charlm.callbacks import ExactResume, GracefulStop, RunCheckpoint, StepsPerExecution
+
+class Slow(Callback):
+    def on_train_start(self, trainer, pl_module):
+        if "sweep" in sys.argv:
+            print("ready", flush=True)
+            time.sleep(60)
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        time.sleep(0.02)
+        print("ready" if trainer.global_step > 2 else "", flush=True)
+    def on_train_end(self, trainer, pl_module):
+        print("whole", flush=True)
+
+class Model(BoringModel):
+    def train_dataloader(self):
+        return DataLoader(RandomDataset(32, 1000))
+
+keep = [] if "plain" in sys.argv else [RunCheckpoint("kept", save_last=True, every_n_train_steps=10**6)]
+Trainer(
+    accelerator="cpu", max_steps=500, limit_val_batches=0, logger=False, enable_model_summary=False,
+    enable_checkpointing=bool(keep), enable_progress_bar=False, default_root_dir=".",
+    callbacks=[GracefulStop(), ExactResume(), Slow(), StepsPerExecution(100), *keep],
+).fit(Model())
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A process that trains, has done at least two steps, and gets signals; gives its status and what it said."""
+
+    def run(*signals, how="", pause=0.0):
+        (tmp_path / "program.py").write_text(PROGRAM)
+        command = [sys.executable, "program.py", how]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # Ctrl-C is ignored in what a shell has started in the background, and children take that over
+        unset = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+        process = subprocess.Popen(
+            command, cwd=tmp_path, preexec_fn=unset, **pipes, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        while process.stdout.readline() != "ready\n":
+            assert process.poll() is None, process.stderr.read()
+        for signum in signals:
+            process.send_signal(signum)
+            time.sleep(pause)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status):
+    code, out, err = run(signum)
+    assert (code, "whole" in out) == (status, False)
+    assert f"{signum.name}: the step is finished and the state saved; once more to end at once" in err
+    saved = torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == out.count("\n") + 1 or 2 < saved["global_step"] < 100, "in mid-execution"
+
+
+def test_without_our_checkpoints_it_is_saved_all_the_same(run, tmp_path):
+    assert run(signal.SIGTERM, how="plain")[0] == 143
+    assert torch.load(tmp_path / "stopped.ckpt", weights_only=True)["global_step"] > 2
+
+
+def test_a_second_signal_ends_at_once(run):
+    assert run(signal.SIGINT, signal.SIGTERM)[0] in (-signal.SIGTERM, 130)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_before_the_first_step_it_ends_at_once_and_saves_nothing(run, tmp_path, signum, status):
+    assert run(signum, how="sweep")[0] == status
+    assert not list(Path(tmp_path).rglob("*.ckpt"))
