@@ -20,6 +20,7 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
         "loss",
         "callbacks.",
         "data.download",
+        "data.text_blocks",
         "data.shuffle",
         "nearest",
         "optimizers",
@@ -54,7 +55,7 @@ FLOORS = [  # from the ground up; "nets." is every file of nets/ that is not nam
 PLAIN_TORCH = {  # what starts in the time that torch takes
     *{"tokenizer", "runs", "nets.", "figures", "curves", "loss", "counts", "sampling", "checkpoints", "commands."},
     *{"choosing", "walks", "scoring", "data.sequences", "optimizers", "exporting", "traced"},
-    *{"events", "data.download", "data.corpus", "data.contexts", "data.splits"},
+    *{"events", "data.download", "data.text_blocks", "data.corpus", "data.contexts", "data.splits"},
 }
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LINES = 250

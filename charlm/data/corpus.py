@@ -1,6 +1,5 @@
 """From a file to clean names, block by block: ten million take seconds and little more memory than the file."""
 
-import codecs
 import hashlib
 import re
 import unicodedata
@@ -14,18 +13,22 @@ import numpy as np
 import torch
 
 from charlm.data.download import download, is_address
+from charlm.data.text_blocks import text_blocks
 from charlm.shortened import shortened
 from charlm.tokenizer import UNPRINTABLE, code_points
 
 BUNDLED = Path(__file__).with_name("names.txt")
 
 _BLOCK = 1 << 16  # bytes taken at a time, so that what is made of them stays in the cache
+_MOST_CHARACTERS = 1 << 16  # different ones: three times what any language writes its names with
 _SPACES = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _ANY_SPACE = re.compile(f"[{_SPACES}]")
 # possessive, and tried at the start of a run only: else a long run of inner space takes quadratic time
 _OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
 _UNTRIMMED = re.compile(f"(?m)^[{_SPACES}].*$|^.*[{_SPACES}]$")
 _MARKS = {"Mn", "Mc", "Me"}
+_COUNTED = 4  # a table of as many code points for each character of a text is faster than a set of it
+_COMPOSED = 4  # characters at most that NFC makes one of
 
 
 @dataclass(frozen=True)
@@ -97,19 +100,20 @@ def read_corpus(
         alphabet: the characters accepted; None: any.
 
     Raises:
-        OSError: no such file, a directory, or no permission to read it; no network.
+        OSError: no such file, a directory, a pipe or device, or no permission to read it; no network.
         ValueError: bytes that are not UTF-8, control or invisible characters, characters outside `alphabet`, a longer
-            name, or no name at all; the message gives the line. Or `max_length` < 1.
+            name, more than 65,536 different characters, or no name at all; the message gives the line. Or the file
+            changed meanwhile, or `max_length` < 1.
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
     file = BUNDLED if path is None else download(path) if is_address(path) else Path(path)
     pieces: list[bytes] = []
     characters: set[str] = set()
-    lines = blank = trimmed = 0
-    for block_of_file in _read(file):
-        text = _lines(_decode(block_of_file, file, lines), lowercase)
-        text, found, cut = _trim(text, _characters(text))
+    lines = blank = trimmed = composed = 0
+    for text in text_blocks(file, _BLOCK):
+        text, found, cut = _trim(text.lower() if lowercase else text)
+        text, found, joined = _compose(_Block(file, lines, text), found, max_length)
         block = _Block(file, lines, text)
         _refuse_unprintable(block, found)
         lengths = _refuse_long(block, max_length)
@@ -118,61 +122,48 @@ def read_corpus(
         empty = int((lengths == 0).sum())
         pieces.append((re.sub("\n{2,}", "\n", text).lstrip("\n") if empty else text).encode())
         characters |= found
-        lines, blank, trimmed = lines + len(lengths), blank + empty, trimmed + cut
+        lines, blank, trimmed, composed = lines + len(lengths), blank + empty, trimmed + cut, composed + joined
+        _refuse_many(characters, file, lines)
     if not characters:
         raise ValueError(f"no names in {file}: it is empty or has blank lines only; give one name a line")
-    dropped = [f"{blank} blank lines dropped"] * bool(blank) + [f"outer white space cut in {trimmed} lines"] * bool(
-        trimmed
-    )
-    data = b"".join(pieces)
-    return Corpus(data, "".join(sorted(characters)), lines - blank, str(file), ", ".join(dropped))
-
-
-def _read(file: Path) -> Iterator[bytes]:
-    """The file in blocks of whole lines, without a BOM."""
-    try:
-        if file.is_dir():  # first, since Windows gives a PermissionError for reading one
-            raise IsADirectoryError(f"{file} is a directory; give a text file with one name a line")
-        with file.open("rb") as lines:
-            yield (lines.read(_BLOCK) + lines.readline()).removeprefix(codecs.BOM_UTF8)
-            while block := lines.read(_BLOCK) + lines.readline():
-                yield block
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no names file {file}; give an existing file, or 'makemore'") from None
-    except PermissionError:
-        raise PermissionError(f"{file} may not be read by this user; change its permissions (chmod u+r)") from None
-
-
-def _decode(data: bytes, file: Path, before: int) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = before + len(re.findall(rb"\r\n?|\n", data[: error.start])) + 1
-        raise ValueError(
-            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8 and try again"
-        ) from None
-
-
-def _lines(text: str, lowercase: bool) -> str:
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = unicodedata.normalize("NFC", text.lower() if lowercase else text)
-    return text if text.endswith("\n") else text + "\n"
+    changes = {
+        f"{blank} blank lines dropped": blank,
+        f"outer white space cut in {trimmed} lines": trimmed,
+        f"letters and accents composed (NFC) in {composed} lines": composed,
+    }
+    note = ", ".join(change for change, lines_changed in changes.items() if lines_changed)
+    return Corpus(b"".join(pieces), "".join(sorted(characters)), lines - blank, str(file), note)
 
 
 def _characters(text: str) -> set[str]:
     """The distinct characters, line ends aside."""
-    counts = torch.bincount(torch.from_numpy(code_points(text)))  # numpy's would widen the codes to int64 first
+    codes = code_points(text)
+    if codes.max(initial=0) > _COUNTED * len(text):
+        return set(text) - {"\n"}
+    counts = torch.bincount(torch.from_numpy(codes))  # numpy's would widen the codes to int64 first
     return {chr(code) for code in np.flatnonzero(counts.numpy())} - {"\n"}
 
 
-def _trim(text: str, characters: set[str]) -> tuple[str, set[str], int]:
+def _trim(text: str) -> tuple[str, set[str], int]:
     """Cut outer white space, line by line: what is left, its characters, and the number of lines that had some."""
+    characters = _characters(text)
     if not any(map(_ANY_SPACE.match, characters)):
         return text, characters, 0
     changed = sum(1 for _ in _UNTRIMMED.finditer(text))
     if changed:
         text = _OUTER_SPACE.sub("", text)
+    return text, _characters(text), changed
+
+
+def _compose(block: _Block, characters: set[str], max_length: int) -> tuple[str, set[str], int]:
+    """Letters and their accents as one character where there is one (NFC), and the number of lines that had such."""
+    text = block.text
+    if not text.isascii():
+        _refuse_long(block, max_length, _COMPOSED)  # to order a long run of accents takes quadratic time
+        text = unicodedata.normalize("NFC", text)
+    if text == block.text:
+        return text, characters, 0
+    changed = sum(old != new for old, new in zip(block.text.split("\n"), text.split("\n"), strict=True))
     return text, _characters(text), changed
 
 
@@ -183,11 +174,11 @@ def _refuse_unprintable(block: _Block, characters: set[str]) -> None:
         raise ValueError(f"{block.where(at)}: U+{ord(ch):04X} is {bad[ch]}; remove it from the line")
 
 
-def _refuse_long(block: _Block, max_length: int) -> np.ndarray:
-    """The length of every line in characters, int64, where none is too long."""
+def _refuse_long(block: _Block, max_length: int, pieces: int = 1) -> np.ndarray:
+    """The length of every line in characters, int64, where none is too long even if so many of them became one."""
     lengths = line_lengths(block.text) - 1
-    if lengths.max() > max_length:
-        line = int((lengths > max_length).argmax())
+    if lengths.max() > max_length * pieces:
+        line = int((lengths > max_length * pieces).argmax())
         raise ValueError(
             f"{block.file}, line {block.before + line + 1}: a name of {lengths[line]} characters; at most {max_length}"
             " are accepted (data.max_length), one name a line"
@@ -196,12 +187,19 @@ def _refuse_long(block: _Block, max_length: int) -> np.ndarray:
 
 
 def _refuse_lone_marks(block: _Block, characters: set[str]) -> None:
-    marks = [ch for ch in characters if unicodedata.category(ch) in _MARKS]
-    lone = [at for ch in marks if (at := f"\n{block.text}".find(f"\n{ch}")) >= 0]
-    if lone:
+    marks = "".join(ch for ch in characters if unicodedata.category(ch) in _MARKS)
+    if marks and (lone := re.search(f"[\n{_SPACES}][{marks}]", f"\n{block.text}")):
+        at = lone.start()
         raise ValueError(
-            f"{block.where(min(lone))}: U+{ord(block.text[min(lone)]):04X} is an accent without a letter before it;"
-            " remove it"
+            f"{block.where(at)}: U+{ord(block.text[at]):04X} is an accent without a letter before it; remove it"
+        )
+
+
+def _refuse_many(characters: set[str], file: Path, lines: int) -> None:
+    if len(characters) > _MOST_CHARACTERS:
+        raise ValueError(
+            f"{file}, up to line {lines}: {len(characters):,} different characters, which no list of names has;"
+            f" at most {_MOST_CHARACTERS:,} are accepted, give another file"
         )
 
 
@@ -213,7 +211,7 @@ def _refuse_strangers(block: _Block, characters: set[str], alphabet: str | None)
         start = text.rfind("\n", 0, at) + 1
         name = text[start : text.index("\n", at)]
         raise ValueError(
-            f"{block.where(at)}: {name!r} has {text[at]!r} at position {at - start}, outside the alphabet"
+            f"{block.where(at)}: {shortened(name)} has {text[at]!r} at position {at - start}, outside the alphabet"
             f" {shortened(alphabet or '')}; clean the names file or widen data.alphabet"
         )
 
