@@ -6,12 +6,12 @@ import inspect
 import math
 import re
 import unicodedata
-import zipfile
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charlm.callbacks.archive import read_archive
 from charlm.runs import find_checkpoint
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         kind = "Lightning checkpoint of another project" if "pytorch-lightning_version" in content else "PyTorch file"
         raise ValueError(f"{path} is a {kind}, not charlm's; pass a checkpoint that `charlm fit` wrote")
     if entry.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {entry.get('format')!r}, and this charlm reads {FORMAT}; update charlm")
+        raise ValueError(
+            f"{path} has format {entry.get('format')!r:.100}, and this charlm reads {FORMAT}; update charlm"
+        )
     try:
         tokenizer = _tokenizer(entry.get("alphabet"))
         net, net_args = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
@@ -108,36 +110,9 @@ def _plain(values: object) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The file's content, tensors and plain values only; its checksums come first, as torch does not look at them."""
-    import torch
-
-    _check_archive(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a foreign file can fail in any way, and torch's own text advises to drop the protection
-        raise ValueError(
-            f"{path} is not charlm's: it holds more than tensors and plain values; none of it ran"
-        ) from None
+    """The file's content, tensors and plain values only, or {}."""
+    content = read_archive(path, whose="charlm's")
     return content if isinstance(content, dict) else {}
-
-
-def _check_archive(path: Path) -> None:
-    with open(path, "rb") as file:
-        head = file.read(512)
-    if not head:
-        raise ValueError(f"{path} is empty (0 bytes); {_AGAIN}")
-    if not zipfile.is_zipfile(path):
-        if head.startswith(b"PK"):
-            raise ValueError(f"{path} is cut short, its end is missing; {_AGAIN}")
-        kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
-        raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that `charlm fit` wrote")
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch packs without compression: no small file fills the memory
-            sound = {0, *(part.compress_type for part in archive.infolist())} == {0} and archive.testzip() is None
-    except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
-        sound = False
-    if not sound:
-        raise ValueError(f"{path} is damaged, its checksums do not match; {_AGAIN}")
 
 
 def _tokenizer(alphabet: object) -> CharTokenizer:
@@ -146,7 +121,9 @@ def _tokenizer(alphabet: object) -> CharTokenizer:
     if not isinstance(alphabet, str):
         raise ValueError("it has no alphabet")
     if any(unicodedata.category(ch) in UNPRINTABLE for ch in alphabet):  # they would steer the terminal of `sample`
-        raise ValueError(f"its alphabet {alphabet!r} has control or invisible characters, which no list of names has")
+        raise ValueError(
+            f"its alphabet {alphabet!r:.100} has control or invisible characters, which no list of names has"
+        )
     return CharTokenizer(alphabet)
 
 
@@ -160,7 +137,7 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     import torch
 
     if not isinstance(name, str) or name not in NETS:
-        raise ValueError(f"its net is {name!r}, and this version knows {', '.join(NETS)}")
+        raise ValueError(f"its net is {name!r:.100}, and this version knows {', '.join(NETS)}")
     kind = getattr(import_module(NETS[name]), name)
     given = _arguments(kind, arguments)
     weights = {key[4:]: held for key, held in state_dict.items() if isinstance(key, str) and key.startswith("net.")}

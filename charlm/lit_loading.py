@@ -1,5 +1,6 @@
 """A model, as Lightning trains it, from a checkpoint."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,15 @@ def load_model(
     kind = kinds[type(loaded.net).__name__]
     if not issubclass(kind, asked):
         raise ValueError(f"{path} holds a {kind.__name__}, not a {asked.__name__}; load it by {kind.__name__}")
+    known = inspect.signature(kind).parameters
+    own = {name: value for name, value in loaded.hyperparameters.items() if name in known}
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
-        model = kind(**{**loaded.hyperparameters, **hyperparameters})
+        try:
+            model = kind(**{**own, **hyperparameters})
+        except (TypeError, RuntimeError, OverflowError) as error:  # what torch and Python say to values of a wrong kind
+            if hyperparameters:  # the caller's own mistake, perhaps
+                raise
+            raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
     weights = loaded.net.state_dict()
     if any(table.shape != weights[name].shape for name, table in model.net.state_dict().items()):
         given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items()) or "its hyperparameters"

@@ -1,6 +1,9 @@
 import math
+import os
 import random
 import string
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -269,3 +272,25 @@ def test_no_environment_variable_opens_the_door(variable, saved, monkeypatch):
 def test_an_address_is_refused(address, kind):
     with pytest.raises(ValueError, match="is an address; charlm loads local files only: download it first"):
         load_checkpoint(kind(address))
+
+
+def test_changed_checkpoints_never_crash_hang_or_fill_the_memory(tmp_path):
+    """The short form of scripts/fuzz_checkpoints.py."""
+    script = Path(__file__).parents[1] / "scripts" / "fuzz_checkpoints.py"
+    command = [sys.executable, script, "--inputs", "200", "--slow", "20"]
+    done = subprocess.run(
+        command, env=os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "200 inputs by two readers" in done.stdout
+    assert "other exceptions and deaths: 0" in done.stdout
+
+
+def test_flipped_bits_outside_the_values_of_tensors_are_counted(saved):
+    """The short form of scripts/bitflip.py."""
+    script = Path(__file__).parents[1] / "scripts" / "bitflip.py"
+    command = [sys.executable, script, "--flips", "200", "--checkpoint", saved(content()), "--where", "frame"]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "AtomicCheckpointIO: 0 changed" in done.stdout
+    assert "AtomicCheckpointIO refuses 100.00%" in done.stdout

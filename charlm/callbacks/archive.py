@@ -1,0 +1,122 @@
+"""A checkpoint file, checked before torch reads it. Plain torch: no Lightning, and none of charlm outside callbacks/.
+
+torch.load does not look at the checksums in the file, and `weights_only=True` alone runs no code but can be made to ask
+for any memory and time. Here a file is read only if it is the archive that torch.save writes, whole, to the byte.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from charlm.callbacks.pickle_walk import RefusedError, check_pickle
+
+_AGAIN = "copy it again, or use another checkpoint of the run"
+_END = struct.Struct("<4s4H2LH")  # what a zip archive ends with: mark, disks, parts here and in all, ..., comment
+_WHOSE = "a Trainer's"
+
+
+def read_archive(path: str | Path, whose: str = _WHOSE, map_location: Any = "cpu") -> Any:
+    """What torch.save wrote to a local file; no code from the file runs, whatever the environment says.
+
+    Args:
+        path: a local file.
+        whose: what such a file is, for the messages: "a Trainer's".
+        map_location: as for torch.load.
+
+    Raises:
+        OSError: no such file, or no permission to read it.
+        ValueError: an address, a damaged or foreign file.
+    """
+    import torch
+
+    refuse_address(path)
+    with open(path, "rb") as file:
+        _check(file, path, whose)
+        file.seek(0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch has to say on odd contents
+                return torch.load(file, map_location=map_location, weights_only=True)
+        except Exception:  # a foreign file can fail in any way, and torch's own text advises to drop the protection
+            found = _foreign(path)
+        raise ValueError(
+            f"{path} is not {whose}: it holds more than tensors and plain values; none of it ran{found}"
+        ) from None
+
+
+def refuse_address(path: str | Path) -> None:
+    """Local files only.
+
+    Raises:
+        ValueError: an address.
+    """
+    if re.match(r"[A-Za-z][\w+.-]+:+/", str(path)):
+        raise ValueError(
+            f"{path} is an address; checkpoints are read and written as local files only: download it first and pass"
+            " its path"
+        )
+
+
+def _check(file: IO[bytes], path: str | Path, whose: str) -> None:
+    head = file.read(512)
+    if not head:
+        raise ValueError(f"{path} is empty (0 bytes); {_AGAIN}")
+    if not zipfile.is_zipfile(file):
+        if head.startswith(b"PK"):
+            raise ValueError(f"{path} is cut short, its end is missing; {_AGAIN}")
+        kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
+        raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that a training wrote")
+    try:
+        sound, pickled = _parts(file)
+    except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
+        sound = False
+    if not sound:
+        raise ValueError(f"{path} is damaged, its checksums do not match; {_AGAIN}")
+    try:
+        check_pickle(*pickled)
+    except RefusedError as error:
+        raise ValueError(f"{path} is not {whose}: {error}; none of it ran{error.part}") from None
+
+
+def _parts(file: IO[bytes]) -> tuple[bool, tuple[bytes, Callable[[str], int]]]:
+    """Whether all parts are as torch.save writes them; the pickle among them, and the size of each in bytes.
+
+    Another reader of zip archives must find the same parts, so there is one way only to read this one: each part once,
+    the first at the start, the end at the end.
+    """
+    size = os.fstat(file.fileno()).st_size
+    file.seek(size - _END.size)
+    end = _END.unpack(file.read(_END.size))
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        sizes = {part.orig_filename: part.file_size for part in parts}
+        folder = parts[0].orig_filename.partition("/")[0]
+        sound = (
+            end[0] == b"PK\5\6"
+            and end[-1] == 0
+            and end[3] == end[4] == len(parts) == len(sizes)
+            and parts[0].header_offset == 0
+            and all(part.compress_type == 0 and part.compress_size == part.file_size for part in parts)
+            and sum(sizes.values()) <= size  # else some share their bytes
+            and all(name.startswith(f"{folder}/") and "\0" not in name for name in sizes)
+            and archive.testzip() is None
+        )
+        return sound, (archive.read(f"{folder}/data.pkl"), lambda name: sizes.get(f"{folder}/data/{name}", -1))
+
+
+def _foreign(path: str | Path) -> str:
+    """The first thing in the file that is none, by name, if that can be told."""
+    import torch
+
+    with suppress(Exception):
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        return f" ({ascii(names[0])[1:-1]:.80})" if names else ""
+    return ""

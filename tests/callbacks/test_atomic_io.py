@@ -1,0 +1,255 @@
+"""Checkpoint files are there whole or not at all: kill -9, full disks, limits, folders that cannot be written to."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from charlm.callbacks.atomic_io import AtomicCheckpointIO
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs the limits, locks and users of a Unix")
+
+TRAINING = """
+import os, sys
+import lightning.pytorch as pl
+from lightning.pytorch.demos.boring_classes import BoringModel
+from charlm.callbacks.atomic_io import AtomicCheckpointIO
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+
+class Growing(BoringModel):
+    "Its checkpoint grows by a megabyte from the sixth step on."
+    def on_save_checkpoint(self, checkpoint):
+        import torch
+        checkpoint["more"] = torch.ones(250_000 if self.trainer.global_step > 5 else 1)
+
+folder = sys.argv[1]
+{before}
+keep = RunCheckpoint(folder, filename="{{step}}", every_n_train_steps=3, save_top_k=-1, save_last=True)
+trainer = pl.Trainer(
+    max_steps=12, logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
+    limit_val_batches=0, callbacks=[keep], plugins=[AtomicCheckpointIO()], default_root_dir=folder,
+)
+trainer.fit(Growing())
+print("done")
+"""
+
+
+def train(folder, before="", **options):
+    """A training in a process of its own, what it says, and what is in the folder then."""
+    code = TRAINING.format(before=before)
+    command = [sys.executable, "-P", "-W", "ignore", "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return done, sorted(file.name for file in Path(folder).iterdir()) if Path(folder).is_dir() else []
+
+
+def test_a_training_comes_back(trainer, tmp_path):
+    keep = RunCheckpoint(tmp_path, save_last=True)
+    options = {"enable_checkpointing": True, "limit_train_batches": 3, "plugins": [AtomicCheckpointIO()]}
+    trainer(keep, max_epochs=1, **options).fit(BoringModel())
+    again = trainer(RunCheckpoint(tmp_path), max_epochs=2, **options)
+    again.fit(BoringModel(), ckpt_path=tmp_path / "last.ckpt")
+    assert again.global_step == 6
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "new" / "a.ckpt")
+    (tmp_path / "b").write_text("")
+    assert (tmp_path / "new" / "a.ckpt").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_what_cannot_be_packed_leaves_the_old_file(tmp_path):
+    file = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, file)
+    with pytest.raises(Exception, match="pickle"):
+        AtomicCheckpointIO().save_checkpoint({"a": lambda: 1}, file)
+    assert AtomicCheckpointIO().load_checkpoint(file) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+@posix
+def test_a_limit_of_file_sizes_ends_the_training_and_leaves_the_last_good_one(tmp_path):
+    before = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))"
+    done, files = train(tmp_path, before)
+    assert done.returncode != 0
+    assert "done" not in done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "OSError: [Errno 27] File too large: this checkpoint was not written, and those before it are"
+    )
+    assert last.endswith(
+        f"raise the limit of file sizes (ulimit -f), or save to another folder: '{tmp_path}/step=6.ckpt'"
+    )
+    assert files == ["last.ckpt", "step=3.ckpt"]
+    assert all(AtomicCheckpointIO().load_checkpoint(tmp_path / name)["global_step"] == 3 for name in files)
+
+
+@posix
+def test_a_full_disk_ends_the_training_and_leaves_the_last_good_one(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=800k", "none", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        done, files = train(disk)
+        kept = [AtomicCheckpointIO().load_checkpoint(disk / name)["global_step"] for name in files]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "OSError: [Errno 28] No space left on device: this checkpoint was not written, and those before"
+    )
+    assert last.endswith(f"free some space there, or save to another folder: '{disk}/step=6.ckpt'")
+    assert (files, kept) == (["last.ckpt", "step=3.ckpt"], [3, 3])
+
+
+@posix
+def test_a_folder_that_cannot_be_written_to_is_no_success(tmp_path):
+    """Another user's: the one who runs the tests may be allowed everything."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, folder / "old.ckpt")
+    folder.chmod(0o555)
+    before = "os.setuid(65534) if os.getuid() == 0 else None"
+    for parent in tmp_path.parents:
+        if os.getuid() == 0 and parent != Path("/") and not parent.stat().st_mode & 1:
+            before = f"os.chown({str(folder)!r}, 65534, -1); os.chdir({str(tmp_path)!r}); folder = 'theirs'; {before}"
+            break
+    done, files = train(folder, before)
+    folder.chmod(0o755)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("PermissionError: [Errno 13] Permission denied: this checkpoint was not written, and those")
+    assert "save to a folder that you can write to: " in last
+    assert last.endswith("step=3.ckpt'")
+    assert files == ["old.ckpt"]
+
+
+@pytest.mark.parametrize("name", ["file/a.ckpt", "file/deeper/a.ckpt", "folder"])
+def test_a_path_that_cannot_be_is_said_with_its_cause(name, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(
+        OSError, match="this checkpoint was not written, and those before it are as they were; "
+    ) as caught:
+        AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name)
+    assert caught.value.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+
+
+SAVING = """
+import sys, torch
+from charlm.callbacks.atomic_io import AtomicCheckpointIO, _new_partial
+from pathlib import Path
+partial, raw = _new_partial(Path(sys.argv[1]))
+raw.write(b"half")
+raw.flush()
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+@posix
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    file = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, file)
+    (tmp_path / ".mine.partial").write_text("not charlm's")
+    command = [sys.executable, "-P", "-c", SAVING, str(file)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as dead, subprocess.Popen(command, **pipes) as alive:
+        for process in (dead, alive):
+            assert process.stdout.readline() == b"writing\n"
+        dead.send_signal(signal.SIGKILL)
+        dead.wait()
+        assert len(list(tmp_path.iterdir())) == 4
+        AtomicCheckpointIO().load_checkpoint(file)
+        left = [entry.name for entry in tmp_path.iterdir() if f".{alive.pid}-" in entry.name]
+        assert len(left) == 1
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([".mine.partial", "last.ckpt", *left])
+        alive.kill()
+    AtomicCheckpointIO().save_checkpoint({"a": 2}, tmp_path / "b.ckpt")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".mine.partial", "b.ckpt", "last.ckpt"]
+
+
+@posix
+def test_kills_in_mid_save_lose_nothing(script, tmp_path):
+    """The short form of scripts/killsave.py."""
+    script = Path(script("killsave").__file__)
+    options = [
+        "--kills",
+        "4",
+        "--megabytes",
+        "8",
+        "--longest",
+        "0.2",
+        "--out",
+        str(tmp_path),
+        "--tmpdir",
+        str(tmp_path),
+    ]
+    done = subprocess.run([sys.executable, "-P", script, *options], capture_output=True, text=True, timeout=120)
+    assert "unreadable: 0, the good one before it lost: 0" in done.stdout, done.stderr
+    assert "after the next start: 0" in done.stdout
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_readers_and_a_writer_at_once_see_whole_files_only(tmp_path):
+    file = tmp_path / "a.ckpt"
+    code = (
+        "import sys, torch; from charlm.callbacks.atomic_io import AtomicCheckpointIO; io = AtomicCheckpointIO()\n"
+        "for n in range(60): io.save_checkpoint({'n': n, 'w': torch.full((10_000,), float(n))}, sys.argv[1])"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", code, str(file)]) as writer:
+        seen = set()
+        while writer.poll() is None:
+            if not file.exists():
+                time.sleep(0.01)
+                continue
+            content = AtomicCheckpointIO().load_checkpoint(file)
+            assert (content["w"] == content["n"]).all()
+            seen.add(content["n"])
+    assert writer.returncode == 0
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    "address", ["http://example.org/a.ckpt", "https://a/b", "s3://bucket/a", "file:///a", "hf:/a/b"]
+)
+def test_an_address_is_refused_with_the_way_to_do_it(address, trainer):
+    for call in (
+        lambda io: io.load_checkpoint(address),
+        lambda io: io.load_checkpoint(Path(address)),
+        lambda io: io.save_checkpoint({}, address),
+        lambda io: trainer(plugins=[io], max_steps=1).fit(BoringModel(), ckpt_path=address),
+    ):
+        with pytest.raises(
+            ValueError, match=r"is an address; .* local files only: download it first and pass its path"
+        ):
+            call(AtomicCheckpointIO())
+
+
+def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
+    torch.save({"weights": torch.ones(1)}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=r"a\.ckpt has no '.*', so it is no checkpoint of a Trainer; pass one that is"):
+        trainer(plugins=[AtomicCheckpointIO()], max_steps=1).fit(BoringModel(), ckpt_path=tmp_path / "a.ckpt")
+    torch.save([1], tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="it holds a list"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_storage_options_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="writes local files"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", storage_options={})
