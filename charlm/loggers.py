@@ -1,12 +1,13 @@
 """What a run tells: TensorBoard, with an HParams tab that can compare different models, and the terminal."""
 
 import logging
+import shutil
 import sys
 import time
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from charlm.callbacks.graceful_stop import Stopped
-from charlm.runs import write_whole
+from charlm.runs import claim_number, hold, write_whole
 
 
 class RunLogger(TensorBoardLogger):
@@ -44,16 +45,17 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(
         self,
-        save_dir: str = ".",
+        save_dir: str | Path = ".",
         name: str = "lightning_logs",
         version: int | str | None = None,
         purge_step: int | None = None,
     ) -> None:
-        if version is None and getattr(rank_zero_only, "rank", 0) == 0:  # other processes of a run write nothing
+        self.claimed = version is None and getattr(rank_zero_only, "rank", 0) == 0  # the others write nothing
+        if self.claimed:
             version = claim_number(Path(save_dir) / name)
         options: dict[str, Any] = {} if purge_step is None else {"purge_step": purge_step}
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **options)
-        self._started = False
+        self.started = False
 
     @rank_zero_only
     def log_hyperparams(
@@ -67,8 +69,8 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars; before the first ones, the hyperparameters kept so far."""
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = True
             start = SessionStartInfo(start_time_secs=time.time())
             for key, value in dict(self.hparams).items():
                 _set(start, key, value)
@@ -78,7 +80,7 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Close the session with its status."""
-        if self._started and not isinstance(sys.exception(), Stopped):  # a run that was stopped goes on
+        if self.started and not isinstance(sys.exception(), Stopped):  # a run that was stopped goes on
             ended = Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE
             end = SessionEndInfo(status=ended, end_time_secs=time.time())
             self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
@@ -89,6 +91,33 @@ class RunLogger(TensorBoardLogger):
         if writer is not None:  # None once the session is closed
             value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
             writer.add_summary(Summary(value=[value]))
+
+
+@contextmanager
+def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
+    """Hold the run's directory while it trains, and remove it where an error ends that before anything is logged.
+
+    Raises:
+        ValueError: another process is training in it.
+    """
+    runs = [logger for logger in trainer.loggers if isinstance(logger, RunLogger) and trainer.is_global_zero]
+    try:
+        with ExitStack() as held:
+            for logger in runs:
+                held.enter_context(hold(Path(logger.log_dir)))
+            yield
+    except BaseException:
+        for logger in runs:
+            if logger.claimed and not logger.started:
+                shutil.rmtree(logger.log_dir)
+        raise
+
+
+def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
+    """Add scalars to the log of a run that has ended."""
+    logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
+    logger.log_metrics(metrics, step)
+    logger.finalize("success")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -109,19 +138,6 @@ class SaveConfig(SaveConfigCallback):
         write_whole(Path(self.folder) / self.config_filename, self.parser.dump(config, skip_none=False))
 
 
-def claim_number(root: Path) -> int:
-    """Make the next folder version_N in `root`; of all processes that do so at once each gets a number of its own."""
-    root.mkdir(parents=True, exist_ok=True)
-    taken = [folder.name.removeprefix("version_") for folder in root.glob("version_*")]
-    number = max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
-    while True:
-        try:
-            (root / f"version_{number}").mkdir()
-            return number
-        except FileExistsError:
-            number += 1
-
-
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:
     if isinstance(value, bool):
         start.hparams[key].bool_value = value
@@ -129,6 +145,15 @@ def _set(start: SessionStartInfo, key: str, value: Any) -> None:
         start.hparams[key].number_value = value
     elif value is not None:
         start.hparams[key].string_value = str(value)
+
+
+_NOISE = (
+    "Tip:",
+    "`Trainer.fit` stopped: `max_",
+    "Restoring states from",
+    "Restored all states from",
+    "to estimate number",
+)
 
 
 @contextmanager
@@ -146,7 +171,8 @@ def quiet() -> Iterator[None]:
                 r"isinstance\(treespec, LeafSpec\)",  # Lightning PR 21326
                 "number of training batches .* smaller than the logging interval",
                 "callbacks used to create the checkpoint need to be provided",  # to evaluate, no
-                "The dirpath has changed",  # a resumed run writes to a directory of its own
+                "The dirpath has changed",  # a run that goes on from --ckpt_path writes to a directory of its own
+                "Checkpoint directory .* exists and is not empty",  # one that is resumed writes to the same
             ):
                 warnings.filterwarnings("ignore", f".*{text}")
             yield
@@ -157,4 +183,4 @@ def quiet() -> Iterator[None]:
 
 
 def _is_no_noise(record: logging.LogRecord) -> bool:
-    return not any(text in record.getMessage() for text in ("Tip:", "`Trainer.fit` stopped: `max_"))
+    return not any(text in record.getMessage() for text in _NOISE)

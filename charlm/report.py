@@ -67,6 +67,20 @@ def print_next(run: Path, tensorboard: bool = True) -> None:
     print(f"More names   {charlm} sample --checkpoint {shlex.quote(str(here))} --new-only")
 
 
+def print_go_on(step: int, file: str | None) -> None:
+    """To standard error: how a run goes on that a signal has stopped; `file` is what was saved of it."""
+    if file is None:
+        print("Stopped before the first step: there is nothing to save.", file=sys.stderr)
+        return
+    run = run_directory(Path(file))
+    root = run.absolute().parent.parent
+    where = "" if root == Path.cwd() else f" --trainer.default_root_dir {shlex.quote(str(shown(root)))}"
+    print(
+        f"Stopped after {step:,} steps. Go on with:\n{program('charlm')} fit --resume {shlex.quote(run.name)}{where}",
+        file=sys.stderr,
+    )
+
+
 def shown(path: Path) -> Path:
     """A path as it is shown: relative to the working directory where that is shorter."""
     try:

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import re
+import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,46 @@ def find_checkpoint(
         if named := [file for file in siblings if file.name.startswith(stem)]:
             return min(named, key=lambda file: (_val_loss(file), -file.stat().st_mtime))
     return newest
+
+
+def claim_number(root: Path) -> int:
+    """Make the next folder version_N in `root`; of all processes that do so at once each gets a number of its own."""
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [folder.name.removeprefix("version_") for folder in root.glob("version_*")]
+    number = max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
+    while True:
+        try:
+            (root / f"version_{number}").mkdir()
+            return number
+        except FileExistsError:
+            number += 1
+
+
+@contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Keep other processes from training in a run's directory, which is made if there is none.
+
+    The lock is the kernel's and ends with the process, however that ends; where there are no such locks, as on Windows,
+    nothing is kept.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    directory = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is training in {run}; wait for its end, or start a new run") from None
+        yield
+    finally:
+        os.close(directory)
 
 
 def newest_run(root: str | Path = "lightning_logs") -> Path | None:

@@ -1,7 +1,6 @@
 """`charlm fit|validate|test|predict`: LightningCLI with its traps closed."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,16 +15,17 @@ from torch import Tensor
 
 from charlm.arguments import COMMANDS, DEFAULT_MODEL, Prepared, prepare, refuse_conflicts
 from charlm.callbacks.graceful_stop import Stopped
+from charlm.callbacks.process_guard import ProcessGuard
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.line import command_parser
 from charlm.commands.predictions import write_predictions
 from charlm.data.datamodule import NamesDataModule
-from charlm.fit_callbacks import add_showing, callbacks_of
+from charlm.fit_callbacks import add_showing, callbacks_of, plugins_of
 from charlm.lightning_modules import MODELS, LitCharLM
-from charlm.loggers import RunLogger, SaveConfig, quiet
+from charlm.loggers import RunLogger, SaveConfig, its_own_run, log_later, quiet
 from charlm.parsers import ShortErrors, parameters_of, subclasses
-from charlm.report import finish, program, shown
+from charlm.report import finish, print_go_on
 from charlm.resuming import OPTION
 from charlm.runs import read_results, run_directory, write_results
 from charlm.sweep_trainer import SweepTrainer, sweep_directory
@@ -116,7 +116,8 @@ class TrainerCLI(LightningCLI):
             config = self.config[self.config.subcommand]
             model, data = config.model.as_dict(), config.data.as_dict()
             refuse_conflicts(checkpoint, self.prepared.kind, model, data, fit=self.config.subcommand == "fit")
-            log.info(f"{checkpoint.path}: {self.prepared.kind} after {checkpoint.step:,} steps")
+            if self.prepared.run is None:
+                log.info(f"{checkpoint.path}: {self.prepared.kind} after {checkpoint.step:,} steps")
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
@@ -154,7 +155,11 @@ class TrainerCLI(LightningCLI):
             kwargs["logger"] = self._logger(root)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
-        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        trainer = super().instantiate_trainer(callbacks=callbacks, plugins=plugins_of(options), **kwargs)
+        for callback in callbacks:
+            if isinstance(callback, ProcessGuard):
+                callback.watch(trainer)
+        return trainer
 
     def _of_a_sweep(self, root: Path) -> dict[str, Any]:
         """A trainer that only sweeps, which leaves the trainings' files alone."""
@@ -167,13 +172,16 @@ class TrainerCLI(LightningCLI):
         if self.subcommand != "fit":
             return False
         run, checkpoint = self.prepared.run, self.prepared.checkpoint
-        logger = RunLogger(str(root))
-        if run is not None:
-            purge_step = checkpoint.step if checkpoint is not None else 0
-            logger = RunLogger(str(run.parent.parent), run.parent.name, run.name, purge_step)
+        place = (root, run.parent.name, run.name, checkpoint.step if checkpoint else 0) if run is not None else (root,)
+        logger = RunLogger(*place)
         of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
         logger.log_hyperparams({"model": type(self.model.net).__name__, **of_data})
         return logger
+
+    def fit(self, model: LitCharLM, **kwargs: Any) -> None:
+        """Train; a new run that is refused leaves no directory."""
+        with its_own_run(self.trainer):
+            self.trainer.fit(model, **kwargs)
 
     @rank_zero_only
     def after_fit(self) -> None:
@@ -203,9 +211,7 @@ class TrainerCLI(LightningCLI):
         if checkpoint is None or not whole or not in_run or not self._is_own_data(checkpoint):
             return
         run, name = run_directory(checkpoint.path).absolute(), checkpoint.path.name
-        logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
-        logger.log_metrics({key: value.item() for key, value in metrics.items()}, checkpoint.step - 1)
-        logger.finalize("success")
+        log_later(run, {key: value.item() for key, value in metrics.items()}, checkpoint.step - 1)
         results = {"checkpoint": name, "step": checkpoint.step, **read_results(run)}
         if results["checkpoint"] == name:  # the losses of one row are of one checkpoint
             write_results(run, {**results, "test": metrics["loss/test"].item()})
@@ -240,13 +246,5 @@ def run_trainer(args: list[str]) -> None:
             TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
         except Stopped as stopped:
             if stopped.code:
-                print(how_to_go_on(stopped), file=sys.stderr)
+                print_go_on(stopped.step, stopped.file)
             raise
-
-
-def how_to_go_on(stopped: Stopped) -> str:
-    """What `charlm fit` says when a signal has stopped it."""
-    if stopped.file is None:
-        return "Stopped before the first step: there is nothing to save."
-    run = run_directory(Path(stopped.file))
-    return f"Stopped after {stopped.step:,} steps. Go on with:\n{program('charlm')} fit --resume {shown(run)}"

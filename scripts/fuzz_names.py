@@ -113,9 +113,7 @@ def main(
 
 def in_a_process(first: int, size: int, seed: int, out: Path) -> dict[str, int]:
     """The counts of a batch; one fault where its process did not come to its end."""
-    with tempfile.TemporaryDirectory(
-        prefix="names-", dir=_MEMORY_DISK if _MEMORY_DISK.is_dir() else None
-    ) as place:
+    with tempfile.TemporaryDirectory(prefix="names-", dir=_MEMORY_DISK if _MEMORY_DISK.is_dir() else None) as place:
         options = [f"--inputs={size}", f"--seed={seed}", f"--out={out}", f"--first={first}", f"--child={place}"]
         done = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True)
         if done.returncode == 0:

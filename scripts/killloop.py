@@ -32,12 +32,14 @@ from charlm.checkpoints import load_checkpoint
 from charlm.events import read_scalars
 
 _SCRIPTS = Path(__file__).resolve().parent
-_MODEL = (
+MODEL = (
     "--config=rnn",
     "--model.n_embd=8",
     "--model.n_hidden=16",
     "--model.dropout=0.2",
-    "--trainer.val_check_interval=0.5",
+    "--trainer.max_epochs=-1",
+    "--trainer.check_val_every_n_epoch=1",
+    "--data.batch_size=16",
 )
 
 
@@ -63,7 +65,7 @@ def main(
         out: a folder to keep the runs in.
         fit: more options of `charlm fit`.
     """
-    options = [*_MODEL, *([f"--data.path={Path(data).resolve()}"] if data else []), *fit]
+    options = [*MODEL, *([f"--data.path={Path(data).resolve()}"] if data else []), *fit]
     total, bad = 0, 0
     for seed in range(first_seed, first_seed + seeds):
         place = Path(out or tempfile.mkdtemp(prefix="killloop-")) / f"seed{seed}"
@@ -81,39 +83,32 @@ def main(
 def one_seed(place: Path, seed: int, kills: int, steps: int, longest: float, options: Sequence[str]) -> dict[str, Any]:
     """Train twice, one time with kills, and count what is not the same."""
     options = [*options, f"--seed_everything={seed}", f"--data.shuffle_seed={seed}", f"--trainer.max_steps={steps}"]
-    alone, killed = place / "alone", place / "killed"
-    for folder in (alone, killed):
-        folder.mkdir(parents=True)
-    start(alone, options).wait_for_end()
+    start(place / "alone", options).wait_for_end()
+    return {"kills": killed_again(place / "killed", options, seed, kills, longest), **compare(place)}
+
+
+def killed_again(folder: Path, options: Sequence[str], seed: int, kills: int, longest: float) -> int:
+    """Train, killed up to `kills` times, until it is done; gives how many came before that."""
     moments = random.Random(seed)
-    lives = 0
-    process = start(killed, options)
-    while lives < kills:
-        if process.killed_after(moments.uniform(0.0, longest)):
-            lives += 1
-        elif not process.ended_well():
-            raise SystemExit(f"charlm fit failed after {lives} kills; {killed}/log.txt says why")
-        else:
-            break  # done before all kills had come
-        process = start(killed, ["--resume"]) if has_run(killed) else start(killed, options)
-    process.wait_for_end()
-    return {"kills": lives, **compare(alone, killed)}
-
-
-def has_run(folder: Path) -> bool:
-    """Whether a process got as far as to make its run."""
-    return any(folder.glob("lightning_logs/*/config.yaml"))
+    for lives in range(kills):
+        process = start(folder, options)
+        if not process.killed_after(moments.uniform(0.0, longest)):
+            process.wait_for_end()
+            return lives
+    start(folder, options).wait_for_end()
+    return kills
 
 
 class start:  # noqa: N801  # reads as what it does
-    """`charlm fit` in a folder, in a process of its own."""
+    """`charlm fit` in a folder, in a process of its own; goes on with the run that is there, if one has got so far."""
 
     def __init__(self, folder: Path, options: Sequence[str]) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         recorder = ["--trainer.callbacks+=kill_recorder.Recorder", "--trainer.callbacks.file=records.jsonl"]
         quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-        resumes = "--resume" in options
-        command = [sys.executable, "-m", "charlm", "fit", *options, *([] if resumes else [*recorder, *quiet])]
+        begun = any(folder.glob("lightning_logs/*/config.yaml"))
+        command = [sys.executable, "-m", "charlm", "fit", *(["--resume"] if begun else [*options, *recorder, *quiet])]
         environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(_SCRIPTS)}
         with (folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(
@@ -130,22 +125,22 @@ class start:  # noqa: N801  # reads as what it does
         os.killpg(self.process.pid, signal.SIGKILL)
         return self.process.wait() == -signal.SIGKILL
 
-    def ended_well(self) -> bool:
-        return self.process.wait() == 0
-
     def wait_for_end(self) -> None:
-        if not self.ended_well():
+        """Let it come to its end; nothing else than that is wanted."""
+        if self.process.wait() != 0:
             raise SystemExit(f"charlm fit ended with {self.process.returncode}; {self.folder}/log.txt says why")
 
 
-def compare(alone: Path, killed: Path) -> dict[str, Any]:
+def compare(place: Path) -> dict[str, Any]:
     """How many records, hooks and scalars of the killed training are not those of the other one."""
+    alone, killed = place / "alone", place / "killed"
     expected, found = records(alone), records(killed)
     wanted = {line["step"]: line for line in expected if "hook" not in line}
     steps = [line for line in found if "hook" not in line]
     seen = {line["step"] for line in steps}
-    (run,) = alone.glob("lightning_logs/version_*")
-    (other,) = killed.glob("lightning_logs/version_*")
+    (run,) = alone.glob("lightning_logs/*/config.yaml")
+    (other,) = killed.glob("lightning_logs/*/config.yaml")
+    run, other = run.parent, other.parent
     scalars, others = (read_scalars(folder, lambda tag: True).curves for folder in (run, other))
     same = [
         tag in others

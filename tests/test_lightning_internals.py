@@ -7,6 +7,7 @@ import argparse
 import ast
 import importlib
 import inspect
+import os
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.fit_loop import RestartStage
+from lightning.pytorch.loops.fit_loop import _FitLoop as FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop as TrainingEpochLoop
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -40,7 +42,9 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("callbacks/run_checkpoint.py", "_monitor_candidates"): (ModelCheckpoint, ["trainer"]),
     ("callbacks/run_checkpoint.py", "_save_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
     ("callbacks/run_checkpoint.py", "_remove_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
+    ("callbacks/loop_place.py", "_load_combined_loader_states"): (FitLoop, []),
     ("callbacks/exact_resume.py", "_should_accumulate"): (TrainingEpochLoop, []),
+    ("callbacks/process_watch.py", "_exit"): (os, ["status"]),  # public, in spite of its name
     ("callbacks/embedding_pca.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/lr_finder.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/one_step.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),
@@ -56,6 +60,8 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/loop_place.py", "_restarting"): pl.Trainer,
     ("callbacks/loop_place.py", "_resuming_from_checkpoint"): pl.Trainer,
     ("callbacks/loop_place.py", "_skip_next_val"): pl.Trainer,
+    ("callbacks/loop_place.py", "_combined_loader_states_to_load"): pl.Trainer,
+    ("callbacks/loop_place.py", "_data_fetcher"): pl.Trainer,
     ("callbacks/exact_resume.py", "_logger_connector"): pl.Trainer,
     ("callbacks/exact_resume.py", "_callback_metrics"): pl.Trainer,
     ("callbacks/epoch_sums.py", "_logger_connector"): pl.Trainer,
@@ -271,6 +277,7 @@ def test_the_parts_that_a_resumed_training_sets_are_there(tmp_path):
             fit, connector = trainer.fit_loop, trainer._logger_connector
             assert fit._restart_stage is RestartStage.NONE or seen
             assert {"_restarting", "_resuming_from_checkpoint", "_restart_stage"} <= set(vars(fit))
+            assert {"_combined_loader_states_to_load", "_data_fetcher"} <= set(vars(fit))
             assert {"_restarting", "_skip_next_val", "_batches_that_stepped", "_results"} <= set(vars(fit.epoch_loop))
             assert connector._callback_metrics is trainer._logger_connector._callback_metrics
             assert connector._first_loop_iter is (batch_idx == 0)

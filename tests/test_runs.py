@@ -141,3 +141,17 @@ def test_two_processes_may_write_results_at_once(tmp_path):
     assert errors == [b""] * 3
     assert read_results(tmp_path) == {"val": 299.0}
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_runs_that_start_at_once_get_a_directory_each(tmp_path):
+    """Eight processes that take twenty numbers each."""
+    code = "import sys; from pathlib import Path; from charlm.runs import claim_number; input()\n"
+    code += "print(*[claim_number(Path(sys.argv[1])) for _ in range(20)])"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "runs")], **pipes) for _ in range(8)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    numbers = [int(number) for process in processes for number in process.communicate(timeout=60)[0].split()]
+    assert sorted(numbers) == list(range(160))
+    assert len(list((tmp_path / "runs").iterdir())) == 160

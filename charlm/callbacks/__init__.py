@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from charlm.callbacks.atomic_io import AtomicCheckpointIO
     from charlm.callbacks.dashboard import Dashboard
     from charlm.callbacks.embedding_pca import EmbeddingPCA
     from charlm.callbacks.exact_resume import ExactResume
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
     from charlm.callbacks.local_all_reduce import LocalAllReduce
     from charlm.callbacks.lr_finder import LRFinder
     from charlm.callbacks.name_samples import NameSamples
+    from charlm.callbacks.process_guard import ProcessGuard
     from charlm.callbacks.run_checkpoint import RunCheckpoint
     from charlm.callbacks.step_bar import StepProgressBar
     from charlm.callbacks.step_decay import StepDecay
     from charlm.callbacks.steps_per_execution import StepsPerExecution
 
 __all__ = [
+    "AtomicCheckpointIO",
     "Dashboard",
     "EmbeddingPCA",
     "ExactResume",
@@ -26,6 +29,7 @@ __all__ = [
     "LRFinder",
     "LocalAllReduce",
     "NameSamples",
+    "ProcessGuard",
     "RunCheckpoint",
     "StepDecay",
     "StepProgressBar",
@@ -33,6 +37,7 @@ __all__ = [
 ]
 
 _FILE_OF = {
+    "AtomicCheckpointIO": "atomic_io",
     "Dashboard": "dashboard",
     "EmbeddingPCA": "embedding_pca",
     "ExactResume": "exact_resume",
@@ -41,6 +46,7 @@ _FILE_OF = {
     "LRFinder": "lr_finder",
     "LocalAllReduce": "local_all_reduce",
     "NameSamples": "name_samples",
+    "ProcessGuard": "process_guard",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
     "StepProgressBar": "step_bar",

@@ -51,10 +51,13 @@ class FiniteLoss(Callback):
         waiting, self._waiting = self._waiting, []
         if self._at_once or not waiting:  # an epoch's end is one too
             return
-        bad = (~torch.stack([loss for *_, loss in waiting]).float().isfinite()).nonzero().flatten().tolist()
-        if trainer.strategy.reduce_boolean_decision(bool(bad), all=False):
-            step, batch, rate, loss = waiting[bad[0] if bad else -1]
-            raise _error(trainer, step, batch, rate, loss.item())
+        finite = torch.stack([loss for *_, loss in waiting]).float().isfinite()
+        mine = finite.long().cumprod(0).sum()  # how many are good before the first bad one
+        good = int(mine if trainer.world_size == 1 else trainer.strategy.reduce(mine.clone(), reduce_op="min"))
+        if good < len(waiting):
+            step, batch, rate, loss = waiting[good]
+            elsewhere = "no number in another process" if finite[good] else None
+            raise _error(trainer, step, batch, rate, elsewhere or loss.item())
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save weights that are no numbers; they can come a step before such a loss does."""
@@ -69,7 +72,7 @@ class FiniteLoss(Callback):
         leave_turn_ends(trainer)
 
 
-def _error(trainer: Trainer, step: int, batch: int, rate: float, loss: float) -> NonFiniteLoss:
+def _error(trainer: Trainer, step: int, batch: int, rate: float, loss: float | str) -> NonFiniteLoss:
     where = f"step {step:,} (batch {batch:,} of epoch {trainer.current_epoch:,})"
     return NonFiniteLoss(f"the loss is {loss} at {where}, at a learning rate of {rate:.3g}; {_advice(trainer)}")
 

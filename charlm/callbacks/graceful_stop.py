@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from charlm.callbacks.run_checkpoint import RunCheckpoint, is_over
@@ -39,8 +40,9 @@ class GracefulStop(Callback):
     ExactResume the training goes on from there as if it had not been stopped. A second signal ends the process at once;
     so does the first one where no training runs yet. A training that has done its last step ends as ever.
 
-    With several processes all stop after the same step, whichever of them got the signal; the exit status is that of
-    the first one, the others end with 0. Lightning's own handler for SIGTERM, which hangs there and exits with 0, is
+    With several processes all stop after the same step, whichever of them got the signal; the first one's exit status
+    says which it was, the others end with 0. ProcessGuard ends the others where the signal comes before there is
+    anything to save. Lightning's own handler for SIGTERM, which hangs there and exits with 0, is
     not used meanwhile. Outside the main thread, where Python has no signals, nothing is done.
     """
 
@@ -48,6 +50,7 @@ class GracefulStop(Callback):
         self.received: int | None = None
         self._before: dict[int, Any] = {}
         self._began_at = -1  # the step of the trainer as its training starts; -1: it has not
+        self._is_set_up = False
 
     @property
     def stops_now(self) -> bool:
@@ -58,6 +61,7 @@ class GracefulStop(Callback):
         """Take the signals from the beginning of a fit."""
         if stage == "fit":
             self.received, self._began_at, self._alone = None, -1, trainer.world_size == 1
+            self._is_set_up = True
             self._take(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,17 +78,25 @@ class GracefulStop(Callback):
         Raises:
             Stopped: one has.
         """
-        came = self.received is not None
+        signum = self.received or 0
         if trainer.world_size > 1:
-            came = trainer.strategy.reduce_boolean_decision(came, all=False)
-        if not came or is_over(trainer):
+            mine = torch.tensor(signum, device=trainer.strategy.root_device)
+            signum = int(trainer.strategy.reduce(mine, reduce_op="max"))
+        if not signum or is_over(trainer):
             return
+        self.received = signum  # the next signal, to any of them, ends at once
         file = _save(trainer)
-        first = trainer.is_global_zero
-        raise Stopped(self.received or signal.SIGTERM, trainer.global_step, file, None if first else 0)
+        raise Stopped(signum, trainer.global_step, file, None if trainer.is_global_zero else 0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back.
+
+        Raises:
+            Stopped: by Ctrl-C before this callback was set up, as while several processes find each other.
+        """
         self._give_back(trainer)
+        if isinstance(exception, KeyboardInterrupt) and not self._is_set_up:
+            raise Stopped(signal.SIGINT) from None
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._give_back(trainer)

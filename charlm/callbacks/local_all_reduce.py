@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-_PATIENCE = 1800  # seconds to wait for another process, as torch.distributed does
+_PATIENCE = 1800  # seconds to wait for another process, as torch.distributed does; this one's stops do not count
 
 
 class LocalAllReduce(Callback):
@@ -26,7 +26,8 @@ class LocalAllReduce(Callback):
 
     Gloo stays in use, and this callback does nothing, on GPUs, over several machines, in another strategy than
     Lightning's DDP, and for gradients of more than `max_bytes`, which gloo exchanges while the others are computed.
-    Not to be used beside another communication hook.
+    Not to be used beside another communication hook. What becomes of a process that stands still is ProcessGuard's
+    part.
 
     Args:
         max_bytes: of all gradients together; 0: always gloo.
@@ -124,7 +125,7 @@ def _send(peer: Connection, tensor: Tensor, rank: int) -> None:
 
 def _receive(peer: Connection, tensor: Tensor, rank: int) -> Tensor:
     try:
-        in_time = peer.poll(_PATIENCE)
+        in_time = any(peer.poll(1.0) for _ in range(_PATIENCE))
         if in_time:
             peer.recv_bytes_into(_memory(tensor))
     except (EOFError, OSError) as error:

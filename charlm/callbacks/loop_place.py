@@ -5,8 +5,9 @@ epoch, so that a training which is resumed twice can get longer; it leaves out a
 steps of its loggers twice. Here the place is written down instead: between two turns, or what of a turn is still to
 come. All of the counters go to a state that has no unfinished part.
 
-Private parts of Lightning 2.6 used: `_FitLoop._restart_stage`, `_restarting` and `_resuming_from_checkpoint` with its
-`RestartStage`; `_TrainingEpochLoop._batches_that_stepped` and `_skip_next_val`; the keys of their `state_dict`.
+Private parts of Lightning 2.6 used: `_FitLoop._restart_stage` with its `RestartStage`, `_restarting`,
+`_resuming_from_checkpoint`, `_combined_loader_states_to_load`, `_load_combined_loader_states` and `_data_fetcher`;
+`_TrainingEpochLoop._batches_that_stepped` and `_skip_next_val`; the keys of their `state_dict`.
 """
 
 from collections.abc import Callable
@@ -87,6 +88,11 @@ def take_place(trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], a
     vars(fit)["on_advance_start"] = on_advance_start
     if place["inside"]:
         vars(loop)["on_run_start"] = on_run_start
+        if (
+            fit._combined_loader_states_to_load
+        ):  # the loaders were made before the checkpoint was read, for their length
+            fit._load_combined_loader_states()
+            iter(fit._data_fetcher)  # type: ignore[arg-type]  # there is one, as training starts
 
 
 def leave_place(trainer: Trainer) -> None:

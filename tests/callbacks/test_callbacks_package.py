@@ -12,8 +12,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_every_callback_of_charlm_is_public():
-    names = ["Dashboard", "EmbeddingPCA", "ExactResume", "FiniteLoss", "GracefulStop"]
-    names += ["LRFinder", "LocalAllReduce", "NameSamples", "RunCheckpoint"]
+    names = ["AtomicCheckpointIO", "Dashboard", "EmbeddingPCA", "ExactResume", "FiniteLoss", "GracefulStop"]
+    names += ["LRFinder", "LocalAllReduce", "NameSamples", "ProcessGuard", "RunCheckpoint"]
     assert charlm.callbacks.__all__ == [*names, "StepDecay", "StepProgressBar", "StepsPerExecution"]
 
 

@@ -43,6 +43,7 @@ class Model(LightningModule):
         self.log("val", self.net(batch[0]).square().mean())
 
     def configure_optimizers(self):
+        assert self.trainer.estimated_stepping_batches > 0  # makes the loaders before the checkpoint is restored
         optimizer = torch.optim.AdamW(self.parameters(), lr=0.1)
         if self.plateau:
             falling = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5, threshold=0.5)

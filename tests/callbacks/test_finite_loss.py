@@ -1,6 +1,8 @@
 """A loss that is no number ends the training at its step, and no checkpoint has such weights."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -71,3 +73,32 @@ def test_a_training_that_goes_well_is_left_alone(trainer):
     training = trainer(FiniteLoss(), max_steps=5)
     training.fit(Model(-1))
     assert training.global_step == 5
+
+
+PROCESSES = """
+import sys
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+from charlm.callbacks import FiniteLoss, ProcessGuard
+
+class Model(BoringModel):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)["loss"]
+        bad = self.trainer.global_step == 3 and self.global_rank == 1
+        return loss * float("nan") if bad else loss
+
+Trainer(
+    accelerator="cpu", devices=2, strategy="ddp", max_steps=9, limit_val_batches=0, logger=False,
+    enable_checkpointing=False, enable_progress_bar=False, callbacks=[FiniteLoss(), ProcessGuard()],
+).fit(Model())
+"""
+
+
+@pytest.mark.slow
+def test_of_several_processes_all_stop_at_the_step_of_the_one(tmp_path):
+    (tmp_path / "run.py").write_text(PROCESSES)
+    command = [sys.executable, "-W", "ignore", "run.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert "the loss is nan at step 4 (batch 3 of epoch 0)" in done.stderr
+    assert "the loss is no number in another process at step 4 (batch 3 of epoch 0)" in done.stderr

@@ -1,0 +1,119 @@
+"""Hours of a user's life with charlm in one process: train, stop, resume, sample and score, again and again.
+
+python scripts/soak.py --minutes 20
+
+Watched are the memory of this process, its open files and the files on the disk, from the third round on, when all that
+is loaded once is there; and that every resumed run comes to the weights of the one that was left alone. Exit status 1
+where the memory grows by 5 % or more, or a file is left open or lying about.
+"""
+
+import contextlib
+import io
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+
+from charlm.checkpoints import load_checkpoint
+from charlm.cli import main as charlm
+
+_FIT = ["fit", "--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--trainer.max_epochs=-1"]
+_FIT += ["--trainer.max_steps=60", "--trainer.enable_progress_bar=false", "--trainer.callbacks=[]"]
+_WARM_UP = 3  # rounds
+
+
+def main(minutes: float = 20.0) -> None:
+    """Do rounds until the time is over and print one line of figures.
+
+    Args:
+        minutes: how long.
+    """
+    warnings.simplefilter("ignore")
+    moments = random.Random(0)
+    deadline, rounds, first, faults = time.monotonic() + 60 * minutes, 0, None, 0
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        os.chdir(folder)
+        quietly([*_FIT, "--trainer.default_root_dir=alone"])
+        expected = weights(Path("alone"))
+        while time.monotonic() < deadline or rounds <= _WARM_UP:
+            faults += one_round(rounds, moments, expected)
+            rounds += 1
+            if rounds == _WARM_UP:
+                first = (memory(), open_files(), strays())
+        last = (memory(), open_files(), strays())
+        os.chdir("/")
+    assert first is not None
+    growth = last[0] / first[0] - 1
+    print(
+        f"{rounds} rounds in {minutes:g} minutes: memory {first[0]:.0f} -> {last[0]:.0f} MB ({growth:+.1%}),"
+        f" open files {first[1]} -> {last[1]}, stray files {first[2]} -> {last[2]}, {faults} runs differing"
+    )
+    raise SystemExit(1 if growth >= 0.05 or last[1] > first[1] or last[2] or faults else 0)
+
+
+def one_round(number: int, moments: random.Random, expected: dict[str, torch.Tensor]) -> int:
+    """A run that is stopped twice and resumed, sampled and scored; 1 if its weights are not the expected ones."""
+    place = Path(f"round{number % 2}")
+    for file in sorted(place.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    root = f"--trainer.default_root_dir={place}"
+    for _ in range(2):
+        quietly(begin_or_resume(place, root), stop_after=moments.uniform(0.1, 1.5))
+    quietly(begin_or_resume(place, root))
+    run = str(next(place.glob("lightning_logs/*/config.yaml")).parent)
+    quietly(["sample", "--checkpoint", run, "--n", "20"])
+    quietly(["score", "--checkpoint", run, "emma"])
+    found = weights(place)
+    return int(any(not torch.equal(weight, found[name]) for name, weight in expected.items()))
+
+
+def begin_or_resume(place: Path, root: str) -> list[str]:
+    """The command that goes on with the run there, if there is one yet."""
+    return ["fit", "--resume", root] if list(place.glob("lightning_logs/*/config.yaml")) else [*_FIT, root]
+
+
+def quietly(line: list[str], stop_after: float = 0.0) -> None:
+    """A command of charlm in this process, without what it prints, stopped as by Ctrl-C after some seconds; 0: not."""
+    sys.argv = ["charlm", *line]
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, stop_after)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            charlm(line)
+        except SystemExit as end:
+            if end.code not in (None, 0, 130 if stop_after else 0):
+                raise RuntimeError(f"charlm {' '.join(line)} ended with {end.code}: {said.getvalue()}") from end
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def weights(place: Path) -> dict[str, torch.Tensor]:
+    """Of the last checkpoint of the one run there."""
+    (file,) = place.glob("lightning_logs/*/checkpoints/last.ckpt")
+    return dict(load_checkpoint(file).net.state_dict())
+
+
+def memory() -> float:
+    """The resident memory of this process, MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def open_files() -> int:
+    """How many this process has."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def strays() -> int:
+    """Temporary files that nobody removed, here and in the folder for them."""
+    return sum(1 for file in Path().rglob("*") if "partial" in file.name or file.name.startswith("."))
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)

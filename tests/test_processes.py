@@ -1,0 +1,142 @@
+"""Two processes that train together: they end together, go on together, and learn what one learns."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+TIMEOUT = 3  # seconds; what takes longer than this and 5 seconds on an idle machine may take much longer on a busy one
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+
+@pytest.fixture(scope="module")
+def faults(script):
+    return script("ddp_faults")
+
+
+@pytest.fixture(scope="module")
+def fit():
+    """`charlm fit` in a folder, with every step recorded by each process; a signal may end it after a step."""
+
+    def fit(folder, *options, send=None, after=0):
+        folder.mkdir(exist_ok=True)
+        recorder = ["--trainer.callbacks+=rank_recorder.RankRecorder", "--trainer.callbacks.file=records.jsonl"]
+        options = [*options, *([] if "--resume" in options else [*recorder, *QUIET])]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
+        with (folder / "said.txt").open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "charlm", "fit", *options],
+                **{"cwd": folder, "env": environment, "stdout": said, "stderr": said, "start_new_session": True},
+            )
+        while send and not any(line.get("step") == after for line in records(folder)):
+            assert process.poll() is None, (folder / "said.txt").read_text()
+            time.sleep(0.01)
+        if send:
+            os.killpg(process.pid, send)
+        return process.wait(timeout=200)
+
+    return fit
+
+
+def records(folder, rank=0):
+    """The lines of one process that were written whole."""
+    file = folder / f"records.jsonl.{rank}"
+    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def steps(folder, rank=0):
+    return [line for line in records(folder, rank) if "hook" not in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "receiver"),
+    [
+        ("KILL", "rank 0"),
+        ("KILL", "rank 1"),
+        ("STOP", "rank 0"),
+        ("STOP", "rank 1"),
+        ("STOP", "group"),
+        ("TERM", "rank 0"),
+        ("TERM", "group"),
+        ("INT", "rank 1"),
+    ],
+)
+def test_the_processes_end_together(faults, tmp_path, name, receiver):
+    ended = faults.fault(tmp_path, "training", name, receiver, TIMEOUT)
+    assert ended.left == 0
+    assert ended.status == {"TERM": 143, "INT": 130, "STOP": 143 if receiver == "group" else 137}.get(name, 137)
+    if ended.status != 137:
+        assert f"Stopped after {ended.saved} steps" in ended.said
+    assert "Traceback" not in ended.said
+    assert {
+        ("KILL", "rank 0"): "another process of this training has ended",
+        ("KILL", "rank 1"): "was ended by SIGKILL, and so the others end too",
+        ("STOP", "rank 1"): f"stood still for {TIMEOUT} seconds, so it was killed",
+    }.get((name, receiver), "") in ended.said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "receiver"), [("KILL", "rank 0"), ("STOP", "rank 1"), ("INT", "rank 1")])
+def test_they_end_together_before_they_have_found_each_other(faults, tmp_path, name, receiver):
+    ended = faults.fault(tmp_path, "start", name, receiver, TIMEOUT)
+    assert (ended.left, ended.saved) == (0, -1)
+    assert ended.status == (130 if name == "INT" else 137)
+
+
+@pytest.mark.slow
+def test_one_that_works_for_long_is_left_alone(faults, tmp_path):
+    """Twice the time, in which the other one waits for it."""
+    process = faults.start(tmp_path, "end", TIMEOUT, "--trainer.max_steps=30", seconds=2.0 * TIMEOUT)
+    ended = faults.end(process, tmp_path, 100)
+    assert (ended.status, ended.left, ended.saved) == (0, 0, 30), ended.said
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_and_resumed_they_are_what_they_would_have_been(fit, script, tmp_path):
+    net = ["--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--model.dropout=0.2"]
+    length = ["--trainer.max_steps=120", "--trainer.max_epochs=-1"]
+    validations = ["--trainer.val_check_interval=15", "--trainer.check_val_every_n_epoch=null"]
+    assert fit(tmp_path / "alone", *net, *length, *validations, *TWO) == 0
+    broken = tmp_path / "broken"
+    assert fit(broken, *net, *length, *validations, *TWO, send=9, after=40) == -9
+    assert fit(broken, "--resume", send=15, after=80) == 143
+    assert fit(broken, "--resume") == 0
+    for rank in range(2):
+        expected = {line["step"]: line for line in steps(tmp_path / "alone", rank)}
+        found = steps(broken, rank)
+        assert len(found) > len(expected) == 120, "no step was done twice"
+        assert [line for line in found if line != expected[line["step"]]] == []
+        assert {line["step"] for line in found} == expected.keys()
+        hooks = [script("killloop").surviving_hooks(records(folder, rank)) for folder in (tmp_path / "alone", broken)]
+        assert hooks[0] == hooks[1]
+
+
+@pytest.mark.slow
+def test_two_learn_what_one_learns(fit, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert fit(one, "--trainer.max_steps=100", "--data.batch_size=64") == 0
+    assert fit(two, "--trainer.max_steps=100", "--data.batch_size=32", *TWO) == 0
+    assert [line["weights"] for line in steps(two, 0)] == [line["weights"] for line in steps(two, 1)]
+    losses = [[float.fromhex(line["loss"]) for line in steps(*of)] for of in ((one, 0), (two, 0), (two, 1))]
+    assert len(losses[0]) == len(losses[1]) == 100
+    for alone, first, second in zip(*losses, strict=True):
+        assert (first + second) / 2 == pytest.approx(alone, abs=1e-6)
+    assert files(one) == files(two)
+    assert (two / "said.txt").read_text().count("Losses in nats per character") == 1
+    assert (two / "said.txt").read_text().count("4,002 names") == 1
+
+
+def files(folder):
+    """The kinds of files in its run, and how many of each."""
+    (run,) = folder.glob("lightning_logs/*")
+    names = [file.name for file in run.rglob("*") if file.is_file()]
+    return sorted("events" if name.startswith("events") else name for name in names)
