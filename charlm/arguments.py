@@ -107,6 +107,8 @@ def _resumed(command: str, named: str | None, rest: list[str], kinds: Mapping[st
     """A run goes on by its own config; what the user gives now comes after it."""
     if command != "fit":
         raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
+    if value_of(rest, "--trainer.fast_dev_run") not in (None, "false", "0"):
+        raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
     resumed = find_resumed(named, _runs(rest))
     run, checkpoint = resumed.run, resumed.checkpoint
     args = [command, "--config", str(run / "config.yaml")]

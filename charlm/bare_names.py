@@ -92,7 +92,13 @@ def _values_of(args: list[str], *options: str) -> list[str]:
 
 def path_in_configs(args: list[str]) -> str | None:
     """The `ckpt_path` of the last config that has one."""
-    return next((str(path) for config in _configs(args) if (path := config.get("ckpt_path"))), None)
+    path = in_configs(args, "ckpt_path")
+    return str(path) if path else None
+
+
+def in_configs(args: list[str], key: str) -> Any:
+    """What the last config that has a value for `key` has; None if there is none."""
+    return next((value for config in _configs(args) if (value := config.get(key))), None)
 
 
 def model_in(args: list[str]) -> str | None:

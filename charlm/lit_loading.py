@@ -1,6 +1,5 @@
 """A model, as Lightning trains it, from a checkpoint."""
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from charlm.checkpoints import load_checkpoint
+from charlm.parsers import parameters_of
 
 
 def load_model(
@@ -30,7 +30,7 @@ def load_model(
     kind = kinds[type(loaded.net).__name__]
     if not issubclass(kind, asked):
         raise ValueError(f"{path} holds a {kind.__name__}, not a {asked.__name__}; load it by {kind.__name__}")
-    known = inspect.signature(kind).parameters
+    known = parameters_of(kind)
     own = {name: value for name, value in loaded.hyperparameters.items() if name in known}
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
         try:

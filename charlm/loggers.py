@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import yaml
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
@@ -135,7 +136,19 @@ class SaveConfig(SaveConfigCallback):
         """Write it whole or not at all, without the checkpoint that this process goes on from."""
         config = self.config.clone()
         config["ckpt_path"] = None
-        write_whole(Path(self.folder) / self.config_filename, self.parser.dump(config, skip_none=False))
+        text = self.parser.dump(config, skip_none=False)
+        if _NO_VALUE in text:  # jsonargparse's word for an object; left out, the option has its default again
+            text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
+        write_whole(Path(self.folder) / self.config_filename, text)
+
+
+def _without_objects(values: Any) -> Any:
+    if isinstance(values, dict):
+        kept = {
+            key: value for key, value in values.items() if _NO_VALUE not in str(value) or not isinstance(value, str)
+        }
+        return {key: _without_objects(value) for key, value in kept.items()}
+    return [_without_objects(value) for value in values] if isinstance(values, list) else values
 
 
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:
@@ -147,8 +160,10 @@ def _set(start: SessionStartInfo, key: str, value: Any) -> None:
         start.hparams[key].string_value = str(value)
 
 
+_NO_VALUE = "Unable to serialize instance"
 _NOISE = (
     "Tip:",
+    "Detected KeyboardInterrupt",
     "`Trainer.fit` stopped: `max_",
     "Restoring states from",
     "Restored all states from",

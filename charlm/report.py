@@ -75,8 +75,9 @@ def print_go_on(step: int, file: str | None) -> None:
     run = run_directory(Path(file))
     root = run.absolute().parent.parent
     where = "" if root == Path.cwd() else f" --trainer.default_root_dir {shlex.quote(str(shown(root)))}"
+    steps = f"{step:,} step{'s' * (step != 1)}"
     print(
-        f"Stopped after {step:,} steps. Go on with:\n{program('charlm')} fit --resume {shlex.quote(run.name)}{where}",
+        f"Stopped after {steps}. Go on with:\n{program('charlm')} fit --resume {shlex.quote(run.name)}{where}",
         file=sys.stderr,
     )
 

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.bare_names import value_of
+from charlm.bare_names import in_configs, value_of
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.runs import checkpoints_of, newest_run
 
@@ -31,21 +31,27 @@ def take_resume(args: list[str]) -> tuple[bool, str | None, list[str]]:
     """Whether --resume is among the arguments, the run that it names if it names one, and the other arguments.
 
     Raises:
-        ValueError: a checkpoint is asked for as well.
+        ValueError: a checkpoint is asked for as well, or the name is empty, given twice or in a config.
     """
     asked, named, rest = False, None, []
+    if in_configs(args, "resume"):
+        raise ValueError(f"{OPTION} is given on the command line; leave `resume` out of the config")
     values = iter(enumerate(args))
     for place, arg in values:
         option, equals, value = arg.partition("=")
         if option != OPTION:
             rest.append(arg)
             continue
+        if asked:
+            raise ValueError(f"{OPTION} is given twice; one run goes on at a time")
         asked, named = True, value if equals else None
         if not equals and place + 1 < len(args) and not args[place + 1].startswith("-"):
             named = next(values)[1]
     if asked and value_of(rest, "--ckpt_path") is not None:
         raise ValueError(f"{OPTION} goes on with a run from its newest checkpoint; leave --ckpt_path out")
-    return asked, named or None, rest
+    if named == "":
+        raise ValueError(f"{OPTION} has an empty name; give a run, or leave the name out for the newest one")
+    return asked, named, rest
 
 
 def find_resumed(named: str | None, root: Path) -> Resumed:
@@ -79,11 +85,15 @@ def find_resumed(named: str | None, root: Path) -> Resumed:
 
 def _named_run(named: str, root: Path) -> Path:
     place = next((place for place in (Path(named), root / named) if place.is_dir()), None)
+    if place is None and Path(named).is_file():
+        raise ValueError(f"{named} is a file; give the directory of its run, or take the file by --ckpt_path")
     if place is None:
         raise FileNotFoundError(f"there is no run {named}, neither here nor in {root}; `charlm summary` lists them")
     if place.name == "checkpoints":
         place = place.parent
     config = place / "config.yaml"
+    if not config.is_file() and list(place.glob("*/config.yaml")):
+        raise ValueError(f"{place} holds several runs; name one of them")
     if not config.is_file():
         raise FileNotFoundError(
             f"{place} has no config.yaml, so it is no run of `charlm fit`, or one that had not begun; give the"

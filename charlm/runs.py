@@ -102,9 +102,9 @@ def _last_written(run: Path) -> float:
 
 
 def checkpoints_of(run: Path) -> list[Path]:
-    """Its checkpoint files, the newest first; of equally new ones that which keeps the last state."""
+    """Its checkpoint files: first those that keep the last state, then the newest."""
     files = [file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith(".")]
-    return sorted(files, key=lambda file: (file.stat().st_mtime, file.name.startswith("last")), reverse=True)
+    return sorted(files, key=lambda file: (file.name.startswith("last"), file.stat().st_mtime), reverse=True)
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -151,7 +151,7 @@ class TrainerCLI(LightningCLI):
         root = Path(config.default_root_dir or ".")
         if self.subcommand == "lr-find":
             kwargs |= self._of_a_sweep(root)
-        elif config.logger in (None, True) and not config.fast_dev_run:
+        elif config.logger in (None, True) and not config.fast_dev_run and not config.barebones:
             kwargs["logger"] = self._logger(root)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
@@ -193,12 +193,12 @@ class TrainerCLI(LightningCLI):
             print(f"\nThere is no report: {kind}.")
             return
         checkpoint = load_checkpoint(kept)
+        before = read_results(run_directory(checkpoint.path))  # of a run that had ended already
         events = any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers)
         losses = finish(checkpoint, self.datamodule.whole_splits(), self.datamodule.splits, events)
-        # a short run may have ended before its first validation
-        parts = ["test"] + ["val"] * ("loss/val" not in self.trainer.callback_metrics)
+        parts = ["test"] + ["val"] * ("loss/val" not in self.trainer.callback_metrics)  # a short run has no validation
         last = {f"loss/{part}": losses[part] for part in parts if part in losses}
-        if last:
+        if last and before.get("step") != checkpoint.step:
             self.trainer.logger.log_metrics(last, step=checkpoint.step - 1)
             self.trainer.logger.finalize("success")
 

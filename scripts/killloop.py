@@ -83,7 +83,7 @@ def main(
 def one_seed(place: Path, seed: int, kills: int, steps: int, longest: float, options: Sequence[str]) -> dict[str, Any]:
     """Train twice, one time with kills, and count what is not the same."""
     options = [*options, f"--seed_everything={seed}", f"--data.shuffle_seed={seed}", f"--trainer.max_steps={steps}"]
-    start(place / "alone", options).wait_for_end()
+    Training(place / "alone", options).wait_for_end()
     return {"kills": killed_again(place / "killed", options, seed, kills, longest), **compare(place)}
 
 
@@ -91,15 +91,15 @@ def killed_again(folder: Path, options: Sequence[str], seed: int, kills: int, lo
     """Train, killed up to `kills` times, until it is done; gives how many came before that."""
     moments = random.Random(seed)
     for lives in range(kills):
-        process = start(folder, options)
+        process = Training(folder, options)
         if not process.killed_after(moments.uniform(0.0, longest)):
             process.wait_for_end()
             return lives
-    start(folder, options).wait_for_end()
+    Training(folder, options).wait_for_end()
     return kills
 
 
-class start:  # noqa: N801  # reads as what it does
+class Training:
     """`charlm fit` in a folder, in a process of its own; goes on with the run that is there, if one has got so far."""
 
     def __init__(self, folder: Path, options: Sequence[str]) -> None:

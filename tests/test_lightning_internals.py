@@ -42,6 +42,7 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("callbacks/run_checkpoint.py", "_monitor_candidates"): (ModelCheckpoint, ["trainer"]),
     ("callbacks/run_checkpoint.py", "_save_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
     ("callbacks/run_checkpoint.py", "_remove_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
+    ("callbacks/run_checkpoint.py", "_should_remove_checkpoint"): (ModelCheckpoint, ["trainer", "previous", "current"]),
     ("callbacks/loop_place.py", "_load_combined_loader_states"): (FitLoop, []),
     ("callbacks/exact_resume.py", "_should_accumulate"): (TrainingEpochLoop, []),
     ("callbacks/process_watch.py", "_exit"): (os, ["status"]),  # public, in spite of its name

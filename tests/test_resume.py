@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from charlm.cli import main
 from charlm.events import read_scalars
@@ -99,6 +100,12 @@ REFUSED = {
     "--resume nowhere": r"there is no run nowhere, neither here nor in lightning_logs; `charlm summary` lists them",
     "--resume --ckpt_path last": "--resume goes on with a run from its newest checkpoint; leave --ckpt_path out",
     "--resume elsewhere": r"elsewhere is not in lightning_logs, .* its settings can name any code; go on from the",
+    "--resume=": "--resume has an empty name; give a run, or leave the name out for the newest one",
+    "--resume --resume=version_0": "--resume is given twice; one run goes on at a time",
+    "--resume names.txt": r"names.txt is a file; give the directory of its run, or take the file by --ckpt_path",
+    "--resume lightning_logs": "lightning_logs holds several runs; name one of them",
+    "--resume --trainer.fast_dev_run=true": "fast_dev_run leaves none; leave one of the two out",
+    "--config resume.yaml": "--resume is given on the command line; leave `resume` out of the config",
     "--resume names": r"names has no config.yaml, so it is no run of `charlm fit`",
     "--resume --model.n_hidden 6": r"--model.n_hidden is 6, and \S+last.ckpt was trained with 5; leave the option out",
     "--resume --data.batch_size 4": r"made with other batches \(batch_size 8, now 4\); resume with the data settings",
@@ -110,6 +117,7 @@ REFUSED = {
 def test_what_cannot_go_on_is_refused_in_a_sentence_and_the_run_stays_what_it_is(run, capsys, line):
     shutil.copytree(run, "elsewhere")
     Path("names").mkdir()
+    Path("resume.yaml").write_text("resume: version_0")
     Path("other.txt").write_text("\n".join([*NAMES, "anna"]))
     before = {file: file.read_bytes() for file in run.rglob("*.ckpt")}
     code, err = said(capsys, *line.split())
@@ -124,6 +132,24 @@ def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):
     code, err = said(capsys, "--resume")
     assert code == 2
     assert re.search(r"no checkpoint of \S+version_0 can be read, so it cannot go on: \S+ is empty \(0 bytes\)", err)
+
+
+def test_a_finished_run_that_is_resumed_logs_nothing_twice(run):
+    def steps(tag):
+        return [event.step for event in EventAccumulator(str(run)).Reload().Scalars(tag)]
+
+    before = steps("loss/val"), steps("loss/test"), steps("lr")
+    main(["fit", "--resume", *QUIET])
+    main(["fit", "--resume", *QUIET])
+    assert (steps("loss/val"), steps("loss/test"), steps("lr")) == before
+
+
+def test_an_option_that_no_config_can_hold_is_left_out_of_it(run):
+    average = ["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.001"]
+    average += ["--trainer.callbacks.swa_epoch_start=1"]
+    main(["fit", *OPTIONS, "--trainer.max_steps=4", *average, *QUIET])
+    assert "Unable to serialize" not in (run.with_name("version_1") / "config.yaml").read_text()
+    main(["fit", "--resume", "version_1", *QUIET])
 
 
 def test_only_a_training_goes_on(run, capsys):
@@ -173,7 +199,7 @@ def left_alone(killloop, tmp_path_factory):
     """A training by the options of killloop.py that is left alone; the options, and where it is."""
     place = tmp_path_factory.mktemp("loop")
     options = [*killloop.MODEL, "--seed_everything=3", "--trainer.max_steps=700"]
-    killloop.start(place / "alone", options).wait_for_end()
+    killloop.Training(place / "alone", options).wait_for_end()
     return options, place
 
 
@@ -197,7 +223,7 @@ def test_a_run_that_is_stopped_by_a_signal_says_how_to_go_on_and_does_so_to_the_
 ):
     options, place = left_alone
     killed = place / "killed"
-    first = killloop.start(killed, options)
+    first = killloop.Training(killed, options)
     records = killed / "records.jsonl"
     while not records.is_file() or records.stat().st_size < 20_000:
         assert first.process.poll() is None, (killed / "log.txt").read_text()
@@ -210,7 +236,7 @@ def test_a_run_that_is_stopped_by_a_signal_says_how_to_go_on_and_does_so_to_the_
         log,
         re.DOTALL,
     )
-    killloop.start(killed, options).wait_for_end()
+    killloop.Training(killed, options).wait_for_end()
     assert faults(killloop, place) == {}
     assert killloop.compare(place)["repeated"] == 0, "no step was lost"
     shutil.rmtree(killed)

@@ -7,6 +7,7 @@ Private parts used: of Lightning 2.6 `_TrainingEpochLoop._results`, whose items 
 of torchmetrics 1.9 `_update_count` and `_computed`.
 """
 
+import builtins
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 Sums = dict[str, dict[str, Any]]
+_FUNCTIONS = {"builtins": builtins, "torch": torch}  # where Lightning takes min, max and sum from
 _OPTIONS = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "add_dataloader_idx", "metric_attribute")
 
 
@@ -42,7 +44,7 @@ def give_sums(trainer: Trainer, pl_module: LightningModule, sums: Sums) -> None:
         value = kept["value"].to(pl_module.device) if kept["value"] is not None else metrics.get(kept["metric"])
         if value is None:
             continue
-        options = {**kept["options"], "reduce_fx": getattr(torch, kept["reduce"]), "batch_size": 1}
+        options = {**kept["options"], "reduce_fx": getattr(_FUNCTIONS[kept["of"]], kept["reduce"]), "batch_size": 1}
         results.log(value=value, sync_dist_fn=trainer.strategy.reduce, **options)
         if kept["value"] is not None:
             item = results[key]
@@ -56,12 +58,22 @@ def _logged(item: Any) -> dict[str, Any]:
     meta = item.meta
     options = {name: getattr(meta, name) for name in _OPTIONS}
     options |= {"sync_dist": meta.sync.should, "rank_zero_only": meta.sync.rank_zero_only}
-    kept = {"options": options, "reduce": meta.reduce_fx.__name__, "metric": meta.metric_attribute, "value": None}
+    kept = {
+        "options": options,
+        "reduce": meta.reduce_fx.__name__,
+        "of": _module(meta.reduce_fx),
+        "metric": meta.metric_attribute,
+        "value": None,
+    }
     if item.is_tensor:
         latest = item._forward_cache
         kept |= {"value": _on(_CPU, item.value), "latest": None if latest is None else _on(_CPU, latest)}
         kept |= {"count": _on(_CPU, item.cumulated_batch_size)} if meta.is_mean_reduction else {}
     return kept
+
+
+def _module(reduce_fx: Any) -> str:
+    return "builtins" if reduce_fx is getattr(builtins, reduce_fx.__name__, None) else "torch"
 
 
 def _state(metric: Metric) -> dict[str, Any]:

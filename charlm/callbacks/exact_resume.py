@@ -22,8 +22,10 @@ class ExactResume(Callback):
     as they were, in every process; with the gradients that were accumulated half; with the sums of `self.log(...,
     on_epoch=True)` and the states of torchmetrics, so that the epoch's means are whole; with `callback_metrics`; and
     with Lightning's counters put right, so that every validation and every epoch hook comes once, also after a
-    checkpoint of an epoch's last batch and after a second resume. It works with any ModelCheckpoint; RunCheckpoint
-    saves at the end of a turn, when the step's own log is written too.
+    checkpoint of an epoch's last batch and after a second resume. It works with any ModelCheckpoint. One that
+    is not RunCheckpoint saves amid the hooks of a batch or an epoch, and what comes after it there is not done again:
+    the module's own hook of that name, and the row that the loggers get of this step or epoch. RunCheckpoint saves when
+    all of that has been done.
 
     The batches are the loader's part: ResumableLoader, charlm's BatchLoader and torchdata's StatefulDataLoader go on in
     the middle of an epoch. A plain DataLoader begins the epoch anew, and with one only checkpoints between two epochs
@@ -53,6 +55,8 @@ class ExactResume(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember it until training starts."""
         entry = checkpoint.get(ENTRY)
+        if entry is not None and (not isinstance(entry, dict) or not {"place", "metrics", "ranks"} <= entry.keys()):
+            raise ValueError(f"the checkpoint's entry {ENTRY} is not ExactResume's; use another checkpoint of the run")
         self._taken = (entry, checkpoint["loops"]) if entry is not None else None
         if entry is None:
             rank_zero_info("This checkpoint was made without ExactResume: the training goes on, but not to the bit.")

@@ -49,8 +49,10 @@ class GracefulStop(Callback):
     def __init__(self) -> None:
         self.received: int | None = None
         self._before: dict[int, Any] = {}
-        self._began_at = -1  # the step of the trainer as its training starts; -1: it has not
+        self._starts = False
         self._is_set_up = False
+        self._alone = True
+        self._has_begun = False  # its loop, with an epoch
 
     @property
     def stops_now(self) -> bool:
@@ -60,17 +62,20 @@ class GracefulStop(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the signals from the beginning of a fit."""
         if stage == "fit":
-            self.received, self._began_at, self._alone = None, -1, trainer.world_size == 1
-            self._is_set_up = True
+            self.received, self._starts, self._alone = None, False, trainer.world_size == 1
+            self._is_set_up, self._has_begun = True, False
             self._take(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take(trainer)  # Lightning has set its own since
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._began_at = trainer.global_step
+        self._starts = True
         self._take(trainer)
         call_turn_ends(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._has_begun = True
 
     def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save and stop, if a signal has come to any of the processes.
@@ -135,7 +140,7 @@ class GracefulStop(Callback):
     def _is_training(self, trainer: Trainer) -> bool:
         """Whether its loop has begun: before it, as in a sweep of the learning rate, there is nothing to save."""
         epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
-        return self._began_at >= 0 and (epochs.started > epochs.completed or trainer.global_step > self._began_at)
+        return self._has_begun or (self._starts and epochs.started > epochs.completed)
 
 
 def _save(trainer: Trainer) -> str:

@@ -29,7 +29,7 @@ def place_of(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         {"pending": what of the turn is still to come, "inside": whether an epoch has begun and not ended,
-        "stepped": steps of the loggers}.
+        "stepped": steps of the loggers, "stop": whether the training was told to end}.
     """
     loop, counters = trainer.fit_loop.epoch_loop, loops["fit_loop"]
     epochs, batches = counters[_EPOCHS], counters[_BATCHES]
@@ -47,7 +47,12 @@ def place_of(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         seen = 0 if span == "current" and not inside else batches[span]["ready"]
         batches[span] |= dict.fromkeys(batches[span], seen)
     batches["is_last_batch"] = bool(inside and batches["is_last_batch"])
-    return {"pending": pending, "inside": inside, "stepped": loop._batches_that_stepped}
+    return {
+        "pending": pending,
+        "inside": inside,
+        "stepped": loop._batches_that_stepped,
+        "stop": bool(trainer.should_stop),
+    }
 
 
 def take_place(trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], arrive: Callable[[], None]) -> None:
@@ -81,10 +86,13 @@ def take_place(trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], a
         loop.batch_progress.load_state_dict(counters[_BATCHES])
         loop._batches_that_stepped = place["stepped"]
         arrive()
+        trainer.should_stop |= place["stop"]
         if place["pending"] != "nothing":
             loop._skip_next_val = place["pending"] == "rest of turn but validation"
             loop.on_advance_end(fetcher)
 
+    if place["stop"] and place["pending"] == "nothing":  # it had ended, and its epoch too
+        trainer.should_stop = True
     vars(fit)["on_advance_start"] = on_advance_start
     if place["inside"]:
         vars(loop)["on_run_start"] = on_run_start

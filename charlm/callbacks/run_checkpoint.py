@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from charlm.callbacks.loop_place import place_of
 from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
 
 
@@ -14,7 +15,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     Lightning 2.6 rewrites last.ckpt only together with a best checkpoint, so that a run which is resumed from it would
     lose all steps since the lowest val loss. Here it is written after every validation and when training ends, in a
-    state from which, with ExactResume, an epoch that `max_steps` has cut goes on with its next batch.
+    state from which an epoch that `max_steps` has cut goes on with its next batch.
 
     What is chosen in a turn of the training loop is written when the turn has ended: after the step's log, the
     validation and the schedulers. What the last step brings is written when training has ended, after the other
@@ -22,8 +23,8 @@ class RunCheckpoint(ModelCheckpoint):
     new ones are there.
 
     Private parts of Lightning 2.6 used: `_save_checkpoint`, `_remove_checkpoint`, `_save_last_checkpoint`,
-    `_monitor_candidates`, `_last_global_step_saved`, `_last_checkpoint_saved` and `_should_skip_saving_checkpoint`, all
-    of ModelCheckpoint.
+    `_monitor_candidates`, `_last_global_step_saved`, `_last_checkpoint_saved`, `_should_skip_saving_checkpoint` and
+    `_should_remove_checkpoint`, all of ModelCheckpoint.
     """
 
     per_execution = True  # for StepsPerExecution: it acts where an execution ends
@@ -34,10 +35,13 @@ class RunCheckpoint(ModelCheckpoint):
         self._due: list[tuple[bool, str]] = []  # files to write (True) and to remove, in this order
         self._waits = False  # for the end of the turn
         self._held = False  # until training has ended
+        self._left: list[str] = []  # old files that a killed process did not come to remove
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        self._due, self._waits = [], True
+        for filepath in self._left:
+            super()._remove_checkpoint(trainer, filepath)
+        self._due, self._left, self._waits = [], [], True
         call_turn_ends(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -69,6 +73,18 @@ class RunCheckpoint(ModelCheckpoint):
             self._write(trainer)
         self._leave(trainer)
         super().on_exception(trainer, pl_module, exception)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Once training has ended Lightning counts a cut epoch as a whole one; here it goes on with its next batch."""
+        place_of(trainer, checkpoint["loops"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "left": list(self._left)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        folder = Path(self.dirpath or "").absolute()
+        self._left = [old for old in state_dict.get("left", ()) if folder in Path(old).absolute().parents]
 
     def save_now(self, trainer: Trainer) -> str:
         """Save the last state at the end of a turn, whatever `save_last` says; gives the file."""
@@ -109,12 +125,18 @@ class RunCheckpoint(ModelCheckpoint):
         else:
             super()._remove_checkpoint(trainer, filepath)
 
+    def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
+        """Also the file that the training has gone on from, which Lightning keeps: its run is this one."""
+        folder = Path(self.dirpath or "").absolute()
+        return previous != current and folder in Path(previous).absolute().parents
+
     def _write(self, trainer: Trainer) -> None:
         due, self._due = self._due, []
         waits, self._waits = self._waits, False
-        for is_new, filepath in due:
+        for place, (is_new, filepath) in enumerate(due):
+            self._left = [old for is_later_new, old in due[place:] if not is_later_new]
             (self._save_checkpoint if is_new else self._remove_checkpoint)(trainer, filepath)
-        self._waits = waits
+        self._waits, self._left = waits, []
 
     def _leave(self, trainer: Trainer) -> None:
         self._due, self._waits, self._held = [], False, False

@@ -89,6 +89,7 @@ class StepDecay(Callback):
         self._constant_until = 0.0  # the step before which these stand
         self._length = math.inf  # of the training in steps, where milestones are fractions of it
         self._log = RateLog()
+        self._told = False  # the milestones
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
@@ -145,12 +146,14 @@ class StepDecay(Callback):
             "base_rates": [list(rates) for rates in self._base_rates],
             "steps": list(self._steps),
             "done": self._done,
+            "logged": [self._log.due, self._log.rates],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._base_rates = [list(rates) for rates in state_dict["base_rates"]]
         self._steps = list(state_dict["steps"])
         self._done = state_dict["done"]
+        self._log.due, self._log.rates = state_dict.get("logged", (0.0, None))
         new = self._arguments()
         old = {name: state_dict[name] for name in new}
         if new != old:
@@ -161,7 +164,8 @@ class StepDecay(Callback):
 
     def _log_rates(self, trainer: Trainer) -> None:
         """Log the rates of the step to come if they are due; before the first ones, the milestones."""
-        if self._log.rates is None and self.milestones and trainer.is_global_zero:
+        if not self._told and self.milestones and trainer.is_global_zero:
+            self._told = True
             bases = [rate for rates in self._base_rates for rate in rates]
             send_table(trainer, self.milestones, self.gamma, self.unit, bases)
         step = trainer.fit_loop.total_batch_idx if self._count is None else trainer.global_step

@@ -55,7 +55,6 @@ class ResumableLoader(BatchLoader):
         rank = rank if rank is not None else dist.get_rank() if spread else 0
         world_size = world_size if world_size is not None else dist.get_world_size() if spread else 1
         super().__init__(dataset, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)  # type: ignore[arg-type]  # only its length is asked for there
-        self.dataset = dataset
         self.options = options
 
     def _is_fixed(self) -> bool:
@@ -66,7 +65,7 @@ class ResumableLoader(BatchLoader):
         rest = _Numbers(lambda: (order.batches(k, k + 1)[0].tolist() for k in range(first, len(self))))
         # a generator of its own for the workers' seeds, so that the global one is not drawn from
         generator = torch.Generator().manual_seed((int(self.seed or 0) * 1_000_003 + self.epoch) % 2**63)
-        for batch in DataLoader(self.dataset, batch_sampler=rest, generator=generator, **self.options):  # type: ignore[arg-type]
+        for batch in DataLoader(self.contexts, batch_sampler=rest, generator=generator, **self.options):  # type: ignore[arg-type]
             self._batch += 1
             yield batch
 

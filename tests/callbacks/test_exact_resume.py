@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
@@ -35,6 +35,7 @@ class Model(LightningModule):
         loss = self.net(batch[0]).square().mean() + random.random() + float(np.random.rand())
         self.log("loss", loss, on_step=True, on_epoch=True)
         self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("smallest", loss, on_step=False, on_epoch=True, reduce_fx=min)  # Python's own
         self.mean(loss.detach())
         self.log("metric", self.mean, on_step=False, on_epoch=True)
         return loss
@@ -91,7 +92,7 @@ def fit(trainer, tmp_path):
     """Train, from a checkpoint if there is one; gives what happened and the checkpoints, with their places in it."""
     number = itertools.count()
 
-    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, **options):
+    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, more=(), **options):
         seed_everything(0 if ckpt_path is None else 99, verbose=False)
         watch, folder = Watch(), tmp_path / str(next(number))
         keep = saver(folder)
@@ -104,7 +105,7 @@ def fit(trainer, tmp_path):
                 files.append((filepath, len(watch.seen)))
 
         keep._save_checkpoint = note
-        callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), keep]
+        callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), *more, keep]
         options = {
             "max_epochs": 3,
             "enable_checkpointing": True,
@@ -185,6 +186,16 @@ def test_a_rate_that_waits_for_a_validation_falls_as_it_did(fit):
     assert len({event[7] for event in expected if event[0] == "step"}) > 1, "it falls"
     for file, place in files[:-1]:
         assert first_difference(fit(of_every_validation, plateau=True, ckpt_path=file)[0], expected[place:]) is None
+
+
+@pytest.mark.parametrize("saver", [of_every_turn, of_every_validation, lightnings_own_of_validations])
+def test_one_that_was_told_to_end_early_does_not_go_on(fit, saver):
+    options = {"more": [EarlyStopping("val", patience=1, min_delta=9.0)], "val_check_interval": 3}
+    expected, files = fit(saver, **options)
+    assert expected[-1][1] < 3 * BATCHES
+    for file, place in files:
+        seen, _ = fit(saver, ckpt_path=file, **{**options, "more": [EarlyStopping("val", patience=1, min_delta=9.0)]})
+        assert [event for event in seen if event[0] == "step"] == [e for e in expected[place:] if e[0] == "step"]
 
 
 def test_a_training_that_max_steps_has_cut_goes_on_in_its_epoch(fit):

@@ -20,6 +20,8 @@ from charlm.callbacks import ExactResume, GracefulStop, RunCheckpoint, StepsPerE
 class Slow(Callback):
     def on_train_start(self, trainer, pl_module):
         if "sweep" in sys.argv:
+            list(map(trainer.optimizers[0].step, [None] * 3))
+            trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed += 3
             print("ready", flush=True)
             time.sleep(60)
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

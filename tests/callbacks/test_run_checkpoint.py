@@ -10,6 +10,7 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
 ]
 
@@ -80,6 +81,38 @@ def test_what_is_kept_is_of_this_run_not_of_the_one_it_goes_on_from(fit, tmp_pat
     assert Path(keep.kept()) == tmp_path / "resumed" / "last.ckpt"
     keep, steps = fit([1.0], run="nothing to do", ckpt_path=last, max_steps=2)
     assert (keep.kept(), steps) == (None, {})
+
+
+def test_what_a_killed_process_did_not_come_to_remove_goes_when_its_run_goes_on(trainer, tmp_path, monkeypatch):
+    remove = RunCheckpoint._remove_checkpoint
+
+    def killed(self, trainer, filepath):
+        if not self._waits:  # for the end of the turn
+            raise KeyboardInterrupt
+        remove(self, trainer, filepath)
+
+    def options():
+        return {"max_epochs": -1, "limit_val_batches": 1, "val_check_interval": 2, "num_sanity_val_steps": 0} | {
+            "check_val_every_n_epoch": None, "enable_checkpointing": True, "max_steps": 8,
+        }  # fmt: skip
+
+    choice = {"filename": "best-{step}", "monitor": "loss", "save_last": True}
+    first = trainer(ExactResume(), RunCheckpoint(tmp_path, **choice), **options())
+    monkeypatch.setattr(RunCheckpoint, "_remove_checkpoint", killed)
+    with pytest.raises(SystemExit):
+        first.fit(Model([2.0, 1.0, 4.0, 5.0]))
+    monkeypatch.undo()
+    assert sorted(file.name for file in tmp_path.glob("*.ckpt")) == [
+        "best-step=2.ckpt",
+        "best-step=4.ckpt",
+        "last.ckpt",
+    ]
+    again = trainer(ExactResume(), RunCheckpoint(tmp_path, **choice), **options())
+    again.fit(Model([4.0, 5.0]), ckpt_path=tmp_path / "best-step=4.ckpt")
+    assert sorted(file.name for file in tmp_path.glob("*.ckpt")) == ["best-step=4.ckpt", "last.ckpt"]
+    further = trainer(ExactResume(), RunCheckpoint(tmp_path, **choice), **(options() | {"max_steps": 10}))
+    further.fit(Model([4.0, 5.0, 0.5]), ckpt_path=tmp_path / "best-step=4.ckpt")
+    assert sorted(file.name for file in tmp_path.glob("*.ckpt")) == ["best-step=10.ckpt", "last.ckpt"]
 
 
 def test_nothing_is_written_in_a_trial_or_without_save_last(fit, tmp_path):
