@@ -83,8 +83,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        folder = Path(self.dirpath or "").absolute()
-        self._left = [old for old in state_dict.get("left", ()) if folder in Path(old).absolute().parents]
+        self._left = [old for old in state_dict.get("left", ()) if self._is_in_folder(old)]
 
     def save_now(self, trainer: Trainer) -> str:
         """Save the last state at the end of a turn, whatever `save_last` says; gives the file."""
@@ -127,8 +126,10 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
         """Also the file that the training has gone on from, which Lightning keeps: its run is this one."""
-        folder = Path(self.dirpath or "").absolute()
-        return previous != current and folder in Path(previous).absolute().parents
+        return previous != current and self._is_in_folder(previous)
+
+    def _is_in_folder(self, filepath: str) -> bool:
+        return Path(self.dirpath or "").absolute() in Path(filepath).absolute().parents
 
     def _write(self, trainer: Trainer) -> None:
         due, self._due = self._due, []
