@@ -21,6 +21,7 @@ from charlm.data.sequences import known_before
 from charlm.lit_loading import load_model
 from charlm.loss import IGNORED, counted, cross_entropy, nats
 from charlm.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
+from charlm.rank_weight import rank_weight
 from charlm.sampling import sample_names
 from charlm.step_mean import StepMean
 from charlm.tokenizer import CharTokenizer, check_vocab_size
@@ -151,15 +152,17 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
-        share = self.hparams["label_smoothing"]
-        loss, minimised = self.smoothed(*batch, share) if share else (self.loss(*batch),) * 2
-        self.log_step(loss.detach())
+        smoothing = self.hparams["label_smoothing"]
+        loss, minimised = self.smoothed(*batch, smoothing) if smoothing else (self.loss(*batch),) * 2
+        weight = rank_weight(self.trainer, batch[1])
+        self.log_step(loss.detach(), weight)
+        minimised = minimised if weight is None else minimised * weight
         penalty = self.penalty()
         return minimised if penalty is None else minimised + penalty
 
-    def log_step(self, loss: Tensor) -> None:
+    def log_step(self, loss: Tensor, weight: Tensor | None = None) -> None:
         """Log a step's cross-entropy where that is written: elsewhere a call of `log` costs as much as the step."""
-        self._train_mean.add(loss)
+        self._train_mean.add(loss if weight is None else loss * weight)
         trainer = self.trainer
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
         due = every and (trainer.global_step + 1) % every == 0
@@ -239,8 +242,7 @@ class LitCharLM(pl.LightningModule, ABC):
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         context, target = batch
         with torch.inference_mode():  # while it fits, Lightning validates in a lesser mode
-            logits = self.net(context)
-            logits, target = counted(logits, target)
+            logits, target = counted(self.net(context), target)
             loss = cross_entropy(logits, target)
         self.log(f"loss/{split}", loss, prog_bar=True, batch_size=len(target), on_epoch=True, sync_dist=True)
         metrics["perplexity"].update(logits[:, None], target[:, None])
