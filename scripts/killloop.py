@@ -135,9 +135,9 @@ def compare(place: Path) -> dict[str, Any]:
     """How many records, hooks and scalars of the killed training are not those of the other one."""
     alone, killed = place / "alone", place / "killed"
     expected, found = records(alone), records(killed)
-    wanted = {line["step"]: line for line in expected if "hook" not in line}
+    wanted = by_batch(expected)
     steps = [line for line in found if "hook" not in line]
-    seen = {line["step"] for line in steps}
+    seen = by_batch(found).keys()
     (run,) = alone.glob("lightning_logs/*/config.yaml")
     (other,) = killed.glob("lightning_logs/*/config.yaml")
     run, other = run.parent, other.parent
@@ -153,7 +153,7 @@ def compare(place: Path) -> dict[str, Any]:
         "step records": len(steps),
         "steps": len(wanted),
         "repeated": len(steps) - len(seen),
-        "differing": sum(wanted.get(line["step"]) != line for line in steps) + (not final),
+        "differing": sum(wanted.get((line["epoch"], line["place"])) != line for line in steps) + (not final),
         "missing": len(wanted.keys() - seen),
         "hooks out of place": int(surviving_hooks(found) != surviving_hooks(expected)),
         "scalars": len(scalars),
@@ -165,6 +165,11 @@ def records(folder: Path) -> list[dict[str, Any]]:
     """The lines that were written whole."""
     lines = (folder / "records.jsonl").read_bytes().split(b"\n")[:-1]
     return [json.loads(line) for line in lines]
+
+
+def by_batch(lines: Sequence[dict[str, Any]]) -> dict[tuple[int, int], dict[str, Any]]:
+    """The last record of each batch, by its epoch and its place in it; an optimizer's step may be of several."""
+    return {(line["epoch"], line["place"]): line for line in lines if "hook" not in line}
 
 
 def surviving_hooks(lines: Sequence[dict[str, Any]]) -> list[tuple[str, int, int]]:

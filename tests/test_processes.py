@@ -90,20 +90,21 @@ def test_one_that_works_for_long_is_left_alone(faults, tmp_path):
 @pytest.mark.slow
 def test_killed_and_stopped_and_resumed_they_are_what_they_would_have_been(fit, script, tmp_path):
     net = ["--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--model.dropout=0.2"]
-    length = ["--trainer.max_steps=120", "--trainer.max_epochs=-1"]
+    length = ["--trainer.max_steps=120", "--trainer.max_epochs=-1", "--trainer.accumulate_grad_batches=3"]
     validations = ["--trainer.val_check_interval=15", "--trainer.check_val_every_n_epoch=null"]
     assert fit(tmp_path / "alone", *net, *length, *validations, *TWO) == 0
     broken = tmp_path / "broken"
     assert fit(broken, *net, *length, *validations, *TWO, send=9, after=40) == -9
     assert fit(broken, "--resume", send=15, after=80) == 143
     assert fit(broken, "--resume") == 0
+    killloop = script("killloop")
     for rank in range(2):
-        expected = {line["step"]: line for line in steps(tmp_path / "alone", rank)}
+        expected = killloop.by_batch(records(tmp_path / "alone", rank))
         found = steps(broken, rank)
-        assert len(found) > len(expected) == 120, "no step was done twice"
-        assert [line for line in found if line != expected[line["step"]]] == []
-        assert {line["step"] for line in found} == expected.keys()
-        hooks = [script("killloop").surviving_hooks(records(folder, rank)) for folder in (tmp_path / "alone", broken)]
+        assert len(found) > len(expected) == 24 * 13, "no batch was done twice"  # 5 steps an epoch
+        assert [line for line in found if line != expected[line["epoch"], line["place"]]] == []
+        assert killloop.by_batch(found).keys() == expected.keys()
+        hooks = [killloop.surviving_hooks(records(folder, rank)) for folder in (tmp_path / "alone", broken)]
         assert hooks[0] == hooks[1]
 
 
