@@ -34,12 +34,30 @@ from tensorboard.backend.event_processing import event_accumulator  # noqa: F401
 ROOT = Path(__file__).resolve().parents[1]
 AREAS = ("charlm/data/*.py", "charlm/tokenizer.py", "charlm/callbacks/*.py", "charlm/checkpoints.py")
 _NEEDED = ("charlm", "tests", "scripts", "pyproject.toml", "README.md", "constraints.txt", "LICENSE")
+_CHECKPOINTS = ("tests/callbacks/test_atomic_io.py", "tests/test_checkpoints.py", "tests/test_hostile_checkpoints.py")
+_STEPS = ("tests/callbacks/test_steps_per_execution.py",)
+_FINDER = ("tests/callbacks/test_lr_finder.py", "tests/callbacks/test_lr_transparency.py")
+_DASHBOARD = ("tests/callbacks/test_dashboard.py",)
+_DECAY = ("tests/callbacks/test_step_decay.py",)
+_RESUME = ("tests/callbacks/test_exact_resume.py",)
+_TURNS = ("tests/callbacks/test_run_checkpoint.py", "tests/callbacks/test_finite_loss.py")
 _MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
-    "charlm/data/corpus.py": ("tests/data/test_bad_names.py",),
-    "charlm/data/text_blocks.py": ("tests/data/test_corpus.py", "tests/data/test_bad_names.py"),
-    "charlm/data/resumable_loader.py": ("tests/callbacks/test_exact_resume.py",),
-    "charlm/callbacks/lr_*.py": ("tests/callbacks/test_lr_finder.py", "tests/callbacks/test_lr_transparency.py"),
-    "charlm/callbacks/embedding_*.py": ("tests/callbacks/test_embedding_pca.py",),
+    "data/corpus": ("tests/data/test_bad_names.py",),
+    "data/text_blocks": ("tests/data/test_corpus.py", "tests/data/test_bad_names.py"),
+    "data/resumable_loader": _RESUME,
+    **dict.fromkeys(("callbacks/archive", "callbacks/pickle_walk"), _CHECKPOINTS),
+    **dict.fromkeys(("callbacks/epoch_sums", "callbacks/loop_place", "callbacks/rng_state"), _RESUME),
+    **dict.fromkeys(("callbacks/execution", "callbacks/step_log", "callbacks/log_taken"), _STEPS),
+    **dict.fromkeys(("callbacks/lean_step", "callbacks/one_step"), (*_STEPS, *_FINDER)),
+    **dict.fromkeys(("callbacks/lr_*", "callbacks/silence", "callbacks/sweep_batches"), _FINDER),
+    **dict.fromkeys(("callbacks/activations", "callbacks/layout", "callbacks/outlets"), _DASHBOARD),
+    **dict.fromkeys(("callbacks/pictures", "callbacks/watching"), _DASHBOARD),
+    **dict.fromkeys(("callbacks/decay_table", "callbacks/milestones", "callbacks/progress"), _DECAY),
+    **dict.fromkeys(("callbacks/rate_log", "callbacks/rates"), _DECAY),
+    "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py",),
+    "callbacks/kept": ("tests/callbacks/test_snapshot.py",),
+    "callbacks/process_watch": ("tests/callbacks/test_process_guard.py",),
+    "callbacks/turn_end": _TURNS,
 }
 _FEWEST_SECONDS = 30
 _OUTPUT = "output.txt"
@@ -109,7 +127,7 @@ def tests_of(file: str) -> tuple[str, ...]:
     """The test files of a source file, its namesake first; all of its folder where it has none."""
     path = Path(file)
     folder = Path("tests") / path.relative_to("charlm").parent
-    more = [test for pattern, tests in _MORE_TESTS.items() if path.match(pattern) for test in tests]
+    more = [test for pattern, tests in _MORE_TESTS.items() if path.match(f"{pattern}.py") for test in tests]
     named = [str(folder / f"test_{path.name}")] if (ROOT / folder / f"test_{path.name}").is_file() else []
     return tuple(dict.fromkeys([*named, *more])) or (str(folder),)
 
