@@ -111,7 +111,7 @@ def _resumed(command: str, named: str | None, rest: list[str], kinds: Mapping[st
         raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
     resumed = find_resumed(named, _runs(rest))
     run, checkpoint = resumed.run, resumed.checkpoint
-    args = [command, "--config", str(run / "config.yaml")]
+    args = [command, *spell_out_configs(["--config", str(run / "config.yaml")])]
     if checkpoint is None:
         log.info(f"{run} was stopped before its first checkpoint: it begins again")
         args += rest

@@ -24,7 +24,8 @@ def spell_out_configs(args: list[str]) -> list[str]:
     """Replace a shipped config's bare name by its path: `--config mlp`.
 
     Raises:
-        ValueError: neither a file nor a shipped config.
+        OSError: a config that cannot be read.
+        ValueError: neither a file nor a shipped config, or a file without settings.
     """
     return _map_values(args, ("--config", "-c"), _config_path)
 
@@ -122,7 +123,7 @@ def _configs(args: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _parsed(text: str) -> Any:
-    with suppress(yaml.YAMLError):  # the parser has better words for what is no YAML
+    with suppress(yaml.YAMLError):  # of an option; the parser says so
         return yaml.safe_load(text)
 
 
@@ -148,13 +149,33 @@ def _map_values(args: list[str], options: tuple[str, ...], change: Callable[[str
 
 
 def _config_path(name: str) -> str:
-    if Path(name).exists() or name.lstrip().startswith("{"):
+    if Path(name).exists():
+        check_config(Path(name))
+        return name
+    if name.lstrip().startswith("{"):
         return name
     if name in config_names():
         return str(CONFIGS / f"{name}.yaml")
     raise ValueError(
         f"there is no config file {name}, nor a shipped config of that name: {_listed(config_names(), name)}"
     )
+
+
+def check_config(file: Path) -> None:
+    """Refuse a config that holds no settings at all; what they say is the parser's to judge.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: not YAML, or not of names with values.
+    """
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        cause = f"line {place.line + 1}: {getattr(error, 'problem', '')}" if place else "not text"
+        raise ValueError(f"{file} is not YAML ({cause}); correct it there, or take another config") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{file} holds no settings, which look like `model: GRU`; correct it, or take another config")
 
 
 def _listed(names: list[str], wanted: str) -> str:

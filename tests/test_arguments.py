@@ -91,6 +91,26 @@ def test_an_unknown_config_is_refused_with_those_that_exist(name, end):
 
 
 @pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"model: [GRU", r"mine.yaml is not YAML \(line 1: .*\); correct it there, or take another config"),
+        (b"model: GRU\ndata: {\n", r"mine.yaml is not YAML \(line 3: "),
+        (b"\xff\x00", r"mine.yaml is not YAML \(not text\)"),
+        (b"", "mine.yaml holds no settings, which look like `model: GRU`"),
+        (b"GRU", "mine.yaml holds no settings"),
+        (b"- model: GRU", "mine.yaml holds no settings"),
+    ],
+)
+def test_a_config_without_settings_is_refused_by_its_name(content, said, tmp_path, saved):
+    Path("mine.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        spell_out_configs(["--config", "mine.yaml"])
+    saved.parents[1].joinpath("config.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=said.replace("mine", "version_0/config")):
+        prepare(["fit", "--resume"], KINDS)
+
+
+@pytest.mark.parametrize(
     ("args", "model"),
     [
         (["--model", "LitGRU"], "LitGRU"),
@@ -232,12 +252,6 @@ def test_a_config_may_name_the_checkpoint(command, saved):
     assert args[-1] == str(saved)
     args = prepare([command, "--config", "one.yaml", "--ckpt_path", str(saved)], KINDS).args
     assert args[-1] == str(saved)
-
-
-@pytest.mark.parametrize("text", ["model: [1,", "just text", ""])
-def test_a_config_that_is_none_is_left_to_the_parser(text, tmp_path):
-    (tmp_path / "bad.yaml").write_text(text)
-    assert prepare(["fit", "--config", str(tmp_path / "bad.yaml")], KINDS).checkpoint is None
 
 
 def test_an_evaluation_without_a_run_says_what_to_do(tmp_path, monkeypatch):
