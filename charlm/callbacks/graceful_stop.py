@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,7 +50,7 @@ class GracefulStop(Callback):
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: dict[int, Any] = {}
+        self._taken: dict[int, _Taken] = {}
         self._starts = False
         self._is_set_up = False
         self._alone = True
@@ -110,17 +112,16 @@ class GracefulStop(Callback):
         if threading.current_thread() is not threading.main_thread():
             return
 
-        def come(signum: int, frame: FrameType | None) -> None:
-            self._come(trainer, signum)
-
         for signum in _SIGNALS:
-            before = signal.signal(signum, come)
-            self._before.setdefault(signum, before)
+            if signum not in self._taken:
+                self._taken[signum] = _Taken(signum, partial(self._come, trainer))
+            signal.signal(signum, self._taken[signum])
 
     def _give_back(self, trainer: Trainer) -> None:
-        for signum, before in self._before.items():
-            signal.signal(signum, before)
-        self._before = {}
+        for signum, taken in self._taken.items():
+            taken.come = None
+            signal.signal(signum, taken.before)
+        self._taken = {}
         leave_turn_ends(trainer)
 
     def _come(self, trainer: Trainer, signum: int) -> None:
@@ -141,6 +142,29 @@ class GracefulStop(Callback):
         """Whether its loop has begun: before it, as in a sweep of the learning rate, there is nothing to save."""
         epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
         return self._has_begun or (self._starts and epochs.started > epochs.completed)
+
+
+class _Taken:
+    """What a signal does as long as it is taken; then what it did before.
+
+    After an exception Lightning sets the handlers again that it found as the training began, this one among them.
+
+    Args:
+        signum: the signal.
+        come: what it does, given its number.
+    """
+
+    def __init__(self, signum: int, come: Callable[[int], None]) -> None:
+        before = signal.getsignal(signum)
+        self.before: Any = before.before if isinstance(before, _Taken) and before.come is None else before
+        self.come: Callable[[int], None] | None = come
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if self.come is not None:
+            self.come(signum)
+        else:
+            signal.signal(signum, self.before)
+            signal.raise_signal(signal.Signals(signum))
 
 
 def _save(trainer: Trainer) -> str:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from charlm.callbacks.graceful_stop import GracefulStop, Stopped
 
 PROGRAM = """
 import sys, time
@@ -89,3 +93,39 @@ def test_a_second_signal_ends_at_once(run):
 def test_before_the_first_step_it_ends_at_once_and_saves_nothing(run, tmp_path, signum, status):
     assert run(signum, how="sweep")[0] == status
     assert not list(Path(tmp_path).rglob("*.ckpt"))
+
+
+class _Sends(Callback):
+    """Ends a training by what it does in the second step."""
+
+    def __init__(self, does):
+        self.does = does
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 1:
+            self.does()
+
+
+def _fails():
+    raise RuntimeError("on purpose")
+
+
+@pytest.fixture
+def came():
+    """The signals that came to handlers of the test's own."""
+    came = []
+    before = [(signum, signal.signal(signum, lambda signum, frame: came.append(signum))) for signum in (2, 15)]
+    yield came
+    for signum, handler in before:
+        signal.signal(signum, handler)
+
+
+def test_after_a_training_that_failed_or_was_stopped_signals_do_what_they_did(trainer, came, tmp_path):
+    """Lightning sets the handlers again that it found when the training began."""
+    for ends, error in ((_fails, RuntimeError), (lambda: signal.raise_signal(signal.SIGTERM), Stopped)) * 2:
+        with pytest.raises(error):
+            trainer(GracefulStop(), _Sends(ends), max_steps=5, default_root_dir=tmp_path).fit(BoringModel())
+    assert came == []
+    for signum in (signal.SIGINT, signal.SIGTERM) * 2:
+        signal.raise_signal(signum)
+    assert came == [signal.SIGINT, signal.SIGTERM] * 2
