@@ -525,7 +525,7 @@ class Model(BoringModel):
         return {}
 
 pl.Trainer(
-    accelerator="cpu", devices=2, strategy="ddp", logger=TensorBoardLogger(sys.argv[1], name=None, version=""),
+    accelerator="cpu", devices=2, strategy="ddp_fork", logger=TensorBoardLogger(sys.argv[1], name=None, version=""),
     enable_checkpointing=False, enable_progress_bar=False, callbacks=[Dashboard(histograms=True), NameSamples()],
     max_steps=3, max_epochs=-1, val_check_interval=2, limit_val_batches=1, log_every_n_steps=1,
 ).fit(Model())

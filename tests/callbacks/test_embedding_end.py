@@ -341,14 +341,15 @@ class Kept(pl.Callback):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, resumed = sys.argv[1], sys.argv[2:]
-    save = pl.callbacks.ModelCheckpoint(folder, "step{step}", every_n_train_steps=4, auto_insert_metric_name=False)
-    trainer = pl.Trainer(
-        accelerator="cpu", devices=2, strategy="ddp", max_steps=10 if resumed else 6, limit_val_batches=0,
-        default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[EmbeddingPCA(every_n_steps=2, frames=2), Kept(), save],
-    )
-    trainer.fit(Table(), ckpt_path=resumed[0] if resumed else None)
+    folder = sys.argv[1]
+    for steps, resumed in ((6, None), (10, f"{folder}/step4.ckpt")):
+        save = pl.callbacks.ModelCheckpoint(folder, "step{step}", every_n_train_steps=4, auto_insert_metric_name=False)
+        trainer = pl.Trainer(
+            accelerator="cpu", devices=2, strategy="ddp_fork", max_steps=steps, limit_val_batches=0,
+            default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False,
+            callbacks=[EmbeddingPCA(every_n_steps=2, frames=2), Kept(), save],
+        )
+        trainer.fit(Table(), ckpt_path=resumed)
 """
 
 
@@ -366,8 +367,6 @@ def test_of_two_processes_one_leaves_what_there_is(tmp_path):
     found = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     assert [image.step for image in found.Images("embedding_pca")] == [0, 1, 3, 5]
     assert (run / "embedding_pca.gif").exists()
-    ran = subprocess.run([*command, str(tmp_path / "step4.ckpt")], capture_output=True, text=True, timeout=200)
-    assert ran.returncode == 0, ran.stderr
     resumed = frames_in(tmp_path / "lightning_logs" / "version_1")
     assert [(tmp_path / f"kept-by-{rank}").read_text() for rank in (0, 1)] == [str(4 * 6 * 32), "0"]
     assert resumed["steps"].tolist() == [0, 4, 8, 10]  # with more than four, every second goes

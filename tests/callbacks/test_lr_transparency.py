@@ -481,7 +481,8 @@ class Model(BoringModel):
 
 
 class Held:
-    all: list = []
+    def __init__(self):
+        self.all = []
 
 
 class Rates(pl.Callback):
@@ -491,39 +492,50 @@ class Rates(pl.Callback):
         self.seen = (*self.seen, trainer.optimizers[0].param_groups[0]["lr"])
 
 
+class End(pl.Callback):
+    def __init__(self, rates, sweep, folder):
+        self.rates, self.sweep, self.folder = rates, sweep, folder
+
+    def on_train_end(self, trainer, model):
+        result = self.sweep.result
+        end = {
+            "weights": model.state_dict(), "seen": model.seen, "random": torch.get_rng_state(),
+            "rates": list(self.rates.seen), "optimizer": trainer.optimizers[0].state_dict(),
+            "step": trainer.global_step, "own_losses": model.losses.all,
+            "sweeps": result.sweeps if result else None, "suggestion": result.suggestion if result else None,
+        }
+        torch.save(end, f"{self.folder}/rank{trainer.global_rank}.pt")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    kind, processes, accumulated, precision, strategy, out = sys.argv[1:]
-    pl.seed_everything(3)
-    model, rates = Model(), Rates()
-    sweep = LRFinder(1e-5, 1e3, num_steps=60, repeats=2, apply=kind == "apply")
-    trainer = pl.Trainer(
-        accelerator="cpu", devices=int(processes), strategy=strategy, max_epochs=2, limit_val_batches=1,
-        accumulate_grad_batches=int(accumulated), enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, precision=precision, callbacks=[rates] + [sweep] * (kind != "without"),
-        logger=pl.loggers.CSVLogger(out, name="logs", version=""), log_every_n_steps=1,
-    )
-    trainer.fit(model)
-    end = {
-        "weights": model.state_dict(), "seen": model.seen, "random": torch.get_rng_state(), "rates": list(rates.seen),
-        "optimizer": trainer.optimizers[0].state_dict(), "step": trainer.global_step,
-        "own_losses": model.losses.all, "sweeps": sweep.result.sweeps if sweep.result else None,
-        "suggestion": sweep.result.suggestion if sweep.result else None,
-    }
-    torch.save(end, f"{out}/rank{trainer.global_rank}.pt")
+    processes, accumulated, precision, strategy, *kinds = sys.argv[1:]
+    for kind in kinds:
+        pl.seed_everything(3)
+        rates, sweep = Rates(), LRFinder(1e-5, 1e3, num_steps=60, repeats=2, apply=kind == "apply")
+        logger = pl.loggers.CSVLogger(kind, name="logs", version="")
+        trainer = pl.Trainer(
+            accelerator="cpu", devices=int(processes), strategy=strategy, max_epochs=2, limit_val_batches=1,
+            accumulate_grad_batches=int(accumulated), enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, precision=precision, logger=logger, log_every_n_steps=1,
+            callbacks=[rates, *[sweep] * (kind != "without"), End(rates, sweep, kind)],
+        )
+        trainer.fit(Model())
 """
 
 
-def in_processes(folder, kind, processes=2, accumulated=1, precision="32-true", strategy="ddp"):
-    """Train in processes of their own; what each one has at its end."""
-    folder.mkdir()
+def in_processes(folder, kinds, processes=2, accumulated=1, precision="32-true", strategy="ddp_fork"):
+    """Train in processes that are forked, once for each kind; what each process has at its end, and the log."""
     (folder / "train.py").write_text(SCRIPT)
-    arguments = [str(argument) for argument in (kind, processes, accumulated, precision, strategy, folder)]
-    command = [sys.executable, str(folder / "train.py"), *arguments]
+    for kind in kinds:
+        (folder / kind).mkdir()
+    arguments = [str(argument) for argument in (processes, accumulated, precision, strategy, *kinds)]
+    command = [sys.executable, "train.py", *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=folder)
     assert ran.returncode == 0, ran.stderr
-    ranks = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
-    return ranks, (folder / "logs" / "metrics.csv").read_text()
+    for kind in kinds:
+        ranks = [torch.load(folder / kind / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
+        yield ranks, (folder / kind / "logs" / "metrics.csv").read_text()
 
 
 # with three or more, torch's first step groups the gradients in another way than the others, unless told otherwise,
@@ -531,12 +543,14 @@ def in_processes(folder, kind, processes=2, accumulated=1, precision="32-true", 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
-    [(2, 2, "bf16-mixed"), (3, 1, "32-true", "ddp_find_unused_parameters_true")],  # Lightning's step, and the short one
+    [
+        (2, 2, "bf16-mixed"),
+        (3, 1, "32-true", "ddp_fork_find_unused_parameters_true"),
+    ],  # Lightning's step; the short one
     ids=["two, bf16-mixed", "three"],
 )
 def test_in_processes_a_sweep_is_transparent_too(how, tmp_path):
-    without, log_without = in_processes(tmp_path / "without", "without", *how)
-    swept, log = in_processes(tmp_path / "swept", "sweep", *how)
+    (without, log_without), (swept, log) = in_processes(tmp_path, ("without", "sweep"), *how)
     assert log == log_without
     for one, other in zip(without, swept, strict=True):
         for key in ("seen", "step", "rates"):
@@ -548,7 +562,7 @@ def test_in_processes_a_sweep_is_transparent_too(how, tmp_path):
 
 @pytest.mark.slow
 def test_processes_measure_the_mean_of_their_losses_and_stop_and_train_together(tmp_path):
-    first, second = in_processes(tmp_path / "applied", "apply")[0]
+    (((first, second), _),) = in_processes(tmp_path, ("apply",))
     assert first["sweeps"] == second["sweeps"]
     points = [len(sweep) for sweep in first["sweeps"]]
     assert all(10 < count < 60 for count in points)  # they have stopped before the end

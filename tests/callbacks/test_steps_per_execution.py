@@ -254,7 +254,7 @@ def test_other_callbacks_act_at_every_step(make, trainer, request):
     assert_same(run(trainer, Model, 1, make()), run(trainer, Model, 100, make()))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_mixture_ends_at_the_same_place(trainer, data):
     options = {
