@@ -3,9 +3,11 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,23 @@ def test_a_folder_that_cannot_be_written_to_is_no_success(tmp_path):
     assert "save to a folder that you can write to: " in last
     assert last.endswith("step=3.ckpt'")
     assert files == ["old.ckpt"]
+
+
+@posix
+@pytest.mark.parametrize(("number", "fails"), [(errno.EIO, True), (errno.EINVAL, False)])
+def test_a_new_name_that_cannot_be_brought_to_the_disk_is_no_success(number, fails, tmp_path, monkeypatch):
+    """But some file systems have no way to bring a folder there."""
+    fsync = os.fsync
+
+    def of_files_only(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    with pytest.raises(OSError, match="Input/output error: this checkpoint") if fails else nullcontext():
+        AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "a.ckpt")
+    assert (tmp_path / "a.ckpt").exists() or fails
 
 
 @pytest.mark.parametrize("name", ["file/a.ckpt", "file/deeper/a.ckpt", "folder"])

@@ -18,10 +18,16 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from charlm.callbacks import LocalAllReduce
 
 
-class Meddler(pl.Callback):
+class End(pl.Callback):
+    def __init__(self, file):
+        self.file = file
+
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        if trainer.global_step == 5 and "fail" in sys.argv[-1] and trainer.global_rank == 1:
+        if trainer.global_step == 5 and "fail" in self.file and trainer.global_rank == 1:
             raise ZeroDivisionError("rank 1 divides by zero")
+
+    def on_train_end(self, trainer, module):
+        torch.save(module.state_dict(), f"{self.file} {trainer.global_rank}.pt")
 
 
 class Wide(BoringModel):
@@ -33,17 +39,16 @@ class Wide(BoringModel):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     processes, out, *ways = sys.argv[1:]
-    for way in ways:  # one after the other in the same processes
+    for way in ways:
         max_bytes, accumulated, precision, *_ = way.split(",")
         pl.seed_everything(3)
-        model = Wide()
-        trainer = pl.Trainer(
-            accelerator="cpu", devices=int(processes), strategy="ddp", max_epochs=2, limit_val_batches=1, logger=False,
+        strategy = "ddp" if "fail" in way else "ddp_fork"  # the second imports once for all
+        pl.Trainer(
+            accelerator="cpu", devices=int(processes), strategy=strategy, max_epochs=2, limit_val_batches=1,
             accumulate_grad_batches=int(accumulated), enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, precision=precision, callbacks=[LocalAllReduce(int(max_bytes)), Meddler()],
-        )
-        trainer.fit(model)
-        torch.save(model.state_dict(), f"{out}/{way} {trainer.global_rank}.pt")
+            logger=False, enable_model_summary=False, precision=precision,
+            callbacks=[LocalAllReduce(int(max_bytes)), End(f"{out}/{way}")],
+        ).fit(Wide())
 """
 
 

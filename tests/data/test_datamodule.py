@@ -285,16 +285,18 @@ class Diary(pl.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.targets.append(batch[1].tolist())
 
+    def on_train_end(self, trainer, pl_module):
+        loss = trainer.callback_metrics["loss/val"].item()
+        torch.save((self.targets, pl_module.net.W.detach(), loss), f"{out}/rank{trainer.global_rank}.pt")
+
 path, out = sys.argv[1:]
 torch.manual_seed(3)
 model = LitBigram(alphabet="abcdefghvwxyz", init="notebook", lr=1.0)
 trainer = pl.Trainer(
-    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
+    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp_fork", logger=False, enable_checkpointing=False,
     enable_progress_bar=False, enable_model_summary=False, callbacks=[Diary()],
 )
 trainer.fit(model, NamesDataModule(path, block_size=1, batch_size=10, eval_batch_size=3))
-loss = trainer.callback_metrics["loss/val"].item()
-torch.save((Diary.targets, model.net.W.detach(), loss), f"{out}/rank{trainer.global_rank}.pt")
 """
 
 
