@@ -54,7 +54,7 @@ _MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
     **dict.fromkeys(("callbacks/pictures", "callbacks/watching"), _DASHBOARD),
     **dict.fromkeys(("callbacks/decay_table", "callbacks/milestones", "callbacks/progress"), _DECAY),
     **dict.fromkeys(("callbacks/rate_log", "callbacks/rates"), _DECAY),
-    "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py",),
+    "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py", "tests/callbacks/test_embedding_end.py"),
     "callbacks/kept": ("tests/callbacks/test_snapshot.py",),
     "callbacks/process_watch": ("tests/callbacks/test_process_guard.py",),
     "callbacks/turn_end": _TURNS,
