@@ -1,6 +1,6 @@
 """Send KILL, STOP, TERM and INT to one of two processes that train together, or to both, and see how it ends.
 
-python scripts/ddp_faults.py                          12 cases in training and 3 more moments: about 15 minutes
+python scripts/ddp_faults.py                          12 cases at each of 3 moments: about 20 minutes
 python scripts/ddp_faults.py --timeout 5 --moments [training]
 
 Each case is a `charlm fit` with DDP of two processes (gloo, CPU). The table says the exit status of the first process
