@@ -2,12 +2,13 @@
 
 python scripts/soak.py --minutes 20
 
-Watched are the memory of this process, its open files and the files on the disk, from the third round on, when all that
-is loaded once is there; and that every resumed run comes to the weights of the one that was left alone. Exit status 1
-where the memory grows by 5 % or more, or a file is left open or lying about.
+Watched are the memory that this process uses, its open files and the files on the disk, from the third round on, when
+all that is loaded once is there; and that every resumed run comes to the weights of the one that was left alone. Exit
+status 1 where the memory grows by 5 % or more, or a file is left open or lying about.
 """
 
 import contextlib
+import ctypes
 import io
 import os
 import random
@@ -28,7 +29,7 @@ from charlm.cli import main as charlm
 _FIT = ["fit", "--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--trainer.max_epochs=-1"]
 _FIT += ["--trainer.max_steps=60", "--trainer.enable_progress_bar=false", "--trainer.callbacks=[]"]
 _WARM_UP = 3  # rounds
-_LEVEL = 10  # rounds whose median is the memory at the beginning and at the end: it goes up and down by a fiftieth
+_LEVEL = 10  # rounds whose median is the memory at the beginning and at the end: it goes up and down
 
 
 def main(minutes: float = 20.0) -> None:
@@ -103,7 +104,9 @@ def weights(place: Path) -> dict[str, torch.Tensor]:
 
 
 def memory() -> float:
-    """The resident memory of this process, MB."""
+    """The resident memory of this process, MB, after its allocator has given back what is free."""
+    with contextlib.suppress(AttributeError):  # where the allocator is another one than glibc's
+        ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 

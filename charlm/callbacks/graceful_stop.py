@@ -99,7 +99,7 @@ class GracefulStop(Callback):
         """Give the signals back.
 
         Raises:
-            Stopped: by Ctrl-C before this callback was set up, as while several processes find each other.
+            Stopped: by Ctrl-C before this callback was set up, as while several processes find each other, or after.
         """
         self._give_back(trainer)
         if isinstance(exception, KeyboardInterrupt) and not self._is_set_up:
@@ -107,6 +107,7 @@ class GracefulStop(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._give_back(trainer)
+        self._is_set_up = False
 
     def _take(self, trainer: Trainer) -> None:
         if threading.current_thread() is not threading.main_thread():

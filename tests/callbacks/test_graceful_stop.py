@@ -131,3 +131,16 @@ def test_after_a_training_that_failed_or_was_stopped_signals_do_what_they_did(tr
     for signum in (signal.SIGINT, signal.SIGTERM) * 2:
         signal.raise_signal(signum)
     assert came == [signal.SIGINT, signal.SIGTERM] * 2
+
+
+class _Interrupted(Callback):
+    """Ctrl-C comes when the training is over and the signals are given back."""
+
+    def teardown(self, trainer, pl_module, stage):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_after_the_last_step_has_the_status_of_ctrl_c(trainer, tmp_path):
+    with pytest.raises(Stopped) as stopped:
+        trainer(GracefulStop(), _Interrupted(), max_steps=2, default_root_dir=tmp_path).fit(BoringModel())
+    assert stopped.value.code == 130
