@@ -150,7 +150,7 @@ def _map_values(args: list[str], options: tuple[str, ...], change: Callable[[str
 
 def _config_path(name: str) -> str:
     if Path(name).exists():
-        check_config(Path(name))
+        _check_config(Path(name))
         return name
     if name.lstrip().startswith("{"):
         return name
@@ -161,7 +161,7 @@ def _config_path(name: str) -> str:
     )
 
 
-def check_config(file: Path) -> None:
+def _check_config(file: Path) -> None:
     """Refuse a config that holds no settings at all; what they say is the parser's to judge.
 
     Raises:

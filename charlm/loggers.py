@@ -144,10 +144,8 @@ class SaveConfig(SaveConfigCallback):
 
 def _without_objects(values: Any) -> Any:
     if isinstance(values, dict):
-        kept = {
-            key: value for key, value in values.items() if _NO_VALUE not in str(value) or not isinstance(value, str)
-        }
-        return {key: _without_objects(value) for key, value in kept.items()}
+        is_object = {key: isinstance(value, str) and _NO_VALUE in value for key, value in values.items()}
+        return {key: _without_objects(value) for key, value in values.items() if not is_object[key]}
     return [_without_objects(value) for value in values] if isinstance(values, list) else values
 
 

@@ -112,15 +112,15 @@ RNN = ["--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--model.dropo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", [[], RNN], ids=["windows", "whole names"])
-def test_two_learn_what_one_learns(fit, tmp_path, net):
-    """In 50 steps: the 51st batch of the names is an epoch's last one, of one name, and two processes get one each."""
+@pytest.mark.parametrize(("net", "most"), [([], 100), (RNN, 50)], ids=["windows", "whole names"])
+def test_two_learn_what_one_learns(fit, tmp_path, net, most):
+    """Of names 50 steps: the 51st batch is an epoch's last one, of one name, and two processes get one each."""
     one, two = tmp_path / "one", tmp_path / "two"
-    assert fit(one, *net, "--trainer.max_steps=50", "--data.batch_size=64") == 0
-    assert fit(two, *net, "--trainer.max_steps=50", "--data.batch_size=32", *TWO) == 0
+    assert fit(one, *net, f"--trainer.max_steps={most}", "--data.batch_size=64") == 0
+    assert fit(two, *net, f"--trainer.max_steps={most}", "--data.batch_size=32", *TWO) == 0
     assert [line["weights"] for line in steps(two, 0)] == [line["weights"] for line in steps(two, 1)]
     losses = [[float.fromhex(line["loss"]) for line in steps(*of)] for of in ((one, 0), (two, 0), (two, 1))]
-    assert len(losses[0]) == len(losses[1]) == 50
+    assert len(losses[0]) == len(losses[1]) == most
     for alone, first, second in zip(*losses, strict=True):
         assert (first + second) / 2 == pytest.approx(alone, abs=1e-6)
     assert files(one) == files(two)
