@@ -1,5 +1,11 @@
 import importlib
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import runpy
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -10,6 +16,11 @@ import torch
 def pytest_sessionstart():
     """One thread, as charlm itself takes: small steps on two wait for each other when the machine is busy."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """The slow tests first: at the end the processes that run tests have short ones to share."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +61,83 @@ def trainer(tmp_path):
         return pl.Trainer(**(quiet | {"limit_val_batches": 0} | options))
 
     return make
+
+
+# what takes a process seconds to import; nothing of charlm, as some tests run a copy of it
+LIBRARIES = (
+    "lightning.pytorch.demos.boring_classes",
+    "torch._dynamo",
+    "tensorboard.compat.proto.event_pb2",
+    "PIL.Image",
+)
+LIBRARIES += ("torch.utils.tensorboard", "matplotlib.figure", "PIL.Image")
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Forks processes that have the libraries imported already; where there is no fork, they import them."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+class Started:
+    """A process, by the names of subprocess.Popen."""
+
+    def __init__(self, process):
+        self.process = process
+        self.pid = process.pid
+
+    @property
+    def returncode(self):
+        return self.process.exitcode
+
+    def poll(self):
+        return self.process.exitcode
+
+    def send_signal(self, signum):
+        os.kill(self.pid, signum)
+
+    def wait(self, timeout=None):
+        self.process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+        return self.returncode
+
+
+@pytest.fixture(scope="session")
+def popen(server):
+    """Starts [sys.executable, ...] as subprocess.Popen does, into two open files, in a session of its own."""
+    program = str(Path(__file__).with_name("started.py"))
+
+    def popen(command, *, cwd, env, stdout, stderr, **_):
+        given = {"arguments": [str(argument) for argument in command[1:]], "cwd": str(cwd), "env": dict(env)}
+        given |= {"out": stdout.name, "err": stderr.name}
+        process = server.Process(target=runpy.run_path, args=(program, {"given": given}))
+        process.start()
+        return Started(process)
+
+    return popen
+
+
+@pytest.fixture
+def python(popen, tmp_path):
+    """Runs such a program in the test's folder to its end."""
+
+    def python(*arguments, cwd=tmp_path, timeout=200, **environment):
+        with tempfile.NamedTemporaryFile("a+") as out, tempfile.NamedTemporaryFile("a+") as err:
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+            process = popen([sys.executable, *arguments], cwd=cwd, env=environment, stdout=out, stderr=err)
+            try:
+                process.wait(timeout)
+            finally:
+                process.process.kill()
+            said = [file.seek(0) or file.read() for file in (out, err)]
+        return subprocess.CompletedProcess(arguments, process.returncode, *said)
+
+    return python

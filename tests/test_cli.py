@@ -336,10 +336,21 @@ def test_the_saved_config_of_a_run_is_taken_by_every_command(command, cli, run):
 # checkpoints
 
 
+@pytest.fixture(scope="module")
+def bigram(small, tmp_path_factory, alone):
+    """A run like `trained`'s of a bigram."""
+    folder = tmp_path_factory.mktemp("bigram")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        alone(patch, folder)
+        warnings.simplefilter("ignore")
+        main(["fit", "--config", small, "--model=Bigram", "--data.block_size=1"])
+    return folder / RUN
+
+
 @pytest.fixture
-def two_runs(run, cli, small):
+def two_runs(run, bigram):
     """version_0 is the newest; version_1, a bigram, is older."""
-    cli("fit", "--config", small, "--model=Bigram", "--data.block_size=1")
+    shutil.copytree(bigram, "lightning_logs/version_1")
     for file in Path("lightning_logs/version_1").rglob("*.ckpt"):
         os.utime(file, (1_000_000, 1_000_000))
     return run
@@ -604,15 +615,15 @@ def test_what_needs_no_trainer_imports_no_lightning(run):
     assert loaded(*lines, f"summary {run}") == "['torch']"
 
 
-def test_as_a_process_a_mistake_has_status_2_and_no_traceback(tmp_path):
-    done = process("-m", "charlm", "sample", "--checkpoint", "nothing", cwd=tmp_path)
+def test_as_a_process_a_mistake_has_status_2_and_no_traceback(python):
+    done = python("-m", "charlm", "sample", "--checkpoint", "nothing")
     expected = "charlm: error: nothing does not exist; pass a .ckpt file or the directory of a run\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
 
-def test_as_a_process_it_trains_with_a_bar_and_without_noise(small, tmp_path):
+def test_as_a_process_it_trains_with_a_bar_and_without_noise(small, python):
     """No advertisement, no warning and nothing else that a user cannot act on."""
-    done = process("-m", "charlm", "fit", "--config", small, cwd=tmp_path)
+    done = python("-m", "charlm", "fit", "--config", small)
     assert done.returncode == 0
     lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
     expected = r"Seed set to|.*names over \d+ characters|.*(GPU|TPU) available|.*\d+ steps \["

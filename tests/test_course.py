@@ -1,9 +1,6 @@
 """The course: the notebooks' numbers out of a Trainer run of the real modules, and both scripts as users start them."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -109,12 +106,10 @@ def test_mlp_losses_are_the_notebooks(twenty_names, lr, callbacks, expected):
     assert keep.after == [pytest.approx(pair, abs=TOLERANCE) for pair in expected]
 
 
-def start(script, *arguments, cwd):
-    """Run a script as a user does, from another directory; the package under test goes first."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+@pytest.fixture
+def start(python):
+    """Runs a script as a user does, from another directory."""
+    return lambda script, *arguments: python(ROOT / "scripts" / script, *arguments, timeout=240)
 
 
 def rows(lines):
@@ -141,8 +136,8 @@ def check_pictures(lines, directory, names):
             assert min(picture.size) >= 380
 
 
-def test_day_8_prints_the_notebooks_tables(tmp_path):
-    done = start("day08_bigram.py", "--steps", "41", cwd=tmp_path)
+def test_day_8_prints_the_notebooks_tables(start, tmp_path):
+    done = start("day08_bigram.py", "--steps", "41")
     assert (done.returncode, done.stderr) == (0, "")
     parts = by_heading(done.stdout)
     assert "130 pairs, the first ones: .e em mm ma a. .o ol li" in parts["Bigram pairs"]
@@ -162,8 +157,8 @@ def test_day_8_prints_the_notebooks_tables(tmp_path):
     assert (tmp_path / "lightning_logs/day08").is_dir()
 
 
-def test_day_10_prints_the_notebooks_tables(tmp_path):
-    done = start("day10_mlp.py", "--steps", "4", "--out", "here", cwd=tmp_path)
+def test_day_10_prints_the_notebooks_tables(start, tmp_path):
+    done = start("day10_mlp.py", "--steps", "4", "--out", "here")
     assert (done.returncode, done.stderr) == (0, "")
     parts = by_heading(done.stdout)
     assert parts["Contexts"][:4] == [".em -> m", "emm -> a", "mma -> .", ".ol -> i"]
@@ -191,10 +186,10 @@ def test_day_10_prints_the_notebooks_tables(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["day08_bigram.py", "day10_mlp.py"])
-def test_other_names_get_tables_of_their_own_size(tmp_path, script):
+def test_other_names_get_tables_of_their_own_size(start, tmp_path, script):
     """Nine distinct characters, capitals and accents among them; whole names are split."""
     (tmp_path / "names.txt").write_text("\n".join(a + b + c for a in "ÉZX" for b in "aei" for c in "nlş"), "utf-8")
-    done = start(script, "--data", "names.txt", "--steps", "3", "--out", "out", cwd=tmp_path)
+    done = start(script, "--data", "names.txt", "--steps", "3", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "")
     parts = by_heading(done.stdout)
     if script == "day08_bigram.py":
@@ -219,8 +214,8 @@ def test_other_names_get_tables_of_their_own_size(tmp_path, script):
         (["--stps", "3"], r"Did you mean --steps\?"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_status_2(tmp_path, arguments, message):
-    done = start("day08_bigram.py", *arguments, cwd=tmp_path)
+def test_a_mistake_is_a_sentence_and_status_2(start, arguments, message):
+    done = start("day08_bigram.py", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(message, done.stderr)
     assert done.stderr.count("\n") == 1

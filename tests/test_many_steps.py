@@ -1,8 +1,5 @@
 """The models with many steps per execution: the same weights, the same curves, all steps in TensorBoard."""
 
-import subprocess
-import sys
-
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -178,12 +175,11 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_same_weights_as_with_one_step_an_execution(tmp_path):
+def test_two_processes_have_the_same_weights_as_with_one_step_an_execution(tmp_path, python):
     (tmp_path / "ddp.py").write_text(DDP)
     for steps in ("1", "20"):
         (tmp_path / steps).mkdir()
-    command = [sys.executable, "ddp.py", "1", "20"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    ran = python("ddp.py", "1", "20")
     assert ran.returncode == 0, ran.stderr
     files = [tmp_path / steps / f"rank{rank}.pt" for steps in ("1", "20") for rank in (0, 1)]
     weights = [torch.load(file, weights_only=True) for file in files]

@@ -1,7 +1,5 @@
 """What scripts/mutants.py changes, and that scripts/mutate.py tells a fault that the tests see from one they do not."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,13 +48,13 @@ def test_every_change_is_one_that_a_test_could_see(script):
 
 
 @pytest.mark.slow
-def test_the_score_is_of_what_the_tests_notice():
+def test_the_score_is_of_what_the_tests_notice(python):
     """Tests of the tokenizer see all that is wrong with it; those of something else see nothing."""
     for tests, score in (
         ("tests/test_tokenizer.py", "3 killed, 0 survived: score 100.0%"),
         ("tests/data/test_shuffle.py", "0 killed, 3 survived: score 0.0%"),
     ):
-        line = [sys.executable, "scripts/mutate.py", "--files=[charlm/tokenizer.py]", "--mutants=3"]
-        done = subprocess.run([*line, f"--tests=[{tests}]"], cwd=ROOT, capture_output=True, text=True, timeout=280)
+        line = ["scripts/mutate.py", "--files=[charlm/tokenizer.py]", "--mutants=3", f"--tests=[{tests}]"]
+        done = python(*line, cwd=ROOT, timeout=280)
         assert done.returncode == 0, done.stderr
         assert score in done.stdout

@@ -1,6 +1,5 @@
 """Every command and every example of the README does what it says, with fewer steps."""
 
-import os
 import re
 import shlex
 import shutil
@@ -39,7 +38,7 @@ def run_dashboard(words):
         process.terminate()
 
 
-def run(command):
+def run(command, python):
     words = shlex.split(command)
     if words[:2] == ["charlm", "dashboard"]:
         run_dashboard(words)
@@ -47,19 +46,19 @@ def run(command):
         extra = FEWER_STEPS["Bigram" if "Bigram" in words else "MLP"] if words[1] == "fit" else []
         main([*words[1:], *extra])
     else:
-        subprocess.run([sys.executable, ROOT / words[1], "--steps", "20"], check=True, timeout=120, capture_output=True)
+        python(ROOT / words[1], "--steps", "20").check_returncode()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys, python):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     Path("my_names.txt").write_text("\n".join(["Maria", "Mario", "Marta", "Xaver", "Quintus"] * 8 + list("MARIAXQZ")))
     done = [command for command in commands("console") if command not in BY_OTHER_TESTS]
     assert len(done) >= 12
     for command in done:
-        run(command)
+        run(command, python)
     out = capsys.readouterr().out
     assert "The first 10 names it draws" in out
     assert "largest difference" in out
@@ -79,9 +78,10 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("example", blocks("python"))
-def test_the_python_examples_run(example, exported, tmp_path):
+def test_the_python_examples_run(example, exported, tmp_path, python):
     shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
-    ran = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    Path(tmp_path, "example.py").write_text(example, encoding="utf-8")
+    ran = python("example.py")
     assert ran.returncode == 0, ran.stderr
 
 
@@ -101,17 +101,15 @@ def test_the_picture_is_there():
 
 
 @pytest.mark.slow
-def test_the_architecture_of_the_contributors_section_trains_and_samples(tmp_path):
+def test_the_architecture_of_the_contributors_section_trains_and_samples(tmp_path, python):
     """The diff is applied to a copy of the package, and the new net goes all the way."""
     (diff,) = blocks("diff")
     shutil.copytree(ROOT / "charlm", tmp_path / "charlm")
     (tmp_path / "new.diff").write_text(diff, encoding="utf-8")
     subprocess.run(["git", "apply", "new.diff"], cwd=tmp_path, check=True, timeout=60)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
     def charlm(*words):
-        command = [sys.executable, "-m", "charlm", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        done = python("-m", "charlm", *words, PYTHONPATH=str(tmp_path))
         assert done.returncode == 0, done.stderr
         return done.stdout
 

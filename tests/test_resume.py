@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -190,8 +191,11 @@ FAULTS = ("differing", "missing", "hooks out of place", "scalars differing")
 
 
 @pytest.fixture(scope="module")
-def killloop(script):
-    return script("killloop")
+def killloop(script, popen):
+    killloop = script("killloop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(killloop, "subprocess", SimpleNamespace(Popen=popen))
+        yield killloop
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +215,7 @@ def faults(killloop, place):
 @pytest.mark.slow
 def test_a_run_that_is_killed_five_times_goes_on_to_the_bit(killloop, left_alone):
     options, place = left_alone
-    assert killloop.killed_again(place / "killed", options, seed=1, kills=5, longest=9.0) > 0
+    assert killloop.killed_again(place / "killed", options, seed=1, kills=5, longest=4.0) > 0
     assert faults(killloop, place) == {}
     shutil.rmtree(place / "killed")
 

@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 
 import lightning.pytorch as pl
 import pytest
@@ -532,10 +530,9 @@ pl.Trainer(
 """
 
 
-def test_of_several_processes_the_first_one_shows(tmp_path):
+def test_of_several_processes_the_first_one_shows(tmp_path, python):
     (tmp_path / "run.py").write_text(PROCESSES)
-    command = [sys.executable, "-W", "ignore", "run.py", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = python("-W", "ignore", "run.py", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     found = events(tmp_path / "run")
     assert steps(found, "saturation/tanh") == steps(found, "loss/val") == [1]

@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 import warnings
 
 import lightning.pytorch as pl
@@ -354,10 +352,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_leaves_what_there_is(tmp_path):
+def test_of_two_processes_one_leaves_what_there_is(tmp_path, python):
     (tmp_path / "train.py").write_text(SCRIPT)
-    command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    ran = python("train.py", tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "EmbeddingPCA" not in ran.stderr  # no warning
     run = tmp_path / "lightning_logs" / "version_0"

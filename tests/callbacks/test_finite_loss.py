@@ -1,8 +1,6 @@
 """A loss that is no number ends the training at its step, and no checkpoint has such weights."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -95,10 +93,9 @@ Trainer(
 
 
 @pytest.mark.slow
-def test_of_several_processes_all_stop_at_the_step_of_the_one(tmp_path):
+def test_of_several_processes_all_stop_at_the_step_of_the_one(tmp_path, python):
     (tmp_path / "run.py").write_text(PROCESSES)
-    command = [sys.executable, "-W", "ignore", "run.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = python("-W", "ignore", "run.py")
     assert done.returncode != 0
     assert "the loss is nan at step 4 (batch 3 of epoch 0)" in done.stderr
     assert "the loss is no number in another process at step 4 (batch 3 of epoch 0)" in done.stderr

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -49,25 +48,22 @@ Trainer(
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, popen):
     """A process that trains, has done at least two steps, and gets signals; gives its status and what it said."""
 
     def run(*signals, how="", pause=0.0):
         (tmp_path / "program.py").write_text(PROGRAM)
         command = [sys.executable, "program.py", how]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        # Ctrl-C is ignored in what a shell has started in the background, and children take that over
-        unset = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-        process = subprocess.Popen(
-            command, cwd=tmp_path, preexec_fn=unset, **pipes, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        while process.stdout.readline() != "ready\n":
-            assert process.poll() is None, process.stderr.read()
-        for signum in signals:
-            process.send_signal(signum)
-            time.sleep(pause)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
+        with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
+            process = popen(command, cwd=tmp_path, stdout=out, stderr=err, env=os.environ)
+            while "ready\n" not in (tmp_path / "out").read_text():
+                assert process.poll() is None, err.read()
+                time.sleep(0.01)
+            for signum in signals:
+                process.send_signal(signum)
+                time.sleep(pause)
+            process.wait(timeout=60)
+            return process.returncode, out.read(), err.read()
 
     return run
 

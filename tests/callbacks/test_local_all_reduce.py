@@ -1,8 +1,5 @@
 """Gradients averaged over sockets: gloo's, in real processes of a model that is not of this package."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -55,11 +52,10 @@ if __name__ == "__main__":
 GLOO, SOCKETS = 0, 1 << 20  # the most bytes that go by sockets
 
 
-def start(folder, processes, *ways):
+def start(python, folder, processes, *ways):
     """Train in processes of their own, in one way after the other: bytes, accumulated batches and precision."""
     (folder / "train.py").write_text(SCRIPT)
-    command = [sys.executable, str(folder / "train.py"), str(processes), str(folder), *ways]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=folder)
+    return python("train.py", processes, folder, *ways)
 
 
 def weights(folder, processes, way):
@@ -68,9 +64,9 @@ def weights(folder, processes, way):
 
 
 @pytest.mark.slow
-def test_two_processes_get_what_gloo_gives_them_bit_for_bit(tmp_path):
+def test_two_processes_get_what_gloo_gives_them_bit_for_bit(tmp_path, python):
     hows = ("1,32-true", "2,bf16-true")
-    ran = start(tmp_path, 2, *(f"{most},{how}" for most in (GLOO, SOCKETS) for how in hows))
+    ran = start(python, tmp_path, 2, *(f"{most},{how}" for most in (GLOO, SOCKETS) for how in hows))
     assert ran.returncode == 0, ran.stderr
     for how in hows:
         by_gloo, by_socket = (weights(tmp_path, 2, f"{most},{how}") for most in (GLOO, SOCKETS))
@@ -79,9 +75,9 @@ def test_two_processes_get_what_gloo_gives_them_bit_for_bit(tmp_path):
 
 
 @pytest.mark.slow
-def test_three_processes_agree_with_each_other_and_with_gloo_but_for_rounding(tmp_path):
+def test_three_processes_agree_with_each_other_and_with_gloo_but_for_rounding(tmp_path, python):
     ways = [f"{most},1,32-true" for most in (GLOO, SOCKETS)]
-    ran = start(tmp_path, 3, *ways)
+    ran = start(python, tmp_path, 3, *ways)
     assert ran.returncode == 0, ran.stderr
     by_gloo, by_socket = (weights(tmp_path, 3, way) for way in ways)
     for name, tensor in by_socket[0].items():
@@ -90,8 +86,8 @@ def test_three_processes_agree_with_each_other_and_with_gloo_but_for_rounding(tm
 
 
 @pytest.mark.slow
-def test_the_others_are_told_when_a_process_fails(tmp_path):
-    ran = start(tmp_path, 2, f"{SOCKETS},1,32-true,fail")
+def test_the_others_are_told_when_a_process_fails(tmp_path, python):
+    ran = start(python, tmp_path, 2, f"{SOCKETS},1,32-true,fail")
     assert ran.returncode != 0
     assert "ZeroDivisionError: rank 1 divides by zero" in ran.stderr
     assert "process 1 of this training has ended; its own message says why" in ran.stderr

@@ -1,8 +1,6 @@
 """A training after a sweep that is not applied against the same one without it: nothing may differ."""
 
 import random
-import subprocess
-import sys
 from collections import deque
 
 import lightning.pytorch as pl
@@ -524,14 +522,13 @@ if __name__ == "__main__":
 """
 
 
-def in_processes(folder, kinds, processes=2, accumulated=1, precision="32-true", strategy="ddp_fork"):
+def in_processes(python, folder, kinds, processes=2, accumulated=1, precision="32-true", strategy="ddp_fork"):
     """Train in processes that are forked, once for each kind; what each process has at its end, and the log."""
     (folder / "train.py").write_text(SCRIPT)
     for kind in kinds:
         (folder / kind).mkdir()
     arguments = [str(argument) for argument in (processes, accumulated, precision, strategy, *kinds)]
-    command = [sys.executable, "train.py", *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=folder)
+    ran = python("train.py", *arguments)
     assert ran.returncode == 0, ran.stderr
     for kind in kinds:
         ranks = [torch.load(folder / kind / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
@@ -549,8 +546,8 @@ def in_processes(folder, kinds, processes=2, accumulated=1, precision="32-true",
     ],  # Lightning's step; the short one
     ids=["two, bf16-mixed", "three"],
 )
-def test_in_processes_a_sweep_is_transparent_too(how, tmp_path):
-    (without, log_without), (swept, log) = in_processes(tmp_path, ("without", "sweep"), *how)
+def test_in_processes_a_sweep_is_transparent_too(how, tmp_path, python):
+    (without, log_without), (swept, log) = in_processes(python, tmp_path, ("without", "sweep"), *how)
     assert log == log_without
     for one, other in zip(without, swept, strict=True):
         for key in ("seen", "step", "rates"):
@@ -561,8 +558,8 @@ def test_in_processes_a_sweep_is_transparent_too(how, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_measure_the_mean_of_their_losses_and_stop_and_train_together(tmp_path):
-    (((first, second), _),) = in_processes(tmp_path, ("apply",))
+def test_processes_measure_the_mean_of_their_losses_and_stop_and_train_together(tmp_path, python):
+    (((first, second), _),) = in_processes(python, tmp_path, ("apply",))
     assert first["sweeps"] == second["sweeps"]
     points = [len(sweep) for sweep in first["sweeps"]]
     assert all(10 < count < 60 for count in points)  # they have stopped before the end

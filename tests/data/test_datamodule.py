@@ -1,8 +1,5 @@
 import json
 import logging
-import os
-import subprocess
-import sys
 from itertools import chain
 from pathlib import Path
 
@@ -300,12 +297,9 @@ trainer.fit(model, NamesDataModule(path, block_size=1, batch_size=10, eval_batch
 """
 
 
-def test_two_processes_train_and_validate_as_one_with_the_global_batch(names_path, tmp_path):
+def test_two_processes_train_and_validate_as_one_with_the_global_batch(names_path, tmp_path, python):
     (tmp_path / "ranks.py").write_text(RANKS)
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "ranks.py", names_path, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = python("ranks.py", names_path, tmp_path, GLOO_SOCKET_IFNAME="lo")
     assert done.returncode == 0, done.stderr
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
     torch.manual_seed(3)
