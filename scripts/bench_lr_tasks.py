@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from charlm.nets.bigram import Bigram
 from charlm.nets.mlp import MLP
 
-Part = Literal["choose", "report", "further"]
+Part = Literal["choose", "report", "further", "fresh"]
 T, V = 4, 27
 
 
@@ -105,6 +105,42 @@ class Trigram(nn.Module):
         return self.table(context[:, -2] * V + context[:, -1])
 
 
+class BackOff(nn.Module):
+    """The logits of the last character, of the last two and of the last three, added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(V**n, V) for n in (1, 2, 3))
+
+    def forward(self, context: Tensor) -> Tensor:
+        rows, row = [], torch.zeros_like(context[:, 0])
+        for n, table in enumerate(self.tables):
+            row = row + context[:, T - 1 - n] * V**n
+            rows.append(table(row))
+        return torch.stack(rows).sum(0)
+
+
+class Mean(nn.Module):
+    """(B, T, C) to (B, C): the bag of words."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+class Mixer(nn.Module):
+    """One layer that mixes places, then one that mixes channels, each on a residual path."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.places = nn.Sequential(nn.Linear(T, 16), nn.GELU(), nn.Linear(16, T))
+        self.channels = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.places(self.norms[0](x).transpose(1, 2)).transpose(1, 2)
+        return x + self.channels(self.norms[1](x))
+
+
 class Swap(nn.Module):
     """(B, T, C) to (B, C, T), which convolutions want."""
 
@@ -146,6 +182,33 @@ def gated() -> nn.Module:
     return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), nn.Linear(T * 10, 256), nn.GLU(), nn.Linear(128, V))
 
 
+def bag() -> nn.Module:
+    """The mean of the characters' embeddings, and a tanh layer."""
+    return nn.Sequential(nn.Embedding(V, 32), Mean(), nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, V))
+
+
+def bilinear() -> nn.Module:
+    """Logits that are linear in the embeddings."""
+    return nn.Sequential(nn.Embedding(V, 16), nn.Flatten(), nn.Linear(T * 16, V))
+
+
+def tanh() -> nn.Module:
+    """Four tanh layers without any norm, initialised for tanh, the embeddings at a tenth."""
+    layers: list[nn.Module] = []
+    for n in (T * 10, 64, 64, 64):
+        linear = nn.Linear(n, 64)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="tanh")
+        layers += [linear, nn.Tanh()]
+    embedding = nn.Embedding(V, 10)
+    nn.init.normal_(embedding.weight, std=0.1)
+    return nn.Sequential(embedding, nn.Flatten(), *layers, nn.Linear(64, V))
+
+
+def mixer() -> nn.Module:
+    """A layer of an MLP-Mixer."""
+    return nn.Sequential(nn.Embedding(V, 24), Mixer(24), nn.Flatten(), nn.LayerNorm(T * 24), nn.Linear(T * 24, V))
+
+
 def residual() -> nn.Module:
     """Three residual layers."""
     start = (nn.Embedding(V, 10), nn.Flatten(), nn.Linear(T * 10, 64))
@@ -168,6 +231,11 @@ NETS: dict[str, tuple[Part, Callable[[], nn.Module]]] = {
     "batch norm": ("further", normed),
     "gated": ("further", gated),
     "trigram": ("further", Trigram),
+    "bag of words": ("fresh", bag),
+    "bilinear": ("fresh", bilinear),
+    "deep tanh": ("fresh", tanh),
+    "mixer": ("fresh", mixer),
+    "back-off": ("fresh", BackOff),
 }
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {
     "sgd": lambda weights, lr: torch.optim.SGD(weights, lr, fused=True),

@@ -269,6 +269,17 @@ def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
 
+class Call:
+    def __reduce__(self):
+        return os.getcwd, ()
+
+
+def test_what_a_file_would_run_is_named(tmp_path):
+    torch.save({"a": Call()}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=rf"none of it ran \({os.name}.getcwd\)$"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+
+
 def test_storage_options_are_refused(tmp_path):
     with pytest.raises(TypeError, match="writes local files"):
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", storage_options={})

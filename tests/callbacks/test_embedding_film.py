@@ -1,5 +1,5 @@
 import io
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib.colors
 import numpy as np
@@ -114,3 +114,9 @@ def test_small_multiples_are_frames_within_the_same_limits(frames):
     assert np.allclose(last, (centred @ film.axes)[[1, 5, 9, 15, 21]].numpy())  # the vowels
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "consonant", "boundary"]
     assert 400 <= render(figure).shape[1] <= 700
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    assert all(figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1 for box in boxes)
+    assert all(figure.bbox.y0 < box.y0 < box.y1 < figure.bbox.y1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert min(box.width for box in boxes) > 0.28 * figure.bbox.width
+    assert min(box.height for box in boxes) > 180
