@@ -9,7 +9,6 @@ status 1 where the memory grows by 5 % or more, or a file is left open or lying 
 
 import contextlib
 import ctypes
-import io
 import os
 import random
 import signal
@@ -87,14 +86,19 @@ def quietly(line: list[str], stop_after: float = 0.0) -> None:
     sys.argv = ["charlm", *line]
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, stop_after)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+    with tempfile.TemporaryFile("w+") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        screen = os.dup(2)  # a signal's handler writes to it and not to sys.stderr
+        os.dup2(said.fileno(), 2)
         try:
             charlm(line)
         except SystemExit as end:
             if end.code not in (None, 0, 130 if stop_after else 0):
-                raise RuntimeError(f"charlm {' '.join(line)} ended with {end.code}: {said.getvalue()}") from end
+                said.seek(0)
+                raise RuntimeError(f"charlm {' '.join(line)} ended with {end.code}: {said.read()}") from end
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 def weights(place: Path) -> dict[str, torch.Tensor]:

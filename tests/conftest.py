@@ -112,12 +112,12 @@ class Started:
 
 @pytest.fixture(scope="session")
 def popen(server):
-    """Starts [sys.executable, ...] as subprocess.Popen does, into two open files, in a session of its own."""
+    """Starts [sys.executable, ...] as subprocess.Popen does, into open files or nowhere, in a session of its own."""
     program = str(Path(__file__).with_name("started.py"))
 
     def popen(command, *, cwd, env, stdout, stderr, **_):
         given = {"arguments": [str(argument) for argument in command[1:]], "cwd": str(cwd), "env": dict(env)}
-        given |= {"out": stdout.name, "err": stderr.name}
+        given |= {"out": getattr(stdout, "name", os.devnull), "err": getattr(stderr, "name", os.devnull)}
         process = server.Process(target=runpy.run_path, args=(program, {"given": given}))
         process.start()
         return Started(process)

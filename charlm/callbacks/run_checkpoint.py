@@ -87,7 +87,11 @@ class RunCheckpoint(ModelCheckpoint):
 
     def save_now(self, trainer: Trainer) -> str:
         """Save the last state at the end of a turn, whatever `save_last` says; gives the file."""
-        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        save_last, self.save_last = self.save_last, True
+        try:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        finally:
+            self.save_last = save_last
         self._write(trainer)
         return self.last_model_path
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch.utils.data import DataLoader
 
@@ -118,3 +119,27 @@ def test_what_a_killed_process_did_not_come_to_remove_goes_when_its_run_goes_on(
 def test_nothing_is_written_in_a_trial_or_without_save_last(fit, tmp_path):
     assert fit([1.0], fast_dev_run=True)[1] == {}
     assert fit([1.0], max_steps=3, run="no last", save_last=False)[1] == {"best.ckpt": 2}
+
+
+def test_the_best_two_of_one_name_are_two_files(trainer, tmp_path):
+    choice = {"filename": "best", "monitor": "loss", "save_top_k": 2, "save_on_train_epoch_end": False}
+    keep = RunCheckpoint(tmp_path, **choice)
+    options = {"limit_val_batches": 1, "val_check_interval": 2, "check_val_every_n_epoch": None, "max_epochs": -1}
+    options |= {"max_steps": 6, "num_sanity_val_steps": 0, "enable_checkpointing": True}
+    trainer(ExactResume(), keep, **options).fit(Model([3.0, 1.0, 2.0]))
+    files = {file: torch.load(file, weights_only=True)["global_step"] for file in tmp_path.glob("*.ckpt")}
+    assert sorted(files.values()) == [4, 6]
+    assert files[Path(keep.best_model_path)] == 4
+
+
+@pytest.mark.parametrize("save_last", [True, None, "link"])
+def test_the_last_state_is_saved_when_it_is_asked_for(trainer, tmp_path, save_last):
+    class Asks(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.global_step == 3:
+                self.file = keep.save_now(trainer)
+                self.saved = torch.load(self.file, weights_only=True)["global_step"]
+
+    keep, asks = RunCheckpoint(tmp_path, "best", save_last=save_last), Asks()
+    trainer(asks, keep, max_steps=4, enable_checkpointing=True, max_epochs=-1).fit(Model())
+    assert (Path(asks.file).name, asks.saved) == ("last.ckpt", 3)

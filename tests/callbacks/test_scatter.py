@@ -128,6 +128,14 @@ def test_a_label_is_legible_on_its_marker():
         assert (high + 0.05) / (low + 0.05) > 3
 
 
+@pytest.mark.parametrize(("letters", "lines"), [(1, 2), (12, 4), (60, 8)])
+def test_kinds_stand_side_by_side_in_the_legend_as_far_as_they_fit(letters, lines):
+    figure = figure_of(list("abcdefgh"), kinds=[f"{number}" * letters for number in range(8)])
+    render(figure)
+    heights = {round(text.get_window_extent().y0) for text in figure.legends[0].get_texts()}
+    assert len(heights) == lines
+
+
 @pytest.mark.parametrize("kinds", [["_a", "$x$", "", " "], ["a\nb", "\t", "x" * 60, "é"]])
 def test_any_text_can_be_a_kind_and_stands_in_the_legend(kinds):
     figure = figure_of(list("abcd"), kinds=kinds)

@@ -358,6 +358,27 @@ def test_the_state_of_loaders_and_of_datasets_within_datasets_is_given_back(trai
     assert inner.random.random() == random.Random(0).random()
 
 
+class Pairs:
+    """Indices for batches, without being a Sampler."""
+
+    def __init__(self):
+        self.position = 0
+
+    def __iter__(self):
+        return iter([[0, 1], [2, 3]])
+
+    def __len__(self):
+        return 2
+
+
+def test_the_state_of_what_makes_batches_of_indices_is_given_back(trainer):
+    pairs, model = Pairs(), BoringModel()
+    model.train_dataloader = lambda: DataLoader(TensorDataset(torch.randn(4, 32)), batch_sampler=pairs)
+    model.training_step = lambda batch, batch_idx: model.step(batch[0])
+    trainer(Asking(lambda: setattr(pairs, "position", 3)), max_steps=1).fit(model)
+    assert pairs.position == 0
+
+
 class Collate:
     def __init__(self):
         self.calls = 0

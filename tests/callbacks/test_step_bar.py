@@ -170,7 +170,15 @@ def test_it_shows_what_is_logged_for_the_bar(fit):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(2.5741, "2.574"), (0.0, "0.000"), (1e-4, "0.0001"), (-0.04567, "-0.0457"), (1e12, "1e+12"), (math.nan, "nan")],
+    [
+        (2.5741, "2.574"),
+        (0.0, "0.000"),
+        (0.1, "0.100"),
+        (1e-4, "0.0001"),
+        (-0.04567, "-0.0457"),
+        (1e12, "1e+12"),
+        (math.nan, "nan"),
+    ],
 )
 def test_a_value_is_never_hidden_by_its_rounding(fit, value, shown):
     class Small(Model):
