@@ -56,7 +56,7 @@ _MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
     **dict.fromkeys(("callbacks/rate_log", "callbacks/rates"), _DECAY),
     "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py", "tests/callbacks/test_embedding_end.py"),
     "callbacks/kept": ("tests/callbacks/test_snapshot.py",),
-    "callbacks/process_watch": ("tests/callbacks/test_process_guard.py",),
+    "callbacks/process_guard": ("tests/callbacks/test_process_watch.py", "tests/test_processes.py"),
     "callbacks/turn_end": _TURNS,
 }
 _FEWEST_SECONDS = 30

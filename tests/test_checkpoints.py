@@ -16,6 +16,7 @@ from charlm.checkpoints import FORMAT, load_checkpoint
 from charlm.data.datamodule import NamesDataModule
 from charlm.lightning_modules import LitBigram, LitMLP
 from charlm.nets.bigram import Bigram
+from charlm.nets.deepmlp import DeepMLP
 from charlm.nets.mlp import MLP
 
 MLP_ARGS = {"vocab_size": 27, "block_size": 2, "n_embd": 3, "n_hidden": 5, "init": "notebook"}
@@ -142,6 +143,7 @@ def bad(values, **changes):
 
 
 WEIGHT = "net.hidden.weight"
+VARIANCE = "net.layers.0.1.running_var"
 UNFIT = {
     "another project's": (
         {"state_dict": {}, "pytorch-lightning_version": "2.6.6"},
@@ -181,6 +183,14 @@ UNFIT = {
     "a weight that repeats one value": (
         bad(content(), **{WEIGHT: torch.ones(1).expand(5, 6)}),
         rf"{WEIGHT} has fewer values in the file than its shape \(5, 6\) says",
+    ),
+    "a weight that repeats ten values": (
+        bad(content(), **{WEIGHT: torch.ones(10).as_strided((5, 6), (1, 1))}),
+        rf"{WEIGHT} has fewer values in the file than its shape \(5, 6\) says",
+    ),
+    "a variance below 0": (
+        bad(content(DeepMLP(), net="DeepMLP", net_args={}), **{VARIANCE: torch.full((100,), -1.0)}),
+        f"{VARIANCE} has a variance below 0",
     ),
     "a step that is text": (
         {**content(), "global_step": "7"},
