@@ -2,7 +2,7 @@
 
 python scripts/bench_lr_finder.py                        measure what the cache does not have, and print the table
 python scripts/bench_lr_finder.py --format markdown      the README's table
-python scripts/bench_lr_finder.py --further true         with five nets more, added when the rule was chosen
+python scripts/bench_lr_finder.py --further true         with ten nets more, added when the rule was chosen
 python scripts/bench_lr_finder.py --check 10             train at suggestions too, to see what interpolation is worth
 
 The regret of a rule is what its suggestion costs: the validation loss in nats after 1500 steps at the suggested rate,
@@ -76,7 +76,7 @@ def main(
     Args:
         data: a file with one name a line, or makemore; by default the names that come with charlm.
         cache: a JSON file of sweeps and trained rates, written after each task; another file for other data.
-        further: measure the five nets that were added later, too; half as long again.
+        further: measure the ten nets that were added later, too; as long again.
         check: suggestions of the default rule to train at, for comparison with the interpolated losses.
         format: of the printed table.
 
