@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def driver(script):
     """One browser for all tabs."""
     with pytest.MonkeyPatch.context() as patch:
