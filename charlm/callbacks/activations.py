@@ -41,7 +41,6 @@ class ActivationWatch:
         """Look no more."""
         for handle in self._handles:
             handle.remove()
-        self._handles = []
 
     def shares(self) -> dict[str, float]:
         """For each layer, `saturation/<name>` or `dead/<name>`, in [0, 1].

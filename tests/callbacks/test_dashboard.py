@@ -134,6 +134,12 @@ def test_the_runs_config_is_a_text(fitted, tmp_path):
     assert event.step == 0
 
 
+def test_a_config_that_is_no_text_is_a_warning(fitted, tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xff")
+    with pytest.warns(UserWarning, match=r"^Dashboard: reading config.yaml failed with UnicodeDecodeError.*goes on"):
+        fitted(Layers(), Dashboard())
+
+
 def test_a_run_without_a_config_has_no_such_text(fitted):
     assert "config/text_summary" not in fitted(Layers(), Dashboard()).Tags()["tensors"]
 

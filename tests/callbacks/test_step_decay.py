@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, LearningRateMonitor, ModelCheckpoint
@@ -697,6 +697,7 @@ def test_a_logger_that_fails_to_take_the_text_does_not_stop_training(trainer, tm
 
 
 @given(st.floats(0.001, 0.999), st.integers(1, 10**6))
+@example(0.07, 100)  # their product is above 7
 def test_the_step_of_a_fraction_is_the_first_one_that_has_passed_it(milestone, length):
     step = first_step(milestone, length)
     assert step / length >= milestone > (step - 1) / length
