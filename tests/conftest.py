@@ -19,11 +19,8 @@ def pytest_sessionstart():
 
 
 def pytest_collection_modifyitems(items):
-    """The slow tests first, so that none is waited for at the end; those of a file together, as they share fixtures."""
+    """The slow tests first: at the end the processes that run tests have short ones to share."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    for item in items:
-        slow = "slow " * (item.get_closest_marker("slow") is not None)
-        item.add_marker(pytest.mark.xdist_group(f"{slow}{item.path.stem}"))
 
 
 @pytest.fixture(scope="session")
