@@ -65,12 +65,9 @@ def trainer(tmp_path):
 
 # what takes a process seconds to import; nothing of charlm, as some tests run a copy of it
 LIBRARIES = (
-    "lightning.pytorch.demos.boring_classes",
-    "torch._dynamo",
-    "tensorboard.compat.proto.event_pb2",
-    "PIL.Image",
+    *("lightning.pytorch.cli", "lightning.pytorch.demos.boring_classes", "torch._dynamo", "torch.utils.tensorboard"),
+    *("matplotlib.figure", "PIL.Image"),
 )
-LIBRARIES += ("torch.utils.tensorboard", "matplotlib.figure", "PIL.Image")
 
 
 @pytest.fixture(scope="session")

@@ -68,14 +68,24 @@ def small(names, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(small, tmp_path_factory, alone):
+def fit(small, tmp_path_factory, alone):
+    """Train by that config and more options; a directory with the run in it."""
+
+    def fit(*options):
+        folder = tmp_path_factory.mktemp("trained")
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            alone(patch, folder)
+            warnings.simplefilter("ignore")
+            main(["fit", "--config", small, *options])
+        return folder
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def trained(fit):
     """A directory with the run of that config in it."""
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        alone(patch, folder)
-        warnings.simplefilter("ignore")
-        main(["fit", "--config", small])
-    return folder
+    return fit()
 
 
 @pytest.fixture
@@ -337,14 +347,9 @@ def test_the_saved_config_of_a_run_is_taken_by_every_command(command, cli, run):
 
 
 @pytest.fixture(scope="module")
-def bigram(small, tmp_path_factory, alone):
+def bigram(fit):
     """A run like `trained`'s of a bigram."""
-    folder = tmp_path_factory.mktemp("bigram")
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        alone(patch, folder)
-        warnings.simplefilter("ignore")
-        main(["fit", "--config", small, "--model=Bigram", "--data.block_size=1"])
-    return folder / RUN
+    return fit("--model=Bigram", "--data.block_size=1") / RUN
 
 
 @pytest.fixture
