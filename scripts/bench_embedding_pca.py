@@ -18,7 +18,7 @@ from torch import Tensor
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.embedding_rows import Rows, choose_rows
 from charlm.callbacks.pca import Components, principal_components
-from charlm.callbacks.pictures import render
+from charlm.callbacks.pixels import render
 
 _REST = 0.3  # seconds
 DIMS = 2

@@ -51,7 +51,7 @@ _MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
     **dict.fromkeys(("callbacks/lean_step", "callbacks/one_step"), (*_STEPS, *_FINDER)),
     **dict.fromkeys(("callbacks/lr_*", "callbacks/silence", "callbacks/sweep_batches"), _FINDER),
     **dict.fromkeys(("callbacks/activations", "callbacks/layout", "callbacks/outlets"), _DASHBOARD),
-    **dict.fromkeys(("callbacks/pictures", "callbacks/watching"), _DASHBOARD),
+    **dict.fromkeys(("callbacks/pictures", "callbacks/pixels", "callbacks/watching"), _DASHBOARD),
     **dict.fromkeys(("callbacks/decay_table", "callbacks/milestones", "callbacks/progress"), _DECAY),
     **dict.fromkeys(("callbacks/rate_log", "callbacks/rates"), _DECAY),
     "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py", "tests/callbacks/test_embedding_end.py"),

@@ -1,17 +1,15 @@
-"""A matplotlib Figure as pixels, as a file in the run directory, and in whatever loggers a Trainer has."""
+"""A matplotlib Figure as a file in the run directory, and in whatever loggers a Trainer has."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Trainer
 
 from charlm.callbacks.outlets import Failed, send_picture, write_file
+from charlm.callbacks.pixels import png, render
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 
@@ -36,24 +34,3 @@ def publish(trainer: Trainer, figure: Figure, tag: str, step: int, directory: st
     pixels = render(figure)
     failed = write_file(trainer, directory, tag.replace("/", "-") + ".png", png(pixels))
     return failed | send_picture(trainer, figure, pixels, tag, step)
-
-
-def render(figure: Figure) -> np.ndarray:
-    """The pixels of a figure: uint8 (height, width, 3), red, green and blue."""
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box, which says as much
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """A PNG file of pixels, uint8 (height, width, 3)."""
-    from matplotlib.image import imsave
-
-    file = io.BytesIO()
-    imsave(file, pixels, format="png", pil_kwargs={"compress_level": 1})  # half the time of the default
-    return file.getvalue()

@@ -1,11 +1,11 @@
 """`charlm compare-counts`: a neural bigram beside the one that counts. Dimension key: V = vocab_size."""
 
-import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from charlm.callbacks import pixels
 from charlm.checkpoints import Checkpoint, load_checkpoint
 from charlm.commands.table import Table, render
 from charlm.commands.training_names import training_splits
@@ -41,9 +41,7 @@ def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | Non
     counted = CountBigram.from_contexts(splits.train, len(neural), k)
     print(render(_losses(splits, counted, neural)))
     print(_largest_difference(loaded, counted, neural))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box, which says as much
-        _draw(loaded, counted, neural, picture)
+    _draw(loaded, counted, neural, picture)
 
 
 @torch.inference_mode()
@@ -84,8 +82,9 @@ def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture:
         ("probabilities of the neural bigram", neural[:size, :size]),
     ]
     figure = bigram_heatmap(panels, character_labels(checkpoint.tokenizer.alphabet), cell_text=size <= MOST_LABELS)
+    drawn = pixels.render(figure)
     try:
-        figure.savefig(picture)
+        picture.write_bytes(pixels.png(drawn))
     except OSError as error:
         raise OSError(f"cannot write {picture} ({error.strerror}); give another file as --out") from error
     print(f"heat map: {picture}")
@@ -94,5 +93,5 @@ def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture:
         from torch.utils.tensorboard import SummaryWriter
 
         with SummaryWriter(str(run)) as writer:
-            writer.add_figure("bigram", figure, global_step=checkpoint.step)
+            writer.add_image("bigram", drawn, global_step=checkpoint.step, dataformats="HWC")
         print(f"TensorBoard: figure bigram of {run}")

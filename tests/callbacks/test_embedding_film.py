@@ -10,7 +10,7 @@ from PIL import Image
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.embedding_film import Film, _letters_as_shapes, animation, small_multiples
 from charlm.callbacks.pca import principal_components
-from charlm.callbacks.pictures import render
+from charlm.callbacks.pixels import render
 from charlm.callbacks.scatter import kind_of
 
 LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]

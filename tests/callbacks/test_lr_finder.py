@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
 from charlm.callbacks.lr_result import LRFinderResult
 from charlm.callbacks.lr_rules import DEFAULT_RULE, RULES
-from charlm.callbacks.pictures import render
+from charlm.callbacks.pixels import render
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*returned `None`"),

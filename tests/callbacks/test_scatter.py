@@ -8,7 +8,7 @@ from matplotlib.ft2font import FT2Font
 
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.pca import principal_components
-from charlm.callbacks.pictures import render
+from charlm.callbacks.pixels import render
 from charlm.callbacks.scatter import kind_of, square
 
 LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]

@@ -17,6 +17,7 @@ from charlm.commands.dashboard import PINNED
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),
     pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning"),  # TensorBoard's
 ]
 
