@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -120,6 +121,19 @@ def popen(server):
         return Started(process)
 
     return popen
+
+
+@pytest.fixture(scope="module")
+def forking(script, popen):
+    """Imports a file of scripts/ that starts its processes by `popen`."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def forking(name):
+            module = script(name)
+            patch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
+            return module
+
+        yield forking
 
 
 @pytest.fixture

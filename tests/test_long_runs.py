@@ -1,7 +1,6 @@
 """The scripts that measure for long what nobody waits for, for seconds."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,9 +8,8 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 pytestmark = pytest.mark.slow
 
 
-def test_trainings_that_start_at_once_leave_a_run_each(script, popen, monkeypatch, capsys):
-    parallel_runs = script("parallel_runs")
-    monkeypatch.setattr(parallel_runs, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=None))
+def test_trainings_that_start_at_once_leave_a_run_each(forking, capsys):
+    parallel_runs = forking("parallel_runs")
     with pytest.raises(SystemExit) as end:
         parallel_runs.main(at_once=3, times=1)
     counted = capsys.readouterr().out

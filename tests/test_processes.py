@@ -2,11 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,11 +16,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 
 @pytest.fixture(scope="module")
-def faults(script, popen):
-    faults = script("ddp_faults")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faults, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
-        yield faults
+def faults(forking):
+    return forking("ddp_faults")
 
 
 @pytest.fixture(scope="module")

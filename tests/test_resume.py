@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -193,11 +192,8 @@ FAULTS = ("differing", "missing", "hooks out of place", "scalars differing")
 
 
 @pytest.fixture(scope="module")
-def killloop(script, popen):
-    killloop = script("killloop")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(killloop, "subprocess", SimpleNamespace(Popen=popen))
-        yield killloop
+def killloop(forking):
+    return forking("killloop")
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def small_multiples(film: Film) -> Figure:
     figure = Figure(figsize=(width, height), dpi=100)
     figure.suptitle(film.name, fontsize=14, y=1 - 0.1 / height, va="top", parse_math=False)
     figure.subplots_adjust(0.06, (0.4 + legend) / height, 0.99, 1 - 0.65 / height, 0.04, 0.14)
-    all_axes = figure.subplots(lines, _COLUMNS, squeeze=False).ravel()
+    all_axes = figure.subplots(lines, _COLUMNS).ravel()
     x_limits, y_limits = square(points.flatten(0, 1))
     for axes, step, frame in zip(all_axes, film.steps, points, strict=False):
         axes.set(xlim=x_limits, ylim=y_limits, aspect="equal", xticks=[], yticks=[])

@@ -58,9 +58,7 @@ class OneStep:
 def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
     """Whether a batch comes to the model as the loader gives it, on the CPU."""
     data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
-    changed = [
-        hook for hook in _TRANSFERS for owner in (pl_module, data) if owner is not None and is_overridden(hook, owner)
-    ]
+    changed = [hook for hook in _TRANSFERS for owner in (pl_module, data) if is_overridden(hook, owner)]
     alone = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
     on_cpu = alone or in_processes(trainer)
     return on_cpu and type(trainer.precision_plugin) is Precision and not changed

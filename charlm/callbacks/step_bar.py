@@ -68,6 +68,7 @@ class StepProgressBar(ProgressBar):
             bar_format=_FORMAT if known else _FORMAT_OPEN,
             disable=not self.is_enabled,
             dynamic_ncols=True,
+            miniters=0,  # else it waits for as many steps as the time before
             unit="step",
         )
         self._shown = trainer.global_step
@@ -83,6 +84,7 @@ class StepProgressBar(ProgressBar):
         """Show the new metrics of the validation at once."""
         if self._bar is not None and not trainer.sanity_checking:
             self._show(trainer)
+            self._bar.refresh()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the bar on the screen, full: training may end before the steps that were foretold."""

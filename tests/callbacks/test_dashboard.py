@@ -253,6 +253,7 @@ def test_a_layer_that_is_called_twice_counts_twice():
     layer(torch.zeros(0))
     assert watch.shares() == {"saturation/0": 0.75}
     assert len(watch.values()["activations/0"]) == 3
+    assert watch.failed == {}
 
 
 def test_of_many_values_some_are_taken_evenly():
@@ -311,14 +312,20 @@ class ByHand(Zeroing):
             self.optimizers().step()
 
 
-@pytest.mark.parametrize(("model", "options"), [(Zeroing, {"accumulate_grad_batches": 3}), (ByHand, {})])
-def test_gradients_that_are_written_into_are_shown_as_their_step_took_them(model, options, fitted):
-    """A validation every second batch, three batches a step."""
+@pytest.mark.parametrize(
+    ("model", "options", "counts"),
+    [
+        (Zeroing, {"accumulate_grad_batches": 3}, [1, 2, 2, 3]),  # validated after 4, 6, 8 and 10 batches
+        (ByHand, {}, [1, 2, 2, 3]),
+        (Zeroing, {"accumulate_grad_batches": 2, "val_check_interval": 3}, [1, 3, 4]),  # after 3, 6 and 9
+    ],
+)
+def test_gradients_that_are_written_into_are_shown_as_their_step_took_them(model, options, counts, fitted):
     spy = Spy()
     found = fitted(model(), Dashboard(histograms=True), spy, **options)
     shown = [event.histogram_value for event in found.Histograms("gradients/last.weight")]
     assert len(shown) >= 3
-    for value, count in zip(shown, [1, 2, 2, 3], strict=False):  # after 4, 6, 8 and 10 batches
+    for value, count in zip(shown, counts, strict=False):
         gradient = spy.seen[count - 1]["last.weight"]
         assert value.sum_squares == pytest.approx(gradient.square().sum().item(), rel=1e-5)
         assert value.sum == pytest.approx(gradient.sum().item(), abs=1e-6)

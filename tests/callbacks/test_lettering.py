@@ -12,7 +12,7 @@ from matplotlib.textpath import text_to_path
 
 from charlm.callbacks import lettering
 from charlm.callbacks.embedding_figure import embedding_figure
-from charlm.callbacks.lettering import legible
+from charlm.callbacks.lettering import legible, printable
 from charlm.callbacks.pca import principal_components
 from charlm.figures import bigram_heatmap
 
@@ -39,6 +39,14 @@ def has(family, ch):
 def figure_of(labels):
     table = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(0))
     return embedding_figure(table, principal_components(table, 2), labels, "")
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [("a" * 16, "a" * 16), ("a" * 17, "a" * 15 + "…"), ("\t\t", r"'\t\t'"), (" a", " a")],
+)
+def test_a_label_is_written_so_that_it_shows_and_has_room(label, written):
+    assert printable(label) == written
 
 
 @pytest.mark.parametrize("text", ["abc", "Ångström-é", "Жук", "αβγ", "שלום", "سلام", "Հայ", "␣…", ""])

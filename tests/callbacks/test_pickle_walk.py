@@ -1,8 +1,11 @@
 """Pickles by hand, which no checkpoint would hold, and what a walk through them says; none is loaded."""
 
+import io
 import pickle
+import zipfile
 
 import pytest
+import torch
 
 from charlm.callbacks.pickle_walk import RefusedError, check_pickle
 
@@ -63,3 +66,17 @@ def test_what_is_more_than_a_checkpoint_holds_is_refused_with_what_it_is(case):
 @pytest.mark.parametrize("case", TAKEN)
 def test_what_a_checkpoint_may_hold_is_taken(case):
     check_pickle(TAKEN[case], storage)
+
+
+DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "complex64", "complex128"])
+def test_a_tensor_of_any_type_has_as_many_values_as_its_bytes_hold(dtype):
+    file, weight = io.BytesIO(), torch.zeros(5, dtype=getattr(torch, dtype))
+    torch.save({"weight": weight}, file)
+    with zipfile.ZipFile(file) as archive:
+        data = next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    check_pickle(data, lambda name: weight.nbytes)
+    with pytest.raises(RefusedError, match="it has fewer values than it says"):
+        check_pickle(data, lambda name: weight.nbytes - 1)

@@ -1,15 +1,18 @@
+from itertools import chain
+
 import matplotlib.colors
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 
 from charlm.callbacks.embedding_figure import embedding_figure
 from charlm.callbacks.pca import principal_components
 from charlm.callbacks.pixels import render
-from charlm.callbacks.scatter import kind_of, square
+from charlm.callbacks.scatter import kind_of, looks_of, scatter, square
 
 LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
 
@@ -144,7 +147,41 @@ def test_any_text_can_be_a_kind_and_stands_in_the_legend(kinds):
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= shown.shape[1]
-    assert box.y1 < figure.axes[0].xaxis.label.get_window_extent().y0  # below what the axis is
+    assert box.y0 >= 0
+    for axes in figure.axes:
+        assert box.y1 < axes.xaxis.label.get_window_extent().y0  # below what the axis is
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("kinds", [None, KINDS])
+def test_all_that_is_written_lies_within_the_picture_and_nothing_on_a_title(k, kinds):
+    figure = figure_of(LETTERS, k=k, kinds=kinds)
+    height, width, _ = render(figure).shape
+    of_axes = [[axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts] for axes in figure.axes]
+    for text in [*figure.texts, *chain(*of_axes), *(text for legend in figure.legends for text in legend.get_texts())]:
+        box = text.get_window_extent()
+        assert (box.x0 > 0, box.x1 < width, box.y0 > 0, box.y1 < height) == (True,) * 4, text
+    (title,) = figure.texts
+    assert title.get_window_extent().y0 > figure.axes[0].title.get_window_extent().y1
+
+
+@pytest.mark.parametrize(("count", "size"), [(27, 230), (150, 30), (300, 8)])
+def test_markers_and_letters_are_scaled_together(count, size):
+    axes = Figure().add_subplot()
+    labels = [chr(ord("a") + row) if count == 27 else f"word {row}" for row in range(count)]
+    points = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
+    for scale in (1, 0.5):
+        scatter(axes, points, labels, [""] * count, looks_of([""])[1], scale)
+    assert [group.get_sizes().tolist() for group in axes.collections] == [[size], [size / 4]]
+    sizes = [text.get_fontsize() for text in axes.texts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (not sizes) == (count == 300)
+    assert not sizes or sizes[0] == 2 * sizes[-1]
+
+
+def test_a_kind_and_what_has_none_are_told_apart():
+    figure = figure_of(["the", "of", "and"], kinds=["", "word", "word"])
+    assert len(set(colors_of(figure).values())) == 2
 
 
 def test_no_kinds_need_no_legend():

@@ -113,6 +113,13 @@ def test_one_bar_for_the_whole_training(fit):
     assert lines[-1].startswith("100%|")
 
 
+def test_the_loss_of_a_validation_is_shown_at_once(fit):
+    """However seldom the bar moves; this one after ten steps, and never twice in a tenth of a second."""
+    lines = fit(Model(), StepProgressBar(refresh_rate=10), max_epochs=2, limit_val_batches=1, val_check_interval=2)
+    assert counts(lines) == ["0/10", "2/10", "4/10", "7/10", "9/10", "10/10"]
+    assert ["loss/val" in line for line in lines] == [False] + [True] * (len(lines) - 1)
+
+
 def test_it_counts_optimizer_steps_under_accumulation(fit):
     """Batches of 4 + 1 an epoch."""
     lines = fit(Model(), slow(), max_epochs=3, accumulate_grad_batches=4)

@@ -524,6 +524,22 @@ def test_a_modules_own_gradients_are_used_with_all_hooks_but_those_of_autograd(o
     assert made[1][2] == 22 - 7  # Lightning's own are the steps up to 4, 8, 11, 12, 16, 20 and 22
 
 
+def test_a_modules_own_gradients_are_taken_at_the_rates_of_their_groups(trainer):
+    class Groups(Derived):
+        def configure_optimizers(self):
+            groups = [{"params": [self.layer.weight], "lr": 0.01}, {"params": [self.layer.bias], "lr": 0.2}]
+            return torch.optim.SGD(groups)
+
+    made = []
+    for steps in (1, 4):
+        pl.seed_everything(5)
+        model = Groups()
+        trainer(StepsPerExecution(steps), max_epochs=2).fit(model)
+        made.append(model.state_dict())
+    assert model.asked == 22 - 7
+    assert str(made[0]) == str(made[1])
+
+
 def test_a_subclass_with_another_training_step_does_not_get_its_parents_gradients(trainer):
     class Other(Derived):
         def training_step(self, batch, batch_idx):
@@ -751,3 +767,20 @@ def test_a_checkpoint_callback_with_hooks_of_its_own_acts_at_every_step(trainer,
         run(trainer, Model, steps, saver, enable_checkpointing=True)
     assert savers[0].steps == savers[1].steps
     assert len(savers[1].steps) == 66
+
+
+def test_a_logger_that_makes_something_of_its_own_of_the_scalars_gets_them(trainer, tmp_path):
+    class Doubling(TensorBoardLogger):
+        def log_metrics(self, metrics, step=None):
+            super().log_metrics({name: 2 * value for name, value in metrics.items() if name == "loss"}, step)
+
+    curves = []
+    for number, kind in enumerate((TensorBoardLogger, Doubling)):
+        logger = kind(tmp_path / str(number))
+        pl.seed_everything(5)
+        trainer(StepsPerExecution(4), max_epochs=1, logger=logger, log_every_n_steps=1).fit(Model())
+        found = EventAccumulator(logger.log_dir).Reload()
+        curves.append([event.value for event in found.Scalars("loss")])
+    assert len(curves[0]) > 4
+    assert curves[1] == [2 * value for value in curves[0]]
+    assert "epoch" not in found.Tags()["scalars"]
