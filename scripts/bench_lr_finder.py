@@ -47,21 +47,24 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from bench_lr_measure import MIN_LR, Data, Measured, keep, ladder, measure, read, train
+from bench_lr_measure import MIN_LR, TRIAL_STEPS, Data, Measured, keep, ladder, measure, read, train, trial
 from bench_lr_tasks import TASKS, Task
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
 from charlm.callbacks.lr_rules import DEFAULT_RULE, RULES, Divergence, Rule, combine
+from charlm.callbacks.lr_trial import Trial
 from charlm.commands.table import Cell, Table, render
 from charlm.data.corpus import BUNDLED
 from charlm.data.download import download, is_address
 
 COLUMNS = {"chosen on": ("choose",), "reported": ("report",), "both": ("choose", "report")}
+FURTHER = {"further": ("further",), "fresh": ("fresh",)}
 
 
 def main(
@@ -85,7 +88,7 @@ def main(
     """
     torch.set_num_threads(1)
     names = Data.load(str(download(data) if is_address(data) else Path(data or BUNDLED)))
-    tasks = [task for task in TASKS if further or task.part != "further"]
+    tasks = [task for task in TASKS if further or task.part in COLUMNS["both"]]
     measured = measure_all(tasks, names, Path(cache))
     print(render(table(tasks, measured), format, 110))
     if check:
@@ -101,21 +104,27 @@ def measure_all(tasks: Sequence[Task], data: Data, cache: Path) -> dict[str, Mea
             print(f"{number} of {len(tasks)}: {task.name}", file=sys.stderr, flush=True)
             measured[task.name] = measure(task, data)
             keep(cache, measured)
+        found = measured[task.name]
+        if not found.trials:
+            suggestions = [suggest(RULES[DEFAULT_RULE], losses) for losses in found.sweeps]
+            trials = [trial(task, data, seed, lr) for seed, lr in enumerate(suggestions)]
+            measured[task.name] = replace(found, trials=trials)
+            keep(cache, measured)
     return measured
 
 
 def table(tasks: Sequence[Task], measured: dict[str, Measured]) -> Table:
     """A row for each rule, the lowest mean first: mean and worst regret on each part of the suite."""
-    columns = {**COLUMNS, "further": ("further",)} if any(task.part == "further" for task in tasks) else COLUMNS
+    columns = {**COLUMNS, **(FURTHER if any(task.part in FURTHER for task in tasks) else {})}
+    regrets = {name: [regrets_of(rule, measured[task.name]) for task in tasks] for name, rule in RULES.items()}
+    regrets[f"{DEFAULT_RULE} (default)"] = regrets.pop(DEFAULT_RULE)
+    tried = f"{DEFAULT_RULE}, trial_steps={TRIAL_STEPS}"
+    regrets[tried] = [regrets_with_trials(measured[task.name]) for task in tasks]
     rows: dict[str, list[float]] = {}
-    for name, rule in RULES.items():
-        regrets = {task: regrets_of(rule, measured[task.name]) for task in tasks}
-        parts = [
-            [v for task, found in regrets.items() if task.part in parts for v in found] for parts in columns.values()
-        ]
-        rows[name + " (default)" * (name == DEFAULT_RULE)] = [
-            f(values) for values in parts for f in (statistics.mean, max)
-        ]
+    for name, found in regrets.items():
+        of_tasks = list(zip(tasks, found, strict=True))
+        of_columns = [[v for task, of in of_tasks if task.part in parts for v in of] for parts in columns.values()]
+        rows[name] = [f(values) for values in of_columns for f in (statistics.mean, max)]
     header = ["rule", *[head for label in columns for head in (f"{label}: mean", "worst")]]
     return Table(header, [[name, *values] for name, values in sorted(rows.items(), key=lambda row: row[1][4])])
 
@@ -123,6 +132,13 @@ def table(tasks: Sequence[Task], measured: dict[str, Measured]) -> Table:
 def regrets_of(rule: Rule, measured: Measured) -> list[float]:
     """The regret of a rule at each sweep of a task."""
     return [measured.regret(suggest(rule, losses)) for losses in measured.sweeps]
+
+
+def regrets_with_trials(measured: Measured) -> list[float]:
+    """The regret of the default rule at each sweep, where a trial may lower what it suggests."""
+    suggestions = [suggest(RULES[DEFAULT_RULE], losses) for losses in measured.sweeps]
+    lowered = [Trial(*losses).is_too_high for losses in measured.trials]
+    return [measured.regret(lr / 4 if low else lr) for lr, low in zip(suggestions, lowered, strict=True)]
 
 
 def suggest(rule: Rule, losses: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def lr_figure(result: LRFinderResult) -> Figure:
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss of the batch, before its step")
     found = f"{result.rule}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
-    ax.set_title(f"Learning-rate sweep, {found}\n{result.reason}", fontsize=11)
+    reason = textwrap.fill(result.reason, 90)
+    ax.set_title(f"Learning-rate sweep, {found}\n{reason}", fontsize=11)
     ax.grid(alpha=0.25, which="major")
     figure.legend(loc="outside right upper", fontsize=9, frameon=False)
     return figure
@@ -74,7 +76,8 @@ def _suggestions(ax: Axes, result: LRFinderResult) -> None:
             label=f"{name}: {rate:.3g}",
         )
         if chosen:
-            ax.axvline(rate, color=_CHOSEN, linewidth=1, linestyle="--")
+            label = f"after the trial: {result.suggestion:.3g}" if result.lowered else None
+            ax.axvline(result.suggestion or rate, color=_CHOSEN, linewidth=1, linestyle="--", label=label)
     if result.range is not None:
         bottom = ax.get_ylim()[0]
         label = f"one cycle: {result.range[0]:.2g} to {result.range[1]:.2g}"

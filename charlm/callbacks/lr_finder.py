@@ -1,6 +1,7 @@
 """Find a learning rate before training begins, and leave nothing else behind."""
 
 import math
+from dataclasses import asdict, replace
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from charlm.callbacks.lr_result import LRFinderResult
 from charlm.callbacks.lr_rules import DEFAULT_RULE, MIN_POINTS, RULES, STOP_FACTOR, Divergence
 from charlm.callbacks.lr_sweep import LRSweep
+from charlm.callbacks.lr_trial import MIN_TRIAL_STEPS, Trial
 from charlm.callbacks.outlets import Failed, run_directory, tell, write_file
 from charlm.callbacks.pictures import publish
 from charlm.callbacks.progress import logged_step
@@ -51,6 +53,8 @@ class LRFinder(Callback):
         apply: train with the suggestion.
         stop_factor: a sweep ends where the loss has risen above its start by this many times what it had fallen.
         optimizer: the index of the optimizer that is swept, in a module with several; the others train along.
+        trial_steps: steps of two short trainings that follow, at the suggestion and at half of it, on the same batches;
+            where half the rate soon wins, a quarter of the suggestion takes its place. 0: none; 300 are enough to tell.
         monitor: the name under which training_step logs the loss, or returns it; None: what it returns as its loss.
 
     Raises:
@@ -71,6 +75,7 @@ class LRFinder(Callback):
         stop_factor: float = STOP_FACTOR,
         optimizer: int = 0,
         monitor: str | None = None,
+        trial_steps: int = 0,
     ) -> None:
         if not 0 < min_lr < max_lr < math.inf:
             raise ValueError(
@@ -88,6 +93,10 @@ class LRFinder(Callback):
             raise ValueError(f"LRFinder's stop_factor is {stop_factor}; give a number above 0, or inf to go on")
         if not isinstance(optimizer, int) or optimizer < 0:
             raise ValueError(f"LRFinder's optimizer is {optimizer}; give an index from 0 on")
+        if not isinstance(trial_steps, int) or 0 != trial_steps < MIN_TRIAL_STEPS:
+            raise ValueError(
+                f"LRFinder's trial_steps is {trial_steps}; give 0 for none, or a whole number from {MIN_TRIAL_STEPS} on"
+            )
         self.min_lr = min_lr
         self.max_lr = max_lr
         self.num_steps = num_steps
@@ -97,6 +106,7 @@ class LRFinder(Callback):
         self.stop_factor = stop_factor
         self.optimizer = optimizer
         self.monitor = monitor
+        self.trial_steps = trial_steps
         self.result: LRFinderResult | None = None
         self._replaced: float | None = None  # the rate that the suggestion took the place of
 
@@ -119,10 +129,13 @@ class LRFinder(Callback):
         result = self.result
         if result is None:
             return {}
-        return {"lrs": result.lrs, "sweeps": result.sweeps, "rule": result.rule, "replaced": self._replaced}
+        of_sweep = {"lrs": result.lrs, "sweeps": result.sweeps, "rule": result.rule, "replaced": self._replaced}
+        return of_sweep | {"trial": result.trial and asdict(result.trial)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.result = LRFinderResult.of(state_dict["lrs"], state_dict["sweeps"], state_dict["rule"])
+        result = LRFinderResult.of(state_dict["lrs"], state_dict["sweeps"], state_dict["rule"])
+        trial = state_dict.get("trial")  # which older checkpoints do not have
+        self.result = replace(result, trial=Trial(**trial)) if trial else result
         self._replaced = state_dict["replaced"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -150,6 +163,8 @@ class LRFinder(Callback):
         if self.apply:
             refuse_fixed(sweep.schedulers)
         self.result = LRFinderResult.of(self.lrs, self._sweeps(sweep, trainer), self.rule)
+        if self.trial_steps and self.result.suggestion is not None:
+            self.result = replace(self.result, trial=self._trial(sweep, trainer, self.result.suggestion))
         self._show(trainer, self.result)
         if self.apply:
             self._apply(sweep, self.result)
@@ -167,6 +182,19 @@ class LRFinder(Callback):
 
                 sweeps.append(sweep.run(self.lrs, stops))
         return sweeps
+
+    def _trial(self, sweep: LRSweep, trainer: Trainer, rate: float) -> Trial:
+        shown, losses = trainer.is_global_zero and self.shows_bar(trainer), []
+        with tqdm(total=2 * self.trial_steps, desc="LR trial", leave=False, disable=not shown) as steps:
+
+            def stops(loss: float) -> bool:
+                steps.update()
+                return not math.isfinite(loss)
+
+            for lr in (rate, rate / 2):
+                with sweep:  # each begins on the same batches
+                    losses.append(sweep.run([lr] * self.trial_steps, stops))
+        return Trial(*losses)
 
     def _apply(self, sweep: LRSweep, result: LRFinderResult) -> None:
         if result.suggestion is None:

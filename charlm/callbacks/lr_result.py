@@ -12,6 +12,7 @@ from statistics import mode
 from typing import TYPE_CHECKING
 
 from charlm.callbacks.lr_rules import RULES, Rule, Status, combine, diagnose, one_cycle_range, smooth
+from charlm.callbacks.lr_trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ class LRFinderResult:
         suggestions: each rule's learning rate by its name, of several sweeps the median; without those that
             can give none. Sweeps that show nothing are left out, if they are no more than half.
         range: the lowest and the highest rate of one cycle; None where there is no suggestion.
+        trial: of the rule's rate, if there was one.
     """
 
     lrs: list[float]
@@ -47,6 +49,7 @@ class LRFinderResult:
     status: Status
     suggestions: dict[str, float] = field(default_factory=dict)
     range: tuple[float, float] | None = None
+    trial: Trial | None = None
 
     @classmethod
     def of(cls, lrs: Sequence[float], sweeps: Sequence[Sequence[float]], rule: str) -> LRFinderResult:
@@ -75,13 +78,23 @@ class LRFinderResult:
 
     @property
     def suggestion(self) -> float | None:
-        """The rule's learning rate; None where there is none, and `reason` says why."""
-        return self.suggestions.get(self.rule)
+        """The rule's learning rate, a quarter of it if it is `lowered`; None where there is none, see `reason`."""
+        rate = self.suggestions.get(self.rule)
+        return rate if rate is None or not self.lowered else max(rate / 4, self.lrs[0])
+
+    @property
+    def lowered(self) -> bool:
+        """Whether the trial has shown that the rule's rate is too high."""
+        return self.trial is not None and self.trial.is_too_high
 
     @property
     def reason(self) -> str:
         """What was seen, in words, and what to do about it."""
-        return REASONS[self.status]
+        if self.trial is None:
+            return REASONS[self.status]
+        found = "soon wins, so a quarter is suggested" if self.lowered else "only learns more slowly"
+        tried = f"in a trial of {len(self.trial.low)} steps half the rate of {self.rule}"
+        return f"{REASONS[self.status]}; {tried} {found}"
 
     @property
     def losses(self) -> list[float]:
@@ -109,6 +122,7 @@ class LRFinderResult:
             "range": self.range,
             "suggestions": self.suggestions,
             "points": len(self.losses),
+            "trial": self.trial and {"steps": len(self.trial.high), "lowered": self.lowered},
         }
         return json.dumps(numbers, indent=2) + "\n"
 

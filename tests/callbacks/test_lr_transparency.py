@@ -264,6 +264,7 @@ def half_of_counting():
     return Subset(Counting(), range(0, 30, 2))
 
 
+TRIAL = {"num_steps": 60, "trial_steps": 60}
 SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
     "plain": (Model, {}, {}),
     "demo model": (Demo, {}, {}),
@@ -305,6 +306,10 @@ SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
     "one cycle": (scheduled(lambda of: OneCycleLR(of, 0.1, 40)), {}, {}),
     "chained": (scheduled(lambda of: ChainedScheduler([ExponentialLR(of, 0.9), StepLR(of, 4)])), {}, {}),
     "profiled": (Model, {"profiler": "simple"}, {}),
+    "trial": (Model, {}, TRIAL),
+    "trial, state of every kind": (Stateful, {"accumulate_grad_batches": 3}, TRIAL),
+    "trial, dataset that counts": (loader(half_of_counting, shuffle=True), {}, TRIAL),
+    "trial, persistent workers": (loader(shuffle=True, num_workers=2, persistent_workers=True), {}, TRIAL),
 }
 
 
@@ -386,8 +391,18 @@ def assert_same(one, other):
         assert one[key] == other[key], key
 
 
+class Tried(LRFinder):
+    """Whatever the sweep saw, its loss fell and rose, so that a trial follows."""
+
+    def _sweeps(self, *args):
+        super()._sweeps(*args)
+        return [[3.0] * 20 + [3 - step / 10 for step in range(20)] + [1 + step / 10 for step in range(20)]]
+
+
 def finder(**arguments):
-    return LRFinder(**{"min_lr": 1e-4, "max_lr": 1.0, "num_steps": POINTS, "apply": False} | arguments)
+    return (Tried if "trial_steps" in arguments else LRFinder)(
+        **{"min_lr": 1e-4, "max_lr": 1.0, "num_steps": POINTS, "apply": False} | arguments
+    )
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -404,6 +419,7 @@ def test_a_training_after_a_sweep_is_the_training_without_it(setup, tmp_path, mo
     else:
         assert len(callback.result.sweeps) == arguments.get("repeats", 1)
         assert all(len(sweep) > 10 for sweep in callback.result.sweeps)
+        assert (callback.result.trial is not None) == ("trial_steps" in arguments)
         found = {path.name for path in (tmp_path / "with").rglob("lr_finder*")}
         name = "lr_finder_optimizer1" if arguments.get("optimizer") else "lr_finder"
         assert found == {f"{name}.png", f"{name}.csv", f"{name}.json"}
@@ -501,6 +517,7 @@ class End(pl.Callback):
             "rates": list(self.rates.seen), "optimizer": trainer.optimizers[0].state_dict(),
             "step": trainer.global_step, "own_losses": model.losses.all,
             "sweeps": result.sweeps if result else None, "suggestion": result.suggestion if result else None,
+            "trial": [*result.trial.high, *result.trial.low] if result else None,
         }
         torch.save(end, f"{self.folder}/rank{trainer.global_rank}.pt")
 
@@ -510,7 +527,7 @@ if __name__ == "__main__":
     processes, accumulated, precision, strategy, *kinds = sys.argv[1:]
     for kind in kinds:
         pl.seed_everything(3)
-        rates, sweep = Rates(), LRFinder(1e-5, 1e3, num_steps=60, repeats=2, apply=kind == "apply")
+        rates, sweep = Rates(), LRFinder(1e-5, 1e3, num_steps=60, repeats=2, apply=kind == "apply", trial_steps=60)
         logger = pl.loggers.CSVLogger(kind, name="logs", version="")
         trainer = pl.Trainer(
             accelerator="cpu", devices=int(processes), strategy=strategy, max_epochs=2, limit_val_batches=1,
@@ -565,6 +582,7 @@ def test_processes_measure_the_mean_of_their_losses_and_stop_and_train_together(
     assert all(10 < count < 60 for count in points)  # they have stopped before the end
     means = [(a + b) / 2 for a, b in zip(first["own_losses"], second["own_losses"], strict=True)]
     assert [loss for sweep in first["sweeps"] for loss in sweep] == pytest.approx(means[: sum(points)], rel=1e-6)
+    assert first["trial"] == second["trial"] == pytest.approx(means[sum(points) : sum(points) + 120], rel=1e-6)
     assert first["own_losses"] != second["own_losses"]
     assert first["rates"] == second["rates"] == [first["suggestion"]] * first["step"]
     assert all(torch.equal(weight, second["weights"][name]) for name, weight in first["weights"].items()
