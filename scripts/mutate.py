@@ -42,6 +42,7 @@ _DECAY = ("tests/callbacks/test_step_decay.py",)
 _RESUME = ("tests/callbacks/test_exact_resume.py",)
 _TURNS = ("tests/callbacks/test_run_checkpoint.py", "tests/callbacks/test_finite_loss.py")
 _MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
+    "charlm/tokenizer": ("tests/data/test_corpus.py",),
     "data/corpus": ("tests/data/test_bad_names.py",),
     "data/text_blocks": ("tests/data/test_corpus.py", "tests/data/test_bad_names.py"),
     "data/resumable_loader": _RESUME,

@@ -61,6 +61,18 @@ def test_the_points_are_those_of_a_sweep_as_training_begins(folder, capsys):
     assert (logs / "lr-find/version_0/lr_finder.csv").read_text() == (logs / "version_0/lr_finder.csv").read_text()
 
 
+def test_a_trial_may_lower_what_it_says_to_train_with(folder, capsys):
+    """Of a table of logits under AdamW, in batches."""
+    table = ["--model", "Bigram", "--model.optimizer", "AdamW", "--data.batch_size", "64"]
+    assert status("lr-find", *table, "--num_steps", "300", "--trial_steps", "300") == 0
+    printed = capsys.readouterr().out
+    found = json.loads((folder / "lightning_logs/lr-find/version_0/lr_finder.json").read_text())
+    assert found["suggestion"] == found["suggestions"][DEFAULT_RULE] / 4
+    assert re.search(rf"^after the trial +{found['suggestion']:.3g} +<-$", printed, re.MULTILINE)
+    assert f"fit --model.lr {found['suggestion']:.3g}" in printed
+    assert printed.count("<-") == 1
+
+
 def test_each_sweep_has_a_folder_of_its_own(folder, capsys):
     for _ in range(2):
         assert status(*SWEEP, "--model", "Bigram") == 0

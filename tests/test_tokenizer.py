@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import tokenizer as tokenizer_file
-from charlm.tokenizer import BOUNDARY, CharTokenizer, code_points
+from charlm.tokenizer import BOUNDARY, CharTokenizer, check_vocab_size, code_points
 
 ALPHABETS = st.lists(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, unique=True)
 
@@ -140,3 +140,10 @@ def test_lines_are_decoded_as_they_were_encoded(data):
     names = data.draw(st.lists(st.text(alphabet, max_size=6), max_size=8))
     tokenizer = CharTokenizer(alphabet)
     assert tokenizer.decode_lines(tokenizer.encode_lines("".join(f"{name}\n" for name in names))) == names
+
+
+def test_a_net_needs_an_id_for_every_character_and_the_boundary():
+    for enough in (None, 4, 5):
+        check_vocab_size(enough, "abc")
+    with pytest.raises(ValueError, match=r"^vocab_size is 3, and the alphabet needs 4 ids; leave it out$"):
+        check_vocab_size(3, "abc")

@@ -37,7 +37,8 @@ def lr_figure(result: LRFinderResult) -> Figure:
     ax.set_xlim(result.lrs[0], result.lrs[-1])
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss of the batch, before its step")
-    found = f"{result.rule}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
+    how = "after the trial" if result.lowered else result.rule
+    found = f"{how}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
     reason = textwrap.fill(result.reason, 90)
     ax.set_title(f"Learning-rate sweep, {found}\n{reason}", fontsize=11)
     ax.grid(alpha=0.25, which="major")
