@@ -637,13 +637,14 @@ def test_the_milestones_are_a_text_with_their_steps_and_rates(trainer, tmp_path,
     assert texts(tmp_path / "run") == [(0, "\n".join(f"| {row} |" for row in head + rows))]
 
 
-@pytest.mark.parametrize("step", [3, 5, 7])
-def test_the_rest_of_a_training_says_the_same_steps(trainer, tmp_path, step):
-    """From inside an epoch, from its end, and after the first milestone."""
+@pytest.mark.parametrize(("step", "every"), [(3, 1), (3, 50), (5, 50), (7, 50), (7, 1)])
+def test_the_rest_of_a_training_says_the_same_steps(trainer, tmp_path, step, every):
+    """From inside an epoch, from its end, and after the first milestone; with its first log, there or later."""
     decay = StepDecay([1, 3], gamma=0.5, unit="epoch")
-    trainer(decay, saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2).fit(Model())
+    options = {"log_every_n_steps": every}
+    trainer(decay, saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2, **options).fit(Model())
     logger = TensorBoardLogger(tmp_path, name="", version="rest")
-    resume = trainer(decay, logger=logger, max_epochs=4)
+    resume = trainer(decay, logger=logger, max_epochs=4, **options)
     resume.fit(Model(), ckpt_path=tmp_path / "saved" / f"step={step}.ckpt")
     ((_, text),) = texts(tmp_path / "rest")
     assert "| 1 epochs done | 5 | 0.5 | 0.05 |\n| 3 epochs done | 15 | 0.25 | 0.025 |" in text
