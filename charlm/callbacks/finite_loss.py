@@ -82,9 +82,8 @@ def _rate(trainer: Trainer) -> float:
 
 
 def _advice(trainer: Trainer) -> str:
-    kept = [
-        getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
-        for callback in trainer.checkpoint_callbacks
-    ]
-    saved = f" The last good checkpoint is {kept[0]}." if kept and kept[0] else " No checkpoint was written before it."
+    paths = ("last_model_path", "best_model_path")
+    written = [getattr(callback, path, "") for callback in trainer.checkpoint_callbacks for path in paths]
+    last = next(filter(None, written), None)
+    saved = f" The last good checkpoint is {last}." if last else " No checkpoint was written before it."
     return f"take a lower one, or clip the gradients (gradient_clip_val).{saved}"

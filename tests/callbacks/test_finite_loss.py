@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomDataset
 from torch.utils.data import DataLoader
 
@@ -50,6 +51,9 @@ def test_the_message_names_the_last_good_checkpoint(trainer, tmp_path):
     keep = RunCheckpoint(tmp_path, every_n_train_steps=2, save_last=True)
     with pytest.raises(NonFiniteLoss, match=r"The last good checkpoint is .*last\.ckpt\.$"):
         trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Model(5))
+    others = [ModelCheckpoint(tmp_path / "never", monitor="x"), ModelCheckpoint(tmp_path / "at", every_n_train_steps=2)]
+    with pytest.raises(NonFiniteLoss, match=r"The last good checkpoint is .*at.epoch=0-step=4\.ckpt\.$"):
+        trainer(FiniteLoss(), *others, max_steps=9, enable_checkpointing=True).fit(Model(5))
     with pytest.raises(NonFiniteLoss, match="No checkpoint was written before it"):
         trainer(FiniteLoss(), max_steps=9).fit(Model(0))
 

@@ -329,6 +329,8 @@ def test_the_figure_shows_the_curves_the_rules_and_the_band(trainer):
     )
     assert [band.get_label() for band in ax.collections] == ["2 sweeps"]
     assert result.rule in ax.get_title()
+    low, high = ax.get_ylim()
+    assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
     assert len(dataclasses.replace(result, sweeps=result.sweeps[:1]).figure().axes[0].collections) == 0
 
 
