@@ -39,11 +39,12 @@ def lost(watch, seconds=20.0):
         watch.join()
 
 
-def test_one_that_ends_with_a_status_is_lost_and_others_are_left_to_end(launched):
-    launcher, (sound, failed) = launched("sleep 60", "exit 3")
+@pytest.mark.parametrize("status", [1, 3])
+def test_one_that_ends_with_a_status_is_lost_and_others_are_left_to_end(launched, status):
+    launcher, (sound, failed) = launched("sleep 60", f"exit {status}")
     found = lost(Watch(60.0, launcher=launcher))
-    message = f"Process 2 of this training ({failed.pid}) has ended with exit status 3, and so the others end too."
-    assert (found.message, found.exit_status) == (message, 3)
+    said = f"Process 2 of this training ({failed.pid}) has ended with exit status {status}, and so the others end too."
+    assert (found.message, found.exit_status) == (said, status)
     assert launcher.procs == [], "Lightning looks after none of them"
     assert sound.poll() is None
 

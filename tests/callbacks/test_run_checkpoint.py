@@ -143,3 +143,17 @@ def test_the_last_state_is_saved_when_it_is_asked_for(trainer, tmp_path, save_la
     keep, asks = RunCheckpoint(tmp_path, "best", save_last=save_last), Asks()
     trainer(asks, keep, max_steps=4, enable_checkpointing=True, max_epochs=-1).fit(Model())
     assert (Path(asks.file).name, asks.saved) == ("last.ckpt", 3)
+
+
+def test_what_lightning_saves_on_an_exception_is_saved(trainer, tmp_path):
+    class Failing(Model):
+        def training_step(self, batch, batch_idx):
+            if self.trainer.global_step == 3:
+                raise ZeroDivisionError
+            return super().training_step(batch, batch_idx)
+
+    keep = RunCheckpoint(tmp_path / "run", save_on_exception=True)
+    with pytest.raises(ZeroDivisionError):
+        trainer(keep, enable_checkpointing=True, max_epochs=1).fit(Failing())
+    (file,) = (tmp_path / "run").glob("*.ckpt")
+    assert torch.load(file, weights_only=True)["global_step"] == 3

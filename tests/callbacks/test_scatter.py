@@ -258,3 +258,8 @@ def test_labels_beside_points_do_not_run_into_each_other():
             points = torch.cat([torch.as_tensor(group.get_offsets().data) for group in axes.collections])
             assert labels[int(note.get_gid())] == note.get_text()
             assert (points[int(note.get_gid())] == torch.tensor(note.xy, dtype=torch.float64)).all()
+
+
+@pytest.mark.parametrize(("label", "align"), [("ab", "center"), ("abc", "left")])
+def test_two_letters_have_room_in_a_marker_and_three_do_not(label, align):
+    assert {note.get_ha() for note in figure_of([label, "a"]).axes[0].texts} == {align}

@@ -784,3 +784,9 @@ def test_a_logger_that_makes_something_of_its_own_of_the_scalars_gets_them(train
     assert len(curves[0]) > 4
     assert curves[1] == [2 * value for value in curves[0]]
     assert "epoch" not in found.Tags()["scalars"]
+
+
+def test_a_callback_has_the_modules_own_log_again(trainer):
+    callback, model = LogsFromCallback(), Model()
+    trainer(callback, StepsPerExecution(4), max_epochs=1).fit(model)
+    assert callback.log == model.log
