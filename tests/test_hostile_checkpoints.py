@@ -24,7 +24,6 @@ from charlm.nets.mlp import MLP
 
 ARGS = {"vocab_size": 27, "block_size": 2, "n_embd": 3, "n_hidden": 5, "init": "default"}
 MARK = "touch {}/marker"  # what hostile code does: in the folder of the files
-pytestmark = pytest.mark.xdist_group("hostile")  # one process asks all doors
 DOORS = ("load_checkpoint", "load_from_checkpoint", "fit")
 
 

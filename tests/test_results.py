@@ -10,7 +10,7 @@ from charlm.data.corpus import read_corpus
 from charlm.data.splits import load_splits
 from charlm.scoring import score_names
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("results")]  # one process trains for all
+pytestmark = pytest.mark.slow
 FEWER = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.limit_train_batches=5")
 
 

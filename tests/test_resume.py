@@ -186,8 +186,6 @@ def test_a_run_that_another_process_is_training_is_left_to_it(run, capsys):
     main(["fit", "--resume", "--trainer.max_steps=12", *QUIET])
 
 
-# one process trains what is left alone
-by_the_bit = pytest.mark.xdist_group("killloop")
 FAULTS = ("differing", "missing", "hooks out of place", "scalars differing")
 
 
@@ -211,7 +209,6 @@ def faults(killloop, place):
 
 
 @pytest.mark.slow
-@by_the_bit
 def test_a_run_that_is_killed_five_times_goes_on_to_the_bit(killloop, left_alone):
     options, place = left_alone
     assert killloop.killed_again(place / "killed", options, seed=1, kills=5, longest=4.0) > 0
@@ -220,7 +217,6 @@ def test_a_run_that_is_killed_five_times_goes_on_to_the_bit(killloop, left_alone
 
 
 @pytest.mark.slow
-@by_the_bit
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_run_that_is_stopped_by_a_signal_says_how_to_go_on_and_does_so_to_the_bit(
     killloop, left_alone, signum, status

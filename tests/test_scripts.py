@@ -23,7 +23,6 @@ OFFLINE = {
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_NO_BUILD_ISOLATION": "0",  # pip reads a variable as the value of build_isolation: 0 switches isolation off
 }
-pytestmark = pytest.mark.xdist_group("scripts")  # one process sets the clone up
 SCRIPTS = ("scripts/run", "scripts/test", "scripts/setup.sh", ".ci/run")
 CLI = '''"""Reports how the command was called."""
 

@@ -17,7 +17,6 @@ from charlm.lightning_modules import LitCharLM
 FORMATS = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 ALPHABET = "aé 'я"
 V = 6
-pytestmark = pytest.mark.xdist_group("export")  # one process exports for all
 SIZES = {
     "Bigram": {},
     "MLP": {"block_size": 3, "n_embd": 3, "n_hidden": 5},

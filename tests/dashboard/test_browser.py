@@ -17,7 +17,6 @@ from charlm.commands.dashboard import PINNED
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
     pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning"),  # TensorBoard's
 ]
 
