@@ -93,7 +93,7 @@ class LRFinderResult:
         if self.trial is None:
             return REASONS[self.status]
         found = "soon wins, so a quarter is suggested" if self.lowered else "only learns more slowly"
-        tried = f"in a trial of {len(self.trial.low)} steps half the rate of {self.rule}"
+        tried = f"in a trial of {self.trial.steps} steps half the rate of {self.rule}"
         return f"{REASONS[self.status]}; {tried} {found}"
 
     @property
@@ -122,7 +122,7 @@ class LRFinderResult:
             "range": self.range,
             "suggestions": self.suggestions,
             "points": len(self.losses),
-            "trial": self.trial and {"steps": len(self.trial.high), "lowered": self.lowered},
+            "trial": self.trial and {"steps": self.trial.steps, "lowered": self.lowered},
         }
         return json.dumps(numbers, indent=2) + "\n"
 

@@ -28,6 +28,11 @@ class Trial:
     low: Sequence[float]
 
     @property
+    def steps(self) -> int:
+        """Steps of the longer of the two, which ends sooner only where its loss is lost."""
+        return max(len(self.high), len(self.low))
+
+    @property
     def is_too_high(self) -> bool:
         """Whether half the rate is better in the last third of the steps, or about to be.
 

@@ -49,7 +49,8 @@ def test_who_is_ahead_in_the_end_is_what_counts(lag, too_high):
 
 
 def test_a_rate_at_which_the_loss_is_lost_is_too_high():
-    assert Trial([2.0, 9.0, math.inf], [2.0] * 300).is_too_high
+    lost = Trial([2.0, 9.0, math.inf], [2.0] * 300)
+    assert (lost.is_too_high, lost.steps) == (True, 300)
 
 
 class Table(pl.LightningModule):
