@@ -100,9 +100,8 @@ def report(result: LRFinderResult, directory: Path) -> str:
     """What the rules suggest, what that rests on, and how to use it."""
     lines = ["", *textwrap.wrap(f"Learning-rate sweep: {result.reason}.", 80)]
     if result.suggestion is not None:
-        rates = {**result.suggestions, **({"after the trial": result.suggestion} if result.lowered else {})}
-        chosen = "after the trial" if result.lowered else result.rule
-        rows = [[name, f"{rate:.3g}", "<-" if name == chosen else ""] for name, rate in rates.items()]
+        rates = {**result.suggestions, result.suggested: result.suggestion}
+        rows = [[name, f"{rate:.3g}", "<-" if name == result.suggested else ""] for name, rate in rates.items()]
         lines += ["", render(Table(("rule", "learning rate", ""), rows), width=80)]
     lines += ["", f"Curve      {shown(directory)}/lr_finder.png", "Points     lr_finder.csv beside it"]
     if result.suggestion is not None:

@@ -66,7 +66,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
 from charlm.callbacks.lr_rules import DEFAULT_RULE, RULES, Divergence, Rule, combine
-from charlm.callbacks.lr_trial import Trial
+from charlm.callbacks.lr_trial import LOWER_BY, Trial
 from charlm.commands.table import Cell, Table, render
 from charlm.data.corpus import BUNDLED
 from charlm.data.download import download, is_address
@@ -146,7 +146,7 @@ def regrets_with_trials(measured: Measured) -> list[float]:
     """The regret of the default rule at each sweep, where a trial may lower what it suggests."""
     suggestions = [suggest(RULES[DEFAULT_RULE], losses) for losses in measured.sweeps]
     lowered = [Trial(*losses).is_too_high for losses in measured.trials]
-    return [measured.regret(lr / 4 if low else lr) for lr, low in zip(suggestions, lowered, strict=True)]
+    return [measured.regret(lr / LOWER_BY if low else lr) for lr, low in zip(suggestions, lowered, strict=True)]
 
 
 def suggest(rule: Rule, losses: Sequence[float]) -> float:

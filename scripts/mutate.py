@@ -54,7 +54,7 @@ _MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
     **dict.fromkeys(("callbacks/activations", "callbacks/layout", "callbacks/outlets"), _DASHBOARD),
     **dict.fromkeys(("callbacks/pictures", "callbacks/pixels", "callbacks/watching"), _DASHBOARD),
     **dict.fromkeys(("callbacks/decay_table", "callbacks/milestones", "callbacks/progress"), _DECAY),
-    **dict.fromkeys(("callbacks/rate_log",), _DECAY),
+    "callbacks/rate_log": _DECAY,
     "callbacks/rates": (*_DECAY, *_FINDER),
     "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py", "tests/callbacks/test_embedding_end.py"),
     "callbacks/kept": ("tests/callbacks/test_snapshot.py",),

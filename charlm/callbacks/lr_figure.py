@@ -37,8 +37,7 @@ def lr_figure(result: LRFinderResult) -> Figure:
     ax.set_xlim(result.lrs[0], result.lrs[-1])
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss of the batch, before its step")
-    how = "after the trial" if result.lowered else result.rule
-    found = f"{how}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
+    found = f"{result.suggested}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
     reason = textwrap.fill(result.reason, 90)
     ax.set_title(f"Learning-rate sweep, {found}\n{reason}", fontsize=11)
     ax.grid(alpha=0.25, which="major")
@@ -77,7 +76,7 @@ def _suggestions(ax: Axes, result: LRFinderResult) -> None:
             label=f"{name}: {rate:.3g}",
         )
         if chosen:
-            label = f"after the trial: {result.suggestion:.3g}" if result.lowered else None
+            label = f"{result.suggested}: {result.suggestion:.3g}" if result.lowered else None
             ax.axvline(result.suggestion or rate, color=_CHOSEN, linewidth=1, linestyle="--", label=label)
     if result.range is not None:
         bottom = ax.get_ylim()[0]

@@ -12,7 +12,7 @@ from statistics import mode
 from typing import TYPE_CHECKING
 
 from charlm.callbacks.lr_rules import RULES, Rule, Status, combine, diagnose, one_cycle_range, smooth
-from charlm.callbacks.lr_trial import Trial
+from charlm.callbacks.lr_trial import LOWER_BY, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,12 @@ class LRFinderResult:
     def suggestion(self) -> float | None:
         """The rule's learning rate, a quarter of it if it is `lowered`; None where there is none, see `reason`."""
         rate = self.suggestions.get(self.rule)
-        return rate if rate is None or not self.lowered else max(rate / 4, self.lrs[0])
+        return rate if rate is None or not self.lowered else max(rate / LOWER_BY, self.lrs[0])
+
+    @property
+    def suggested(self) -> str:
+        """Where the suggestion comes from: the rule's name, or "after the trial"."""
+        return "after the trial" if self.lowered else self.rule
 
     @property
     def lowered(self) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+LOWER_BY = 4  # what too high a rate is divided by
 MIN_TRIAL_STEPS = 60  # a third of fewer is noise
 # of the mean lag in the second third of the steps in the last one, where it falls with the power 1.5 of the step
 _LEFT = (1.5**0.5 - 1) / (3**0.5 - 1.5**0.5)

@@ -100,7 +100,7 @@ def slow():
 
     def on_train_start(trainer, pl_module):
         started(trainer, pl_module)
-        bar._bar.mininterval, bar._bar.miniters = 0, 0
+        bar._bar.mininterval = 0
 
     bar.on_train_start = on_train_start
     return bar
