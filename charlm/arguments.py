@@ -12,6 +12,7 @@ from charlm.bare_names import (
     FROM_DATA,
     config_names,
     model_in,
+    model_in_configs,
     path_in_configs,
     refuse_linked,
     spell_out_configs,
@@ -69,6 +70,16 @@ class Prepared:
     run: Path | None = None
     complete: bool = False
 
+    def say(self) -> None:
+        """What the training or evaluation starts from, to be said when nothing can be refused any more."""
+        run, checkpoint = self.run, self.checkpoint
+        if run is not None and checkpoint is None:
+            log.info(f"{run} was stopped before its first checkpoint: it begins again")
+        elif run is not None and checkpoint is not None:
+            log.info(f"Going on with {run} after {checkpoint.step:,} steps, from {checkpoint.path.name}")
+        elif checkpoint is not None:
+            log.info(f"{checkpoint.path}: {self.kind} after {checkpoint.step:,} steps")
+
 
 def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     """Spell out bare names, start from the model's shipped config, put a checkpoint's settings behind the user's.
@@ -91,6 +102,8 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
     where = value_of(rest, "--ckpt_path") or path_in_configs(rest)
     if (where is None and (command in _TRAINING or asks)) or where == "null":
+        if command in _TRAINING:
+            _say_whose_settings(rest)
         args = [command, *_preset(command, rest, None), *rest]
         return Prepared(args, model=_model(args, kinds))
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
@@ -113,10 +126,8 @@ def _resumed(command: str, named: str | None, rest: list[str], kinds: Mapping[st
     run, checkpoint = resumed.run, resumed.checkpoint
     args = [command, *spell_out_configs(["--config", str(run / "config.yaml")])]
     if checkpoint is None:
-        log.info(f"{run} was stopped before its first checkpoint: it begins again")
         args += rest
         return Prepared(args, model=_model(args, kinds), run=run)
-    log.info(f"Going on with {run} after {checkpoint.step:,} steps, from {checkpoint.path.name}")
     kind = kinds[type(checkpoint.net).__name__]
     own = ["--config", checkpoint_config(checkpoint, f"charlm.lightning_modules.{kind}")]
     return Prepared([*args, *own, *rest, "--ckpt_path", str(checkpoint.path)], checkpoint, kind, kind, run)
@@ -125,6 +136,14 @@ def _resumed(command: str, named: str | None, rest: list[str], kinds: Mapping[st
 def _model(args: list[str], kinds: Mapping[str, str]) -> str:
     named = model_in(args)
     return named if named is not None and named in kinds.values() else ""
+
+
+def _say_whose_settings(rest: list[str]) -> None:
+    """A config's optimizer and rates stay where another model is named beside it, which is seldom meant."""
+    whose, named = model_in_configs(rest), model_in(rest)
+    if whose is not None and whose != named:
+        whose, named = whose.removeprefix("Lit"), str(named).removeprefix("Lit")
+        log.warning(f"The config's settings are {whose}'s, and the model is {named}; leave --config out for its own")
 
 
 def _config_of_run(command: str, rest: list[str], checkpoint: Checkpoint) -> list[str]:

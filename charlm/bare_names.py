@@ -105,8 +105,16 @@ def in_configs(args: list[str], key: str) -> Any:
 def model_in(args: list[str]) -> str | None:
     """The class name, without its module, of the model that is named last: by an option, else in a config."""
     named = [_parsed(value) for value in _values_of(args, "--model", "--model.class_path")]
-    in_configs = [config["model"] for config in _configs(args) if "model" in config]
-    for model in [*reversed(named), *in_configs]:
+    return _class_name(reversed(named)) or model_in_configs(args)
+
+
+def model_in_configs(args: list[str]) -> str | None:
+    """The same of the last config that names a model."""
+    return _class_name(config["model"] for config in _configs(args) if "model" in config)
+
+
+def _class_name(models: Iterable[Any]) -> str | None:
+    for model in models:
         path = model.get("class_path") if isinstance(model, dict) else model
         if isinstance(path, str):
             return path.rsplit(".", 1)[-1]

@@ -1,6 +1,5 @@
 """`charlm fit|validate|test|predict`: LightningCLI with its traps closed."""
 
-import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,8 +29,6 @@ from charlm.resuming import OPTION
 from charlm.runs import read_results, run_directory, write_results
 from charlm.sweep_trainer import SweepTrainer, sweep_directory
 from charlm.threads import choose_threads
-
-log = logging.getLogger(__name__)
 
 DEFAULT_SEED = 42
 
@@ -116,8 +113,7 @@ class TrainerCLI(LightningCLI):
             config = self.config[self.config.subcommand]
             model, data = config.model.as_dict(), config.data.as_dict()
             refuse_conflicts(checkpoint, self.prepared.kind, model, data, fit=self.config.subcommand == "fit")
-            if self.prepared.run is None:
-                log.info(f"{checkpoint.path}: {self.prepared.kind} after {checkpoint.step:,} steps")
+        self.prepared.say()
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)

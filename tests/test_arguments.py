@@ -200,6 +200,21 @@ def test_a_fit_without_a_config_starts_from_the_models_shipped_one(rest, preset)
     assert (args[1:3] == ["--config", SHIPPED[preset]]) if preset else (len(args) == 1 + len(rest))
 
 
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (["--config", "mlp", "--model", "Bigram"], ["The config's settings are MLP's, and the model is Bigram"]),
+        (["--config", "mlp", "--model", "MLP"], []),
+        (["--config", "debug", "--model", "Bigram"], []),
+        (["--config", "mlp"], []),
+        (["--model", "Bigram"], []),
+    ],
+)
+def test_whose_settings_a_config_has_is_said_where_another_model_is_named(rest, said, caplog):
+    prepare(["fit", *rest], KINDS)
+    assert [message.partition(";")[0] for message in caplog.messages] == said
+
+
 @pytest.mark.parametrize("rest", [["--help"], ["-h"], ["--print_config"], ["--model.help=MLP"], ["--ckpt_path=null"]])
 @pytest.mark.parametrize("command", sorted(TRAINER_COMMANDS))
 def test_help_and_no_checkpoint_need_no_run(command, rest, tmp_path, monkeypatch):

@@ -126,6 +126,15 @@ def test_what_cannot_go_on_is_refused_in_a_sentence_and_the_run_stays_what_it_is
     assert before == {file: file.read_bytes() for file in run.rglob("*.ckpt")}
 
 
+def test_that_it_goes_on_is_said_when_the_line_is_understood(run, capsys):
+    for mistake in ("--trainer.max_steps=nine", "--model.n_hidden=6"):
+        code, err = said(capsys, "--resume", mistake)
+        assert code == 2
+        assert "Going on" not in err
+    main(["fit", "--resume", "--trainer.max_steps=9", *QUIET])
+    assert re.search(r"Going on with \S+version_0 after 8 steps, from last.ckpt", capsys.readouterr().err)
+
+
 def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):
     for file in run.rglob("*.ckpt"):
         file.write_bytes(b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning.fabric.utilities.cloud_io import get_filesystem
@@ -104,7 +105,7 @@ def tell(owner: str, failed: Mapping[str, Exception], said: set[str]) -> None:
 def _to_loggers(trainer: Trainer, send: Callable[[Any], None]) -> Failed:
     failed: Failed = {}
     for logger in trainer.loggers:
-        failed |= attempt(type(logger).__name__, lambda logger=logger: send(logger))  # type: ignore[misc]
+        failed |= attempt(type(logger).__name__, partial(send, logger))
     return failed
 
 

@@ -20,7 +20,7 @@ class RunCheckpoint(ModelCheckpoint):
     What is chosen in a turn of the training loop is written when the turn has ended: after the step's log, the
     validation and the schedulers. What the last step brings is written when training has ended, after the other
     callbacks' `on_train_end`, so that a run which is killed before does them again. Old files are removed after the
-    new ones are there.
+    new ones are there. `save_last="link"` means True, as a link could only be to a best state, which is an older one.
 
     Private parts of Lightning 2.6 used: `_save_checkpoint`, `_remove_checkpoint`, `_save_last_checkpoint`,
     `_monitor_candidates`, `_last_global_step_saved`, `_last_checkpoint_saved`, `_should_skip_saving_checkpoint` and
@@ -32,6 +32,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.save_last = bool(self.save_last)
         self._due: list[tuple[bool, str]] = []  # files to write (True) and to remove, in this order
         self._waits = False  # for the end of the turn
         self._held = False  # until training has ended

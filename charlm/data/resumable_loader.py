@@ -65,7 +65,7 @@ class ResumableLoader(BatchLoader):
         rest = _Numbers(lambda: (order.batches(k, k + 1)[0].tolist() for k in range(first, len(self))))
         # a generator of its own for the workers' seeds, so that the global one is not drawn from
         generator = torch.Generator().manual_seed((int(self.seed or 0) * 1_000_003 + self.epoch) % 2**63)
-        for batch in DataLoader(self.contexts, batch_sampler=rest, generator=generator, **self.options):  # type: ignore[arg-type]
+        for batch in DataLoader(self.contexts, batch_sampler=rest, generator=generator, **self.options):  # type: ignore[arg-type]  # a dataset, see __init__
             self._batch += 1
             yield batch
 

@@ -61,6 +61,11 @@ def test_the_best_of_the_last_step_is_kept_too(fit):
     assert fit([3.0, 2.0, 1.0], max_steps=6)[1] == {"best.ckpt": 6, "last.ckpt": 6}
 
 
+def test_a_link_would_be_to_an_older_state_so_a_file_is_written(fit, tmp_path):
+    assert fit([3.0, 1.0, 2.0], max_steps=6, save_last="link")[1] == {"best.ckpt": 4, "last.ckpt": 6}
+    assert not (tmp_path / "run" / "last.ckpt").is_symlink()
+
+
 def test_without_a_metric_the_last_is_what_is_kept(fit):
     keep, steps = fit(max_steps=7)
     assert (steps["last.ckpt"], Path(keep.kept()).name) == (7, "last.ckpt")
