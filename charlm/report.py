@@ -37,8 +37,14 @@ def finish(
     Returns:
         The losses in nats per character, by split.
     """
-    losses = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
     run = run_directory(checkpoint.path)
+    try:
+        losses = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
+    except KeyboardInterrupt:
+        test = f"{program('charlm')} test --ckpt_path {shlex.quote(str(shown(checkpoint.path)))}"
+        told = "The training has ended and is saved; only its report is missing. What it has come to:"
+        print(f"\n{told}\n{test}", file=sys.stderr)
+        raise
     write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=80))

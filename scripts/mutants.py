@@ -21,10 +21,14 @@ _SWAPS: dict[type[ast.AST], Any] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: in which file, which bytes of it, and what stands there instead."""
+    """One change: in which file, which bytes of it, and what stands there instead.
+
+    `lines` are those of which one runs where the change is met.
+    """
 
     file: str
     line: int
+    lines: range
     start: int
     stop: int
     old: str
@@ -40,10 +44,33 @@ def mutants_of(file: str, source: bytes) -> Iterator[Mutant]:
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node, new in changes(ast.parse(source)):
+    tree = ast.parse(source)
+    for node, new in changes(tree):
         first = starts[node.lineno - 1] + node.col_offset
         last = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
-        yield Mutant(file, node.lineno, first, last, source[first:last].decode(), new)
+        yield Mutant(file, node.lineno, lines_of(node, tree), first, last, source[first:last].decode(), new)
+
+
+def lines_of(node: ast.expr | ast.stmt, tree: ast.Module) -> range:
+    """Of the statement; of what an import runs, as defaults and constants, those of the function, class or file."""
+    around: list[Any] = [part for part in ast.walk(tree) if isinstance(part, ast.stmt) and is_in(node, part)]
+    around.sort(key=lambda part: (part.lineno, part.col_offset))  # from the outermost to the innermost
+    scopes = [part for part in around if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    if not scopes:
+        return range(1, len(ast.unparse(tree)))  # more than there are
+    last, scope = around[-1], scopes[-1]
+    if isinstance(scope, ast.ClassDef) or last is scope:
+        return range(scope.lineno, (scope.end_lineno or 0) + 1)
+    body = getattr(last, "body", None)
+    end = max(body[0].lineno - 1, last.lineno) if body else last.end_lineno or 0
+    return range(last.lineno, end + 1)
+
+
+def is_in(node: ast.expr | ast.stmt, part: ast.stmt) -> bool:
+    """Whether a part of the source is within another."""
+    first, last = (node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)
+    starts, ends = (part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)
+    return starts <= first and last <= ends
 
 
 def changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:

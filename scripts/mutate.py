@@ -1,14 +1,15 @@
 """How many small faults, put into the code one by one, the tests find: the mutation score.
 
 python scripts/mutate.py                                                       150 mutants of all areas, an hour
-python scripts/mutate.py --files [charlm/data/batches.py] --mutants 40 --seed 3
+python scripts/mutate.py --files [charlm/data/batches.py] --mutants 40 --seed 3 --suite suite.json
 
-A mutant is the code with one thing changed, see mutants.py. A sample of all that can be made is drawn, put one at a
-time into a copy of the project, and the tests of the changed file are run until one fails.
+A mutant is the code with one thing changed, see mutants.py. First the whole suite runs once, to see which tests run
+which lines, see covered.py. Then a sample of all mutants is drawn, each is put into a copy of the project, and the
+tests that run the changed line are run until one fails, those first that are about its file.
 
-A mutant is killed where a test fails or takes four times as long as on the unchanged code. Printed are those that no
-test noticed; some of them change nothing that can be seen, such as the size of a block. Tests are run by processes that
-are forked from one that has imported the libraries, so this needs Linux or macOS.
+A mutant is killed where a test fails or they take four times as long as on the unchanged code. Printed are those that
+no test noticed; some of them change nothing that can be seen, such as the size of a block. Tests are run by processes
+that are forked from one that has imported the libraries, so this needs Linux or macOS.
 """
 
 import os
@@ -19,13 +20,15 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-import hypothesis
 import lightning.pytorch  # noqa: F401  # imported once, for all that are forked
 import matplotlib.figure  # noqa: F401
 import pytest
+from covered import Suite, draw_alike, run_suite
 from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from mutants import Mutant, mutants_of
@@ -33,34 +36,11 @@ from tensorboard.backend.event_processing import event_accumulator  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 AREAS = ("charlm/data/*.py", "charlm/tokenizer.py", "charlm/callbacks/*.py", "charlm/checkpoints.py")
-_NEEDED = ("charlm", "tests", "scripts", "pyproject.toml", "README.md", "constraints.txt", "LICENSE")
-_CHECKPOINTS = ("tests/callbacks/test_atomic_io.py", "tests/test_checkpoints.py", "tests/test_hostile_checkpoints.py")
-_STEPS = ("tests/callbacks/test_steps_per_execution.py",)
-_FINDER = tuple(f"tests/callbacks/test_lr_{name}.py" for name in ("rules", "finder", "trial", "transparency"))
-_DASHBOARD = ("tests/callbacks/test_dashboard.py",)
-_DECAY = ("tests/callbacks/test_step_decay.py",)
-_RESUME = ("tests/callbacks/test_exact_resume.py",)
-_TURNS = ("tests/callbacks/test_run_checkpoint.py", "tests/callbacks/test_finite_loss.py")
-_MORE_TESTS = {  # of files whose tests do not have their name, or not all of it
-    "charlm/tokenizer": ("tests/data/test_corpus.py",),
-    "data/corpus": ("tests/data/test_bad_names.py",),
-    "data/text_blocks": ("tests/data/test_corpus.py", "tests/data/test_bad_names.py"),
-    "data/resumable_loader": _RESUME,
-    **dict.fromkeys(("callbacks/archive", "callbacks/pickle_walk"), _CHECKPOINTS),
-    **dict.fromkeys(("callbacks/epoch_sums", "callbacks/loop_place", "callbacks/rng_state"), _RESUME),
-    **dict.fromkeys(("callbacks/execution", "callbacks/step_log", "callbacks/log_taken"), _STEPS),
-    **dict.fromkeys(("callbacks/lean_step", "callbacks/one_step"), (*_STEPS, *_FINDER)),
-    **dict.fromkeys(("callbacks/lr_*", "callbacks/silence", "callbacks/sweep_batches"), _FINDER),
-    **dict.fromkeys(("callbacks/activations", "callbacks/layout", "callbacks/outlets"), _DASHBOARD),
-    **dict.fromkeys(("callbacks/pictures", "callbacks/pixels", "callbacks/watching"), _DASHBOARD),
-    **dict.fromkeys(("callbacks/decay_table", "callbacks/milestones", "callbacks/progress"), _DECAY),
-    "callbacks/rate_log": _DECAY,
-    "callbacks/rates": (*_DECAY, *_FINDER),
-    "callbacks/embedding_*": ("tests/callbacks/test_embedding_pca.py", "tests/callbacks/test_embedding_end.py"),
-    "callbacks/kept": ("tests/callbacks/test_snapshot.py",),
-    "callbacks/process_guard": ("tests/callbacks/test_process_watch.py", "tests/test_processes.py"),
-    "callbacks/turn_end": _TURNS,
-}
+_NEEDED = ("charlm", "tests", "scripts", ".ci", "pyproject.toml", "README.md", "constraints.txt", "LICENSE")
+_BY_PROCESSES = dict.fromkeys(  # tests of what only processes run that they start, in a file of another name
+    ("charlm/callbacks/process_guard.py", "charlm/callbacks/process_watch.py"), "tests/test_processes.py"
+)
+_MOST_SECONDS = 90  # of the tests that run a mutant's line
 _FEWEST_SECONDS = 30
 _OUTPUT = "output.txt"
 # the plugins are imported already, and pytest says so
@@ -71,7 +51,9 @@ def main(
     files: tuple[str, ...] = AREAS,
     mutants: PositiveInt = 150,
     seed: NonNegativeInt = 0,
+    jobs: PositiveInt = 2,
     tests: tuple[str, ...] = (),
+    suite: Path | None = None,
 ) -> None:
     """Draw mutants, run the tests on each, and print the survivors as they are found and the score.
 
@@ -79,28 +61,20 @@ def main(
         files: what to change, as paths or patterns in the project.
         mutants: how many to draw; all where there are fewer.
         seed: of the draw.
-        tests: what to run, instead of the tests that belong to each file.
+        jobs: mutants at a time.
+        tests: files of tests to take, instead of the whole suite.
+        suite: where to keep which tests run which lines; if the file is there, the suite is not run for it again.
     """
     chosen = sorted({path for pattern in files for path in ROOT.glob(pattern) if path.name != "__init__.py"})
     every = [mutant for path in chosen for mutant in mutants_of(str(path.relative_to(ROOT)), path.read_bytes())]
     drawn = random.Random(seed).sample(every, min(mutants, len(every)))
     drawn.sort(key=lambda mutant: (mutant.file, mutant.start))
-    survivors = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copy = copied(Path(folder))
-        seconds: dict[tuple[str, ...], float] = {}
-        for number, mutant in enumerate(drawn, start=1):
-            suite = tests or tests_of(mutant.file)
-            if suite not in seconds:
-                started = time.monotonic()
-                if run_tests(copy, suite, 3600) != 0:
-                    said = (copy / _OUTPUT).read_text(encoding="utf-8", errors="replace")
-                    raise SystemExit(f"{said}\nmutate.py: {' '.join(suite)} fail without a mutant; correct that first")
-                seconds[suite] = time.monotonic() - started
-            if not is_killed(mutant, copy, suite, max(_FEWEST_SECONDS, 4 * seconds[suite])):
-                survivors.append(mutant)
-                print(mutant, flush=True)
-            print(f"{number} of {len(drawn)}: {len(survivors)} survive", end="\r", file=sys.stderr, flush=True)
+        copies = [copied(Path(folder).resolve() / f"copy{job}") for job in range(jobs)]
+        known = Suite.read(suite) if suite and suite.is_file() else run_suite(copies[0], Path(folder), tests, jobs)
+        if suite:
+            known.write(suite)
+        survivors = survivors_of(drawn, copies, known)
     for file in sorted({mutant.file for mutant in drawn}):
         of_file = [mutant for mutant in drawn if mutant.file == file]
         lost = sum(mutant.file == file for mutant in survivors)
@@ -109,77 +83,126 @@ def main(
     print(f"{len(survivors)} survived: score {1 - len(survivors) / len(drawn):.1%}")
 
 
+def survivors_of(drawn: list[Mutant], copies: list[Path], suite: Suite) -> list[Mutant]:
+    """Those that no test notices, which are printed too; one at a time in each copy of the project."""
+    waiting, free, running, survivors = deque(drawn), list(copies), list[Trial](), []
+    try:
+        while waiting or running:
+            while waiting and free:
+                running.append(Trial(waiting.popleft(), free.pop(), suite))
+            for trial in [trial for trial in running if trial.is_over()]:
+                trial.end()
+                running.remove(trial)
+                free.append(trial.copy)
+                if trial.status == 0:
+                    survivors.append(trial.mutant)
+                    print(trial.mutant, flush=True)
+                done = len(drawn) - len(waiting) - len(running)
+                print(f"{done} of {len(drawn)}: {len(survivors)} survive", end="\r", file=sys.stderr, flush=True)
+            time.sleep(0.02)
+    finally:
+        for trial in running:
+            trial.end()
+    return survivors
+
+
 def copied(folder: Path) -> Path:
-    """A copy of the project in which nothing is left from an earlier one, where this process then stands."""
+    """A copy of the project in which nothing is left from an earlier one."""
+    folder.mkdir()
     for name in _NEEDED:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    os.chdir(folder)
-    sys.path[:0] = [str(folder)]
-    # the processes that tests start find the copy too; what was compiled is not kept, as it could be of another mutant
-    os.environ.update(PYTHONPATH=str(folder), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
-    sys.dont_write_bytecode = True
     return folder
 
 
-def tests_of(file: str) -> tuple[str, ...]:
-    """The test files of a source file, its namesake first; all of its folder where it has none."""
-    path = Path(file)
-    folder = Path("tests") / path.relative_to("charlm").parent
-    more = [test for pattern, tests in _MORE_TESTS.items() if path.match(f"{pattern}.py") for test in tests]
-    named = [str(folder / f"test_{path.name}")] if (ROOT / folder / f"test_{path.name}").is_file() else []
-    return tuple(dict.fromkeys([*named, *more])) or (str(folder),)
+class Trial:
+    """The tests on a mutant, in a process that is forked from this one."""
+
+    def __init__(self, mutant: Mutant, copy: Path, suite: Suite) -> None:
+        self.mutant, self.copy = mutant, copy
+        self.path = copy / mutant.file
+        self.source = self.path.read_bytes()
+        chosen = tests_of(mutant, suite)
+        self.status: int | None = None if chosen else 0  # without a test nothing is noticed
+        self.child = 0
+        if chosen:
+            self.path.write_bytes(self.source[: mutant.start] + mutant.new.encode() + self.source[mutant.stop :])
+            limit = 4 * sum(suite.seconds[test] for test in chosen)
+            self.deadline = time.monotonic() + max(_FEWEST_SECONDS, limit)
+            self.child = os.fork()
+            if self.child == 0:
+                as_child(copy, chosen)
+
+    def is_over(self) -> bool:
+        """Whether there is a status: of pytest, or -1 where it takes too long."""
+        if self.status is None:
+            done, status = os.waitpid(self.child, os.WNOHANG)
+            if done:
+                status = os.waitstatus_to_exitcode(status)
+                self.status = 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status
+            elif time.monotonic() > self.deadline:
+                self.status = -1
+        return self.status is not None
+
+    def end(self) -> None:
+        """Leave no process behind; the file is as before then."""
+        if self.child and self.status in (None, -1):
+            os.killpg(self.child, signal.SIGKILL)
+            os.waitpid(self.child, 0)
+        self.path.write_bytes(self.source)
 
 
-def is_killed(mutant: Mutant, copy: Path, suite: Sequence[str], seconds: float) -> bool:
-    """Whether the tests notice it; the file is as before then."""
-    path = copy / mutant.file
-    source = path.read_bytes()
-    path.write_bytes(source[: mutant.start] + mutant.new.encode() + source[mutant.stop :])
+def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
+    """The tests that run its line, for a minute and a half at most; then those of its file that start processes."""
+    chosen: list[str] = []
+    seconds = 0.0
+    for test in suite.tests_of(mutant.file, mutant.lines):
+        if not chosen or seconds + suite.seconds[test] < _MOST_SECONDS:
+            chosen.append(test)
+            seconds += suite.seconds[test]
+    path = Path(mutant.file)
+    namesake = str(Path("tests") / path.relative_to("charlm").parent / f"test_{path.name}")
+    own = [test for test in suite.seconds if test.partition("::")[0] in (namesake, _BY_PROCESSES.get(mutant.file))]
+    here = set(suite.tests_of(mutant.file, range(sys.maxsize)))
+    return chosen + [test for test in own if test not in here]
+
+
+def as_child(copy: Path, chosen: Sequence[str]) -> NoReturn:
+    """Run these tests in this process, whose own the group is, and end it with pytest's exit status."""
+    status = 3
     try:
-        return run_tests(copy, suite, seconds) != 0
-    finally:
-        path.write_bytes(source)
-
-
-def run_tests(copy: Path, suite: Sequence[str], seconds: float) -> int:
-    """The exit status of pytest on these files in a process of its own; -1 where it takes longer."""
-    child = os.fork()
-    if child == 0:
-        status = 3
-        try:
-            status = as_child(copy, suite)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -1
-
-
-def as_child(copy: Path, suite: Sequence[str]) -> int:
-    """Run pytest in this process, whose own the group is; its exit status."""
-    os.setsid()
-    silence = os.open(copy / _OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    for stream in (1, 2):
-        os.dup2(silence, stream)
-    found = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # a failing example need not be made smaller
-    hypothesis.settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=found)
-    hypothesis.settings.load_profile("mutants")
-    try:
-        return int(pytest.main([*_PYTEST, *suite]))
-    finally:
+        os.setsid()
+        silence = os.open(copy / _OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        for stream in (1, 2):
+            os.dup2(silence, stream)
+        os.chdir(copy)
+        sys.path[:0] = [str(copy)]
+        # processes that tests start find the copy too; what was compiled is not kept: it could be of another mutant
+        os.environ.update(PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+        sys.dont_write_bytecode = True
+        draw_alike()
+        files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
+        status = int(pytest.main([*_PYTEST, *files], plugins=[Chosen(chosen)]))
         sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+class Chosen:
+    """As a plugin of pytest: only these tests, in this order."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.place = {test: place for place, test in enumerate(tests)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave the others out."""
+        items[:] = sorted((item for item in items if item.nodeid in self.place), key=lambda i: self.place[i.nodeid])
 
 
 if __name__ == "__main__":

@@ -47,14 +47,43 @@ def test_every_change_is_one_that_a_test_could_see(script):
         compile(source[: mutant.start] + mutant.new.encode() + source[mutant.stop :], "f.py", "exec")
 
 
+LINES = {  # those of which one runs where a change of this line is met
+    5: range(1, 400),  # a constant of the file: all
+    9: range(9, 15),  # a default: its function's
+    11: range(11, 12),  # the head of a statement
+    12: range(12, 13),
+    14: range(14, 15),
+}
+
+
+def test_a_change_is_met_where_its_lines_run(script):
+    for mutant in script("mutants").mutants_of("f.py", SOURCE.encode()):
+        lines = LINES.get(mutant.line, mutant.lines)
+        assert mutant.lines[0] == lines[0]
+        assert mutant.line in mutant.lines
+        assert (mutant.lines[-1] == lines[-1]) or mutant.line == 5
+
+
+def test_tests_about_a_file_come_first_and_those_of_other_lines_not_at_all(script):
+    of_lines = {"a.py": {"1": [0, 1], "2": [0, 2]}, "b.py": {"1": [1], "2": [1], "3": [2, 1]}}
+    suite = script("covered").Suite(
+        {"all": 9.0, "mostly b": 1.0, "half": 1.0}, of_lines, {"all": 2, "mostly b": 4, "half": 2}
+    )
+    assert suite.tests_of("a.py", range(1, 3)) == ["all", "half", "mostly b"]
+    assert suite.tests_of("a.py", range(1, 2)) == ["all", "mostly b"]
+    assert suite.tests_of("b.py", range(3, 4)) == ["mostly b", "half"]
+    assert suite.tests_of("c.py", range(9)) == []
+
+
 @pytest.mark.slow
-def test_the_score_is_of_what_the_tests_notice(python):
-    """Tests of the tokenizer see all that is wrong with it; those of something else see nothing."""
+def test_the_score_is_of_what_the_tests_notice(python, tmp_path):
+    """Tests of the tokenizer see all that is wrong with it; those of something else do not run its lines."""
     for tests, mutants, score in (
         ("tests/test_tokenizer.py", 3, "3 killed, 0 survived: score 100.0%"),
         ("tests/data/test_shuffle.py", 1, "0 killed, 1 survived: score 0.0%"),
     ):
         line = ["scripts/mutate.py", "--files=[charlm/tokenizer.py]", f"--mutants={mutants}", f"--tests=[{tests}]"]
-        done = python(*line, cwd=ROOT, timeout=280)
+        done = python(*line, "--jobs=1", f"--suite={tmp_path / Path(tests).name}", cwd=ROOT, timeout=280)
         assert done.returncode == 0, done.stderr
         assert score in done.stdout
+        assert tests in (tmp_path / Path(tests).name).read_text()

@@ -57,6 +57,18 @@ def test_the_losses_of_every_split_are_returned_kept_and_shown(splits, checkpoin
     }
 
 
+def test_ctrl_c_amid_the_evaluation_says_that_the_training_is_saved(splits, checkpoint, capsys):
+    def batches():
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(checkpoint, {"train": batches()}, splits)
+    said = capsys.readouterr().err
+    assert "The training has ended and is saved; only its report is missing." in said
+    assert re.search(r"\n\S*charlm test --ckpt_path lightning_logs/version_3/checkpoints/best.ckpt\n$", said)
+
+
 def test_a_split_without_a_share_is_left_out(splits, checkpoint, capsys):
     assert set(finish(checkpoint, loaders(splits, "train", "test"), splits)) == {"train", "test"}
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("version_3"))

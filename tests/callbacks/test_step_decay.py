@@ -699,6 +699,7 @@ def test_a_logger_that_fails_to_take_the_text_does_not_stop_training(trainer, tm
 
 @given(st.floats(0.001, 0.999), st.integers(1, 10**6))
 @example(0.07, 100)  # their product is above 7
+@example(0.33333333333333337, 3)  # their product is 1, and 1 / 3 is less
 def test_the_step_of_a_fraction_is_the_first_one_that_has_passed_it(milestone, length):
     step = first_step(milestone, length)
     assert step / length >= milestone > (step - 1) / length
