@@ -26,18 +26,13 @@ class Suite:
 
     Args:
         seconds: that a test took, by test; of those that passed.
-        lines: places in `tests` of those that run a line, by line, by file; those of other processes are not seen.
+        lines: places in `seconds` of those that run a line, by line, by file; those of other processes are not seen.
         sizes: how many lines of the package a test runs, by test.
     """
 
     seconds: dict[str, float]
     lines: dict[str, dict[str, list[int]]]
     sizes: dict[str, int]
-
-    @property
-    def tests(self) -> list[str]:
-        """All tests that passed."""
-        return list(self.seconds)
 
     def write(self, file: Path) -> None:
         """Keep it."""
@@ -51,7 +46,8 @@ class Suite:
     def tests_of(self, file: str, lines: range) -> list[str]:
         """The tests that run one of these lines, those first whose lines are most of this file.
 
-        So a test that is about the file comes before one of a command that uses it among all else.
+        So a test that is about the file comes before one of a command that uses it among all else. Of a test with
+        several cases one comes first, the second one after all first ones, and so on.
         """
         ran: dict[int, int] = defaultdict(int)
         touched = set()
@@ -60,8 +56,15 @@ class Suite:
                 ran[test] += 1
             if int(line) in lines:
                 touched |= set(tests)
-        names = self.tests
-        return [names[k] for k in sorted(touched, key=lambda k: (-ran[k] / self.sizes[names[k]], names[k]))]
+        names = list(self.seconds)
+        about = sorted(touched, key=lambda k: (-ran[k] / self.sizes[names[k]], names[k]))
+        cases: dict[str, int] = defaultdict(int)
+        turns = []
+        for name in (names[k] for k in about):
+            function = name.partition("[")[0]
+            turns.append((cases[function], name))
+            cases[function] += 1
+        return [name for _, name in sorted(turns, key=lambda turn: turn[0])]
 
 
 def run_suite(root: Path, folder: Path, tests: tuple[str, ...], jobs: int) -> Suite:

@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_OTHER_TESTS = {"scripts/run", "scripts/test"}  # tests/test_scripts.py
 FEWER_STEPS = {
     "Bigram": ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2", "--trainer.log_every_n_steps=1"],
-    "MLP": ["--trainer.max_steps=40", "--trainer.val_check_interval=20", "--trainer.log_every_n_steps=10"],
+    "MLP": ["--trainer.max_steps=10", "--trainer.val_check_interval=5", "--trainer.log_every_n_steps=5"],
 }
 
 

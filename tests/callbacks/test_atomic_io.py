@@ -155,6 +155,18 @@ def test_a_new_name_that_cannot_be_brought_to_the_disk_is_no_success(number, fai
     assert (tmp_path / "a.ckpt").exists() or fails
 
 
+def test_an_error_that_the_operating_system_did_not_name_is_told_as_it_is(tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError("the cable is out")
+
+    monkeypatch.setattr(torch, "save", fails)
+    with pytest.raises(
+        OSError, match=r"the cable is out: this checkpoint was not .*; save to another folder: "
+    ) as told:
+        AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "a.ckpt")
+    assert (told.value.errno, list(tmp_path.iterdir())) == (errno.EIO, [])
+
+
 @pytest.mark.parametrize("name", ["file/a.ckpt", "file/deeper/a.ckpt", "folder"])
 def test_a_path_that_cannot_be_is_said_with_its_cause(name, tmp_path):
     (tmp_path / "file").write_text("")

@@ -84,6 +84,22 @@ class ImageLogger(PlainLogger):
         self.images += [(key, image.shape[-1], step) for image in images]
 
 
+class Experiment:
+    """Takes pictures by the method that MLflow's client and Comet's experiment have."""
+
+    def __init__(self):
+        self.taken = []
+
+    def log_image(self, *args, **options):
+        self.taken.append((args, options))
+
+
+class ServiceLogger(PlainLogger):
+    def __init__(self, **attributes):
+        self.experiment = Experiment()
+        vars(self).update(attributes)
+
+
 class FigureLogger(PlainLogger):
     """One whose experiment takes figures."""
 
@@ -337,6 +353,16 @@ def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
     assert [(tag, step) for tag, step, _ in drawn.figures] == [("embedding_pca", 0), ("embedding_pca", 4)]
     assert list(pictures(tmp_path)["embedding_pca"]) == [0, 4]
     assert files(tmp_path) == ["run/embedding_pca.png"]
+
+
+def test_mlflow_and_comet_get_pixels_under_the_pictures_name(trainer):
+    mlflow, comet = ServiceLogger(run_id="run 1"), ServiceLogger()
+    trainer(quick(), logger=[mlflow, comet], max_epochs=1).fit(Letters())
+    for logger, args, name in ((mlflow, ("run 1",), "key"), (comet, (), "name")):
+        for (*before, pixels), options in logger.experiment.taken:
+            assert (tuple(before), pixels.shape[-1]) == (args, 3)
+            assert options[name] == "embedding_pca"
+        assert [options["step"] for _, options in logger.experiment.taken] == [0, 4]
 
 
 def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer, tmp_path):

@@ -54,7 +54,7 @@ def test_the_message_names_the_last_good_checkpoint(trainer, tmp_path):
     others = [ModelCheckpoint(tmp_path / "never", monitor="x"), ModelCheckpoint(tmp_path / "at", every_n_train_steps=2)]
     with pytest.raises(NonFiniteLoss, match=r"The last good checkpoint is .*at.epoch=0-step=4\.ckpt\.$"):
         trainer(FiniteLoss(), *others, max_steps=9, enable_checkpointing=True).fit(Model(5))
-    with pytest.raises(NonFiniteLoss, match="No checkpoint was written before it"):
+    with pytest.raises(NonFiniteLoss, match=r"clip_val\)\. No checkpoint was written before it\.$"):
         trainer(FiniteLoss(), max_steps=9).fit(Model(0))
 
 

@@ -140,3 +140,17 @@ def test_ctrl_c_after_the_last_step_has_the_status_of_ctrl_c(trainer, tmp_path):
     with pytest.raises(Stopped) as stopped:
         trainer(GracefulStop(), _Interrupted(), max_steps=2, default_root_dir=tmp_path).fit(BoringModel())
     assert stopped.value.code == 130
+
+
+def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
+    class Unprepared(BoringModel):
+        def prepare_data(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trainer(GracefulStop(), max_steps=2, default_root_dir=tmp_path).fit(Unprepared())
+
+
+def test_a_stop_without_more_words_is_one_before_the_first_step():
+    stopped = Stopped(signal.SIGTERM)
+    assert (stopped.code, stopped.step, stopped.file) == (143, 0, None)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from datetime import timedelta
 from itertools import pairwise
 
@@ -331,7 +332,21 @@ def test_the_figure_shows_the_curves_the_rules_and_the_band(trainer):
     assert result.rule in ax.get_title()
     low, high = ax.get_ylim()
     assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
-    assert len(dataclasses.replace(result, sweeps=result.sweeps[:1]).figure().axes[0].collections) == 0
+    one = dataclasses.replace(result, sweeps=result.sweeps[:1])
+    assert len(one.figure().axes[0].collections) == 0
+    assert any(label.startswith("diverged at") for label in one.figure().axes[0].get_legend_handles_labels()[1])
+    whole = dataclasses.replace(result, sweeps=[[3 - 2 * step / 60 for step in range(60)]])
+    assert not any(label.startswith("diverged at") for label in whole.figure().axes[0].get_legend_handles_labels()[1])
+
+
+def test_the_bar_counts_the_steps_of_all_sweeps_and_of_both_trials(trainer, capsys):
+    for options in ({"enable_progress_bar": True}, {}):
+        callback = finder(repeats=2, trial_steps=70, apply=False)
+        trainer(callback, max_steps=1, **options).fit(Line())
+        assert callback.result.trial is not None
+        said = capsys.readouterr().err
+        totals = dict(re.findall(r"(LR sweep|LR trial): +0%\|.*?\| 0/(\d+) ", said))
+        assert totals == ({"LR sweep": "120", "LR trial": "140"} if options else {})
 
 
 # What is suggested for whom
