@@ -102,7 +102,7 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
     asks = any(arg in ("-h", "--help") or arg.startswith(("--print_config", "--model.help")) for arg in rest)
     where = value_of(rest, "--ckpt_path") or path_in_configs(rest)
     if (where is None and (command in _TRAINING or asks)) or where == "null":
-        if command in _TRAINING:
+        if command in _TRAINING and not asks:
             _say_whose_settings(rest)
         args = [command, *_preset(command, rest, None), *rest]
         return Prepared(args, model=_model(args, kinds))
