@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -179,18 +178,11 @@ def test_every_row_has_a_name_of_its_own_and_a_goal_or_a_dash(bench, rows):
 
 
 @pytest.mark.slow
-def test_a_real_row_from_the_command_line(tmp_path):
+def test_a_real_row_from_the_command_line(python, tmp_path):
     (tmp_path / "few.txt").write_text("emma\nolivia\nava\nisabella\nsophia\nmia\n" * 4)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     options = ["--only", "contexts-3", "--pairs", "1", "--data", "few.txt", "--format", "markdown"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/bench.py"), *options],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = python(ROOT / "scripts/bench.py", *options, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((tmp_path / "lightning_logs/bench.json").read_text())["rows"]
     assert row["name"] == "contexts-3"
@@ -205,8 +197,7 @@ def test_without_options_all_rows_are_measured_on_the_bundled_names(bench, rows,
     assert (given["only"], given["data"], given["pairs"]) == (list(rows.NAMES), None, 5)
 
 
-def test_a_row_that_does_not_exist_is_refused(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts/bench.py"), "--only", "fastest"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def test_a_row_that_does_not_exist_is_refused(python):
+    done = python(ROOT / "scripts/bench.py", "--only", "fastest")
     assert done.returncode == 2
     assert "fastest" in done.stderr

@@ -80,7 +80,7 @@ def test_tests_about_a_file_come_first_and_those_of_other_lines_not_at_all(scrip
 def test_the_score_is_of_what_the_tests_notice(python, tmp_path):
     """Tests of the tokenizer see all that is wrong with it; nothing sees what is wrong with lines that no test runs."""
     files, tests = "[charlm/data/shuffle.py,charlm/tokenizer.py]", "tests/test_tokenizer.py"
-    line = ["--mutants=6", "--jobs=2", f"--tests=[{tests}]", f"--suite={tmp_path / 'suite.json'}"]
+    line = ["--mutants=6", "--jobs=1", f"--tests=[{tests}]", f"--suite={tmp_path / 'suite.json'}"]
     done = python("scripts/mutate.py", f"--files={files}", *line, cwd=ROOT, timeout=280)
     assert done.returncode == 0, done.stderr
     drawn = dict(re.findall(r"^charlm/(\S+): (\d+ of \d+) killed$", done.stdout, re.M))
