@@ -7,32 +7,24 @@ A mutant is the code with one thing changed, see mutants.py. First the whole sui
 which lines, see covered.py. Then a sample of all mutants is drawn, each is put into a copy of the project, and the
 tests that run the changed line are run until one fails, those first that are about its file.
 
-A mutant is killed where a test fails or they take four times as long as on the unchanged code. Printed are those that
-no test noticed; some of them change nothing that can be seen, such as the size of a block. Tests are run by processes
-that are forked from one that has imported the libraries, so this needs Linux or macOS.
+A mutant is killed where a test fails that passes without it, or where they take four times as long as on the unchanged
+code. Printed are those that no test noticed; some of them change nothing that can be seen, such as the size of a block.
+Tests are run by processes that are forked from one that has imported the libraries, so this needs Linux or macOS.
 """
 
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import lightning.pytorch  # noqa: F401  # imported once, for all that are forked
-import matplotlib.figure  # noqa: F401
-import pytest
-from covered import Suite, draw_alike, run_suite
+from covered import Suite, run_suite
 from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
+from mutant_runs import Run
 from mutants import Mutant, mutants_of
-from tensorboard.backend.event_processing import event_accumulator  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 AREAS = ("charlm/data/*.py", "charlm/tokenizer.py", "charlm/callbacks/*.py", "charlm/checkpoints.py")
@@ -40,11 +32,7 @@ _NEEDED = ("charlm", "tests", "scripts", ".ci", "pyproject.toml", "README.md", "
 _BY_PROCESSES = dict.fromkeys(  # tests of what only processes run that they start, in a file of another name
     ("charlm/callbacks/process_guard.py", "charlm/callbacks/process_watch.py"), "tests/test_processes.py"
 )
-_MOST_SECONDS = 180  # of the tests that run a mutant's line
-_FEWEST_SECONDS = 30
-_OUTPUT = "output.txt"
-# the plugins are imported already, and pytest says so
-_PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+_MOST_SECONDS = 120  # of the tests that run a mutant's line
 
 
 def main(
@@ -85,16 +73,15 @@ def main(
 
 def survivors_of(drawn: list[Mutant], copies: list[Path], suite: Suite) -> list[Mutant]:
     """Those that no test notices, which are printed too; one at a time in each copy of the project."""
-    waiting, free, running, survivors = deque(drawn), list(copies), list[Trial](), []
+    waiting, free, running, survivors, unfit = deque(drawn), list(copies), list[Trial](), [], set[str]()
     try:
         while waiting or running:
             while waiting and free:
-                running.append(Trial(waiting.popleft(), free.pop(), suite))
+                running.append(Trial(waiting.popleft(), free.pop(), suite, unfit))
             for trial in [trial for trial in running if trial.is_over()]:
-                trial.end()
                 running.remove(trial)
                 free.append(trial.copy)
-                if trial.status == 0:
+                if not trial.noticed:
                     survivors.append(trial.mutant)
                     print(trial.mutant, flush=True)
                 done = len(drawn) - len(waiting) - len(running)
@@ -119,44 +106,55 @@ def copied(folder: Path) -> Path:
 
 
 class Trial:
-    """The tests on a mutant, in a process that is forked from this one."""
+    """A mutant in a copy of the project, before the tests that run its line.
 
-    def __init__(self, mutant: Mutant, copy: Path, suite: Suite) -> None:
-        self.mutant, self.copy = mutant, copy
+    A test that fails has to pass without the mutant, by itself; one that does not is left out from there on.
+    """
+
+    def __init__(self, mutant: Mutant, copy: Path, suite: Suite, unfit: set[str]) -> None:
+        self.mutant, self.copy, self.suite, self.unfit = mutant, copy, suite, unfit
         self.path = copy / mutant.file
         self.source = self.path.read_bytes()
-        chosen = tests_of(mutant, suite)
-        self.status: int | None = None if chosen else 0  # without a test nothing is noticed
-        self.child = 0
-        if chosen:
-            self.path.write_bytes(self.source[: mutant.start] + mutant.new.encode() + self.source[mutant.stop :])
-            limit = 4 * sum(suite.seconds[test] for test in chosen)
-            self.deadline = time.monotonic() + max(_FEWEST_SECONDS, limit)
-            self.child = os.fork()
-            if self.child == 0:
-                as_child(copy, chosen)
+        self.noticed: bool | None = None  # not known yet
+        self.doubted: str | None = None  # the test that has failed and is run once more
+        self.run: Run | None = None  # nothing where no test runs its line
+        self._put()
 
     def is_over(self) -> bool:
-        """Whether there is a status: of pytest, or -1 where it takes too long."""
-        if self.status is None:
-            done, status = os.waitpid(self.child, os.WNOHANG)
-            if done:
-                status = os.waitstatus_to_exitcode(status)
-                self.status = 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else status
-            elif time.monotonic() > self.deadline:
-                self.status = -1
-        return self.status is not None
+        """Whether it is known that a test notices it, or that none does."""
+        if self.run is not None and self.noticed is None and (status := self.run.status()) is not None:
+            self.end()
+            failed = self.run.failed()
+            if self.doubted is None and failed:
+                self.doubted = failed
+                self.run = Run(self.copy, [failed], self.suite)
+            elif self.doubted is not None and status != 0:
+                print(f"left out, as it fails without a mutant here: {self.doubted}", file=sys.stderr)
+                self.unfit.add(self.doubted)
+                self.doubted = None
+                self._put()
+            else:
+                self.noticed = self.doubted is not None or status != 0
+        return self.noticed is not None
 
     def end(self) -> None:
         """Leave no process behind; the file is as before then."""
-        if self.child and self.status in (None, -1):
-            os.killpg(self.child, signal.SIGKILL)
-            os.waitpid(self.child, 0)
+        if self.run is not None:
+            self.run.end()
         self.path.write_bytes(self.source)
+
+    def _put(self) -> None:
+        chosen = [test for test in tests_of(self.mutant, self.suite) if test not in self.unfit]
+        if not chosen:
+            self.noticed = False
+            return
+        changed = self.source[: self.mutant.start] + self.mutant.new.encode() + self.source[self.mutant.stop :]
+        self.path.write_bytes(changed)
+        self.run = Run(self.copy, chosen, self.suite)
 
 
 def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
-    """The tests that run its line, for three minutes at most; then those of its file that start processes."""
+    """The tests that run its line, for two minutes at most; then those of its file that start processes."""
     chosen: list[str] = []
     seconds = 0.0
     for test in suite.tests_of(mutant.file, mutant.lines):
@@ -167,42 +165,11 @@ def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
     namesake = str(Path("tests") / path.relative_to("charlm").parent / f"test_{path.name}")
     own = [test for test in suite.seconds if test.partition("::")[0] in (namesake, _BY_PROCESSES.get(mutant.file))]
     here = set(suite.tests_of(mutant.file, range(sys.maxsize)))
+    files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
+    chosen.sort(
+        key=lambda test: files.index(test.partition("::")[0])
+    )  # what a file makes for all its tests is made once
     return chosen + [test for test in own if test not in here]
-
-
-def as_child(copy: Path, chosen: Sequence[str]) -> NoReturn:
-    """Run these tests in this process, whose own the group is, and end it with pytest's exit status."""
-    status = 3
-    try:
-        os.setsid()
-        silence = os.open(copy / _OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for stream in (1, 2):
-            os.dup2(silence, stream)
-        os.chdir(copy)
-        sys.path[:0] = [str(copy)]
-        # processes that tests start find the copy too; what was compiled is not kept: it could be of another mutant
-        os.environ.update(PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
-        sys.dont_write_bytecode = True
-        draw_alike()
-        files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
-        status = int(pytest.main([*_PYTEST, *files], plugins=[Chosen(chosen)]))
-        sys.stdout.flush()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-class Chosen:
-    """As a plugin of pytest: only these tests, in this order."""
-
-    def __init__(self, tests: Sequence[str]) -> None:
-        self.place = {test: place for place, test in enumerate(tests)}
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave the others out."""
-        items[:] = sorted((item for item in items if item.nodeid in self.place), key=lambda i: self.place[i.nodeid])
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 import multiprocessing
 import multiprocessing.forkserver
@@ -6,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,6 +120,9 @@ def popen(server):
         given |= {"out": getattr(stdout, "name", os.devnull), "err": getattr(stderr, "name", os.devnull)}
         process = server.Process(target=runpy.run_path, args=(program, {"given": given}))
         process.start()
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            while sys.platform != "win32" and os.getpgid(process.pid) != process.pid:
+                time.sleep(0.001)  # until it leads a group of its own, as one does that Popen has started
         return Started(process)
 
     return popen
