@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 _OUTCOMES = "CHARLM_OUTCOMES"
+_LONG = 0.2  # seconds
 _OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "covered", "--cov=charlm", "--cov-context=test", "--cov-report=")
 
 
@@ -47,7 +48,7 @@ class Suite:
         """The tests that run one of these lines, those first whose lines are most of this file.
 
         So a test that is about the file comes before one of a command that uses it among all else. Of a test with
-        several cases one comes first, the second one after all first ones, and so on.
+        several cases that take long one comes first, the second one after all first ones, and so on.
         """
         ran: dict[int, int] = defaultdict(int)
         touched = set()
@@ -62,8 +63,9 @@ class Suite:
         turns = []
         for name in (names[k] for k in about):
             function = name.partition("[")[0]
-            turns.append((cases[function], name))
-            cases[function] += 1
+            is_long = self.seconds[name] > _LONG
+            turns.append((cases[function] if is_long else 0, name))
+            cases[function] += is_long
         return [name for _, name in sorted(turns, key=lambda turn: turn[0])]
 
 

@@ -1,6 +1,7 @@
 """Checkpoint files are there whole or not at all: kill -9, full disks, limits, folders that cannot be written to."""
 
 import errno
+import io
 import os
 import signal
 import stat
@@ -290,6 +291,19 @@ def test_what_a_file_would_run_is_named(tmp_path):
     torch.save({"a": Call()}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match=rf"none of it ran \({os.name}.getcwd\)$"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize(("name", "other"), [(b"archive/version", b"brchive/version"), (b"/version", b"/versio\0")])
+def test_a_part_of_another_folder_or_with_the_end_of_a_name_in_it_is_refused(name, other, tmp_path):
+    """Another reader could find other parts there."""
+    stream = io.BytesIO()
+    torch.save({"a": torch.ones(2)}, stream)
+    (tmp_path / "a.ckpt").write_bytes(stream.getvalue())
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")["a"].tolist() == [1, 1]
+    assert stream.getvalue().count(name) == 2
+    (tmp_path / "b.ckpt").write_bytes(stream.getvalue().replace(name, other))
+    with pytest.raises(ValueError, match=r"b.ckpt is damaged, its checksums do not match"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "b.ckpt")
 
 
 def test_storage_options_are_refused(tmp_path):

@@ -157,6 +157,7 @@ def shown_at(*args, **options):
     [
         ({}, {"max_epochs": 2}, [0, 5, 10]),
         ({"every_n_epochs": 2}, {"max_epochs": 3}, [0, 10, 15]),
+        ({"every_n_epochs": 3}, {"max_epochs": 4}, [0, 15, 20]),
         ({"every_n_epochs": None, "every_n_steps": 4}, {"max_epochs": 2}, [0, 4, 8, 10]),
         ({"every_n_steps": 5}, {"max_epochs": 1}, [0, 5]),
         ({"every_n_steps": 2}, {"max_epochs": 2, "accumulate_grad_batches": 2}, [0, 2, 3, 4, 6]),

@@ -154,3 +154,17 @@ def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
 def test_a_stop_without_more_words_is_one_before_the_first_step():
     stopped = Stopped(signal.SIGTERM)
     assert (stopped.code, stopped.step, stopped.file) == (143, 0, None)
+
+
+class _SendsAmidTheSanityCheck(Callback):
+    def on_validation_batch_start(self, trainer, *_):
+        if trainer.sanity_checking:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_in_the_sanity_check_it_ends_at_once(trainer, tmp_path):
+    """There Lightning has set its own handlers since the set-up."""
+    options = {"num_sanity_val_steps": 1, "limit_val_batches": 1, "default_root_dir": tmp_path}
+    with pytest.raises(Stopped) as stopped:
+        trainer(GracefulStop(), _SendsAmidTheSanityCheck(), max_steps=2, **options).fit(model := BoringModel())
+    assert (stopped.value.code, stopped.value.file, model.trainer.global_step) == (143, None, 0)

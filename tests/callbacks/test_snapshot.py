@@ -66,6 +66,14 @@ def test_a_changed_value_becomes_what_it_was_and_stays_the_same_object(name):
         assert value.maxlen == 2
 
 
+def test_what_shares_a_tensors_memory_sees_what_it_was():
+    tensor = torch.zeros(3)
+    view, give_back = tensor[1:], keep_value(tensor)
+    tensor.add_(5)
+    give_back()
+    assert view.tolist() == [0, 0]
+
+
 def test_tensors_within_a_tuple_are_given_back():
     hidden = (torch.zeros(2), torch.ones(2))
     give_back = keep_value(hidden)

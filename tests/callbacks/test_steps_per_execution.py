@@ -137,6 +137,13 @@ class WarmUp(Model):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
 
+class OtherWord(Model):
+    """Calls the number of a batch in its own way, and weighs by it."""
+
+    def training_step(self, batch, number):
+        return super().training_step(batch, number) * (1 + number)
+
+
 class Skipping(Model):
     """No loss in every fourth step; a dict in the others."""
 
@@ -214,6 +221,7 @@ CASES = {
     "hooks": (WithHooks, {}),
     "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
     "warm-up": (WarmUp, {}),
+    "another word for the index": (OtherWord, {}),
     "steps without a loss": (Skipping, {}),
     "epochs that are left": (Leaving, {}),
     "epochs that are left, rates by step": (lambda: Leaving(scheduler=every_third), {}),
@@ -258,6 +266,24 @@ def test_other_callbacks_act_at_every_step(make, trainer, request):
         assert 1 < seen[-1][1] < 1_000_000
         return
     assert_same(run(trainer, Model, 1, make()), run(trainer, Model, 100, make()))
+
+
+class PerExecution(Callback):
+    """Acts where an execution ends, and writes down what it is told."""
+
+    per_execution = True
+
+    def __init__(self):
+        self.told = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.told.append((trainer.global_step, batch_idx))
+
+
+def test_what_acts_at_the_end_of_executions_is_told_the_batch_of_the_last_step(trainer):
+    told = PerExecution()
+    run(trainer, Model, 5, told, Stop())
+    assert told.told == [(5, 4), (9, 8)]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
