@@ -2,7 +2,8 @@
 
 Changed are a comparison, an operator, `and` and `or`, a number, a truth value, a text, a condition turned round, `not`
 or a sign left out, a returned value or a statement left out, defaults of arguments among them. Not changed are
-docstrings, annotations, decorators, imports, and formatted texts, which are messages as a rule.
+docstrings, annotations, decorators, imports, and texts that are formatted or of several words, which are messages as a
+rule.
 """
 
 import ast
@@ -92,7 +93,8 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
         for child in value if isinstance(value, list) else [value]:
             text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
             kind = isinstance(child, ast.Subscript) and ast.unparse(child.value) == "Literal"
-            left = text or kind or isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom)
+            types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"  # imports
+            left = text or kind or types or isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom)
             if isinstance(child, ast.AST) and not left:
                 yield child
                 yield from walk(child)
@@ -113,7 +115,7 @@ def changed_expressions(node: ast.expr) -> Iterator[ast.expr]:
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield ast.Constant(node.value + 1)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value.strip():
         yield ast.Constant(f"X{node.value}")
 
 

@@ -20,6 +20,11 @@ def f(x: "int", most=5) -> bool:
         raise ValueError(f"{x} is less than {most + 1}")
     x.kept = [ö for ö in "ab" if ö]
     return x << 1
+
+
+if TYPE_CHECKING:
+    import that
+print("two words", "one")
 '''
 CHANGED = """
 5: 3 -> (4)
@@ -35,6 +40,8 @@ CHANGED = """
 14: return x << 1 -> return None
 14: x << 1 -> (x >> 1)
 14: 1 -> (2)
+19: print("two words", "one") -> pass
+19: "one" -> ('Xone')
 """
 
 
