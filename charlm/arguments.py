@@ -140,6 +140,8 @@ def _model(args: list[str], kinds: Mapping[str, str]) -> str:
 
 def _say_whose_settings(rest: list[str]) -> None:
     """A config's optimizer and rates stay where another model is named beside it, which is seldom meant."""
+    if value_of(rest, "--model", "--model.class_path") is None:
+        return
     whose, named = model_in_configs(rest), model_in(rest)
     if whose is not None and whose != named:
         whose, named = whose.removeprefix("Lit"), str(named).removeprefix("Lit")

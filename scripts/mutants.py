@@ -2,8 +2,7 @@
 
 Changed are a comparison, an operator, `and` and `or`, a number, a truth value, a text, a condition turned round, `not`
 or a sign left out, a returned value or a statement left out, defaults of arguments among them. Not changed are
-docstrings, annotations, decorators, imports, and texts that are formatted or of several words, which are messages as a
-rule.
+docstrings, annotations, decorators, imports, and formatted texts, which are messages as a rule.
 """
 
 import ast
@@ -46,19 +45,24 @@ def mutants_of(file: str, source: bytes) -> Iterator[Mutant]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     tree = ast.parse(source)
+    parts = [part for part in ast.walk(tree) if isinstance(part, ast.stmt)]
     for node, new in changes(tree):
         first = starts[node.lineno - 1] + node.col_offset
         last = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
-        yield Mutant(file, node.lineno, lines_of(node, tree), first, last, source[first:last].decode(), new)
+        lines = lines_of(node, parts) or range(1, len(starts))
+        yield Mutant(file, node.lineno, lines, first, last, source[first:last].decode(), new)
 
 
-def lines_of(node: ast.expr | ast.stmt, tree: ast.Module) -> range:
-    """Of the statement; of what an import runs, as defaults and constants, those of the function, class or file."""
-    around: list[Any] = [part for part in ast.walk(tree) if isinstance(part, ast.stmt) and is_in(node, part)]
+def lines_of(node: ast.expr | ast.stmt, parts: list[ast.stmt]) -> range | None:
+    """Of the statement; of what an import runs, as defaults and constants, those of the function or class.
+
+    None where it is in neither.
+    """
+    around: list[Any] = [part for part in parts if is_in(node, part)]
     around.sort(key=lambda part: (part.lineno, part.col_offset))  # from the outermost to the innermost
     scopes = [part for part in around if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
     if not scopes:
-        return range(1, len(ast.unparse(tree)))  # more than there are
+        return None
     last, scope = around[-1], scopes[-1]
     if isinstance(scope, ast.ClassDef) or last is scope:
         return range(scope.lineno, (scope.end_lineno or 0) + 1)
@@ -115,7 +119,7 @@ def changed_expressions(node: ast.expr) -> Iterator[ast.expr]:
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield ast.Constant(node.value + 1)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value.strip():
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield ast.Constant(f"X{node.value}")
 
 

@@ -5,7 +5,7 @@ python scripts/mutate.py --files [charlm/data/batches.py] --mutants 40 --seed 3 
 
 A mutant is the code with one thing changed, see mutants.py. First the whole suite runs once, to see which tests run
 which lines, see covered.py. Then a sample of all mutants is drawn, each is put into a copy of the project, and the
-tests that run the changed line are run until one fails, those first that are about its file.
+tests that run the changed line are run until one fails, those first that are about its file, for two minutes at most.
 
 A mutant is killed where a test fails that passes without it, or where they take four times as long as on the unchanged
 code. Printed are those that no test noticed; some of them change nothing that can be seen, such as the size of a block.
@@ -166,9 +166,8 @@ def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
     own = [test for test in suite.seconds if test.partition("::")[0] in (namesake, _BY_PROCESSES.get(mutant.file))]
     here = set(suite.tests_of(mutant.file, range(sys.maxsize)))
     files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
-    chosen.sort(
-        key=lambda test: files.index(test.partition("::")[0])
-    )  # what a file makes for all its tests is made once
+    # file by file, so that what a file makes for all its tests is made once
+    chosen.sort(key=lambda test: files.index(test.partition("::")[0]))
     return chosen + [test for test in own if test not in here]
 
 

@@ -41,6 +41,7 @@ CHANGED = """
 14: x << 1 -> (x >> 1)
 14: 1 -> (2)
 19: print("two words", "one") -> pass
+19: "two words" -> ('Xtwo words')
 19: "one" -> ('Xone')
 """
 
@@ -56,20 +57,19 @@ def test_every_change_is_one_that_a_test_could_see(script):
 
 
 LINES = {  # those of which one runs where a change of this line is met
-    5: range(1, 400),  # a constant of the file: all
+    5: range(1, 20),  # a constant of the file: all
     9: range(9, 15),  # a default: its function's
     11: range(11, 12),  # the head of a statement
     12: range(12, 13),
+    13: range(13, 14),
     14: range(14, 15),
+    19: range(1, 20),
 }
 
 
 def test_a_change_is_met_where_its_lines_run(script):
     for mutant in script("mutants").mutants_of("f.py", SOURCE.encode()):
-        lines = LINES.get(mutant.line, mutant.lines)
-        assert mutant.lines[0] == lines[0]
-        assert mutant.line in mutant.lines
-        assert (mutant.lines[-1] == lines[-1]) or mutant.line == 5
+        assert mutant.lines == LINES[mutant.line]
 
 
 def test_tests_about_a_file_come_first_and_those_of_other_lines_not_at_all(script):
@@ -87,12 +87,10 @@ def test_tests_about_a_file_come_first_and_those_of_other_lines_not_at_all(scrip
 def test_the_score_is_of_what_the_tests_notice(python, tmp_path):
     """Tests of the tokenizer see all that is wrong with it; nothing sees what is wrong with lines that no test runs."""
     files, tests = "[charlm/data/shuffle.py,charlm/tokenizer.py]", "tests/test_tokenizer.py"
-    line = ["--mutants=6", "--jobs=1", f"--tests=[{tests}]", f"--suite={tmp_path / 'suite.json'}"]
+    line = ["--mutants=6", "--seed=3", "--jobs=1", f"--tests=[{tests}]", f"--suite={tmp_path / 'suite.json'}"]
     done = python("scripts/mutate.py", f"--files={files}", *line, cwd=ROOT, timeout=280)
     assert done.returncode == 0, done.stderr
     drawn = dict(re.findall(r"^charlm/(\S+): (\d+ of \d+) killed$", done.stdout, re.M))
-    assert drawn["data/shuffle.py"].startswith("0 of ")
-    killed = int(drawn["tokenizer.py"].split()[0])
-    assert killed > 0
-    assert f"6 drawn, {killed} killed, {6 - killed} survived: score {killed / 6:.1%}" in done.stdout
+    assert drawn == {"data/shuffle.py": "0 of 2", "tokenizer.py": "4 of 4"}
+    assert "6 drawn, 4 killed, 2 survived: score 66.7%" in done.stdout
     assert f"{tests}::" in (tmp_path / "suite.json").read_text()
