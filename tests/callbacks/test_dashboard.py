@@ -360,7 +360,9 @@ def test_one_that_cannot_be_drawn_leaves_the_others(fitted):
     model = Layers()
     model.lost = nn.Parameter(torch.tensor([float("nan")]))
     model.none = nn.Parameter(torch.zeros(0))
-    with pytest.warns(UserWarning, match="weights/lost for TensorBoardLogger failed with ValueError") as said:
+    with pytest.warns(
+        UserWarning, match=r"^Dashboard: the histogram weights/lost for TensorBoardLogger failed with ValueError"
+    ) as said:
         found = fitted(model, Dashboard(histograms=True))
     assert len([warning for warning in said if "weights/lost" in str(warning.message)]) == 1
     assert len(found.Histograms("weights/last.weight")) == 3
@@ -450,7 +452,9 @@ def test_pictures_that_cannot_be_drawn_do_not_stop_the_training(trainer):
         def figures(self):
             raise ZeroDivisionError("in a picture")
 
-    with pytest.warns(UserWarning, match=r"drawing figures\(\) failed with ZeroDivisionError: in a picture"):
+    with pytest.warns(
+        UserWarning, match=r"^Dashboard: drawing figures\(\) failed with ZeroDivisionError: in a picture"
+    ):
         trainer(Dashboard(), **FIT).fit(Broken())
 
 
@@ -466,7 +470,7 @@ def test_a_layer_that_cannot_be_measured_does_not_stop_the_training(trainer):
 
     model = Odder()
     model.odd = Odd()
-    with pytest.warns(UserWarning, match="Dashboard: activations/odd failed with RuntimeError"):
+    with pytest.warns(UserWarning, match=r"^Dashboard: activations/odd failed with RuntimeError"):
         trainer(Dashboard(), **FIT).fit(model)
 
 
@@ -493,7 +497,7 @@ def test_a_training_that_fails_in_its_validation_leaves_no_hooks(trainer):
             raise RuntimeError("of the test")
 
     model = Failing()
-    with pytest.raises(RuntimeError, match="of the test"):
+    with pytest.raises(RuntimeError, match=r"^of the test"):
         trainer(Dashboard(), **FIT, num_sanity_val_steps=0).fit(model)
     assert not any(part._forward_hooks for part in model.modules())
 

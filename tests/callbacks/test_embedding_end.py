@@ -209,7 +209,7 @@ class Spoiled(Films):
 
 
 def test_of_a_table_that_was_spoiled_the_frames_before_are_shown(trainer, tmp_path):
-    with pytest.warns(UserWarning, match="no picture of films for step 10: drawing it .*NaN"):
+    with pytest.warns(UserWarning, match=r"^EmbeddingPCA has no picture of films for step 10: drawing it .*NaN"):
         trainer(EmbeddingPCA(), logger=tensorboard(tmp_path), max_epochs=1).fit(Spoiled())
     assert length_of(tmp_path / "run" / "embedding_pca.gif")[0] == 6  # steps 0 to 5
     assert frames_in(tmp_path / "run")["steps"].tolist() == list(range(11))
@@ -226,7 +226,7 @@ def test_tables_of_any_shape_come_to_an_end(trainer, tmp_path, shape):
     if min(shape) > 1:
         run.fit(model)
     else:
-        with pytest.warns(UserWarning, match="no picture of films for step 0: drawing it failed"):
+        with pytest.warns(UserWarning, match=r"^EmbeddingPCA has no picture of films for step 0: drawing it failed"):
             run.fit(model)
     assert ("embedding_pca.gif" in files(tmp_path)) == (min(shape) > 1)
     assert frames_in(tmp_path / "run")["tables"].shape == (3, min(shape[0], 2000), shape[1])

@@ -329,7 +329,9 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
     ],
 )
 def test_a_table_that_cannot_be_drawn_is_warned_of_once_and_training_goes_on(trainer, model, arguments, reason):
-    with pytest.warns(UserWarning, match=f"no picture of net.0 for step .: drawing it .*{reason}") as caught:
+    with pytest.warns(
+        UserWarning, match=f"^EmbeddingPCA has no picture of net.0 for step .: drawing it .*{reason}"
+    ) as caught:
         trainer(quick(**arguments), max_epochs=2).fit(model)
     assert model.trainer.global_step == 10
     assert sum("no picture" in str(warning.message) for warning in caught) == 1
@@ -377,7 +379,9 @@ def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer
 
 def test_a_file_that_cannot_be_written_is_warned_of_once(trainer, tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match="net.0 for step 0: writing to .*taken failed with FileExistsError") as caught:
+    with pytest.warns(
+        UserWarning, match="picture of net.0 for step 0: writing to .*taken failed with FileExistsError"
+    ) as caught:
         trainer(quick(), max_epochs=2, default_root_dir=tmp_path / "taken").fit(Letters())
     assert sum("writing to" in str(warning.message) for warning in caught) == 1
 

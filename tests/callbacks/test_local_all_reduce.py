@@ -94,5 +94,5 @@ def test_the_others_are_told_when_a_process_fails(tmp_path, python):
 
 
 def test_a_negative_size_is_refused():
-    with pytest.raises(ValueError, match="max_bytes is -1; give a number of bytes, or 0"):
+    with pytest.raises(ValueError, match=r"^LocalAllReduce's max_bytes is -1; give a number of bytes, or 0"):
         LocalAllReduce(-1)

@@ -297,7 +297,7 @@ class Failing(DummyLogger):
 
 def test_a_logger_that_fails_stops_nothing(trainer):
     callback = finder(apply=False)
-    with pytest.warns(UserWarning, match="LRFinder: Failing failed with ZeroDivisionError: no pictures here"):
+    with pytest.warns(UserWarning, match=r"^LRFinder: Failing failed with ZeroDivisionError: no pictures here"):
         trainer(callback, max_steps=1, logger=[Failing(), DummyLogger()]).fit(model := Line())
     assert callback.result.status == "ok"
     assert model.trainer.global_step == 1
@@ -305,7 +305,7 @@ def test_a_logger_that_fails_stops_nothing(trainer):
 
 def test_a_directory_that_cannot_be_written_stops_nothing(trainer, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match="LRFinder: writing to .*below failed with"):
+    with pytest.warns(UserWarning, match=r"^LRFinder: writing to .*below failed with"):
         trainer(finder(apply=False), max_steps=1, default_root_dir=tmp_path / "file" / "below").fit(model := Line())
     assert model.trainer.global_step == 1
 
@@ -508,7 +508,9 @@ class ForUnknown(Line):
 def test_an_unknown_scheduler_is_refused_unless_nothing_is_applied(trainer):
     model = ForUnknown(scheduler=Unknown)
     seen = noted(model, lambda *_: 1)
-    with pytest.raises(ValueError, match=r"cannot keep Unknown at the rate .* no base_lrs .* LRFinder\(apply=False\)"):
+    with pytest.raises(
+        ValueError, match=r"^LRFinder cannot keep Unknown at the rate .* no base_lrs .* LRFinder\(apply=False\)"
+    ):
         trainer(finder(), max_steps=1).fit(model)
     assert not seen  # before the sweep
     callback, model = finder(apply=False), ForUnknown(scheduler=Unknown)
@@ -543,7 +545,7 @@ def test_the_hyperparameter_gets_the_rate_and_others_keep_theirs(trainer):
 
 
 def test_rates_of_0_cannot_be_scaled(trainer):
-    with pytest.raises(ValueError, match="no rate to scale: the optimizer's are 0; give it another one"):
+    with pytest.raises(ValueError, match=r"^LRFinder has no rate to scale: the optimizer's are 0; give it another one"):
         trainer(finder(), max_steps=1).fit(Line(0.0))
 
 
@@ -649,12 +651,12 @@ def test_by_hand_with_one_optimizer_the_losses_are_those_of_the_steps(trainer):
 
 
 def test_an_optimizer_that_is_not_there_is_named(trainer):
-    with pytest.raises(ValueError, match="optimizer is 2, and Gan has 2; give an index from 0 to 1"):
+    with pytest.raises(ValueError, match=r"^LRFinder's optimizer is 2, and Gan has 2; give an index from 0 to 1"):
         trainer(finder(optimizer=2), max_steps=1).fit(Gan())
     model = Line()
     model.configure_optimizers = lambda: None
     with pytest.warns(UserWarning, match="this fit will run with no optimizer"):  # noqa: SIM117
-        with pytest.raises(ValueError, match=r"LRFinder (has no rate to scale|has no learning rate to suggest)"):
+        with pytest.raises(ValueError, match=r"^LRFinder (has no rate to scale|has no learning rate to suggest)"):
             trainer(finder(), max_steps=1).fit(model)
 
 
@@ -718,7 +720,9 @@ def test_every_status_says_what_to_do_and_only_a_rate_is_applied(status, trainer
     applied = finder(**arguments)
     model = make()
     if result.suggestion is None:
-        with pytest.raises(ValueError, match=f"LRFinder has no learning rate to suggest: .*{advice}. Or train without"):
+        with pytest.raises(
+            ValueError, match=f"^LRFinder has no learning rate to suggest: .*{advice}. Or train without"
+        ):
             trainer(applied, max_steps=1).fit(model)
         assert applied.result.status == status
         assert rates_of(model) == [0.02]
@@ -789,7 +793,7 @@ def test_a_loss_that_is_nowhere_is_missed(window, trainer):
     message = r"finds no loss in what Never.training_step returns or logs: .*monitor=\.\.\.\); known here: train_loss"
     with pytest.raises(ValueError, match=message):
         trainer(finder(), max_epochs=1, accumulate_grad_batches=window).fit(Never())
-    with pytest.raises(ValueError, match=r"finds no lost in what Line.*known here: loss, train_loss"):
+    with pytest.raises(ValueError, match=r"^LRFinder finds no lost in what Line.*known here: loss, train_loss"):
         trainer(finder(monitor="lost"), max_epochs=1).fit(Line())
 
 
@@ -799,7 +803,9 @@ def test_a_loss_that_is_nowhere_is_missed(window, trainer):
 def test_what_can_be_read_only_once_is_refused(trainer):
     model = Line()
     model.train_dataloader = lambda: iter([[torch.zeros(4, 8), torch.zeros(4, 1)]])
-    with pytest.raises(ValueError, match="cannot read batches from a list_iterator, which can be read only once"):
+    with pytest.raises(
+        ValueError, match=r"^LRFinder cannot read batches from a list_iterator, which can be read only once"
+    ):
         trainer(finder(), max_steps=1).fit(model)
 
 
@@ -810,7 +816,9 @@ class Fetching(BoringModel):
 
 @pytest.mark.filterwarnings("ignore:You are using the `dataloader_iter`", "ignore:Found `dataloader_iter` argument")
 def test_a_module_that_fetches_its_batches_is_refused(trainer):
-    with pytest.raises(ValueError, match="cannot sweep Fetching, whose training_step fetches its batches itself"):
+    with pytest.raises(
+        ValueError, match=r"^LRFinder cannot sweep Fetching, whose training_step fetches its batches itself"
+    ):
         trainer(finder(), max_steps=1).fit(Fetching())
 
 
@@ -819,7 +827,7 @@ def test_batches_that_are_none_are_passed_over(trainer):
     batches = TensorDataset(torch.tensor([1.0, 2.0, 3.0]))
     collate = {1.0: [torch.ones(1)], 2.0: None, 3.0: [torch.full((1,), 3.0)]}
     model.train_dataloader = lambda: DataLoader(batches, collate_fn=lambda items: collate[items[0][0].item()])
-    with pytest.warns(UserWarning, match="train_dataloader yielded None"):
+    with pytest.warns(UserWarning, match=r"^train_dataloader yielded None"):
         trainer(callback, max_epochs=1).fit(model)
     assert callback.result.losses == [1.0, 3.0] * 10
 

@@ -133,15 +133,15 @@ def test_slide_stops_where_the_slope_has_settled():
 def test_a_rule_says_how_many_points_it_needs(rule, least):
     losses = curve(least)
     assert math.isfinite(RULES[rule](ladder(least), losses))
-    with pytest.raises(ValueError, match=rf"{rule} needs {least} points .* has {least - 1}; take more"):
+    with pytest.raises(ValueError, match=rf"^{rule} needs {least} points .* has {least - 1}; take more"):
         RULES[rule](ladder(least)[:-1], losses[:-1])
 
 
 @pytest.mark.parametrize("losses", [[3.0] * 100, [3.0 + 0.01 * i for i in range(100)]])
 def test_half_depth_says_that_there_is_no_descent(losses):
-    with pytest.raises(ValueError, match=r"half_depth finds no descent: .* sweep other rates"):
+    with pytest.raises(ValueError, match=r"^half_depth finds no descent: .* sweep other rates"):
         half_depth(ladder(100), losses)
-    with pytest.raises(ValueError, match="one_cycle_range finds no descent"):
+    with pytest.raises(ValueError, match=r"^one_cycle_range finds no descent"):
         one_cycle_range(ladder(100), losses)
 
 
@@ -270,6 +270,26 @@ def test_noise_that_grows_with_the_rate_does_not_stop_a_sweep(seed):
     )
 
 
+def stop_by_definition(losses, stop_factor):
+    """Where a sweep stops, from all the losses so far anew at each point."""
+    for n in range(MIN_POINTS, len(losses) + 1):
+        means = [np.average(losses[:k], weights=0.9 ** np.arange(k)[::-1]) for k in range(10, n + 1)]
+        steps = np.abs(np.diff(losses[:n]))
+        least = max(steps[: max(MIN_POINTS - 1, n - 11)])  # all but the last ten, and those of the first points
+        if means[-1] > min(means) + stop_factor * max(np.mean(losses[:10]) - min(means), least):
+            return n - 1
+    return None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_sweep_stops_where_the_definition_says(seed):
+    random = np.random.default_rng(seed)
+    drift = np.cumsum(random.normal(0, 0.2, 120)) + 0.3 * np.maximum(0, np.arange(120) - random.integers(10, 100))
+    losses = [float(loss) for loss in drift + random.normal(0, random.choice([0.05, 0.5]), 120)]
+    for stop_factor in (0.5, 2.0):
+        assert until_stop(losses, stop_factor) == stop_by_definition(losses, stop_factor)
+
+
 def test_a_constant_loss_does_not_stop_a_sweep():
     assert until_stop([0.1] * 1000, stop_factor=0.01) is None
 
@@ -280,5 +300,5 @@ def test_a_sweep_that_only_rises_stops():
 
 @pytest.mark.parametrize("stop_factor", [0, -1.0, math.nan])
 def test_a_stop_factor_is_above_zero(stop_factor):
-    with pytest.raises(ValueError, match=rf"stop_factor is {stop_factor}; give a number of descents above 0"):
+    with pytest.raises(ValueError, match=rf"^stop_factor is {stop_factor}; give a number of descents above 0"):
         Divergence(stop_factor)

@@ -135,5 +135,7 @@ def test_a_checkpoint_keeps_the_trial_and_one_from_before_there_were_trials_can_
 
 @pytest.mark.parametrize("steps", [-1, 1, 59, 100.0])
 def test_a_trial_too_short_to_tell_is_refused(steps):
-    with pytest.raises(ValueError, match=rf"trial_steps is {steps}; give 0 for none, or a whole number from 60 on"):
+    with pytest.raises(
+        ValueError, match=rf"^LRFinder's trial_steps is {steps}; give 0 for none, or a whole number from 60 on"
+    ):
         LRFinder(trial_steps=steps)

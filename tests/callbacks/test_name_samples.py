@@ -192,7 +192,10 @@ def test_a_model_that_makes_no_strings_is_told_so_once(trainer):
 
     model = Mute()
     model.layer = nn.Linear(3, 1)
-    with pytest.warns(UserWarning, match=r"Mute has no method sample_names\(n, seed\) that gives a list") as said:
+    with pytest.warns(
+        UserWarning,
+        match=r"^NameSamples shows nothing, as Mute has no method sample_names\(n, seed\) that gives a list",
+    ) as said:
         trainer(NameSamples(), max_steps=2).fit(model)
     assert len([warning for warning in said if "NameSamples" in str(warning.message)]) == 1
 
@@ -207,7 +210,9 @@ def test_names_that_cannot_be_made_do_not_stop_the_training(wrong, trainer):
 
     fit = trainer(NameSamples(n=2, scored=5), **FIT)
     reason = "no name today" if wrong else "it gave no name of 5"
-    with pytest.warns(UserWarning, match=f"after 0 steps: sample_names failed with ValueError: {reason}") as said:
+    with pytest.warns(
+        UserWarning, match=f"^NameSamples, after 0 steps: sample_names failed with ValueError: {reason}"
+    ) as said:
         fit.fit(Broken())
     assert fit.global_step == 6
     assert len([warning for warning in said if "sample_names" in str(warning.message)]) == 1
@@ -231,7 +236,7 @@ def test_what_is_no_list_of_strings_is_said_to_be_none(given, spelled, trainer):
 
     fit = trainer(NameSamples(), **FIT)
     with pytest.warns(
-        UserWarning, match=f"sample_names failed with ValueError: it has to give .* strings, not {spelled}"
+        UserWarning, match=f": sample_names failed with ValueError: it has to give .* strings, not {spelled}"
     ):
         fit.fit(Odd())
     assert fit.global_step == 6
@@ -250,7 +255,7 @@ def test_of_known_names_that_are_half_read_nothing_is_told(fitted):
         def known_names(self):
             return {"train": ["a"], "val": None}
 
-    with pytest.warns(UserWarning, match="known_names failed with TypeError"):
+    with pytest.warns(UserWarning, match=": known_names failed with TypeError"):
         scalars, texts = fitted(HalfKnowing(), NameSamples(n=4, scored=4))
     assert "samples/mean_length_data" not in scalars
     assert len(texts) == 4
@@ -279,7 +284,7 @@ def test_known_names_that_cannot_be_read_leave_the_rest(fitted):
         def known_names(self):
             raise OSError("no such list")
 
-    with pytest.warns(UserWarning, match="known_names failed with OSError: no such list"):
+    with pytest.warns(UserWarning, match=": known_names failed with OSError: no such list"):
         scalars, texts = fitted(Forgetful(), NameSamples(n=4, scored=4))
     assert len(texts) == 4
     assert "samples/new" not in scalars

@@ -288,7 +288,7 @@ def test_an_exception_leaves_the_line_and_closes_the_bar(trainer, capsys):
         raise RuntimeError("of the test")
 
     bar = StepProgressBar(refresh_rate=1)
-    with pytest.raises(RuntimeError, match="of the test"):
+    with pytest.raises(RuntimeError, match=r"^of the test"):
         trainer(bar, AtStep(3, fail), enable_progress_bar=True, max_epochs=1).fit(Model())
     assert capsys.readouterr().err.endswith("\n")
     assert bar._bar is None

@@ -419,6 +419,23 @@ def test_every_steps_values_are_in_tensorboard_at_their_own_step(trainer, tmp_pa
     assert "quiet" not in logs["many"]
 
 
+class Mixed(Model):
+    """Logs a value of another shape and type than its loss."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("wide", loss.double().view(1))
+        return loss
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_values_of_several_types_and_shapes_are_written_together(trainer, tmp_path):
+    for steps in (1, 5):
+        run(trainer, Mixed, steps, logger=TensorBoardLogger(tmp_path / str(steps)), log_every_n_steps=1)
+    one, many = (scalars(tmp_path / str(steps)) for steps in (1, 5))
+    assert many["wide"] == one["wide"] == one["loss"]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_other_loggers_get_what_lightning_would_give_them(trainer, tmp_path):
     texts = []
@@ -445,7 +462,7 @@ def test_what_was_logged_is_written_when_a_step_fails(trainer, tmp_path):
                 raise RuntimeError("the step failed")
             return super().training_step(batch, batch_idx)
 
-    with pytest.raises(RuntimeError, match="the step failed"):
+    with pytest.raises(RuntimeError, match=r"^the step failed"):
         run(trainer, Failing, 100, logger=TensorBoardLogger(tmp_path))
     assert [step for step, _ in scalars(tmp_path)["loss"]] == list(range(8))
 
@@ -466,7 +483,7 @@ def test_the_loop_is_as_it_was_afterwards(trainer):
     fits.fit(model)
     assert "advance" not in vars(fits.fit_loop.epoch_loop)
     assert not {"log", "many_steps"} & set(vars(model))
-    with pytest.raises(RuntimeError, match="stop"):
+    with pytest.raises(RuntimeError, match=r"^stop"):
         trainer(StepsPerExecution(3), failing := Failing(), max_epochs=1).fit(Model())
     assert "advance" not in vars(failing.loop)
 
@@ -487,12 +504,15 @@ def test_one_step_is_lightnings_loop_untouched(trainer):
 
 @pytest.mark.parametrize("steps", [0, -3, 2.5])
 def test_a_number_below_one_is_refused(steps):
-    with pytest.raises(ValueError, match=f"StepsPerExecution's steps is a whole number from 1 on, not {steps}"):
+    with pytest.raises(ValueError, match=f"^StepsPerExecution's steps is a whole number from 1 on, not {steps}"):
         StepsPerExecution(steps)
 
 
 def test_manual_optimization_is_refused(trainer):
-    with pytest.raises(ValueError, match=r"cannot run ManualOptimBoringModel, which optimizes by hand.*set steps=1"):
+    with pytest.raises(
+        ValueError,
+        match=r"^StepsPerExecution\(steps=5\) cannot run ManualOptimBoringModel, which optimizes by hand.*set steps=1",
+    ):
         trainer(StepsPerExecution(5), max_epochs=1).fit(ManualOptimBoringModel())
     trainer(StepsPerExecution(1), max_epochs=1, limit_train_batches=2).fit(ManualOptimBoringModel())
 
@@ -503,12 +523,15 @@ def test_a_module_that_fetches_its_own_batches_is_refused(trainer):
         def training_step(self, dataloader_iter):
             return self.step(next(dataloader_iter)[0][0])
 
-    with pytest.raises(ValueError, match=r"training_step fetches its batches itself.*take \(batch, batch_idx\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"cannot run Fetching, whose training_step fetches its batches itself.*take \(batch, batch_idx\)",
+    ):
         trainer(StepsPerExecution(5), max_epochs=1).fit(Fetching())
 
 
 def test_two_of_them_are_refused(trainer):
-    with pytest.raises(ValueError, match="two StepsPerExecution callbacks; keep one"):
+    with pytest.raises(ValueError, match=r"^there are two StepsPerExecution callbacks; keep one"):
         trainer(StepsPerExecution(5), StepsPerExecution(4), max_epochs=1).fit(Model())
 
 
@@ -750,10 +773,11 @@ def test_a_copy_made_at_a_step_is_of_the_module_alone(trainer):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_last_step_before_a_stop_is_the_one_that_is_kept(trainer, tmp_path):
+@pytest.mark.parametrize("when", [{"every_n_train_steps": 9}, {"save_on_train_epoch_end": True}])
+def test_the_last_step_before_a_stop_is_the_one_that_is_kept(when, trainer, tmp_path):
     names = []
     for steps in (1, 100):
-        saver = ModelCheckpoint(tmp_path / str(steps), "{step}-{loss:.6f}", monitor="loss", every_n_train_steps=9)
+        saver = ModelCheckpoint(tmp_path / str(steps), "{step}-{loss:.6f}", monitor="loss", **when)
         run(trainer, Model, steps, Stop(), saver, enable_checkpointing=True)
         names.append([file.name for file in (tmp_path / str(steps)).iterdir()])
     assert names[0] == names[1]

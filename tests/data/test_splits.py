@@ -271,7 +271,7 @@ def test_how_names_are_read_is_passed_on(write):
     path = write([*TWENTY, "ÉVA"])
     assert "É" in load_splits(path).tokenizer.alphabet
     assert "é" in load_splits(path, lowercase=True).tokenizer.alphabet
-    with pytest.raises(ValueError, match="line 21: a name of 3 characters; at most 2 are accepted"):
+    with pytest.raises(ValueError, match=", line 21: a name of 3 characters; at most 2 are accepted"):
         load_splits(path, max_length=2)
 
 
