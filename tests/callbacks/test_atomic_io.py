@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
@@ -277,6 +278,9 @@ def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
     torch.save({"weights": torch.ones(1)}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match=r"a\.ckpt has no '.*', so it is no checkpoint of a Trainer; pass one that is"):
         trainer(plugins=[AtomicCheckpointIO()], max_steps=1).fit(BoringModel(), ckpt_path=tmp_path / "a.ckpt")
+    moved = move_data_to_device(AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt"), "cpu")
+    with pytest.raises(ValueError, match=r"^this has no 'loops', so it is no checkpoint of a Trainer"):
+        moved["loops"]  # Lightning has made another one of the same class, from its items alone
     torch.save([1], tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="it holds a list"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")

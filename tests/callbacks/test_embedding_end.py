@@ -229,6 +229,7 @@ def test_tables_of_any_shape_come_to_an_end(trainer, tmp_path, shape):
         with pytest.warns(UserWarning, match=r"^EmbeddingPCA has no picture of films for step 0: drawing it failed"):
             run.fit(model)
     assert ("embedding_pca.gif" in files(tmp_path)) == (min(shape) > 1)
+    assert ("projector_config.pbtxt" in files(tmp_path)) == (shape[0] > 1), "one row has no neighbours"
     assert frames_in(tmp_path / "run")["tables"].shape == (3, min(shape[0], 2000), shape[1])
 
 

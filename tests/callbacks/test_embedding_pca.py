@@ -85,13 +85,16 @@ class ImageLogger(PlainLogger):
 
 
 class Experiment:
-    """Takes pictures by the method that MLflow's client and Comet's experiment have."""
+    """Takes pictures and texts by the methods that MLflow's client and Comet's experiment have."""
 
     def __init__(self):
-        self.taken = []
+        self.taken, self.texts = [], []
 
     def log_image(self, *args, **options):
         self.taken.append((args, options))
+
+    def log_text(self, *args, **options):
+        self.texts.append((args, options))
 
 
 class ServiceLogger(PlainLogger):
@@ -366,6 +369,15 @@ def test_mlflow_and_comet_get_pixels_under_the_pictures_name(trainer):
             assert (tuple(before), pixels.shape[-1]) == (args, 3)
             assert options[name] == "embedding_pca"
         assert [options["step"] for _, options in logger.experiment.taken] == [0, 4]
+
+
+def test_mlflow_and_comet_get_the_neighbours_as_a_text(trainer):
+    mlflow, comet = ServiceLogger(run_id="run 1"), ServiceLogger()
+    trainer(quick(), logger=[mlflow, comet], max_epochs=1).fit(Letters())
+    (((run, text, file), _),) = mlflow.experiment.texts
+    assert (run, file) == ("run 1", "embedding_neighbours/step000004.md")
+    assert text.startswith("The rows of `net.0` with the largest cosine similarity")
+    assert comet.experiment.texts == [((text,), {"step": 4, "metadata": {"tag": "embedding_neighbours"}})]
 
 
 def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer, tmp_path):

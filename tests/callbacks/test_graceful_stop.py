@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from charlm.callbacks.graceful_stop import GracefulStop, Stopped
@@ -154,6 +155,15 @@ def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
 def test_a_stop_without_more_words_is_one_before_the_first_step():
     stopped = Stopped(signal.SIGTERM)
     assert (stopped.code, stopped.step, stopped.file) == (143, 0, None)
+
+
+def test_the_state_is_saved_where_other_checkpoints_go(trainer, tmp_path):
+    options = {"enable_checkpointing": True, "default_root_dir": tmp_path, "max_steps": 4}
+    stop = _Sends(lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Stopped) as stopped:
+        trainer(GracefulStop(), stop, ModelCheckpoint(tmp_path / "kept"), **options).fit(BoringModel())
+    assert stopped.value.file == str(tmp_path / "kept" / "stopped.ckpt")
+    assert torch.load(stopped.value.file, weights_only=True)["global_step"] == 2
 
 
 class _SendsAmidTheSanityCheck(Callback):

@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
@@ -31,7 +32,7 @@ from torch.optim.lr_scheduler import (
 )
 from torch.utils.data import DataLoader, TensorDataset
 
-from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
+from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution, lr_finder
 from charlm.callbacks.lr_result import LRFinderResult
 from charlm.callbacks.lr_rules import DEFAULT_RULE, RULES
 from charlm.callbacks.pixels import render
@@ -318,12 +319,16 @@ def test_the_figure_shows_the_curves_the_rules_and_the_band(trainer):
     (ax,) = figure.axes
     assert figure.canvas.manager is None  # none of pyplot's
     assert ax.get_xscale() == "log"
+    assert ax.get_xlim() == pytest.approx((result.lrs[0], result.lrs[-1]))
     lines = {line.get_label(): line for line in ax.lines}
     assert lines["loss"].get_ydata().tolist() == result.losses
     assert lines["smoothed"].get_ydata().tolist() == result.smoothed
     assert lines["loss"].get_linewidth() < lines["smoothed"].get_linewidth()
+    smoothed_at = result.lrs[: len(result.smoothed)]
     for name, rate in result.suggestions.items():
-        assert lines[f"{name}: {rate:.3g}"].get_xdata()[0] == rate
+        (at,) = lines[f"{name}: {rate:.3g}"].get_xydata()
+        assert at[0] == rate
+        assert at[1] == result.smoothed[np.abs(np.log(smoothed_at) - math.log(rate)).argmin()]
     assert any(label.startswith("diverged at") for label in lines)
     assert lines[f"one cycle: {result.range[0]:.2g} to {result.range[1]:.2g}"].get_xdata() == pytest.approx(
         result.range
@@ -339,7 +344,16 @@ def test_the_figure_shows_the_curves_the_rules_and_the_band(trainer):
     assert not any(label.startswith("diverged at") for label in whole.figure().axes[0].get_legend_handles_labels()[1])
 
 
-def test_the_bar_counts_the_steps_of_all_sweeps_and_of_both_trials(trainer, capsys):
+def test_the_bar_counts_the_steps_of_all_sweeps_and_of_both_trials(trainer, capsys, monkeypatch):
+    ends = {}
+
+    class Bar(lr_finder.tqdm):
+        def close(self):
+            if not self.disable:
+                ends[self.desc.removesuffix(": ")] = self.n
+            super().close()
+
+    monkeypatch.setattr(lr_finder, "tqdm", Bar)
     for options in ({"enable_progress_bar": True}, {}):
         callback = finder(repeats=2, trial_steps=70, apply=False)
         trainer(callback, max_steps=1, **options).fit(Line())
@@ -347,6 +361,9 @@ def test_the_bar_counts_the_steps_of_all_sweeps_and_of_both_trials(trainer, caps
         said = capsys.readouterr().err
         totals = dict(re.findall(r"(LR sweep|LR trial): +0%\|.*?\| 0/(\d+) ", said))
         assert totals == ({"LR sweep": "120", "LR trial": "140"} if options else {})
+        counted = {"LR sweep": sum(map(len, callback.result.sweeps)), "LR trial": 140}
+        assert ends == (counted if options else {})
+        ends.clear()
 
 
 # What is suggested for whom

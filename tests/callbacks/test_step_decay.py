@@ -788,6 +788,11 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
         StepDecay(**arguments)
 
 
+def test_a_factor_of_1_is_one_that_leaves_the_rate(trainer):
+    trainer(StepDecay([2], gamma=1), max_epochs=1).fit(model := Model())
+    assert model.rates() == [0.1] * 5
+
+
 def test_whole_numbers_may_come_as_floats():
     """As list[float] makes them on a command line."""
     assert StepDecay([2.0, 5e3]).milestones == [2, 5000]
