@@ -84,6 +84,33 @@ def test_one_that_works_for_long_is_left_alone(faults, tmp_path):
     assert (ended.status, ended.left, ended.saved) == (0, 0, 30), ended.said
 
 
+ITS_OWN_WAY = """
+import os, sys, time
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+from charlm.callbacks import ProcessGuard
+
+options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_steps=2, callbacks=[ProcessGuard()], **options)
+trainer.fit(BoringModel(), train_dataloaders=BoringModel().train_dataloader())
+if trainer.global_rank == 1:
+    open("ending", "w").close()
+    os._exit(3)
+while not os.path.exists("ending"):
+    time.sleep(0.01)
+time.sleep(3.5)
+print("went on")
+"""
+
+
+@pytest.mark.slow
+def test_after_the_training_each_goes_its_own_way(python, tmp_path):
+    """A lost one is noticed every 0.2 seconds, and ends the others 2 seconds later; here that time goes by."""
+    (tmp_path / "program.py").write_text(ITS_OWN_WAY)
+    ended = python("program.py")
+    assert ended.stdout.endswith("went on\n"), ended.stderr
+
+
 @pytest.mark.slow
 def test_killed_and_stopped_and_resumed_they_are_what_they_would_have_been(fit, script, tmp_path):
     net = ["--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--model.dropout=0.2"]

@@ -48,6 +48,25 @@ def test_who_is_ahead_in_the_end_is_what_counts(lag, too_high):
     assert trial(lag).is_too_high is too_high
 
 
+@pytest.mark.parametrize(
+    ("last", "more_at", "too_high"),
+    [
+        (0.43, 0, True),  # with the power 1.5, 0.443 of the second third's mean are left
+        (0.46, 0, False),
+        (0.46, 30, False),  # the first third does not count
+        (0.46, 31, True),  # in the second one: it has fallen by more
+        (0.3, 60, True),
+        (0.3, 61, False),  # in the last one: it has fallen by less
+        (0.3, 90, False),
+    ],
+)
+def test_the_mean_lags_of_the_second_and_the_last_third_are_compared(last, more_at, too_high):
+    def lag(step):
+        return (last if step > 60 else 1.0) + 10.0 * (step == more_at)
+
+    assert trial(lag, 90).is_too_high is too_high
+
+
 def test_a_rate_at_which_the_loss_is_lost_is_too_high():
     lost = Trial([2.0, 9.0, math.inf], [2.0] * 300)
     assert (lost.is_too_high, lost.steps) == (True, 300)
