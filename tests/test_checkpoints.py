@@ -5,6 +5,7 @@ import string
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -260,6 +261,29 @@ def test_a_flipped_bit_never_changes_a_weight_unnoticed(saved):
         else:
             assert all(torch.equal(loaded[name], expected[name]) for name in expected)
     assert refused > 50
+
+
+def as_short_when_deflated():
+    """What is as long as it was when it is compressed."""
+    for repeated in range(100):
+        data = random.Random(0).randbytes(40) + bytes(repeated)
+        packed = zlib.compressobj(wbits=-15)
+        if len(packed.compress(data) + packed.flush()) == len(data):
+            return data
+    raise AssertionError("none found")
+
+
+def test_a_compressed_part_is_refused_whatever_its_length(saved, tmp_path):
+    small = tmp_path / "small.ckpt"
+    small.write_bytes(saved(content()).read_bytes())
+    load_checkpoint(small)
+    with zipfile.ZipFile(small, "a") as target:
+        folder = target.namelist()[0].partition("/")[0]
+        target.writestr(f"{folder}/extra", as_short_when_deflated(), zipfile.ZIP_DEFLATED)
+        part = target.infolist()[-1]
+        assert part.compress_size == part.file_size
+    with pytest.raises(ValueError, match=r"small\.ckpt is damaged, its checksums do not match"):
+        load_checkpoint(small)
 
 
 def test_a_compressed_archive_is_refused(saved, tmp_path):

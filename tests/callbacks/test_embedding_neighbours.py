@@ -35,6 +35,16 @@ def test_many_rows_are_compared_in_parts_with_the_same_outcome():
         assert values.tolist() == pytest.approx(best.values.tolist(), abs=1e-6)
 
 
+def test_rounding_makes_no_cosine_of_more_than_one():
+    direction = torch.randn(7, generator=torch.Generator().manual_seed(0))
+    table = torch.cat([direction * scale for scale in torch.linspace(0.1, 3, 100)]).view(100, 7)
+    for signs in (1.0, -1.0):
+        _, cosines = nearest_rows(torch.cat([table, signs * table]), torch.arange(200), 199)
+        assert cosines.max() == 1
+        assert cosines.min() == pytest.approx(signs)
+        assert cosines.min() >= -1
+
+
 def cells(text):
     """The rows of the table as TensorBoard shows them, by its own Markdown."""
     with warnings.catch_warnings():

@@ -344,6 +344,12 @@ def test_the_figure_shows_the_curves_the_rules_and_the_band(trainer):
     assert not any(label.startswith("diverged at") for label in whole.figure().axes[0].get_legend_handles_labels()[1])
 
 
+def test_unless_told_otherwise_300_rates_from_a_millionth_to_10_are_swept(trainer):
+    callback = LRFinder(apply=False)
+    trainer(callback, max_steps=1).fit(Line())
+    assert callback.lrs == pytest.approx(np.geomspace(1e-6, 10, 300).tolist())
+
+
 def test_the_bar_counts_the_steps_of_all_sweeps_and_of_both_trials(trainer, capsys, monkeypatch):
     ends = {}
 

@@ -123,8 +123,14 @@ class WithHooks(Model):
         for parameter in self.parameters():
             parameter.grad.mul_(self.weight)
 
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        return [batch[0] + 2 * dataloader_idx]
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        return [batch[0].to(device) + 3 * dataloader_idx]
+
     def on_after_batch_transfer(self, batch, dataloader_idx):
-        return [batch[0] + 1]
+        return [batch[0] + 1 + dataloader_idx]
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
         self.clip_gradients(optimizer, gradient_clip_val=0.5, gradient_clip_algorithm="value")

@@ -96,7 +96,7 @@ def test_other_names_have_another_fingerprint(write, content):
 )
 def test_what_was_dropped_is_counted_and_said(write, content, names, note):
     corpus = read_corpus(write(content))
-    assert (corpus.names(), corpus.note) == (names, note)
+    assert (corpus.names(), len(corpus), corpus.note) == (names, len(names), note)
 
 
 @pytest.mark.parametrize("space", list("\t \u00a0\u1680\u2000\u2005\u200a\u202f\u205f\u3000"))

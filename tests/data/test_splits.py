@@ -273,6 +273,8 @@ def test_how_names_are_read_is_passed_on(write):
     assert "é" in load_splits(path, lowercase=True).tokenizer.alphabet
     with pytest.raises(ValueError, match=", line 21: a name of 3 characters; at most 2 are accepted"):
         load_splits(path, max_length=2)
+    with pytest.raises(ValueError, match=", line 21: a name of 65 characters; at most 64 are accepted"):
+        load_splits(write([*TWENTY, "a" * 65]))
 
 
 def test_the_bundled_names_split_by_default():
