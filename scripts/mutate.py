@@ -5,7 +5,7 @@ python scripts/mutate.py --files [charlm/data/batches.py] --mutants 40 --seed 3 
 
 A mutant is the code with one thing changed, see mutants.py. First the whole suite runs once, to see which tests run
 which lines, see covered.py. Then a sample of all mutants is drawn, each is put into a copy of the project, and the
-tests that run the changed line are run until one fails, those first that are about its file, for two minutes at most.
+tests that run the changed line are run until one fails, those first that are about its file, for four minutes at most.
 
 A mutant is killed where a test fails that passes without it, or where they take four times as long as on the unchanged
 code. Printed are those that no test noticed; some of them change nothing that can be seen, such as the size of a block.
@@ -32,7 +32,7 @@ _NEEDED = ("charlm", "tests", "scripts", ".ci", "pyproject.toml", "README.md", "
 _BY_PROCESSES = dict.fromkeys(  # tests of what only processes run that they start, in a file of another name
     ("charlm/callbacks/process_guard.py", "charlm/callbacks/process_watch.py"), "tests/test_processes.py"
 )
-_MOST_SECONDS = 120  # of the tests that run a mutant's line
+_MOST_SECONDS = 240  # of the tests that run a mutant's line
 
 
 def main(
@@ -154,7 +154,7 @@ class Trial:
 
 
 def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
-    """The tests that run its line, for two minutes at most; then those of its file that start processes."""
+    """The tests that run its line, for four minutes at most; then those of its file that start processes."""
     chosen: list[str] = []
     seconds = 0.0
     for test in suite.tests_of(mutant.file, mutant.lines):
