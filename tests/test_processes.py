@@ -87,11 +87,13 @@ def test_one_that_works_for_long_is_left_alone(faults, tmp_path):
 ITS_OWN_WAY = """
 import os, sys, time
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.demos.boring_classes import BoringModel
 from charlm.callbacks import ProcessGuard
 
+callbacks = [ProcessGuard(), LambdaCallback(on_train_start=lambda *_: time.sleep(1))]  # which guards from 0.2 s on
 options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_steps=2, callbacks=[ProcessGuard()], **options)
+trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_steps=2, callbacks=callbacks, **options)
 trainer.fit(BoringModel(), train_dataloaders=BoringModel().train_dataloader())
 if trainer.global_rank == 1:
     open("ending", "w").close()
