@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -169,12 +170,19 @@ def test_an_error_that_the_operating_system_did_not_name_is_told_as_it_is(tmp_pa
     assert (told.value.errno, list(tmp_path.iterdir())) == (errno.EIO, [])
 
 
-@pytest.mark.parametrize("name", ["file/a.ckpt", "file/deeper/a.ckpt", "folder"])
-def test_a_path_that_cannot_be_is_said_with_its_cause(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("file/a.ckpt", "a folder on the way to it is a file: save to another folder"),
+        ("file/deeper/a.ckpt", "a folder on the way to it is a file: save to another folder"),
+        ("folder", "save to another folder"),
+    ],
+)
+def test_a_path_that_cannot_be_is_said_with_its_cause(name, what, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     with pytest.raises(
-        OSError, match=": this checkpoint was not written, and those before it are as they were; "
+        OSError, match=f": this checkpoint was not written, and those before it are as they were; {what}: "
     ) as caught:
         AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / name)
     assert caught.value.filename == str(tmp_path / name)
@@ -314,6 +322,20 @@ def test_a_part_of_another_folder_or_with_the_end_of_a_name_in_it_is_refused(nam
         match=r"b.ckpt is damaged, its checksums do not match; copy it again, or use another checkpoint of the run$",
     ):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "b.ckpt")
+
+
+@pytest.mark.parametrize("place", [3, 4, 7], ids=["parts here", "parts in all", "length of the comment"])
+def test_an_archive_whose_end_says_something_else_is_refused(place, tmp_path):
+    """Another reader could go by that."""
+    stream = io.BytesIO()
+    torch.save({"a": torch.ones(2)}, stream)
+    end = struct.Struct("<4s4H2LH")
+    whole, last = stream.getvalue()[: -end.size], list(end.unpack(stream.getvalue()[-end.size :]))
+    assert last[3] == last[4] > 3
+    last[place] += 1
+    (tmp_path / "a.ckpt").write_bytes(whole + end.pack(*last))
+    with pytest.raises(ValueError, match=r"a\.ckpt is damaged, its checksums do not match; copy it again"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
 
 def test_storage_options_are_refused(tmp_path):

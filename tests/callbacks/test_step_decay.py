@@ -662,6 +662,14 @@ def test_epochs_whose_length_can_change_have_no_steps(trainer, tmp_path, model, 
     assert "| 1 epochs done | not known beforehand | 0.1 | 0.01 |" in text
 
 
+def test_epochs_of_steps_that_are_always_two_batches_have_a_length(trainer, tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    steady = GradientAccumulationScheduler({0: 2})
+    trainer(StepDecay([1], unit="epoch"), steady, logger=logger, max_epochs=2).fit(Model())
+    ((_, text),) = texts(tmp_path / "run")
+    assert "| 1 epochs done | 3 | 0.1 | 0.01 |" in text
+
+
 def test_of_epochs_that_had_another_length_nothing_is_made_up(trainer, tmp_path):
     decay = StepDecay([1, 3], gamma=0.5, unit="epoch")
     trainer(decay, saved_at(tmp_path, 5), enable_checkpointing=True, max_epochs=1).fit(Model(batches=5))
