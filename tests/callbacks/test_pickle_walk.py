@@ -80,3 +80,14 @@ def test_a_tensor_of_any_type_has_as_many_values_as_its_bytes_hold(dtype):
     check_pickle(data, lambda name: weight.nbytes)
     with pytest.raises(RefusedError, match=r"^it has fewer values than it says"):
         check_pickle(data, lambda name: weight.nbytes - 1)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_single_byte_that_the_file_does_not_have_is_missed(size):
+    file = io.BytesIO()
+    torch.save(torch.zeros(1, dtype=torch.uint8), file)
+    with zipfile.ZipFile(file) as archive:
+        data = next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    check_pickle(data, lambda name: 1)
+    with pytest.raises(RefusedError, match=r"^it has fewer values than it says"):
+        check_pickle(data, lambda name: size)
