@@ -188,6 +188,8 @@ def test_no_kinds_need_no_legend():
     figure = figure_of(LETTERS, kinds=[""] * 27)
     assert figure.legends == []
     assert len(figure.axes[0].collections) == 1
+    assert figure.axes[0].get_axisbelow() is True, "points lie on the grid"
+    assert figure.get_figheight() < figure_of(LETTERS, kinds=[*"a" * 27]).get_figheight(), "nor room for it"
 
 
 @given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-50, 50))

@@ -111,6 +111,7 @@ def test_one_bar_for_the_whole_training(fit):
     assert counts(lines) == [f"{step}/10" for step in range(11)]
     assert lines[0].startswith("0%|")
     assert lines[-1].startswith("100%|")
+    assert re.search(r", +[\d.]+step/s\b", lines[-1]), lines[-1]
 
 
 def test_the_loss_of_a_validation_is_shown_at_once(fit):
