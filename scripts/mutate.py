@@ -1,6 +1,6 @@
 """How many small faults, put into the code one by one, the tests find: the mutation score.
 
-python scripts/mutate.py                                                       150 mutants of all areas, an hour
+python scripts/mutate.py                                                       150 mutants, an hour and a half
 python scripts/mutate.py --files [charlm/data/batches.py] --mutants 40 --seed 3 --suite suite.json
 
 A mutant is the code with one thing changed, see mutants.py. First the whole suite runs once, to see which tests run
@@ -154,7 +154,7 @@ class Trial:
 
 
 def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
-    """The tests that run its line, for four minutes at most; then those of its file that start processes."""
+    """The tests that run its line, for four minutes at most; then others of its file, whose processes may run it."""
     chosen: list[str] = []
     seconds = 0.0
     for test in suite.tests_of(mutant.file, mutant.lines):
@@ -164,11 +164,11 @@ def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
     path = Path(mutant.file)
     namesake = str(Path("tests") / path.relative_to("charlm").parent / f"test_{path.name}")
     own = [test for test in suite.seconds if test.partition("::")[0] in (namesake, _BY_PROCESSES.get(mutant.file))]
-    here = set(suite.tests_of(mutant.file, range(sys.maxsize)))
+    there = set(suite.tests_of(mutant.file, mutant.lines))
     files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
     # file by file, so that what a file makes for all its tests is made once
     chosen.sort(key=lambda test: files.index(test.partition("::")[0]))
-    return chosen + [test for test in own if test not in here]
+    return chosen + [test for test in own if test not in there]
 
 
 if __name__ == "__main__":
