@@ -68,15 +68,21 @@ def test_what_a_checkpoint_may_hold_is_taken(case):
     check_pickle(TAKEN[case], storage)
 
 
+def pickle_of(values):
+    """What torch.save writes of them, without the bytes of tensors."""
+    file = io.BytesIO()
+    torch.save(values, file)
+    with zipfile.ZipFile(file) as archive:
+        return next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+
+
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "complex64", "complex128"])
 def test_a_tensor_of_any_type_has_as_many_values_as_its_bytes_hold(dtype):
-    file, weight = io.BytesIO(), torch.zeros(5, dtype=getattr(torch, dtype))
-    torch.save({"weight": weight}, file)
-    with zipfile.ZipFile(file) as archive:
-        data = next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    weight = torch.zeros(5, dtype=getattr(torch, dtype))
+    data = pickle_of({"weight": weight})
     check_pickle(data, lambda name: weight.nbytes)
     with pytest.raises(RefusedError, match=r"^it has fewer values than it says"):
         check_pickle(data, lambda name: weight.nbytes - 1)
@@ -84,10 +90,7 @@ def test_a_tensor_of_any_type_has_as_many_values_as_its_bytes_hold(dtype):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_single_byte_that_the_file_does_not_have_is_missed(size):
-    file = io.BytesIO()
-    torch.save(torch.zeros(1, dtype=torch.uint8), file)
-    with zipfile.ZipFile(file) as archive:
-        data = next(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    data = pickle_of(torch.zeros(1, dtype=torch.uint8))
     check_pickle(data, lambda name: 1)
     with pytest.raises(RefusedError, match=r"^it has fewer values than it says"):
         check_pickle(data, lambda name: size)
