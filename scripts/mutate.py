@@ -5,7 +5,8 @@ python scripts/mutate.py --files [charlm/data/batches.py] --mutants 40 --seed 3 
 
 A mutant is the code with one thing changed, see mutants.py. First the whole suite runs once, to see which tests run
 which lines, see covered.py. Then a sample of all mutants is drawn, each is put into a copy of the project, and the
-tests that run the changed line are run until one fails, those first that are about its file, for four minutes at most.
+tests that run the changed line are run until one fails, those first that are about its file, for four minutes at most,
+and then others of its file, whose processes may run it.
 
 A mutant is killed where a test fails that passes without it, or where they take four times as long as on the unchanged
 code. Printed are those that no test noticed; some of them change nothing that can be seen, such as the size of a block.

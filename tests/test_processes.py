@@ -110,7 +110,7 @@ def test_after_the_training_each_goes_its_own_way(python, tmp_path):
     """A lost one is noticed every 0.2 seconds, and ends the others 2 seconds later; here that time goes by."""
     (tmp_path / "program.py").write_text(ITS_OWN_WAY)
     ended = python("program.py")
-    assert ended.stdout.endswith("went on\n"), ended.stderr
+    assert (ended.returncode, ended.stdout.endswith("went on\n")) == (0, True), ended.stderr
 
 
 @pytest.mark.slow

@@ -809,6 +809,23 @@ def test_a_training_step_without_a_loss_gets_lightnings_sentence(trainer):
         run(trainer, Wrong, 100)
 
 
+@pytest.mark.parametrize("steps", [1, 5])
+def test_values_that_are_not_one_get_lightnings_sentence_at_once(steps, trainer):
+    seen = []
+
+    class Several(Model):
+        def training_step(self, batch, batch_idx):
+            seen.append(batch_idx)
+            self.log("several", torch.zeros(2))
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(
+        ValueError, match=r"^`self.log\(several, tensor\(\[0., 0.\]\)\)` was called, but the tensor must have"
+    ):
+        trainer(StepsPerExecution(steps), max_epochs=1).fit(Several())
+    assert seen == [0]
+
+
 class MyCheckpoint(ModelCheckpoint):
     def __init__(self, folder):
         super().__init__(folder)
