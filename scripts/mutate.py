@@ -158,14 +158,14 @@ def tests_of(mutant: Mutant, suite: Suite) -> list[str]:
     """The tests that run its line, for four minutes at most; then others of its file, whose processes may run it."""
     chosen: list[str] = []
     seconds = 0.0
-    for test in suite.tests_of(mutant.file, mutant.lines):
+    there = suite.tests_of(mutant.file, mutant.lines)
+    for test in there:
         if not chosen or seconds + suite.seconds[test] < _MOST_SECONDS:
             chosen.append(test)
             seconds += suite.seconds[test]
     path = Path(mutant.file)
     namesake = str(Path("tests") / path.relative_to("charlm").parent / f"test_{path.name}")
     own = [test for test in suite.seconds if test.partition("::")[0] in (namesake, _BY_PROCESSES.get(mutant.file))]
-    there = set(suite.tests_of(mutant.file, mutant.lines))
     files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
     # file by file, so that what a file makes for all its tests is made once
     chosen.sort(key=lambda test: files.index(test.partition("::")[0]))

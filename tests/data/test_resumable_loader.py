@@ -19,14 +19,9 @@ def passes(loader, epochs):
     return seen
 
 
+@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
 @settings(deadline=None)
-@given(
-    total=st.integers(1, 30),
-    size=st.integers(1, 9),
-    seed=st.integers(0, 5),
-    cut=st.integers(0, 30),
-    sampling=st.sampled_from(["epoch", "replacement"]),
-)
+@given(total=st.integers(1, 30), size=st.integers(1, 9), seed=st.integers(0, 5), cut=st.integers(0, 30))
 def test_it_goes_on_with_the_very_next_batch(total, size, seed, cut, sampling):
     expected = passes(ResumableLoader(range(total), size, sampling=sampling, seed=seed), [0, 1, 2])
     first = ResumableLoader(range(total), size, sampling=sampling, seed=seed)
