@@ -8,14 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from charlm.checkpoints import Checkpoint, load_checkpoint
-    from charlm.counts import CountBigram
     from charlm.data.contexts import build_contexts
     from charlm.data.corpus import Corpus, read_corpus
     from charlm.data.datamodule import NamesDataModule
     from charlm.data.sequences import build_sequences
     from charlm.data.splits import Splits, load_splits
-    from charlm.lightning_modules import (
+    from charlm.inference.sampling import sample_names
+    from charlm.inference.scoring import NameScore, score_names
+    from charlm.models.windows import (
         LitBigram,
         LitBoW,
         LitCharLM,
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
         LitTransformer,
         LitWaveNet,
     )
-    from charlm.loss import evaluate
     from charlm.nets.bigram import Bigram
     from charlm.nets.bow import BoW
+    from charlm.nets.counts import CountBigram
     from charlm.nets.deepmlp import DeepMLP
     from charlm.nets.ensemble import Ensemble
     from charlm.nets.gru import GRU
+    from charlm.nets.loss import evaluate
     from charlm.nets.lstm import LSTM
     from charlm.nets.mlp import MLP
     from charlm.nets.rnn import RNN
     from charlm.nets.transformer import Transformer
     from charlm.nets.wavenet import WaveNet
-    from charlm.runs import find_checkpoint
-    from charlm.sampling import sample_names
-    from charlm.scoring import NameScore, score_names
+    from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+    from charlm.runs.directory import find_checkpoint
     from charlm.tokenizer import CharTokenizer
 
 __version__ = "0.1.0"
@@ -91,26 +91,26 @@ _FILE_OF = {
     "Bigram": "nets.bigram",
     "BoW": "nets.bow",
     "CharTokenizer": "tokenizer",
-    "Checkpoint": "checkpoints",
+    "Checkpoint": "runs.checkpoint",
     "Corpus": "data.corpus",
-    "CountBigram": "counts",
+    "CountBigram": "nets.counts",
     "DeepMLP": "nets.deepmlp",
     "Ensemble": "nets.ensemble",
     "GRU": "nets.gru",
     "LSTM": "nets.lstm",
-    "LitBigram": "lightning_modules",
-    "LitBoW": "lightning_modules",
-    "LitCharLM": "lightning_modules",
-    "LitDeepMLP": "lightning_modules",
-    "LitEnsemble": "lightning_modules",
-    "LitGRU": "lightning_modules",
-    "LitLSTM": "lightning_modules",
-    "LitMLP": "lightning_modules",
-    "LitRNN": "lightning_modules",
-    "LitTransformer": "lightning_modules",
-    "LitWaveNet": "lightning_modules",
+    "LitBigram": "models.windows",
+    "LitBoW": "models.windows",
+    "LitCharLM": "models.windows",
+    "LitDeepMLP": "models.windows",
+    "LitEnsemble": "models.windows",
+    "LitGRU": "models.windows",
+    "LitLSTM": "models.windows",
+    "LitMLP": "models.windows",
+    "LitRNN": "models.windows",
+    "LitTransformer": "models.windows",
+    "LitWaveNet": "models.windows",
     "MLP": "nets.mlp",
-    "NameScore": "scoring",
+    "NameScore": "inference.scoring",
     "NamesDataModule": "data.datamodule",
     "RNN": "nets.rnn",
     "Splits": "data.splits",
@@ -118,13 +118,13 @@ _FILE_OF = {
     "WaveNet": "nets.wavenet",
     "build_contexts": "data.contexts",
     "build_sequences": "data.sequences",
-    "evaluate": "loss",
-    "find_checkpoint": "runs",
-    "load_checkpoint": "checkpoints",
+    "evaluate": "nets.loss",
+    "find_checkpoint": "runs.directory",
+    "load_checkpoint": "runs.checkpoint",
     "load_splits": "data.splits",
     "read_corpus": "data.corpus",
-    "sample_names": "sampling",
-    "score_names": "scoring",
+    "sample_names": "inference.sampling",
+    "score_names": "inference.scoring",
 }
 
 

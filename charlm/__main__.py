@@ -1,6 +1,6 @@
 """`python -m charlm`: the same as the `charlm` command."""
 
-from charlm.cli import main
+from charlm.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,14 +11,14 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse import auto_cli
 
-from charlm.cli import short_errors
-from charlm.commands.table import Table
+from charlm.cli.main import short_errors
+from charlm.cli.short_errors import ShortErrors
+from charlm.cli.table import Table
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
 from charlm.data.datamodule import NamesDataModule
-from charlm.lightning_modules import LitCharLM
-from charlm.loss import evaluate
-from charlm.parsers import ShortErrors
+from charlm.models.windows import LitCharLM
+from charlm.nets.loss import evaluate
 
 TWENTY_NAMES = (
     "emma olivia ava isabella sophia mia charlotte amelia harper evelyn"

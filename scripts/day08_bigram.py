@@ -11,15 +11,15 @@ from jsonargparse.typing import PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
-from charlm.commands.compare_counts import neural_probabilities
-from charlm.commands.table import Cell, Table, render
-from charlm.counts import CountBigram
+from charlm.cli.commands.compare_counts import neural_probabilities
+from charlm.cli.table import Cell, Table, render
 from charlm.data.batches import BatchLoader
 from charlm.data.datamodule import NamesDataModule
-from charlm.figures import bigram_heatmap
-from charlm.lightning_modules import LitBigram
-from charlm.loss import cross_entropy, evaluate
-from charlm.sampling import sample_names
+from charlm.inference.bigram_table import bigram_heatmap
+from charlm.inference.sampling import sample_names
+from charlm.models.windows import LitBigram
+from charlm.nets.counts import CountBigram
+from charlm.nets.loss import cross_entropy, evaluate
 
 
 def main(data: str | None = None, out: str = "lightning_logs/day08", steps: PositiveInt = 200) -> None:

@@ -10,14 +10,14 @@ import torch
 from course import SplitLosses, fit, heading, loss_table, names_file, run
 from jsonargparse.typing import PositiveInt
 
-from charlm.callbacks.embedding_pca import EmbeddingPCA
-from charlm.callbacks.lr_finder import LRFinder
-from charlm.callbacks.step_decay import StepDecay
-from charlm.commands.table import Table, render
-from charlm.curves import loss_curves
+from charlm.callbacks.embedding_pca.callback import EmbeddingPCA
+from charlm.callbacks.lr_finder.callback import LRFinder
+from charlm.callbacks.step_decay.callback import StepDecay
+from charlm.cli.table import Table, render
 from charlm.data.contexts import build_contexts
 from charlm.data.datamodule import NamesDataModule
-from charlm.lightning_modules import LitMLP
+from charlm.models.windows import LitMLP
+from charlm.runs.curves import loss_curves
 
 DECAY, FIXED = "decay 0.1 to 0.01", "fixed 0.01"
 

@@ -17,8 +17,8 @@ import yaml
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from charlm.checkpoints import load_checkpoint
-from charlm.runs import read_results
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.directory import read_results
 
 
 def main(at_once: PositiveInt = 8, times: PositiveInt = 20) -> None:

@@ -29,16 +29,16 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from charlm.bare_names import CONFIGS, config_names
-from charlm.checkpoints import load_checkpoint
-from charlm.cli import short_errors
-from charlm.commands.table import Table, render
-from charlm.commands.training_names import training_splits
+from charlm.cli.main import short_errors
+from charlm.cli.table import Table, render
+from charlm.cli.trainer.options import CONFIGS, config_names
+from charlm.cli.training_names import training_splits
 from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS
-from charlm.runs import read_results
-from charlm.sampling import sample_names
-from charlm.scoring import score_names
+from charlm.inference.sampling import sample_names
+from charlm.inference.scoring import score_names
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.directory import read_results
 
 FAMILY = ("bigram", "bow", "mlp", "mlp-best", "deepmlp", "wavenet", "rnn", "gru", "lstm", "transformer", "ensemble")
 _DRAWN = 10_000
@@ -108,7 +108,10 @@ def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
     On one thread they are the time it takes on a machine that does nothing else, and other programs do not move them.
     """
     logger = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
-    where = ["--trainer.logger=charlm.loggers.RunLogger", *(f"--trainer.logger.{k}={v}" for k, v in logger.items())]
+    where = [
+        "--trainer.logger=charlm.runs.logger.RunLogger",
+        *(f"--trainer.logger.{k}={v}" for k, v in logger.items()),
+    ]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     order = [f"--seed_everything={seed}", f"--data.shuffle_seed={seed}"]
     run.parent.mkdir(parents=True, exist_ok=True)

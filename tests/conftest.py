@@ -48,7 +48,9 @@ def script():
 
     def script(name):
         with pytest.MonkeyPatch.context() as patch:
-            patch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+            scripts = Path(__file__).parents[1] / "scripts"
+            for folder in (scripts, scripts / "bench", scripts / "reliability", scripts / "pictures"):
+                patch.syspath_prepend(folder)
             return importlib.import_module(name)
 
     return script

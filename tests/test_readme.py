@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.cli import main
-from charlm.commands.export import export
-from charlm.lightning_modules import LitGRU
+from charlm.cli.commands.export import export
+from charlm.cli.main import main
+from charlm.models.windows import LitGRU
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from charlm.callbacks.atomic_io import AtomicCheckpointIO
-    from charlm.callbacks.dashboard import Dashboard
-    from charlm.callbacks.embedding_pca import EmbeddingPCA
-    from charlm.callbacks.exact_resume import ExactResume
+    from charlm.callbacks.dashboard.callback import Dashboard
+    from charlm.callbacks.embedding_pca.callback import EmbeddingPCA
+    from charlm.callbacks.exact_resume.callback import ExactResume
     from charlm.callbacks.finite_loss import FiniteLoss
     from charlm.callbacks.graceful_stop import GracefulStop
     from charlm.callbacks.local_all_reduce import LocalAllReduce
-    from charlm.callbacks.lr_finder import LRFinder
+    from charlm.callbacks.lr_finder.callback import LRFinder
     from charlm.callbacks.name_samples import NameSamples
     from charlm.callbacks.process_guard import ProcessGuard
+    from charlm.callbacks.progress_bar import StepProgressBar
     from charlm.callbacks.run_checkpoint import RunCheckpoint
-    from charlm.callbacks.step_bar import StepProgressBar
-    from charlm.callbacks.step_decay import StepDecay
-    from charlm.callbacks.steps_per_execution import StepsPerExecution
+    from charlm.callbacks.step_decay.callback import StepDecay
+    from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -49,7 +49,7 @@ _FILE_OF = {
     "ProcessGuard": "process_guard",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
-    "StepProgressBar": "step_bar",
+    "StepProgressBar": "progress_bar",
     "StepsPerExecution": "steps_per_execution",
 }
 

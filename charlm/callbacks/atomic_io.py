@@ -13,7 +13,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from charlm.callbacks.archive import read_archive, refuse_address
+from charlm.callbacks.shared.archive import read_archive, refuse_address
 
 if sys.platform != "win32":  # where a file that is open cannot be removed, so that nothing needs a lock
     import fcntl

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
+from charlm.callbacks.internals.iteration_end import call_turn_ends, leave_turn_ends
 
 
 class NonFiniteLoss(ArithmeticError):

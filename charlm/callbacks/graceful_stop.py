@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from charlm.callbacks.internals.iteration_end import call_turn_ends, leave_turn_ends
 from charlm.callbacks.run_checkpoint import RunCheckpoint, is_over
-from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -6,8 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from charlm.callbacks.loop_place import place_of
-from charlm.callbacks.turn_end import call_turn_ends, leave_turn_ends
+from charlm.callbacks.internals.iteration_end import call_turn_ends, leave_turn_ends
+from charlm.callbacks.internals.loop_state import place_of
 
 
 class RunCheckpoint(ModelCheckpoint):

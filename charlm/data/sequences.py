@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.contexts import Contexts, encode_names
-from charlm.loss import IGNORED
+from charlm.nets.loss import IGNORED
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from charlm.nets.layers import start_logits
-from charlm.nets.sizes import check_sizes
+from charlm.nets.parts.layers import start_logits
+from charlm.nets.parts.sizes import check_sizes
 
 State = tuple[Tensor, ...]
 

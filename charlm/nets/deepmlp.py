@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from charlm.nets.layers import BatchNorm, start_logits, start_tanh
-from charlm.nets.sizes import check_dropout, check_sizes
+from charlm.nets.parts.layers import BatchNorm, start_logits, start_tanh
+from charlm.nets.parts.sizes import check_dropout, check_sizes
 
 
 class DeepMLP(nn.Module):

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from charlm.nets.gru import GRU
 from charlm.nets.lstm import LSTM
-from charlm.nets.recurrence import Recurrent, State
+from charlm.nets.parts.recurrence import Recurrent, State
+from charlm.nets.parts.sizes import check_sizes
 from charlm.nets.rnn import RNN
-from charlm.nets.sizes import check_sizes
 
 _KINDS: dict[str, type[Recurrent]] = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from charlm.nets.gru_gradients import gru
-from charlm.nets.recurrence import Recurrent
+from charlm.nets.parts.gru_gradients import gru
+from charlm.nets.parts.recurrence import Recurrent
 
 
 class GRU(Recurrent):

@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import skip_init
 
-from charlm.nets.mlp_gradients import fits, mlp_gradients, mlp_logits
-from charlm.nets.sizes import check_sizes
+from charlm.nets.parts.mlp_gradients import fits, mlp_gradients, mlp_logits
+from charlm.nets.parts.sizes import check_sizes
 
 _GradientFunction = Callable[[tuple[Tensor, Tensor], int], tuple[Tensor, list[Tensor]] | None]
 _DTYPES = (torch.float32, torch.float64)

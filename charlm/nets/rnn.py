@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from charlm.nets.recurrence import Recurrent
+from charlm.nets.parts.recurrence import Recurrent
 
 
 class RNN(Recurrent):

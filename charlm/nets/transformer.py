@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charlm.nets.masks import Dropout
-from charlm.nets.packing import inside_names
-from charlm.nets.sizes import check_dropout, check_sizes
+from charlm.nets.parts.dropout import Dropout
+from charlm.nets.parts.packing import inside_names
+from charlm.nets.parts.sizes import check_dropout, check_sizes
 
 State = tuple[Tensor, ...]
 _STD = 0.02  # of the first weights, as in GPT-2

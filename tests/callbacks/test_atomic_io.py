@@ -226,7 +226,7 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
 
 @posix
 def test_kills_in_mid_save_lose_nothing(script, tmp_path):
-    """The short form of scripts/killsave.py."""
+    """The short form of scripts/reliability/killsave.py."""
     script = Path(script("killsave").__file__)
     options = [
         "--kills",

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from charlm.callbacks.finite_loss import FiniteLoss, NonFiniteLoss
 from charlm.callbacks.run_checkpoint import RunCheckpoint
-from charlm.callbacks.steps_per_execution import StepsPerExecution
+from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import NameSamples, StepsPerExecution
 from charlm.data.datamodule import NamesDataModule
-from charlm.lightning_modules import LitBigram, LitMLP
+from charlm.models.windows import LitBigram, LitMLP
 
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
 

@@ -6,7 +6,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from torch.utils.data import DataLoader
 
-from charlm.callbacks.exact_resume import ExactResume
+from charlm.callbacks.exact_resume.callback import ExactResume
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 
 pytestmark = [

@@ -8,8 +8,8 @@ import lightning.pytorch  # noqa: F401  # its log handlers are made on import, a
 import pytest
 from tensorboard import program
 
-from charlm.cli import main
-from charlm.commands.dashboard import SAMPLES, on_free_port
+from charlm.cli.commands.dashboard import SAMPLES, on_free_port
+from charlm.cli.main import main
 from charlm.data.corpus import read_corpus
 
 SHORT = ["--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "false"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import lightning.pytorch  # noqa: F401  # its log handlers are made on import, and are not to hold a test's stderr
 import pytest
 
-from charlm.cli import main
+from charlm.cli.main import main
 from charlm.data import corpus as corpus_file
 from charlm.data import text_blocks as text_blocks_file
 from charlm.data.corpus import read_corpus

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from charlm.data.datamodule import NamesDataModule
-from charlm.lightning_modules import LitBigram, LitMLP
-from charlm.loss import evaluate
+from charlm.models.windows import LitBigram, LitMLP
+from charlm.nets.loss import evaluate
 
 ROOT = Path(__file__).parents[2]
 NAMES = [a + b for a in "abcdefgh" for b in "vwxyz"]  # 40: 96 examples to train on, 12 to validate and 12 to test
@@ -274,7 +274,7 @@ import sys
 import torch
 import lightning.pytorch as pl
 from charlm.data.datamodule import NamesDataModule
-from charlm.lightning_modules import LitBigram
+from charlm.models.windows import LitBigram
 
 class Diary(pl.Callback):
     targets = []

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from charlm.data.contexts import Contexts, build_contexts
 from charlm.data.sequences import Sequences, build_sequences, known_before
 from charlm.data.splits import load_splits
-from charlm.loss import IGNORED, evaluate
 from charlm.nets.bigram import Bigram
+from charlm.nets.loss import IGNORED, evaluate
 from charlm.tokenizer import CharTokenizer
 
 LETTERS = CharTokenizer("abc")

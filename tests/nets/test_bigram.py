@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from charlm.data.splits import load_splits
-from charlm.loss import cross_entropy, evaluate
 from charlm.nets.bigram import Bigram
+from charlm.nets.loss import cross_entropy, evaluate
 
 
 def test_the_lookup_is_one_hot_times_the_table_and_so_is_its_gradient():

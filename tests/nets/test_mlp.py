@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from charlm.data.splits import load_splits
-from charlm.loss import cross_entropy, evaluate
+from charlm.nets.loss import cross_entropy, evaluate
 from charlm.nets.mlp import MLP
-from charlm.nets.mlp_gradients import mlp_gradients
+from charlm.nets.parts.mlp_gradients import mlp_gradients
 
 
 def test_it_has_11897_parameters_at_the_courses_sizes():

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from charlm.data.sequences import build_sequences
-from charlm.loss import cross_entropy
 from charlm.nets.gru import GRU
+from charlm.nets.loss import cross_entropy
 from charlm.nets.lstm import LSTM
-from charlm.nets.masks import Dropout
+from charlm.nets.parts.dropout import Dropout
 from charlm.nets.rnn import RNN
 from charlm.nets.transformer import Transformer
 from charlm.tokenizer import CharTokenizer

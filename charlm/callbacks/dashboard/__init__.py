@@ -1,0 +1,3 @@
+"""The room of `Dashboard`."""
+
+from charlm.callbacks.dashboard.callback import Dashboard as Dashboard

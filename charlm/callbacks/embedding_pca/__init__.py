@@ -1,0 +1,3 @@
+"""The room of `EmbeddingPCA`."""
+
+from charlm.callbacks.embedding_pca.callback import EmbeddingPCA as EmbeddingPCA

@@ -1,0 +1,1 @@
+"""The only files of charlm that touch private parts of Lightning or torch."""

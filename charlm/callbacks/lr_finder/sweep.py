@@ -1,0 +1,184 @@
+"""Optimizer steps at given learning rates, on the training's own batches, of which the training keeps no trace.
+
+What is private of the other packages and used for it, here and in one_step.py, snapshot.py, sweep_batches.py, rates.py
+and silence.py, as read in Lightning 2.6.6 and torch 2.13:
+
+- `FitLoop._combined_loader`, the training's loaders;
+- `DataLoader._iterator`, which persistent workers share;
+- `LightningModule._on_before_batch_transfer`, and `LightningModule.log`, which is replaced for a while;
+- `epoch_loop.batch_progress`, `automatic_optimization.optim_progress`, `manual_optimization.optim_step_progress`: the
+  counters, and `run` of both optimizations;
+- `trainer.callbacks`, `loggers`, `profiler` and `should_stop`, which are replaced for a while, `DummyLogger` and
+  `PassThroughProfiler`;
+- `Module._parameters`, `_buffers`, `_modules` and `_non_persistent_buffers_set`;
+- `_schedulers` within SequentialLR and ChainedScheduler, and `base_lrs`, `max_lrs` and `_last_lr` of schedulers.
+
+tests/test_lightning_internals.py fails when one of them moves.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch import Tensor
+from torch.optim import Optimizer
+
+from charlm.callbacks.internals.fast_step import is_plain
+from charlm.callbacks.internals.step import OneStep
+from charlm.callbacks.lr_finder.batches import endless_batches
+from charlm.callbacks.lr_finder.restore import keep_all
+from charlm.callbacks.lr_finder.silence import silenced
+from charlm.callbacks.lr_finder.snapshot import keep_data, keep_training
+from charlm.callbacks.shared.rates import peak_rates, rated_groups, set_rate
+
+_TRIES = 100  # windows in a row that may be without a loss
+
+Stops = Callable[[float], bool]
+
+
+class LRSweep:
+    """Sweeps of the learning rate on a training that is about to begin.
+
+    The other callbacks are not called meanwhile, and the loggers get nothing. The module's own hooks are: those of the
+    start of a training and of an epoch, and those of each batch. Use it as a context: at its end, also after an
+    exception, the training is as it was.
+
+    Args:
+        trainer: in training, at its start.
+        pl_module: the module it trains.
+        optimizer: the index of the optimizer whose rates change; the others keep theirs.
+        monitor: the loss, by the name that training_step logs it under or returns it by; None: what it returns as its
+            loss.
+
+    Raises:
+        ValueError: no such optimizer, or a training_step that fetches its own batches.
+    """
+
+    def __init__(self, trainer: Trainer, pl_module: LightningModule, optimizer: int, monitor: str | None) -> None:
+        name, several = type(pl_module).__name__, len(trainer.optimizers)
+        if not 0 <= optimizer < several:
+            allowed = f"give an index from 0 to {several - 1}" if several else "there is no rate to find"
+            raise ValueError(f"LRFinder's optimizer is {optimizer}, and {name} has {several}; {allowed}")
+        if is_param_in_hook_signature(pl_module.training_step, "dataloader_iter", explicit=True):
+            raise ValueError(
+                f"LRFinder cannot sweep {name}, whose training_step fetches its batches itself;"
+                " take (batch, batch_idx), or leave the callback out"
+            )
+        self.trainer = trainer
+        self.pl_module = pl_module
+        self.optimizer = trainer.optimizers[optimizer]
+        configured = [config.scheduler for config in trainer.lr_scheduler_configs]
+        self.schedulers = [each for each in configured if getattr(each, "optimizer", None) is self.optimizer]
+        self.monitor = monitor
+        self.logged: dict[str, Any] = {}
+        self.progress = trainer.fit_loop.epoch_loop.batch_progress
+        # as in training, where an epoch's last window may be shorter
+        self.window = int(min(trainer.accumulate_grad_batches, trainer.num_training_batches))
+        endless = trainer.num_training_batches == math.inf
+        self.length = math.inf if endless else trainer.num_training_batches // self.window * self.window
+
+    def __enter__(self) -> "LRSweep":
+        trainer, pl_module = self.trainer, self.pl_module
+        with ExitStack() as leaving:
+            self._restart = keep_training(trainer, pl_module)
+            leaving.callback(keep_all([self._restart, keep_data(trainer)]))
+            # else a scheduler or the module's optimizer_step may change a rate between a batch's start and its step
+            fixed = pl_module.automatic_optimization and is_plain(trainer, pl_module)
+            leaving.enter_context(silenced(trainer, pl_module, [] if fixed else [_Rates(self)], self.logged))
+            self._batches = endless_batches(trainer)
+            leaving.callback(self._batches.close)
+            self._leaving = leaving.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._leaving.close()
+
+    def run(self, rates: Sequence[float], stops: Stops) -> list[float]:
+        """One sweep from the weights that training begins with, on batches that come after those of the one before.
+
+        Args:
+            rates: of the group that has the highest rate; the others keep their ratio to it.
+            stops: told each loss; whether the sweep ends there.
+
+        Returns:
+            The loss before each step, averaged over the window of accumulated batches and over all processes.
+        """
+        self._restart()
+        groups, peaks = rated_groups(self.optimizer), peak_rates(self.optimizer, self.schedulers)
+        shares = [peak / max(peaks) if max(peaks) else 1.0 for peak in peaks]
+        self.step = OneStep(self.trainer, self.pl_module, lambda hook: None)
+        self.index = 0
+        self.pl_module.on_train_start()
+        losses: list[float] = []
+        for rate in rates:
+            self._rates = [(group, rate * share) for group, share in zip(groups, shares, strict=True)]
+            losses.append(self._point())
+            if stops(losses[-1]):
+                break
+        return losses
+
+    def set_rates(self) -> None:
+        """Give every group the rate of the point."""
+        for group, rate in self._rates:
+            set_rate(group, rate)
+
+    def _point(self) -> float:
+        """An optimizer step; its loss. Batches that the module leaves out are replaced by the next ones."""
+        for _ in range(_TRIES):
+            if losses := self._window():
+                mean = torch.stack([torch.as_tensor(loss).detach().float().mean() for loss in losses]).mean()
+                if self.trainer.world_size > 1:
+                    mean = self.trainer.strategy.reduce(mean, reduce_op="mean")
+                return mean.item()
+        known = f"; known here: {', '.join(self._known)}" if self._known else ""
+        raise ValueError(
+            f"LRFinder finds no {self.monitor or 'loss'} in what {type(self.pl_module).__name__}.training_step returns"
+            f" or logs: return the loss, or name it by LRFinder(monitor=...){known}"
+        )
+
+    def _window(self) -> list[Any]:
+        """The losses of the batches whose gradients are accumulated; none of those without a loss."""
+        losses: list[Any] = []
+        self._known: list[str] = []
+        for place in range(self.window):
+            batch = self.step.prepare(next(self._batches))
+            if self.index == 0:
+                self.pl_module.on_train_epoch_start()
+            self.progress.current.ready = place + 1
+            self.set_rates()
+            self.logged.clear()
+            if self.pl_module.on_train_batch_start(batch, self.index) == -1:  # leaves the epoch
+                self.index = 0
+                return []
+            outputs = self.step.step(batch, self.index)
+            self.pl_module.on_train_batch_end(outputs, batch, self.index)
+            self.index = 0 if self.index + 1 >= self.length else self.index + 1
+            loss = self._loss(outputs)
+            losses += [] if loss is None else [loss]
+        return losses
+
+    def _loss(self, outputs: dict[str, Any]) -> Any:
+        name = self.monitor or "loss"
+        values = {key: value for key, value in self.logged.items() if isinstance(value, Tensor | int | float)}
+        self._known = sorted({*outputs, *values})
+        loss = outputs.get(name)
+        if loss is None:
+            return values.get(name) if self.monitor else None
+        # Lightning has divided it
+        divided = name == "loss" and self.pl_module.automatic_optimization
+        return loss * self.trainer.accumulate_grad_batches if divided else loss
+
+
+class _Rates(Callback):
+    """Sets the rates of the point right before each step of the optimizer that is swept."""
+
+    def __init__(self, sweep: LRSweep) -> None:
+        self.sweep = sweep
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if optimizer is self.sweep.optimizer:
+            self.sweep.set_rates()

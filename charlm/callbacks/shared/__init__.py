@@ -1,0 +1,1 @@
+"""What several callbacks use: rates, loggers, drawing, checkpoint archives."""

@@ -1,0 +1,99 @@
+"""The moments of a step decay as a table in Markdown, and the optimizer steps that they are at."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+
+from charlm.callbacks.shared.loggers import send_text, tell
+from charlm.callbacks.shared.progress import logged_step
+from charlm.callbacks.shared.rates import tagged_rates
+
+_SPELLED = {"step": "step {:,}", "epoch": "{:,} epochs done", "fraction": "{:.4g} of the steps done"}
+
+
+def send_table(
+    trainer: Trainer, milestones: Sequence[float], gamma: float, unit: str, base_rates: Sequence[float]
+) -> None:
+    """Give the table to every logger that takes texts, as `step_decay`.
+
+    Args:
+        trainer: at the first batch of a fit.
+        milestones: in `unit`.
+        gamma: factor per milestone.
+        unit: "step", "epoch" or "fraction".
+        base_rates: of all groups.
+    """
+    by_tag = dict(zip(tagged_rates(trainer.optimizers), base_rates, strict=True))
+    table = decay_table(milestones, gamma, unit, milestone_steps(trainer, milestones, unit), by_tag)
+    tell("StepDecay's table", send_text(trainer, table, "step_decay", logged_step(trainer)), set())
+
+
+def decay_table(
+    milestones: Sequence[float], gamma: float, unit: str, steps: Sequence[int | None], base_rates: Mapping[str, float]
+) -> str:
+    """A row for the start and for each milestone.
+
+    Args:
+        milestones: in `unit`.
+        gamma: factor per milestone.
+        unit: "step", "epoch" or "fraction".
+        steps: the first optimizer step with the new rate, for each milestone; None where it is not known beforehand.
+        base_rates: the rates that training began with, by the tag that they are logged under.
+
+    Example:
+        >>> print(decay_table([0.75], 0.1, "fraction", [15000], {"lr": 0.1}))
+        | milestone | from optimizer step | factor | lr |
+        | --- | ---: | ---: | ---: |
+        | start | 0 | 1 | 0.1 |
+        | 0.75 of the steps done | 15,000 | 0.1 | 0.01 |
+    """
+    rows = [["milestone", "from optimizer step", "factor", *base_rates], ["---", *["---:"] * (2 + len(base_rates))]]
+    spelled = ["start", *(_SPELLED[unit].format(milestone) for milestone in milestones)]
+    for passed, (name, step) in enumerate(zip(spelled, [0, *steps], strict=True)):
+        factor = gamma**passed
+        rates = [factor, *(rate * factor for rate in base_rates.values())]
+        rows.append([name, "not known beforehand" if step is None else f"{step:,}", *(f"{rate:.4g}" for rate in rates)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def milestone_steps(trainer: Trainer, milestones: Sequence[float], unit: str) -> list[int | None]:
+    """The optimizer step that is the first one after each milestone, where that is known beforehand.
+
+    Args:
+        trainer: at the first batch of a fit, which may be the rest of a training.
+        milestones: in `unit`.
+        unit: "step", "epoch" or "fraction".
+    """
+    if unit == "step":
+        return [int(milestone) for milestone in milestones]
+    if not trainer.lightning_module.automatic_optimization:  # how many steps a batch does is its own affair
+        return [None] * len(milestones)
+    if unit == "fraction":
+        return [first_step(milestone, trainer.estimated_stepping_batches) for milestone in milestones]
+    length, epoch = _steps_per_epoch(trainer), trainer.current_epoch
+    if length is None:
+        return [None] * len(milestones)
+    begun = trainer.global_step - trainer.fit_loop.batch_idx // trainer.accumulate_grad_batches
+    alike = begun == epoch * length  # a run that goes on may have had other epochs before
+    return [int(begun + (m - epoch) * length) if alike or m > epoch else None for m in milestones]
+
+
+def first_step(milestone: float, length: float) -> int:
+    """The first step s with s / length >= milestone, as it is compared in training."""
+    step = math.ceil(milestone * length)
+    while step / length < milestone:
+        step += 1
+    while (step - 1) / length >= milestone:
+        step -= 1
+    return step
+
+
+def _steps_per_epoch(trainer: Trainer) -> int | None:
+    """None where it is endless, or can change from epoch to epoch."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    changes = any(isinstance(each, GradientAccumulationScheduler) and len(each.scheduling) > 1 for each in callbacks)
+    reloads = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]  # set from outside the class
+    batches = trainer.num_training_batches
+    return None if changes or reloads or batches == math.inf else math.ceil(batches / trainer.accumulate_grad_batches)

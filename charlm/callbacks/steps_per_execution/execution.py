@@ -1,0 +1,143 @@
+"""The steps of one execution but the last, which is Lightning's own."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from charlm.callbacks.graceful_stop import GracefulStop
+from charlm.callbacks.internals.fast_step import Outputs, acts, overridden, overrides
+from charlm.callbacks.internals.step import OneStep
+from charlm.callbacks.steps_per_execution.step_log import StepLog
+
+
+class Execution:
+    """Steps that leave Lightning's counters, the loader and all callbacks as if Lightning had done them.
+
+    Args:
+        trainer: in training, under automatic optimization.
+        pl_module: the module it trains.
+        log: takes what the module logs.
+    """
+
+    def __init__(self, trainer: Trainer, pl_module: LightningModule, log: StepLog) -> None:
+        self.trainer = trainer
+        self.pl_module = pl_module
+        self.log = log
+        self.loop = trainer.fit_loop.epoch_loop
+        self.progress = self.loop.batch_progress
+        self.starts = overridden("on_train_batch_start", trainer, pl_module)
+        self.ends = overridden("on_train_batch_end", trainer, pl_module)
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        self.stopper = next((callback for callback in callbacks if isinstance(callback, GracefulStop)), None)
+        one = OneStep(trainer, pl_module, self._enter)
+        self.prepare, self.step = (one.prepare if one.transfers else None), one.step
+
+    def lead(self, fetcher: Any, steps: int) -> Any:
+        """Do all steps but the last one.
+
+        Args:
+            fetcher: gives Lightning its batches.
+            steps: where an execution ends: at the multiples of it.
+
+        Returns:
+            What the last batch is to be fetched from; None where training is to stop at once.
+
+        Raises:
+            StopIteration: a hook has asked for the end of the epoch.
+        """
+        self.progress.is_last_batch = False
+        for _ in range(batches_left(self.trainer, steps) - 1):
+            fetched = next(fetcher)
+            # of a loader without a length only now is this known to be the last; None is skipped, which Lightning says
+            if fetcher.done or fetched[0] is None:
+                return _Fetched(fetcher, fetched)
+            batch = fetched[0] if self.prepare is None else self.prepare(fetched[0])
+            outputs = self._do(batch)
+            if self.trainer.should_stop or self.trainer.received_sigterm:
+                self._stop(outputs, batch)
+                return None
+            if self.stopper is not None and self.stopper.stops_now:
+                return None
+            if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
+                self.loop._batches_that_stepped += 1
+        return fetcher
+
+    def _do(self, batch: Any) -> Outputs:
+        index = self.progress.current.ready
+        self.progress.increment_ready()
+        self.log.begin(batch)
+        self._start(batch, index)
+        self.progress.increment_started()
+        outputs = self.step(batch, index)
+        self.progress.increment_processed()
+        if self.trainer.lr_scheduler_configs:
+            self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        for hook in self.ends:
+            self._enter("on_train_batch_end")
+            hook(outputs, batch, index)
+        self.log.end()
+        self.progress.increment_completed()
+        return outputs
+
+    def _start(self, batch: Any, index: int) -> None:
+        answer = None
+        for hook in self.starts:
+            self._enter("on_train_batch_start")
+            answer = hook(batch, index)
+        if answer == -1 and overrides(self.pl_module, "on_train_batch_start"):
+            # its answer, which is the last: as in Lightning the rest of the epoch is left out
+            self.progress.increment_by(0, is_last_batch=True)
+            self.progress.increment_processed()
+            self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+            self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+            raise StopIteration
+
+    def _stop(self, outputs: Outputs, batch: Any) -> None:
+        """Training stops after this step: what else acts at the end of an execution acts now."""
+        self._enter("training_step")
+        self.log.begin(batch)
+        self.log.give_latest()
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        for callback in callbacks:
+            if overrides(callback, "on_train_batch_end") and not acts(callback, "on_train_batch_end"):
+                callback.on_train_batch_end(
+                    self.trainer, self.pl_module, outputs, batch, self.progress.current.ready - 1
+                )
+        self.log.end()
+
+    def _enter(self, hook: str) -> None:
+        self.log.hook = hook
+
+
+class _Fetched:
+    """A fetcher whose next batch is here already."""
+
+    def __init__(self, fetcher: Any, fetched: Any) -> None:
+        self.fetched = fetched
+        self.done = fetcher.done
+
+    def __next__(self) -> Any:
+        return self.fetched
+
+
+def batches_left(trainer: Trainer, steps: int) -> int:
+    """Batches until the execution ends, at least 1: at a multiple of `steps`, or before it where something is due.
+
+    Due are the end of the epoch and of the training, a validation, and a checkpoint of every so many steps.
+    """
+    progress, done = trainer.fit_loop.epoch_loop.batch_progress, trainer.global_step
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    if any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs):
+        return 1  # it reads trainer.callback_metrics after every step
+    periods = [steps, *(c._every_n_train_steps for c in callbacks if isinstance(c, ModelCheckpoint))]
+    ends = [(done // period + 1) * period for period in periods if period > 0]
+    if trainer.max_steps > 0:
+        ends.append(trainer.max_steps)
+    accumulated = trainer.accumulate_grad_batches
+    left: list[float] = [(min(ends) - done) * accumulated - progress.current.ready % accumulated]
+    left.append(trainer.num_training_batches - progress.current.ready)
+    if trainer.val_check_batch is not None:
+        seen = progress.total.ready if trainer.check_val_every_n_epoch is None else progress.current.ready
+        left.append(trainer.val_check_batch - seen % trainer.val_check_batch)
+    return int(max(1, min(left)))

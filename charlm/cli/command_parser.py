@@ -1,0 +1,54 @@
+"""The command lines of charlm's own commands, made from their functions' signatures and docstrings."""
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from docstring_parser import parse as parse_docstring
+
+from charlm.cli.short_errors import ShortErrors
+
+
+def run_command(name: str, args: list[str]) -> None:
+    """Parse `args` and run the command `name`; a mistake in them ends with exit status 2."""
+    settings = command_parser(name).parse_args(args).as_dict()
+    command_function(name)(**settings)
+
+
+def command_function(name: str) -> Callable[..., None]:
+    """The function of a command: compare-counts is `compare_counts` in compare_counts.py."""
+    word = name.replace("-", "_")
+    function: Callable[..., None] = getattr(import_module(f"charlm.cli.commands.{word}"), word)
+    return function
+
+
+def command_parser(name: str) -> ShortErrors:
+    """The parser of a command: options for its parameters (-n or --n for `n`), flags, a list as positionals."""
+    function = command_function(name)
+    doc = parse_docstring(function.__doc__ or "")
+    description = " ".join(filter(None, (doc.short_description, doc.long_description)))
+    parser = ShortErrors(prog=f"charlm {name}", description=description, allow_abbrev=False)
+    texts = {parameter.arg_name: parameter.description for parameter in doc.params}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        parser.add_argument(*_option(parameter), help=texts[parameter.name], **_kind(parameter))
+    return parser
+
+
+def _is_list(parameter: inspect.Parameter) -> bool:
+    return "list" in str(parameter.annotation)
+
+
+def _option(parameter: inspect.Parameter) -> list[str]:
+    name = parameter.name.replace("_", "-")
+    if _is_list(parameter):
+        return [parameter.name]
+    return [f"-{name}", f"--{name}"] if len(name) == 1 else [f"--{name}"]
+
+
+def _kind(parameter: inspect.Parameter) -> dict[str, Any]:
+    if _is_list(parameter):
+        return {"nargs": "+" if parameter.default is inspect.Parameter.empty else "*", "type": str}
+    if parameter.annotation is bool:
+        return {"action": "store_true"}
+    return {"type": parameter.annotation, "default": parameter.default}

@@ -1,0 +1,82 @@
+"""`charlm export`: a trained model as a file for other programs."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from charlm.inference.decoding import block_size_of, positions_of, takes_names
+from charlm.inference.export import about, check, to_onnx, to_safetensors, to_torch
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.directory import run_directory
+
+_FORMATS = {"torch": (".pt2", to_torch), "onnx": (".onnx", to_onnx), "safetensors": (".safetensors", to_safetensors)}
+_HOW_TO_LOAD = {
+    "torch": "torch.export.load(FILE).module()(ids) gives the logits",
+    "onnx": 'onnxruntime.InferenceSession(FILE).run(None, {"ids": ids})[0] gives the logits',
+    "safetensors": "{net}(**net_args).load_state_dict(safetensors.torch.load_file(FILE))",
+}
+
+
+def export(
+    checkpoint: str | None = None, format: Literal["torch", "onnx", "safetensors"] = "torch", out: str | None = None
+) -> None:
+    """Write a trained model to a file that other programs load, with its alphabet and hyperparameters.
+
+    Before the file is written, its logits are compared with the checkpoint's.
+
+    Args:
+        checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
+        format: torch is a torch.export program (.pt2) and onnx a model for onnxruntime and others, both for batches
+            of any size and, where the model takes names, of any length; safetensors are the weights alone.
+        out: the file to write, over the one before; by default the name of the run, in this directory.
+
+    Raises:
+        ModuleNotFoundError: the format needs a package that is not installed.
+        OSError: no such checkpoint, or the file cannot be written.
+        ValueError: a bad checkpoint, a suffix that is not the format's, or logits that differ.
+    """
+    suffix, make = _FORMATS[format]
+    if out is not None and Path(out).suffix.lower() != suffix:
+        raise ValueError(
+            f"--out is {out!r}, and a file of --format {format} ends in {suffix}; give such a name, as names{suffix}"
+        )
+    loaded = load_checkpoint(checkpoint)
+    file = Path(out or f"{_name(loaded.path)}{suffix}")
+    told = about(loaded)
+    V = told["net_args"]["vocab_size"]
+    content, run = make(loaded.net, told)
+    off = check(loaded.net, run, V)
+    try:
+        _write(file, content)
+    except OSError as error:
+        raise OSError(f"cannot write {file} ({error.strerror}); give another file as --out") from error
+    print(file)
+    print(f"{told['net']}, {len(content) / 1000:,.1f} kB, at most {off:.1g} off the checkpoint's logits")
+    print(_shapes(loaded.net, V))
+    print(_HOW_TO_LOAD[format].replace("{net}", told["net"]))
+
+
+def _shapes(net: nn.Module, V: int) -> str:
+    """What goes in and what comes out."""
+    if not takes_names(net):
+        return f"ids int64 (batch, {block_size_of(net)}) to logits float32 (batch, {V})"
+    longest = f" <= {positions_of(net)}" if positions_of(net) else ""
+    return f"ids int64 (batch, length{longest}) to logits float32 (batch, length, {V})"
+
+
+def _name(checkpoint: Path) -> str:
+    """That of the run; a checkpoint outside of one has its own."""
+    place = checkpoint.resolve()
+    return run_directory(place).name if place.parent.name == "checkpoints" else place.stem
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write the whole file or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as folder:
+        partial = Path(folder) / file.name
+        partial.write_bytes(content)
+        os.replace(partial, file)

@@ -1,0 +1,97 @@
+"""`charlm score`: how surprising names are to a checkpoint."""
+
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from charlm.cli.table import Table, render
+from charlm.cli.text import cleaned, is_mark, refuse_strangers
+from charlm.data.corpus import read_corpus
+from charlm.inference.scoring import NameScore, score_names
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+
+_CIRCLE = "\N{DOTTED CIRCLE}"
+_LONGEST = 64  # characters of a name in a file, if the model was not trained on longer ones
+
+
+def score(names: list[str], checkpoint: str | None = None) -> None:
+    """Print how surprising names are to a trained model, in nats (-log of the probability), and where.
+
+    In the last column brackets mark a name's most surprising character, and every other one that the model finds less
+    likely than a blind guess would: em[q]a. The end of a name counts as a character: emmaq[.] ends unexpectedly. An
+    accent or a vowel sign that the brackets part from its letter stands on a dotted circle. The last line is the mean
+    over all names, the loss of the model on them.
+
+    Args:
+        names: names; files with one name a line (what ends in .txt or has a slash, or a dot and is a file); - for
+            standard input. A name may have a slash where the model's names have some and no such file exists.
+        checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
+
+    Raises:
+        OSError: no such checkpoint or file.
+        ValueError: a bad checkpoint, no names, or a character outside the model's alphabet.
+    """
+    loaded = load_checkpoint(checkpoint)
+    listed = _listed(names, loaded)
+    if not listed:
+        raise ValueError(
+            "there are no names to score; give names, a file with one name a line, or - for standard input"
+        )
+    refuse_strangers("name", listed, loaded.tokenizer.alphabet)
+    scores = score_names(loaded.net, loaded.tokenizer, listed)
+    guess = math.log(loaded.tokenizer.vocab_size)
+    rows = [(s.name, s.mean, s.total, marked(s, guess)) for s in scores]
+    print(render(Table(("name", "nats/character", "nats", "surprising"), rows)))
+    total, characters = math.fsum(s.total for s in scores), sum(len(s.nats) for s in scores)
+    means = f"{total / characters:.4f} nats/character, {total / len(scores):.4f} nats a name"
+    print(f"mean over {len(scores)} {'name' if len(scores) == 1 else 'names'}: {means}")
+
+
+def marked(score: NameScore, guess: float) -> str:
+    """A name with brackets around its most surprising character and all others above `guess` nats; "." is its end.
+
+    Example:
+        >>> marked(NameScore("emqa", [2.0, 1.0, 7.0, 3.5, 0.4]), guess=3.3)
+        'em[q][a]'
+    """
+    limit = min(guess, max(score.nats))
+    text, bracketed = "", True
+    for ch, surprise in zip([*score.name, "."], score.nats, strict=True):
+        before, bracketed = bracketed, surprise >= limit
+        shown = f"{_CIRCLE}{ch}" if (before or bracketed) and is_mark(ch) else ch
+        text += f"[{shown}]" if bracketed else shown
+    return text.removesuffix(".")
+
+
+def _listed(arguments: Iterable[str], checkpoint: Checkpoint) -> list[str]:
+    """The names of all arguments, cleaned as the names file of the checkpoint was."""
+    lowercase, longest = bool(checkpoint.data.get("lowercase")), checkpoint.data.get("max_length")
+    longest = max(longest, _LONGEST) if isinstance(longest, int) else _LONGEST
+    names: list[str] = []
+    for argument in arguments:
+        if argument == "-":
+            names += _clean(_standard_input(), lowercase)
+        elif _is_file(argument, checkpoint.tokenizer.alphabet):
+            names += read_corpus(argument, lowercase=lowercase, max_length=longest).names()
+        else:
+            names += _clean(argument, lowercase)
+    return names
+
+
+def _is_file(argument: str, alphabet: str) -> bool:
+    if argument.endswith(".txt") or ("/" in argument and "/" not in alphabet):
+        return True
+    return ("." in argument or "/" in argument) and Path(argument).is_file()
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input is not {error.encoding} text; give names in UTF-8, one a line") from None
+
+
+def _clean(text: str, lowercase: bool) -> list[str]:
+    lines = cleaned(text.removeprefix("\ufeff"), lowercase=lowercase).split("\n")
+    return [name for line in lines if (name := line.strip())]

@@ -1,0 +1,84 @@
+"""Small tables as text, Markdown or CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from charlm.cli.text import display_width, is_mark, padded
+
+Cell = str | int | float | None
+Format = Literal["text", "markdown", "csv"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns with names.
+
+    Args:
+        header: the names.
+        rows: as many cells each; None where the value is not known.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def render(table: Table, format: Format = "text", width: int | None = None) -> str:
+    """Write a table: fractions with four decimals, thousands apart, numbers to the right, "-" for what is not known.
+
+    Text is aligned for a terminal that shows wide characters in two cells and combining marks in none. CSV has plain
+    numbers, and nothing for what is not known.
+
+    Args:
+        table: what to write.
+        format: "text", "markdown" or "csv".
+        width: text only: columns of the terminal to fit into, by narrower gaps and then by shortening the first cells.
+
+    Returns:
+        The lines, without a line break at the end.
+    """
+    if format == "csv":
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(
+            [table.header, *[[_text(c, "", "") for c in r] for r in table.rows]]
+        )
+        return lines.getvalue().rstrip("\n")
+    rows = [list(table.header), *[[_text(cell, "-") for cell in row] for row in table.rows]]
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.header)
+    numeric = [all(not isinstance(cell, str) for cell in column) for column in columns]
+    if format == "markdown":
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        rows.insert(1, ["---:" if right else "---" for right in numeric])
+        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return _aligned(rows, numeric, width)
+
+
+def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None) -> str:
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    gap = "  "
+    if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        gap = " "
+        widths[0] = max(min(widths[0], width - sum(widths[1:]) - len(widths) + 1), 4)
+        rows = [[_shortened(row[0], widths[0]), *row[1:]] for row in rows]
+    lines = (
+        gap.join(padded(cell, w, right=right) for cell, w, right in zip(row, widths, numeric, strict=True))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _shortened(text: str, width: int) -> str:
+    """The end of a text, which tells runs apart better than its beginning."""
+    if display_width(text) <= width:
+        return text
+    while display_width(text) > width - 2 or (text and is_mark(text[0])):
+        text = text[1:]
+    return f"..{text}"
+
+
+def _text(cell: Cell, unknown: str, thousands: str = ",") -> str:
+    if isinstance(cell, int | float):
+        return f"{cell:.4f}" if isinstance(cell, float) else f"{cell:{thousands}}"
+    return unknown if cell is None else cell

@@ -1,0 +1,1 @@
+"""The subcommands that need Lightning: fit, validate, test, predict, lr-find."""

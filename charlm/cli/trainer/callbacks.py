@@ -1,0 +1,68 @@
+"""Which callbacks and plugins a trainer of the command line has."""
+
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.plugins import CheckpointIO
+
+from charlm.callbacks.atomic_io import AtomicCheckpointIO
+from charlm.callbacks.dashboard.callback import Dashboard
+from charlm.callbacks.embedding_pca.callback import EmbeddingPCA
+from charlm.callbacks.exact_resume.callback import ExactResume
+from charlm.callbacks.finite_loss import FiniteLoss
+from charlm.callbacks.graceful_stop import GracefulStop
+from charlm.callbacks.local_all_reduce import LocalAllReduce
+from charlm.callbacks.lr_finder.callback import LRFinder
+from charlm.callbacks.name_samples import NameSamples
+from charlm.callbacks.process_guard import ProcessGuard
+from charlm.callbacks.progress_bar import StepProgressBar
+from charlm.callbacks.step_decay.callback import StepDecay
+from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
+
+_RELIABLE = (GracefulStop, ExactResume, FiniteLoss)
+_OWN = (
+    *(StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, ProcessGuard, LRFinder, NameSamples, Dashboard),
+    *_RELIABLE,
+)
+"""Imported so that the command line knows them by their short names."""
+_SHOWING: dict[str, type[Callback]] = {"name_samples": NameSamples, "dashboard": Dashboard}
+"""On in every `fit`, each with an option of its own; not in `callbacks`, which a config may replace."""
+
+
+def add_showing(parser: LightningArgumentParser) -> None:
+    """Add the options --name_samples and --dashboard, which take null to leave the callback out."""
+    for option, kind in _SHOWING.items():
+        given: Any = {"class_path": f"{kind.__module__}.{kind.__name__}"}
+        parser.add_argument(f"--{option}", type=kind | None, default=given, help=f"on in fit; null: no {kind.__name__}")
+
+
+def callbacks_of(command: str, options: Namespace) -> list[Callback]:
+    """The user's callbacks and those that a command has by itself, unless the user has given others for them.
+
+    Args:
+        command: "fit", "lr-find" or another subcommand.
+        options: its options, instantiated.
+    """
+    given = options.trainer.callbacks or []
+    given = list(given) if isinstance(given, list) else [given]
+    if command == "lr-find":
+        return [*(c for c in given if not isinstance(c, (*_OWN, ProgressBar))), ProcessGuard()]
+    # one that is given again takes the place of the shipped config's, instead of Lightning's refusal of both
+    callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
+    if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+        callbacks.append(StepProgressBar())
+    by_itself: list[Callback | None] = [LocalAllReduce(), ProcessGuard()]
+    if command == "fit":
+        by_itself += [*(kind() for kind in _RELIABLE), *(options[option] for option in _SHOWING)]
+    added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
+    # first what a signal has to find ready, whatever another one does as training starts; last what replaces an error
+    return sorted([*callbacks, *added], key=lambda c: isinstance(c, ProcessGuard) - isinstance(c, GracefulStop))
+
+
+def plugins_of(options: Namespace) -> list[Any]:
+    """The user's plugins, and checkpoints that are whole or not there, unless the user has others written."""
+    given = options.trainer.plugins or []
+    given = list(given) if isinstance(given, list) else [given]
+    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, AtomicCheckpointIO()]

@@ -1,0 +1,103 @@
+"""What a training run ends with: its losses in a table, ten names, where it lies and what to do next."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from charlm.cli.commands.sample import longest_name, mark_names
+from charlm.cli.commands.summary import net_facts, summary_table
+from charlm.cli.table import render
+from charlm.cli.text import display_width, padded
+from charlm.data.splits import Splits
+from charlm.inference.sampling import sample_names
+from charlm.nets.loss import evaluate
+from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.directory import run_directory, write_results
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+NAMES = 10
+
+
+def finish(
+    checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Splits, tensorboard: bool = True
+) -> dict[str, float]:
+    """Evaluate a run's checkpoint on every split, keep the losses in its results.json and print the report.
+
+    Args:
+        checkpoint: the one to report on.
+        loaders: the batches of each split that has any, by its name.
+        splits: the names, to tell new ones from known ones.
+        tensorboard: whether the run has a log that TensorBoard reads.
+
+    Returns:
+        The losses in nats per character, by split.
+    """
+    run = run_directory(checkpoint.path)
+    try:
+        losses = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
+    except KeyboardInterrupt:
+        test = f"{program('charlm')} test --ckpt_path {shlex.quote(str(shown(checkpoint.path)))}"
+        told = "The training has ended and is saved; only its report is missing. What it has come to:"
+        print(f"\n{told}\n{test}", file=sys.stderr)
+        raise
+    write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
+    print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
+    print(render(summary_table([run]), width=80))
+    print_names(checkpoint, splits)
+    print_next(run, tensorboard)
+    return losses
+
+
+def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
+    """Ten names, drawn with seed 0, each marked "new" or "in train"."""
+    longest = longest_name(checkpoint)
+    names = sample_names(checkpoint.net, checkpoint.tokenizer, NAMES, seed=0, max_length=longest)
+    print(f"\nThe first {NAMES} names it draws:\n")
+    width = max(map(display_width, names)) + 2
+    for name, mark in mark_names(names, splits.names("train")):
+        print(f"  {padded(name, width)}{mark}")
+
+
+def print_next(run: Path, tensorboard: bool = True) -> None:
+    """Where the run is, and the commands that open it, in TensorBoard if there is something to see there."""
+    here, runs, charlm = shown(run), shown(run.parent), program("charlm")
+    where = "" if runs == Path("lightning_logs") else f" {shlex.quote(str(runs))}"
+    print(f"\nRun          {here}")
+    if tensorboard:
+        print(f"TensorBoard  {charlm} dashboard{where}")
+    print(f"More names   {charlm} sample --checkpoint {shlex.quote(str(here))} --new-only")
+
+
+def print_go_on(step: int, file: str | None) -> None:
+    """To standard error: how a run goes on that a signal has stopped; `file` is what was saved of it."""
+    if file is None:
+        print("Stopped before the first step: there is nothing to save.", file=sys.stderr)
+        return
+    run = run_directory(Path(file))
+    root = run.absolute().parent.parent
+    where = "" if root == Path.cwd() else f" --trainer.default_root_dir {shlex.quote(str(shown(root)))}"
+    steps = f"{step:,} step{'s' * (step != 1)}"
+    print(
+        f"Stopped after {steps}. Go on with:\n{program('charlm')} fit --resume {shlex.quote(run.name)}{where}",
+        file=sys.stderr,
+    )
+
+
+def shown(path: Path) -> Path:
+    """A path as it is shown: relative to the working directory where that is shorter."""
+    try:
+        return min(Path(os.path.relpath(path)), path.absolute(), key=lambda p: len(str(p)))
+    except ValueError:  # on another drive of Windows: there is no relative path
+        return path.absolute()
+
+
+def program(name: str) -> str:
+    """How to start a program of this environment: by its name if that is the one on the path, else by its place."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if (found is not None and Path(found) == here) or not here.exists() else shlex.quote(str(shown(here)))

@@ -1,0 +1,108 @@
+"""`charlm fit --resume [RUN]`: which run goes on, and from which of its checkpoints."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from charlm.cli.trainer.options import in_configs, value_of
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.directory import checkpoints_of, newest_run
+
+log = logging.getLogger(__name__)
+
+OPTION = "--resume"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that is to go on.
+
+    Args:
+        run: its directory.
+        checkpoint: the newest one that can be read; None: the run was stopped before it had written any.
+    """
+
+    run: Path
+    checkpoint: Checkpoint | None
+
+
+def take_resume(args: list[str]) -> tuple[bool, str | None, list[str]]:
+    """Whether --resume is among the arguments, the run that it names if it names one, and the other arguments.
+
+    Raises:
+        ValueError: a checkpoint is asked for as well, or the name is empty, given twice or in a config.
+    """
+    asked, named, rest = False, None, []
+    if in_configs(args, "resume"):
+        raise ValueError(f"{OPTION} is given on the command line; leave `resume` out of the config")
+    values = iter(enumerate(args))
+    for place, arg in values:
+        option, equals, value = arg.partition("=")
+        if option != OPTION:
+            rest.append(arg)
+            continue
+        if asked:
+            raise ValueError(f"{OPTION} is given twice; one run goes on at a time")
+        asked, named = True, value if equals else None
+        if not equals and place + 1 < len(args) and not args[place + 1].startswith("-"):
+            named = next(values)[1]
+    if asked and value_of(rest, "--ckpt_path") is not None:
+        raise ValueError(f"{OPTION} goes on with a run from its newest checkpoint; leave --ckpt_path out")
+    if named == "":
+        raise ValueError(f"{OPTION} has an empty name; give a run, or leave the name out for the newest one")
+    return asked, named, rest
+
+
+def find_resumed(named: str | None, root: Path) -> Resumed:
+    """The run and its newest checkpoint that can be read; what cannot is said.
+
+    Args:
+        named: a run's directory or its name in `root`; None: the run in `root` that was written to last.
+        root: where the runs are.
+
+    Raises:
+        FileNotFoundError: no such run.
+        ValueError: the run is not in `root`, or none of its checkpoints can be read.
+    """
+    run = _named_run(named, root) if named is not None else newest_run(root)
+    if run is None:
+        raise FileNotFoundError(f"no run under {root} to go on with; start one with `charlm fit`")
+    bad = []
+    for file in checkpoints_of(run):
+        try:
+            checkpoint = load_checkpoint(file)
+        except (OSError, ValueError) as error:
+            bad.append(str(error))
+            continue
+        for reason in bad:
+            log.info(f"{reason}. Going on from {file.name} instead")
+        return Resumed(run, checkpoint)
+    if bad:
+        raise ValueError(f"no checkpoint of {run} can be read, so it cannot go on: {bad[0]}")
+    return Resumed(run, None)
+
+
+def _named_run(named: str, root: Path) -> Path:
+    place = next((place for place in (Path(named), root / named) if place.is_dir()), None)
+    if place is None and Path(named).is_file():
+        raise ValueError(f"{named} is a file; give the directory of its run, or take the file by --ckpt_path")
+    if place is None:
+        raise FileNotFoundError(f"there is no run {named}, neither here nor in {root}; `charlm summary` lists them")
+    if place.name == "checkpoints":
+        place = place.parent
+    config = place / "config.yaml"
+    if not config.is_file() and list(place.glob("*/config.yaml")):
+        raise ValueError(f"{place} holds several runs; name one of them")
+    if not config.is_file():
+        raise FileNotFoundError(
+            f"{place} has no config.yaml, so it is no run of `charlm fit`, or one that had not begun; give the"
+            " directory of a run, or start a new one"
+        )
+    # a config may name any code, so the run must be one's own
+    if not os.path.realpath(config).startswith(os.path.realpath(root) + os.sep):
+        raise ValueError(
+            f"{place} is not in {root}, where the runs of this folder are, and its settings can name any code;"
+            " go on from the folder it was trained in, or give --trainer.default_root_dir"
+        )
+    return place

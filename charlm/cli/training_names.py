@@ -1,0 +1,29 @@
+"""The names a checkpoint was trained on."""
+
+import inspect
+
+from charlm.data.download import refuse_unasked
+from charlm.data.splits import Splits, load_splits
+from charlm.runs.checkpoint import Checkpoint
+
+
+def training_splits(checkpoint: Checkpoint) -> Splits:
+    """Read and split the names again as for the training of a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint does not say which names, they are not here, cannot be read, or have changed since.
+    """
+    arguments = inspect.signature(load_splits).parameters
+    settings = {key: value for key, value in checkpoint.data.items() if key in arguments}
+    if not settings:
+        raise ValueError(f"{checkpoint.path} does not say which names it was trained on")
+    refuse_unasked(settings.get("path"), str(checkpoint.path))
+    try:
+        splits = load_splits(**settings)
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"the names {checkpoint.path} was trained on cannot be read: {error}") from error
+    if checkpoint.data_sha256 not in (None, splits.corpus.sha256):
+        raise ValueError(f"{splits.corpus.source} has changed since {checkpoint.path} was trained on it; restore it")
+    if splits.tokenizer.alphabet != checkpoint.tokenizer.alphabet:
+        raise ValueError(f"{splits.corpus.source} has another alphabet than {checkpoint.path}; restore it")
+    return splits

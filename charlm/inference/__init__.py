@@ -1,0 +1,1 @@
+"""From a trained net to the outside: decoding, choosing, sampling, scoring, export."""

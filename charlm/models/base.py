@@ -1,0 +1,250 @@
+"""What all models share around their net. Dimension key: B batch, T = block_size, V = vocab_size."""
+
+import string
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.text import Perplexity
+
+from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
+from charlm.callbacks.steps_per_execution.step_log import is_recording
+from charlm.data.sequences import known_before
+from charlm.inference.decoding import takes_names
+from charlm.inference.sampling import sample_names
+from charlm.models.loading import load_model
+from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
+from charlm.models.rank_weight import rank_weight
+from charlm.models.train_mean import StepMean
+from charlm.nets.loss import IGNORED, counted, cross_entropy, nats
+from charlm.runs.checkpoint import FORMAT
+from charlm.tokenizer import CharTokenizer, check_vocab_size
+
+Batch = tuple[Tensor, Tensor]
+
+_LONGEST = 64  # characters of a drawn name, where the data do not say what they accept
+
+
+class LitCharLM(pl.LightningModule, ABC):
+    """A character-level language model of names: the loss, the metrics and the optimizer around a net.
+
+    The models are its subclasses. Their arguments are numbers and strings only, so that a checkpoint alone can sample,
+    score and be loaded safely.
+
+    Args:
+        net_args: the arguments of `net_class` besides `vocab_size`, numbers and strings.
+        alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
+        vocab_size: V, the characters and the boundary; null: one id for each of them.
+        optimizer: "SGD" (without momentum) or "AdamW".
+        lr: learning rate; with one cycle its peak.
+        weight_decay: the optimizer's own decay per step; biases, norms and embeddings do not decay.
+        schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
+        warmup: the share of the steps in which one cycle rises.
+        label_smoothing: this share of each target is spread over all characters, in training alone; the losses that are
+            logged are without it.
+
+    Raises:
+        ValueError: `lr` or `weight_decay` below 0, `warmup` not between 0 and 1, `label_smoothing` not in [0, 1), or
+            arguments that `net_class` refuses.
+    """
+
+    models: ClassVar[dict[str, type["LitCharLM"]]] = {}
+    """The model around each net, by the net's name."""
+
+    def __init_subclass__(cls) -> None:
+        """Note which net it is the model of; a subclass of a model does not take its place."""
+        super().__init_subclass__()
+        if isinstance(cls.net_class, type):
+            cls.models.setdefault(cls.net_class.__name__, cls)
+
+    def __init__(
+        self,
+        net_args: dict[str, Any],
+        alphabet: str = string.ascii_lowercase,
+        vocab_size: int | None = None,
+        optimizer: OptimizerName = "AdamW",
+        lr: float = 0.002,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "constant",
+        warmup: float = 0.1,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["net_args"])  # those of the subclass too
+        check_training(lr, weight_decay, warmup, label_smoothing)
+        check_vocab_size(vocab_size, alphabet)
+        self._net_args = {"vocab_size": vocab_size or len(alphabet) + 1, **net_args}
+        self.net = self.net_class(**self._net_args)
+        self.tokenizer = CharTokenizer(alphabet)
+        accuracy = MulticlassAccuracy(self._net_args["vocab_size"], average="micro", validate_args=False)
+        metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
+        self._train_mean = StepMean()  # since the last validation
+        self.val_metrics = metrics.clone(postfix="/val")
+        self.test_metrics = metrics.clone(postfix="/test")
+
+    @property
+    @abstractmethod
+    def net_class(self) -> type[nn.Module]:
+        """The architecture: context int64 (B, T) in, logits float32 (B, V) out; or names (B, L) in, (B, L, V) out."""
+
+    @property
+    def takes(self) -> Literal["windows", "names"]:
+        """What a batch is to be: windows and the character after each, or whole names."""
+        return "names" if takes_names(self.net) else "windows"
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's cannot tell the subclass from the file
+        cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **hyperparameters: Any
+    ) -> "LitCharLM":
+        """The model of a checkpoint, of whichever subclass it is; no code from the file runs.
+
+        Args:
+            checkpoint_path: a local file.
+            map_location: the device that the model goes to; None: the CPU.
+            hyperparameters: values that replace the checkpoint's, such as `lr`.
+
+        Raises:
+            OSError: no such file.
+            ValueError: not a checkpoint of charlm, a damaged one, or one of another model than the class asked; or a
+                replaced size or alphabet that the weights do not fit.
+        """
+        return load_model(cls.models, cls, checkpoint_path, map_location, hyperparameters)
+
+    @property
+    def embedding_labels(self) -> list[str]:
+        """The label of each row of an embedding table; "." stands for the boundary."""
+        return [".", *self.tokenizer.alphabet]
+
+    def sample_names(self, n: int, seed: int) -> list[str]:
+        """`n` names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws."""
+        data: Any = getattr(trainer_of(self), "datamodule", None)
+        longest = data.hparams.get("max_length", _LONGEST) if data is not None else _LONGEST
+        return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Logits float32 (B, V) for the character after `context`, int64 (B, T); of names (B, L), (B, L, V)."""
+        return self.net(context)
+
+    def loss(self, context: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy that training minimises, float32 (), in nats per character.
+
+        Args:
+            context: int64 (B, T); or names (B, L).
+            target: int64 (B,); or (B, L), where -1 does not count.
+        """
+        return cross_entropy(self.net(context), target)
+
+    def smoothed(self, context: Tensor, target: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        """The same without and with label smoothing."""
+        logits = self.net(context)
+        return cross_entropy(logits.detach(), target), cross_entropy(logits, target, label_smoothing)
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the cross-entropy to get the loss that is minimised; None: nothing."""
+        return None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
+        smoothing = self.hparams["label_smoothing"]
+        loss, minimised = self.smoothed(*batch, smoothing) if smoothing else (self.loss(*batch),) * 2
+        weight = rank_weight(self.trainer, batch[1])
+        self.log_step(loss.detach(), weight)
+        minimised = minimised if weight is None else minimised * weight
+        penalty = self.penalty()
+        return minimised if penalty is None else minimised + penalty
+
+    def log_step(self, loss: Tensor, weight: Tensor | None = None) -> None:
+        """Log a step's cross-entropy where that is written: elsewhere a call of `log` costs as much as the step."""
+        self._train_mean.add(loss if weight is None else loss * weight)
+        trainer = self.trainer
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
+        due = every and (trainer.global_step + 1) % every == 0
+        if due or is_recording(self):
+            self.log("loss/train", loss, prog_bar=True)
+        if due:
+            self.log("perplexity/train", loss.exp())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean of the training losses since the last validation, a curve that can be read beside `loss/val`.
+
+        Only in a training: an evaluation between two of them, and a sanity check, leave the mean as it is.
+        """
+        mean = self._train_mean.take() if is_of_fit(self.trainer) else None
+        if mean is not None:
+            self.log("loss_mean/train", mean, sync_dist=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the exact means over the val split."""
+        self._evaluate(batch, "val", self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the exact means over the test split."""
+        self._evaluate(batch, "test", self.test_metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """What the net makes of each character: its context, target, nats and the likeliest character's id.
+
+        Of whole names the context is all that comes before it, padded with boundaries.
+        """
+        context, target = batch
+        logits = self.net(context)
+        if target.dim() > 1:
+            context = known_before(context)[target != IGNORED]
+            logits, target = counted(logits, target)
+        return {"context": context, "target": target, "nats": nats(logits, target), "likeliest": logits.argmax(-1)}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """SGD without momentum or AdamW over all weights, at the constant rate `lr` or by one cycle up to it.
+
+        Raises:
+            ValueError: one cycle in a training whose length is not known.
+        """
+        given = self.hparams
+        mixed = isinstance(getattr(trainer_of(self), "precision_plugin", None), MixedPrecision)
+        optimizer = make_optimizer(self, given["optimizer"], given["lr"], given["weight_decay"], mixed=mixed)
+        if given["schedule"] == "constant":
+            return optimizer
+        cycle = one_cycle(optimizer, given["lr"], self.trainer.estimated_stepping_batches, given["warmup"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Count the losses from here on, and check that a schedule that was taken up goes as far as the training.
+
+        Raises:
+            ValueError: it ends before.
+        """
+        if self.trainer.global_step == 0:  # what there is comes from another training, or from a sweep of the rate
+            self._train_mean.load()
+        for config in self.trainer.lr_scheduler_configs:
+            check_end(config.scheduler.state_dict(), self.trainer.estimated_stepping_batches)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what loads the net without Lightning, and the losses of a mean that is not complete."""
+        checkpoint["charlm"] = {
+            "format": FORMAT,
+            "net": type(self.net).__name__,
+            "net_args": dict(self._net_args),
+            "alphabet": self.tokenizer.alphabet,
+        }
+        checkpoint["train_mean"] = list(self._train_mean.state())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with that mean."""
+        self._train_mean.load(checkpoint.get("train_mean", (0.0, 0)))
+
+    def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
+        context, target = batch
+        with torch.inference_mode():  # while it fits, Lightning validates in a lesser mode
+            logits, target = counted(self.net(context), target)
+            loss = cross_entropy(logits, target)
+        self.log(f"loss/{split}", loss, prog_bar=True, batch_size=len(target), on_epoch=True, sync_dist=True)
+        metrics["perplexity"].update(logits[:, None], target[:, None])
+        metrics["accuracy"].update(logits, target)
+        self.log_dict(metrics, on_epoch=True)

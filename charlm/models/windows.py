@@ -1,0 +1,179 @@
+"""The models: the nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size.
+
+Their arguments are those of the net and, as `training`, those of `LitCharLM`: optimizer, rate and schedule. Those of
+whole names are in lit_names.py.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from charlm.callbacks.internals.fast_step import GradientFunction
+from charlm.data.splits import Splits
+from charlm.inference.learnt_bigram import learnt_bigram
+from charlm.models.base import LitCharLM
+from charlm.models.names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
+from charlm.models.optimizers import OptimizerName
+from charlm.nets.bigram import Bigram
+from charlm.nets.deepmlp import DeepMLP
+from charlm.nets.mlp import MLP
+from charlm.nets.wavenet import WaveNet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class LitBigram(LitCharLM):
+    """The bigram: the next character from the last one alone, a table of V x V learnt by gradient descent.
+
+    Args:
+        init: "default" starts at the uniform distribution, "notebook" at a standard normal, as the course does.
+        weight_penalty: this times mean(W^2) is added to the cross-entropy.
+        optimizer: "SGD" (without momentum) or "AdamW".
+        lr: learning rate; with one cycle its peak.
+        training: `LitCharLM`'s other arguments.
+
+    Source: "makemore", part 1, by Andrej Karpathy.
+    """
+
+    net_class = Bigram
+    net: Bigram
+
+    def __init__(
+        self,
+        init: Literal["default", "notebook"] = "default",
+        weight_penalty: float = 0.01,
+        optimizer: OptimizerName = "SGD",
+        lr: float = 50.0,
+        **training: Any,
+    ) -> None:
+        super().__init__({"init": init}, optimizer=optimizer, lr=lr, **training)
+
+    def loss(self, context: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy; of a large batch by the counts of its pairs."""
+        return self.net.loss(context, target)
+
+    def penalty(self) -> Tensor:
+        """`weight_penalty` * mean(W^2) over all V x V entries."""
+        return self.hparams["weight_penalty"] * self.net.W.square().mean()
+
+    def figures(self) -> "dict[str, Figure]":
+        """For the callback Dashboard: the table that was learnt; in its cells the counts of what was trained on."""
+        splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
+        return {"bigram": learnt_bigram(self.net, self.tokenizer, splits if isinstance(splits, Splits) else None)}
+
+
+class LitMLP(LitCharLM):
+    """The MLP of Bengio et al. 2003: the last T characters, embedded, through one tanh layer.
+
+    Args:
+        block_size: T, characters of context; with `charlm fit` it comes from the data (data.block_size).
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units.
+        init: "default" is well scaled (the first loss is about ln V), "notebook" is the course's.
+        optimizer: "SGD" (without momentum) or "AdamW".
+        lr: learning rate; with one cycle its peak.
+        training: `LitCharLM`'s other arguments.
+
+    Source: Bengio et al. 2003, JMLR 3:1137-1155.
+    """
+
+    net_class = MLP
+    net: MLP
+
+    def __init__(
+        self,
+        block_size: int = 3,
+        n_embd: int = 10,
+        n_hidden: int = 200,
+        init: Literal["default", "notebook"] = "default",
+        optimizer: OptimizerName = "SGD",
+        lr: float = 0.1,
+        **training: Any,
+    ) -> None:
+        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
+        super().__init__({**sizes, "init": init}, optimizer=optimizer, lr=lr, **training)
+
+    def loss(self, context: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy, by hand where the net can."""
+        return self.net.loss(context, target)
+
+    def gradient_function(self) -> GradientFunction | None:
+        """Loss and gradients of a batch without autograd, for StepsPerExecution.
+
+        None where they would not be training_step's: in a subclass with another loss, and where the net needs autograd.
+        """
+        own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
+        if own or self.hparams["label_smoothing"]:
+            return None
+        return self.net.gradient_function(self.log_step)
+
+
+class LitDeepMLP(LitCharLM):
+    """The deep MLP of the course: the last T characters through batch-normalised tanh layers.
+
+    Args:
+        block_size: T, characters of context; with `charlm fit` it comes from the data (data.block_size).
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units of a layer.
+        n_layer: tanh layers.
+        dropout: share of the units of each layer that is dropped in training.
+        training: `LitCharLM`'s other arguments.
+
+    Source: "makemore", part 3, by Andrej Karpathy; Ioffe and Szegedy 2015, ICML.
+    """
+
+    net_class = DeepMLP
+
+    def __init__(
+        self,
+        block_size: int = 3,
+        n_embd: int = 10,
+        n_hidden: int = 100,
+        n_layer: int = 5,
+        dropout: float = 0.0,
+        **training: Any,
+    ) -> None:
+        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
+        super().__init__({**sizes, "dropout": dropout}, **training)
+
+
+class LitWaveNet(LitCharLM):
+    """The WaveNet of the course: the last T characters, fused pair by pair.
+
+    Args:
+        block_size: T, a power of two; with `charlm fit` it comes from the data (data.block_size).
+        n_embd: C, numbers per character.
+        n_hidden: H, tanh units of a level.
+        dropout: share of the units of each level that is dropped in training.
+        training: `LitCharLM`'s other arguments.
+
+    Source: van den Oord et al. 2016, arXiv:1609.03499; "makemore", part 5, by Andrej Karpathy.
+    """
+
+    net_class = WaveNet
+
+    def __init__(
+        self, block_size: int = 8, n_embd: int = 24, n_hidden: int = 128, dropout: float = 0.0, **training: Any
+    ) -> None:
+        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
+        super().__init__({**sizes, "dropout": dropout}, **training)
+
+
+__all__ = [
+    "MODELS",
+    "LitBigram",
+    "LitBoW",
+    "LitCharLM",
+    "LitDeepMLP",
+    "LitEnsemble",
+    "LitGRU",
+    "LitLSTM",
+    "LitMLP",
+    "LitRNN",
+    "LitTransformer",
+    "LitWaveNet",
+]
+
+MODELS = LitCharLM.models
+"""The model around each net, by the net's name: what `--model NAME` and a checkpoint mean."""

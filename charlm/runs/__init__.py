@@ -1,0 +1,1 @@
+"""The directory of a run: name, checkpoints, logger, events, curves."""

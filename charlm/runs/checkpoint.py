@@ -1,0 +1,188 @@
+"""A net and its tokenizer from a checkpoint, without Lightning. Imports torch only to load."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charlm.callbacks.shared.archive import read_archive
+from charlm.runs.directory import find_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from charlm.tokenizer import CharTokenizer
+
+FORMAT = 1  # of the "charlm" entry, which has format, net, net_args and alphabet
+_PLAIN = (int, float, str, bool, type(None))
+_AGAIN = "copy it again, or use another checkpoint of the run"
+
+
+def _nets() -> dict[str, str]:
+    sources = sorted(Path(__file__).parents[1].joinpath("nets").glob("*.py"))
+    classes = {
+        file.stem: re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE) for file in sources
+    }
+    return {name: f"charlm.nets.{stem}" for stem, names in classes.items() for name in names if name.lower() == stem}
+
+
+NETS = _nets()
+"""The nets that a checkpoint may name, and where they are: each in the file of nets/ that has its name."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds; numbers, texts and lists of them besides the net and the tokenizer.
+
+    Args:
+        path: the file.
+        net: the trained net, on the CPU, in eval mode.
+        tokenizer: the characters of the net's ids.
+        hyperparameters: arguments of the LightningModule.
+        data: arguments of the NamesDataModule; {} if it was trained on something else.
+        data_sha256: fingerprint of the clean names it was trained on, if known.
+        step: optimizer steps done.
+        net_args: all arguments that the net was built with.
+    """
+
+    path: Path
+    net: nn.Module
+    tokenizer: CharTokenizer
+    hyperparameters: dict[str, Any]
+    data: dict[str, Any]
+    data_sha256: str | None
+    step: int
+    net_args: dict[str, Any] = field(default_factory=dict)
+
+
+def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
+    """Load a checkpoint of charlm's own; no code from the file runs, and every part is checked before it is used.
+
+    Args:
+        path: a local file, or a directory or None as for `find_checkpoint`.
+
+    Raises:
+        OSError: no such file, or no permission to read it.
+        ValueError: an address, a damaged or foreign file, or weights that do not fit or are not finite.
+    """
+    path = find_checkpoint(path)
+    content = _read(path)
+    entry = content.get("charlm")
+    if not isinstance(entry, dict) or not isinstance(content.get("state_dict"), dict):
+        kind = "Lightning checkpoint of another project" if "pytorch-lightning_version" in content else "PyTorch file"
+        raise ValueError(f"{path} is a {kind}, not charlm's; pass a checkpoint that `charlm fit` wrote")
+    if entry.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format {entry.get('format')!r:.100}, and this charlm reads {FORMAT}; update charlm"
+        )
+    try:
+        tokenizer = _tokenizer(entry.get("alphabet"))
+        net, net_args = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # also what torch says to odd arguments
+        raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
+    step, sha256 = content.get("global_step", 0), _plain(content.get("NamesDataModule")).get("sha256")
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise ValueError(f"{path} cannot be used: its step is {step!r:.100}, and it must be a count; {_AGAIN}")
+    return Checkpoint(
+        path,
+        net,
+        tokenizer,
+        hyperparameters=_plain(content.get("hyper_parameters")),
+        data=_plain(content.get("datamodule_hyper_parameters")),
+        data_sha256=sha256 if isinstance(sha256, str) else None,
+        step=step,
+        net_args=net_args,
+    )
+
+
+def _plain(values: object) -> dict[str, Any]:
+    """The plain values among named ones, and lists of them, without what Lightning adds: names of classes to create."""
+    table = values if isinstance(values, dict) else {}
+    named = {key: value for key, value in table.items() if isinstance(key, str) and not key.startswith("_")}
+    parts = {key: value if isinstance(value, list | tuple) else [value] for key, value in named.items()}
+    return {key: value for key, value in named.items() if all(type(part) in _PLAIN for part in parts[key])}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's content, tensors and plain values only, or {}."""
+    content = read_archive(path, whose="charlm's")
+    return content if isinstance(content, dict) else {}
+
+
+def _tokenizer(alphabet: object) -> CharTokenizer:
+    from charlm.tokenizer import UNPRINTABLE, CharTokenizer
+
+    if not isinstance(alphabet, str):
+        raise ValueError("it has no alphabet")
+    if any(unicodedata.category(ch) in UNPRINTABLE for ch in alphabet):  # they would steer the terminal of `sample`
+        raise ValueError(
+            f"its alphabet {alphabet!r:.100} has control or invisible characters, which no list of names has"
+        )
+    return CharTokenizer(alphabet)
+
+
+def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: int) -> tuple[nn.Module, dict[str, Any]]:
+    """A known net with the weights of `state_dict`, and its arguments.
+
+    Built twice: first without memory, to compare the shapes, so that no number in the file can ask for more memory than
+    its weights take; each layer has some, since even so it takes an object. The initial values do not matter and leave
+    the global generator where it is.
+    """
+    import torch
+
+    if not isinstance(name, str) or name not in NETS:
+        raise ValueError(f"its net is {name!r:.100}, and this version knows {', '.join(NETS)}")
+    kind = getattr(import_module(NETS[name]), name)
+    given = _arguments(kind, arguments)
+    weights = {key[4:]: held for key, held in state_dict.items() if isinstance(key, str) and key.startswith("net.")}
+    parts = [given.get(name, 1) for name in ("n_layer", "members")]
+    if any(type(count) is not int for count in parts) or math.prod(parts) > len(weights):
+        raise ValueError(f"its n_layer and members are {parts!r:.100}, and the file has {len(weights)} weights")
+    with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"):
+            expected = kind(**given).state_dict()
+        _check_weights(expected, weights)
+        net = kind(**given)
+    net.load_state_dict(weights)
+    if given["vocab_size"] < letters:
+        raise ValueError(f"its alphabet needs {letters} ids, and its net has {given['vocab_size']}")
+    return net.eval(), given
+
+
+def _arguments(net: type[nn.Module], values: object) -> dict[str, Any]:
+    """All arguments but `init`, which is over once there are weights."""
+    signature = inspect.signature(net)
+    if not isinstance(values, dict) or not values.keys() <= signature.parameters.keys() or values != _plain(values):
+        raise ValueError(f"the arguments of its net are {values!r:.200}, and {net.__name__} takes {signature}")
+    defaults = {key: parameter.default for key, parameter in signature.parameters.items()}
+    return {key: value for key, value in {**defaults, **values}.items() if key != "init"}
+
+
+def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None:
+    for name in {**expected, **weights}:
+        held, needed = (_layout(table.get(name)) for table in (weights, expected))
+        if held != needed:
+            raise ValueError(f"net.{name} is {held}, and its net needs {needed}")
+        weight = weights[name]
+        if weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():  # one value, seen many times
+            raise ValueError(f"net.{name} has fewer values in the file than its shape {held} says")
+        if name.endswith("running_var") and (weight < 0).any():
+            raise ValueError(f"net.{name} has a variance below 0")
+        if not weight.isfinite().all():
+            raise ValueError(f"net.{name} is not finite (NaN or infinity), so its training failed")
+
+
+def _layout(weight: Any) -> str:
+    """The shape of an ordinary tensor, and that it counts; whatever else a file may hold, by its type."""
+    if str(getattr(weight, "layout", None)) == "torch.strided":
+        if weight.is_floating_point():
+            return str(tuple(weight.shape))
+        if str(weight.dtype) == "torch.int64":  # the batches that a batch norm has seen
+            return f"a count {tuple(weight.shape)}"
+    return "missing" if weight is None else type(weight).__name__

@@ -1,0 +1,101 @@
+"""Pictures of TensorBoard on a run, as the README shows them, taken by a headless Chromium.
+
+    charlm fit --config mlp --data makemore
+    charlm fit --model Bigram --data makemore
+    charlm fit --config mlp-fast --data makemore
+    python scripts/pictures/dashboard_pictures.py lightning_logs/version_0 --out .github
+
+tests/dashboard/test_browser.py looks at the pages in the same way.
+"""
+
+import argparse
+from pathlib import Path
+
+from dashboard_browser import Page, chromium
+from PIL import Image
+
+from charlm.cli.commands.dashboard import PINNED, one_directory, serve
+
+COLORS = 128
+
+
+def save(picture: Image.Image, file: Path) -> None:
+    """Write a PNG of few colours: a third of the size, and no difference to be seen."""
+    picture.quantize(COLORS, dither=Image.Dither.NONE).save(file, optimize=True)
+    print(f"{file}  {picture.width} x {picture.height}  {file.stat().st_size / 1000:.0f} kB")
+
+
+def time_series(page: Page) -> Image.Image:
+    """The pinned curves, with the pane of settings closed."""
+    page.open("timeseries", *PINNED)
+    page.click("button[aria-label='Close side pane']")
+    return page.picture()
+
+
+def custom_scalars(page: Page) -> Image.Image:
+    """The charts that the callback Dashboard lays out."""
+    page.resize(1100, 1640)
+    page.open("custom_scalars&_smoothingWeight=0", "Loss", "Learning rate", "Names", "Hidden layers", "Matches")
+    return page.picture((285, 64, 1100, 1640))
+
+
+def images(page: Page) -> Image.Image:
+    """The embedding: now, as a film and step by step."""
+    page.open("images&tagFilter=embedding_pca", "embedding_pca")
+    loaded = "const images = elements('img'); return images.length > 0 && images.every((image) => image.complete)"
+    page.until(lambda: bool(page.run(loaded)), "image")
+    return page.picture((285, 125, 1100, 1040))
+
+
+def text(page: Page) -> Image.Image:
+    """The names that were drawn last, and below them those before the first step."""
+    page.open("text&tagFilter=samples", "samples", "After")
+    last = page.picture((285, 176, 1100, 670))
+    page.run("elements('#steps-container').forEach((steps) => { steps.scrollTop = steps.scrollHeight; })")
+    first = page.picture((285, 284, 1100, 726))
+    both = Image.new("RGB", (last.width, last.height + first.height), "white")
+    both.paste(last)
+    both.paste(first, (0, last.height))
+    return both
+
+
+def hparams(page: Page) -> Image.Image:
+    """The table of all runs, of which a few columns are hidden to fit the page of the README."""
+    page.resize(1500, 560)
+    page.open("hparams", "Trial ID", "model", "loss/val")
+    for column in ("batch_size", "schedule", "optimizer", "accuracy/val"):
+        page.click("paper-checkbox", column)
+        page.wait_for("version_0")  # the table is asked for anew
+        page.settle()
+    return page.picture((300, 64, 1500, 310))
+
+
+def projector(page: Page) -> Image.Image:
+    """The embedding in two dimensions, coloured by kind."""
+    page.open("projector", "Points:", "Dimension:", "metadata.tsv", "variance described")
+    page.click("#colorby")
+    page.click("paper-item", "kind")
+    page.click("#z-checkbox")
+    return page.picture((0, 64, 800, 1040))
+
+
+TABS = {each.__name__: each for each in (time_series, custom_scalars, images, text, hparams, projector)}
+
+
+def main() -> None:
+    """Take the pictures of all tabs: of the run alone, and HParams of all runs beside it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="directory of a run, with others beside it")
+    parser.add_argument("--out", type=Path, default=Path("."), help="directory for the pictures")
+    options = parser.parse_args()
+    with one_directory([options.run]) as alone, chromium() as driver:
+        one, every = (serve(place, "127.0.0.1", 0) for place in (alone, options.run.resolve().parent))
+        for name, take in TABS.items():
+            page = Page(driver, every if take is hparams else one)
+            save(take(page), options.out / f"dashboard_{name}.png")
+            for error in page.errors():
+                print(f"{name}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import charlm
+from charlm.callbacks.embedding_pca.components import principal_components
+
+tables = st.builds(
+    lambda seed, rows, columns: torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)),
+    st.integers(0, 10**6),
+    st.integers(2, 12),
+    st.integers(2, 12),
+)
+
+
+def test_components_by_hand():
+    """Two points 2 * sqrt(2) from (10, -4) on a line of slope 1, two at half that distance across: squares 16 and 4."""
+    table = torch.tensor([[12.0, -2.0], [8.0, -6.0], [11.0, -5.0], [9.0, -3.0]])
+    axes, explained, points, _ = principal_components(table)
+    assert (axes.abs() - math.sqrt(0.5)).abs().max() < 1e-12
+    assert explained == pytest.approx([0.8, 0.2])
+    assert (points.abs() - math.sqrt(2) * torch.tensor([[2, 0], [2, 0], [0, 1], [0, 1]])).abs().max() < 1e-6
+    assert torch.allclose(points @ axes.T, table.double() - table.double().mean(0))
+
+
+@given(tables, st.integers(2, 3))
+@settings(deadline=None)
+def test_axes_are_orthonormal_and_explain_what_a_reference_says(table, k):
+    if table.shape[1] < k:
+        return
+    axes, explained, points, _ = principal_components(table, k)
+    assert torch.allclose(axes.T @ axes, torch.eye(k, dtype=torch.float64), atol=1e-9)
+    spectrum = torch.linalg.svdvals(table.double() - table.double().mean(0)).square()
+    share = (spectrum / spectrum.sum()).tolist()
+    assert explained == pytest.approx([*share, 0.0][:k], abs=1e-9)
+    assert points.square().sum(0).tolist() == pytest.approx([s * float(spectrum.sum()) for s in explained], abs=1e-7)
+
+
+def draw(seed, *shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def basis(seed, rows, columns):
+    """Orthonormal columns."""
+    return torch.linalg.qr(draw(seed, rows, columns)).Q
+
+
+def with_variances(variances, seed=0, rows=40):
+    """A table whose components have these variances, and their directions (C, C) in that order."""
+    centred = draw(seed, rows, len(variances))
+    points = torch.linalg.qr(centred - centred.mean(0)).Q
+    directions = basis(seed + 1, len(variances), len(variances))
+    return points * torch.tensor(variances, dtype=torch.float64).sqrt() @ directions.T, directions
+
+
+def angles(axes, others):
+    """Degrees between each axis and the same one of another frame."""
+    return torch.rad2deg(torch.acos((axes * others).sum(0).clamp(-1, 1)))
+
+
+@given(tables, st.integers(2, 3), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_axes_are_orthonormal_whatever_they_go_on_from(table, k, seed):
+    if table.shape[1] < k:
+        return
+    axes, explained, points, _ = principal_components(table, k, basis(seed, table.shape[1], k))
+    assert torch.allclose(axes.T @ axes, torch.eye(k, dtype=torch.float64), atol=1e-9)
+    centred = table.double() - table.double().mean(0)
+    assert torch.allclose(points, centred @ axes, atol=1e-9)
+    along = points.square().sum(0) / centred.square().sum()
+    assert explained == pytest.approx(along.tolist(), abs=1e-9)  # of the axes as they are drawn
+
+
+ratios = st.lists(st.floats(1.25, 4), min_size=3, max_size=6)
+
+
+@given(ratios, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(2, 3))
+@settings(deadline=None)
+def test_where_variances_are_apart_the_axes_are_the_components_but_for_sign_and_order(ratios, seed, earlier, k):
+    variances = [math.prod(ratios[i:]) for i in range(len(ratios) + 1)]
+    table, directions = with_variances(variances, seed)
+    axes, _, _, names = principal_components(table, k, basis(earlier, len(variances), k))
+    agreement = (directions[:, :k].T @ axes).abs()
+    order = agreement.argmax(0)
+    assert sorted(order.tolist()) == list(range(k))
+    assert torch.allclose(agreement.amax(0), torch.ones(k, dtype=torch.float64), atol=1e-9)
+    assert names == [f"PC{rank + 1}" for rank in order.tolist()]
+    assert ((axes * basis(earlier, len(variances), k)).sum(0) >= -1e-9).all()
+
+
+@given(st.lists(st.floats(0.5, 1), min_size=3, max_size=6), st.integers(0, 10**6), st.floats(1e-7, 1e-4))
+@settings(deadline=None)
+def test_a_small_change_of_the_table_moves_the_points_a_little(variances, seed, change):
+    """Also where variances are equal, and raw components would turn anywhere in their plane."""
+    table, _ = with_variances([*variances, 0.6, 0.6, 1.0, 1.0], seed)
+    first = principal_components(table)
+    noise = draw(seed + 7, *table.shape)
+    second = principal_components(table + change * noise / noise.norm(), previous=first.axes)
+    assert (first.points - second.points).norm() < 200 * change * first.points.norm()
+
+
+def crossing(before, after, frames, noise=0.0):
+    """Frames of a table whose variances go from one list to another: the components of each, and the largest angle."""
+    points, directions = torch.linalg.qr(draw(0, 40, len(before)) - draw(0, 40, len(before)).mean(0)).Q, basis(1, 6, 6)
+    shown, largest = [], 0.0
+    for frame in range(frames):
+        share = frame / (frames - 1)
+        variances = torch.tensor(before) * (1 - share) + torch.tensor(after) * share
+        table = points * variances.double().sqrt() @ directions.T + noise * draw(frame, 40, 6)
+        shown.append(principal_components(table, previous=shown[-1].axes if shown else None))
+        if frame:
+            largest = max(largest, float(angles(shown[-1].axes, shown[-2].axes).max()))
+    return shown, largest
+
+
+REST = [0.1, 0.02, 0.02, 0.02]
+
+
+@pytest.mark.parametrize("noise", [0, 1e-3])
+def test_two_axes_that_pass_each_other_in_variance_stay_where_they_are_and_say_so(noise):
+    shown, largest = crossing([1, 0.6, *REST], [0.6, 1, *REST], 60, noise)
+    assert largest < 3
+    assert (shown[0].names, shown[-1].names) == (["PC1", "PC2"], ["PC2", "PC1"])
+    assert shown[0].explained == pytest.approx(shown[-1].explained[::-1], rel=0.05)
+    assert angles(shown[0].axes, shown[-1].axes).max() < 10
+
+
+@pytest.mark.parametrize(("frames", "most"), [(60, 20), (400, 7)])
+def test_an_axis_that_is_overtaken_by_one_not_drawn_turns_to_it_slowly(frames, most):
+    shown, largest = crossing([2, 1, 0.6, *REST[1:]], [2, 0.6, 1, *REST[1:]], frames)
+    assert largest < most
+    assert (shown[0].names, shown[-1].names) == (["PC1", "PC2"], ["PC1", "PC2"])
+    assert angles(shown[0].axes, shown[-1].axes).tolist() == pytest.approx([0, 90], abs=0.01)
+    assert ["PC1", "PC3"] in [frame.names for frame in shown]  # still the old one
+    assert ["PC1", "PC2/3"] in [frame.names for frame in shown]  # on its way
+
+
+def test_an_axis_between_many_components_of_one_variance_says_so():
+    table, directions = with_variances([1.02, 1.01, 1.0, 0.99, 0.98])
+    between = directions @ torch.tensor([[1.0, 1, 1, 1, 1], [1, -1, 0, 0, 0]], dtype=torch.float64).T
+    shown = principal_components(table, previous=between / between.norm(dim=0))
+    assert shown.names[0] == "PC1 to 5 mixed"
+    assert shown.explained == pytest.approx([0.2, 0.2], abs=0.01)
+
+
+def test_axes_keep_their_order_by_rank_where_nothing_goes_on():
+    """A table that has nothing to do with the one before is drawn with the first component to the right."""
+    table, _ = with_variances([8.0, 4, 2, 1, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01])
+    sides = torch.eye(10, dtype=torch.float64)
+    assert principal_components(table, previous=sides[:, :2]).names == ["PC1", "PC2"]
+
+
+def names_model(optimizer):
+    """A training of letters by the two before them; yields its embedding every 20 steps."""
+    names = (Path(charlm.__file__).parent / "data" / "names.txt").read_text(encoding="utf-8").split()[:3000]
+    ids = torch.tensor([0, 0] + [i for name in names for i in [*(ord(c) % 32 % 27 for c in name), 0]])
+    context, target = torch.stack([ids[:-2], ids[1:-1]], 1), ids[2:]
+    generator = torch.Generator().manual_seed(5)
+    shapes = [(27, 10), (20, 32), (32, 27)]
+    weights = [
+        torch.randn(s, generator=generator).mul(1 if s[0] == 27 else s[0] ** -0.5).requires_grad_() for s in shapes
+    ]
+    step_of = optimizer(weights)
+    for step in range(6000):
+        if step % 20 == 0:
+            yield weights[0].detach().clone()
+        rows = torch.randint(len(target), (32,), generator=generator)
+        hidden = torch.tanh(weights[0][context[rows]].flatten(1) @ weights[1])
+        torch.nn.functional.cross_entropy(hidden @ weights[2], target[rows]).backward()
+        step_of.step()
+        step_of.zero_grad()
+
+
+@pytest.mark.parametrize(
+    "optimizer", [lambda w: torch.optim.SGD(w, lr=0.5), lambda w: torch.optim.AdamW(w, lr=0.01)], ids=["SGD", "AdamW"]
+)
+def test_no_axis_flips_or_changes_places_in_300_frames_of_a_training(optimizer):
+    """Where those of torch.linalg.svd do."""
+    raw, shown = [], []
+    for table in names_model(optimizer):
+        raw.append(torch.linalg.svd((table - table.mean(0)).double(), full_matrices=False).Vh[:2].T)
+        shown.append(principal_components(table, previous=shown[-1] if shown else None).axes)
+    assert len(shown) == 300
+    assert sum(int((angles(a, b) > 90).sum()) for a, b in pairwise(raw)) > 10
+    assert max(float(angles(a, b).max()) for a, b in pairwise(shown)) < 20
+
+
+def test_axes_of_another_shape_do_no_harm():
+    table = torch.eye(4)[:, :3] * torch.tensor([3.0, 2.0, 1.0])
+    alone = principal_components(table)
+    assert torch.equal(principal_components(table, previous=torch.ones(5, 2)).axes, alone.axes)
+    assert torch.allclose(principal_components(table, previous=-alone.axes.float()).axes, -alone.axes)
+    assert (alone.axes.gather(0, alone.axes.abs().argmax(0, keepdim=True)) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2100, 520), (520, 2100)])
+def test_a_large_table_is_decomposed_to_within_the_tolerance(shape):
+    """In float32, and the axes are orthonormal in float64 all the same."""
+    spread = 0.97 ** torch.arange(shape[1])
+    table = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * spread + 3
+    axes, explained, points, _ = principal_components(table, 3)
+    centred = table.double() - table.double().mean(0)
+    _, values, exact = torch.linalg.svd(centred, full_matrices=False)
+    assert torch.allclose(axes.T @ axes, torch.eye(3, dtype=torch.float64), atol=1e-12)
+    assert ((exact[:3] @ axes).abs().diagonal() - 1).abs().max() < 1e-6
+    assert explained == pytest.approx((values.square() / values.square().sum())[:3].tolist(), rel=1e-4)
+    assert (points - centred @ axes).norm() < 1e-4 * points.norm()
+
+
+@pytest.mark.parametrize("shape", [(50, 3), (3, 50)])
+def test_tall_and_wide_tables_agree_with_the_singular_values(shape):
+    table = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(table.double() - table.double().mean(0))
+    points = principal_components(table).points
+    assert points.norm(dim=0).tolist() == pytest.approx(values[:2].tolist())
+
+
+def test_a_table_without_variance_explains_nothing():
+    _, explained, points, _ = principal_components(torch.full((5, 3), 2.5))
+    assert explained == [0, 0]
+    assert points.abs().max() == 0
+
+
+def test_the_variance_along_an_axis_is_never_below_zero():
+    """Ten rows on one line, where rounding gives eigenvalues on either side of zero."""
+    for seed in range(20):
+        draw = torch.Generator().manual_seed(seed)
+        explained = principal_components(
+            torch.randn(10, 1, generator=draw) @ torch.randn(1, 4, generator=draw), 3
+        ).explained
+        assert explained == pytest.approx([1, 0, 0])
+        assert min(explained) >= 0
+
+
+def test_two_rows_have_one_component():
+    _, explained, points, _ = principal_components(torch.tensor([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]]), 3)
+    assert explained == pytest.approx([1, 0, 0])
+    assert points[:, 0].abs().tolist() == pytest.approx([2.5, 2.5])
+
+
+def test_half_precision_is_computed_in_double():
+    table = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    assert torch.equal(principal_components(table).points, principal_components(table.double()).points)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (torch.zeros(1, 4), "2 principal components need at least 2 rows and 2 columns, not 1 and 4"),
+        (torch.zeros(4, 1), "need at least 2 rows and 2 columns, not 4 and 1"),
+        (torch.tensor([[1.0, math.nan], [0.0, 1.0]]), "NaN or infinite values"),
+        (torch.tensor([[1.0, math.inf], [0.0, 1.0]]), "NaN or infinite values"),
+    ],
+)
+def test_what_has_no_components_is_refused(table, message):
+    with pytest.raises(ValueError, match=message):
+        principal_components(table)
+
+
+def test_the_global_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    for table in (torch.eye(3), torch.eye(900)[:, :800]):  # the large one by a generator of its own
+        assert torch.equal(principal_components(table).points, principal_components(table).points)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("shape", [(2000, 600), (600, 2000)])
+def test_of_a_large_table_without_structure_the_axes_hold_nearly_the_most_variance(shape):
+    table = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    most = torch.linalg.svdvals(table.double() - table.double().mean(0)).square()
+    assert sum(principal_components(table).explained) > 0.96 * float(most[:2].sum() / most.sum())
+
+
+@pytest.mark.parametrize("shape", [(2000, 600), (600, 2000)])
+def test_a_small_change_of_a_large_table_without_structure_moves_the_points_a_little(shape):
+    table = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    first = principal_components(table)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    second = principal_components(table + 1e-3 * noise, previous=first.axes)
+    assert (first.points - second.points).norm() < 0.1 * first.points.norm()

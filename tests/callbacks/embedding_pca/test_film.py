@@ -1,0 +1,122 @@
+import io
+from itertools import combinations, pairwise
+
+import matplotlib.colors
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from charlm.callbacks.embedding_pca.components import principal_components
+from charlm.callbacks.embedding_pca.figure import embedding_figure
+from charlm.callbacks.embedding_pca.film import Film, _letters_as_shapes, animation, small_multiples
+from charlm.callbacks.embedding_pca.scatter import kind_of
+from charlm.callbacks.shared.render import render
+
+LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
+ORANGE, BLUE = (np.array(matplotlib.colors.to_rgb(color)) * 255 for color in ("#D55E00", "#0072B2"))
+
+
+def film_of(labels=LETTERS, frames=5, kinds=None, columns=4):
+    start, goal = torch.randn(2, len(labels), columns, generator=torch.Generator().manual_seed(0))
+    tables = torch.stack([start + (goal - start) * frame / (frames - 1) for frame in range(frames)])
+    axes = principal_components(tables[-1]).axes
+    return Film([100 * frame for frame in range(frames)], tables, labels, kinds, "net.0", axes, ["PC1", "PC2/3"])
+
+
+def frames_of(gif):
+    image = Image.open(io.BytesIO(gif))
+    for number in range(image.n_frames):
+        image.seek(number)
+        yield np.asarray(image.convert("RGB")).astype(int), dict(image.info)
+
+
+def near(pixels, color):
+    """Where pixels are of a colour that was drawn at 85 % on white: rows and columns."""
+    return np.nonzero((np.abs(pixels - (0.85 * color + 0.15 * 255)) < 20).all(-1))
+
+
+def test_a_film_has_a_frame_for_each_step_and_the_last_one_stays():
+    frames = list(frames_of(animation(film_of(frames=6))))
+    assert [info["duration"] for _, info in frames] == [100] * 5 + [2000]
+    assert frames[0][1]["loop"] == 0
+    assert {pixels.shape for pixels, _ in frames} == {frames[0][0].shape}
+    height, width, _ = frames[0][0].shape
+    assert 350 < width < 450  # as TensorBoard's cards
+    assert 1.9 < height / width < 2.4  # two panels
+
+
+def test_points_move_through_the_film_and_nothing_else_does():
+    """A vowel goes from the left to the right, between consonants that stay."""
+    tables = torch.tensor([[[-4.0 + 2 * frame, 0.0], [5, 1], [-5, -1], [5, -1], [-5, 1]] for frame in range(5)])
+    film = Film(
+        range(5), tables, list("abcdf"), ["v", "c", "c", "c", "c"], "net.0", torch.eye(2).double(), ["PC1", "PC2"]
+    )
+    frames = [pixels for pixels, _ in frames_of(animation(film))]
+    height = len(frames[0])
+    upper, lower = slice(0, int(0.45 * height)), slice(int(0.5 * height), int(0.88 * height))
+    spots = [near(pixels[upper], BLUE)[1].mean() for pixels in frames]  # the rarer kind comes second: orange
+    assert max(spots) - min(spots) > 20  # centred, as the mean moves with the vowel
+    vowel = [near(pixels[lower], ORANGE)[1].mean() for pixels in frames]
+    assert all(after - before > 15 for before, after in pairwise(vowel))
+    still = [pixels[lower.stop :] for pixels in frames]  # axis labels and legend
+    assert all((pixels == still[0]).all() for pixels in still)
+
+
+def test_the_colours_of_a_film_are_those_of_the_picture():
+    pixels, _ = list(frames_of(animation(film_of(kinds=list(map(kind_of, LETTERS))))))[-1]
+    for color in (ORANGE, BLUE):
+        assert len(near(pixels, color)[0]) > 100
+    assert (pixels[0, 0] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "labels", [[f"word {row}" for row in range(70)], [str(row) for row in range(300)], ["$_$", " ", "あ"]]
+)
+def test_rows_of_any_number_and_name_can_be_filmed(labels):
+    film = film_of(labels, frames=3)
+    assert len(list(frames_of(animation(film)))) == 3
+    assert render(small_multiples(film)).ndim == 3
+
+
+def test_letters_as_shapes_stand_where_letters_do_in_their_size_and_colour():
+    """In the middle of their markers, or beside the points."""
+    for labels, beside in ((LETTERS, False), ([f"word {row}" for row in range(30)], True)):
+        table = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0))
+        figure = embedding_figure(table, principal_components(table), labels, "", ["v", "c", "c"] * (len(labels) // 3))
+        render(figure)
+        axes = figure.axes[0]
+        boxes = [note.get_window_extent() for note in axes.texts]
+        colors = [note.get_color() for note in axes.texts]
+        shapes = _letters_as_shapes(axes)
+        assert len(axes.texts) == 0
+        assert [matplotlib.colors.to_hex(color) for color in shapes.get_facecolors()] == list(
+            map(matplotlib.colors.to_hex, colors)
+        )
+        for box, shape, point in zip(boxes, shapes.get_paths(), shapes.get_offsets(), strict=True):
+            drawn = shape.get_extents().transformed(shapes.get_transform()).translated(*axes.transData.transform(point))
+            assert np.abs(drawn.x0 - box.x0 if beside else (drawn.x0 + drawn.x1) / 2 - (box.x0 + box.x1) / 2) < 2
+            assert drawn.width < box.width + 1
+            assert (
+                np.abs((drawn.y0 + drawn.y1) / 2 - (box.y0 + box.y1) / 2) < 6
+            )  # the middle of a text is that of its line
+
+
+@pytest.mark.parametrize("frames", [2, 7, 9])
+def test_small_multiples_are_frames_within_the_same_limits(frames):
+    film = film_of(frames=frames, kinds=list(map(kind_of, LETTERS)))
+    figure = small_multiples(film)
+    assert [axes.get_title() for axes in figure.axes] == [f"step {100 * frame}" for frame in range(frames)]
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("PC1 of the last step", "PC2/3 of the last step")
+    last = figure.axes[-1].collections[0].get_offsets()
+    centred = film.tables[-1].double() - film.tables[-1].double().mean(0)
+    assert np.allclose(last, (centred @ film.axes)[[1, 5, 9, 15, 21]].numpy())  # the vowels
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "consonant", "boundary"]
+    assert 400 <= render(figure).shape[1] <= 700
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    assert all(figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1 for box in boxes)
+    assert all(figure.bbox.y0 < box.y0 < box.y1 < figure.bbox.y1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert min(box.width for box in boxes) > 0.28 * figure.bbox.width
+    assert min(box.height for box in boxes) > 180

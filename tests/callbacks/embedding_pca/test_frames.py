@@ -1,0 +1,155 @@
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.callbacks.embedding_pca.frames import Frames
+
+
+def table_at(step, rows=3, columns=2):
+    return torch.arange(rows * columns, dtype=torch.float32).view(rows, columns) + 100 * step
+
+
+def run(frames, steps, first=0):
+    for step in range(first, steps + 1):
+        if step >= frames.due:
+            frames.add(step, table_at(step))
+    frames.add(steps, table_at(steps), last=True)
+    return frames
+
+
+@given(st.integers(0, 3000), st.integers(2, 40))
+@settings(deadline=None)
+def test_frames_are_spread_evenly_over_a_training_of_any_length(steps, wanted):
+    frames = run(Frames(wanted, 3, 2, 9), steps)
+    *regular, last = frames.steps
+    assert last == steps
+    assert regular == list(range(0, steps, frames.every))[: len(regular)]
+    assert min(wanted, steps + 1) <= len(frames.steps) <= 2 * wanted + 1
+    assert math.log2(frames.every).is_integer()
+    for step, table in zip(frames.steps, frames.tables, strict=True):
+        assert torch.equal(table, table_at(step))
+
+
+def test_a_frame_is_a_copy():
+    table = torch.zeros(3, 2)
+    frames = Frames(4, 3, 2, 9)
+    frames.add(0, table)
+    table += 1
+    assert frames.tables[0].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "max_rows", "kept", "most"),
+    [
+        (27, 10, 2000, 27, 80),
+        (5000, 8, 2000, 2000, 80),
+        (50_000, 768, 2000, 260, 80),  # 64e6 / (80 * 768 * 4) rows
+        (300, 100_000, 2000, 200, 2),  # never fewer rows than 200, nor fewer frames than two
+    ],
+)
+def test_what_is_kept_is_bounded(rows, columns, max_rows, kept, most):
+    before = torch.get_rng_state()
+    frames = Frames(40, rows, columns, max_rows)
+    assert torch.equal(before, torch.get_rng_state())
+    assert (len(frames.rows), frames.most) == (kept, most)
+    assert torch.equal(frames.rows, Frames(40, rows, columns, max_rows).rows)
+
+
+def test_no_frames_are_kept_where_none_are_wanted():
+    frames = Frames(0, 27, 10, 2000)
+    frames.add(0, table_at(0))
+    assert (frames.due, frames.steps, frames.state_dict()) == (math.inf, [], {})
+
+
+def test_chosen_frames_go_from_the_first_to_the_last_and_leave_out_what_is_not_finite():
+    frames = run(Frames(10, 3, 2, 9), 19)
+    frames.tables[7][1, 1] = math.nan
+    steps, tables = frames.chosen(5)
+    assert (steps[0], steps[-1], len(steps)) == (0, 19, 5)
+    assert torch.equal(tables, torch.stack([table_at(step) for step in steps]))
+    assert 7 not in frames.chosen(20)[0]
+
+
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(2, 9))
+@settings(deadline=None)
+def test_a_resumed_training_goes_on_with_the_frames_that_are_there(first, more, wanted):
+    state = run(Frames(wanted, 3, 2, 9), first).state_dict()
+    resumed = Frames(wanted, 3, 2, 9)
+    resumed.load_state_dict(state, first)
+    run(resumed, first + more, first)
+    assert resumed.steps == run(Frames(wanted, 3, 2, 9), first + more).steps  # as if it had not been broken
+    assert len(resumed.steps) <= 2 * wanted + 1
+    for step, table in zip(resumed.steps, resumed.tables, strict=True):
+        assert torch.equal(table, table_at(step))
+
+
+def test_frames_of_other_rows_or_of_later_steps_are_not_gone_on_with():
+    state = run(Frames(4, 3, 2, 9), 5).state_dict()
+    other = Frames(4, 5, 2, 9)
+    other.load_state_dict(state, 5)
+    assert other.steps == []
+    same = Frames(4, 3, 2, 9)
+    same.load_state_dict(state, 3)
+    assert same.steps == [0, 1, 2, 3]
+
+
+def test_a_checkpoint_holds_small_frames_only():
+    small, large = Frames(4, 27, 10, 99), Frames(4, 2000, 600, 2000)
+    for frames, shape in ((small, (27, 10)), (large, (2000, 600))):
+        frames.add(0, torch.zeros(shape))
+    assert small.state_dict()["tables"].shape == (1, 27, 10)
+    assert large.state_dict() == {}
+
+
+def test_the_file_is_read_without_pickle():
+    labels = ["a", "\n", "é", "word"]
+    frames = Frames(4, 4, 2, 3)
+    for step in (0, 1):
+        frames.add(step, torch.arange(8.0).view(4, 2) + step)
+    file = np.load(io.BytesIO(frames.npz(labels, ["x", "y", "", "z"])), allow_pickle=False)
+    shapes = {"steps": (2,), "tables": (2, 3, 2), "rows": (3,), "labels": (3,), "kinds": (3,)}
+    assert {name: file[name].shape for name in file.files} == shapes
+    assert (file["steps"].dtype, file["tables"].dtype, file["rows"].dtype) == (np.int64, np.float32, np.int64)
+    rows = file["rows"].tolist()
+    assert file["labels"].tolist() == [labels[row] for row in rows]
+    assert file["tables"][1].tolist() == [[2 * row + 1, 2 * row + 2] for row in rows]
+
+
+def test_a_process_that_keeps_no_tables_counts_the_same_steps_on_after_a_resume():
+    """Those of rank 0 are in the checkpoint that all of them load."""
+    state = run(Frames(4, 3, 2, 9), 11).state_dict()
+    here, there = Frames(4, 3, 2, 9), Frames(4, 3, 2, 9, kept_here=False)
+    for frames in (here, there):
+        frames.load_state_dict(state, 11)
+        run(frames, 30, 11)
+    assert (there.steps, there.every, there.due) == (here.steps, here.every, here.due)
+    assert sum(table.numel() for table in there.tables) == 0
+    assert there.state_dict() == {}
+    assert len(here.state_dict()["tables"]) == len(here.steps)
+
+
+@pytest.mark.parametrize(("rows", "columns", "fits"), [(3, 2, True), (5, 2, True), (2, 2, False), (3, 3, False)])
+def test_a_table_that_does_not_follow_those_before_is_refused(rows, columns, fits):
+    """One that has got more rows goes on: the first ones are those with labels."""
+    frames = Frames(4, 3, 2, 9)
+    frames.add(0, table_at(0))
+    if fits:
+        frames.add(1, table_at(1, rows, columns))
+        assert torch.equal(frames.tables[1], table_at(1, rows, columns)[:3])
+    else:
+        message = rf"a table of \({rows}, {columns}\) cannot follow one of 3 labelled rows and 2 columns; .* at step 0"
+        with pytest.raises(ValueError, match=message):
+            frames.add(1, table_at(1, rows, columns))
+        assert (frames.steps, len(frames.tables)) == ([0], 1)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (3, 0)])
+def test_a_table_without_values_needs_no_division(rows, columns):
+    frames = Frames(4, rows, columns, 9)
+    frames.add(0, torch.empty(rows, columns))
+    assert frames.tables[0].shape == (rows, columns)

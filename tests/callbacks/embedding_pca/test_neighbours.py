@@ -1,0 +1,99 @@
+import html
+import re
+import warnings
+
+import markdown
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.callbacks.embedding_pca.neighbours import cell, nearest_rows, neighbours_text
+
+
+def test_neighbours_by_hand():
+    """Directions 0, 45, 90 and 180 degrees, of several lengths, and a row without a direction."""
+    table = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 5.0], [-3.0, 0.0], [0.0, 0.0]])
+    rows, cosines = nearest_rows(table, torch.arange(5), 3)
+    half = 0.5**0.5
+    assert rows[:3].tolist() == [[1, 2, 4], [0, 2, 4], [1, 0, 3]]
+    assert cosines[0].tolist() == pytest.approx([half, 0, 0])
+    assert cosines[1].tolist() == pytest.approx([half, half, 0])
+    assert (rows[4].tolist(), cosines[4].tolist()) == ([0, 1, 2], [0, 0, 0])  # of equals the first
+
+
+def test_many_rows_are_compared_in_parts_with_the_same_outcome():
+    table = torch.randn(9000, 5, generator=torch.Generator().manual_seed(0))
+    queries = torch.tensor([0, 4095, 4096, 8999])
+    rows, cosines = nearest_rows(table, queries, 4)
+    unit = table.double() / table.double().norm(dim=1, keepdim=True)
+    for row, found, values in zip(queries.tolist(), rows.tolist(), cosines, strict=True):
+        every = unit @ unit[row]
+        every[row] = -2
+        best = every.topk(4)
+        assert found == best.indices.tolist()
+        assert values.tolist() == pytest.approx(best.values.tolist(), abs=1e-6)
+
+
+def test_rounding_makes_no_cosine_of_more_than_one():
+    direction = torch.randn(7, generator=torch.Generator().manual_seed(0))
+    table = torch.cat([direction * scale for scale in torch.linspace(0.1, 3, 100)]).view(100, 7)
+    for signs in (1.0, -1.0):
+        _, cosines = nearest_rows(torch.cat([table, signs * table]), torch.arange(200), 199)
+        assert cosines.max() == pytest.approx(1)
+        assert cosines.max() <= 1
+        assert cosines.min() == pytest.approx(signs)
+        assert cosines.min() >= -1
+
+
+def cells(text):
+    """The rows of the table as TensorBoard shows them, by its own Markdown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what cleans its pages
+        from tensorboard.plugin_util import markdown_to_safe_html
+
+        page = markdown_to_safe_html(text)
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return page, [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+
+
+LABELS = ["a|b", "`", "\n", "\t", " ", "", "*x*", "<b>", "_y_", "\\", "[z](w)", "é", "#", "&amp;", "two words", "\x00"]
+SHOWN = ["a|b", "`", r"'\n'", r"'\t'", "' '", "''", "*x*", "<b>", "_y_", "\\", "[z](w)", "é", "#", "&amp;"]
+SHOWN += ["two words", r"'\x00'"]
+
+
+def test_no_label_breaks_the_table_or_vanishes_from_it():
+    table = torch.randn(len(LABELS), 3, generator=torch.Generator().manual_seed(0))
+    page, (head, *rows) = cells(neighbours_text(table, LABELS, "net.0"))
+    assert head == ["row", "nearest", "2.", "3.", "4.", "5."]
+    assert [len(row) for row in rows] == [6] * len(LABELS)
+    firsts = [html.unescape(re.fullmatch("<strong>(.*)</strong>", row[0])[1]) for row in rows]
+    assert firsts == SHOWN
+    found = nearest_rows(table, torch.arange(len(LABELS)), 5)
+    for row, others, cosines in zip(rows, found.rows.tolist(), found.cosines.tolist(), strict=True):
+        expected = [f"{SHOWN[other]} {cosine:.2f}" for other, cosine in zip(others, cosines, strict=True)]
+        assert [html.unescape(text) for text in row[1:]] == expected
+    assert "cosine similarity" in page
+
+
+@given(st.text(max_size=8))
+@settings(deadline=None, max_examples=300)
+def test_whatever_a_label_is_its_line_has_three_cells(label):
+    page = markdown.markdown(f"| a | b | c |\n| --- | --- | --- |\n| x | {cell(label)} | y |", extensions=["tables"])
+    row = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)[1]
+    found = re.findall(r"<td>(.*?)</td>", row, re.DOTALL)
+    assert (len(found), found[0], found[2]) == (3, "x", "y")
+    assert found[1].strip()
+
+
+def test_of_many_rows_the_first_are_listed_with_a_note():
+    table = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    text = neighbours_text(table, [str(row) for row in range(500)], "net.0")
+    assert "The first 200 of 500 rows are listed, with their neighbours among all." in text
+    assert len(cells(text)[1]) == 201
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (3, 3), (6, 6)])
+def test_a_small_table_has_as_many_neighbours_as_there_are(rows, columns):
+    _, found = cells(neighbours_text(torch.eye(rows), list("abcdef"[:rows]), "net.0"))
+    assert {len(row) for row in found} == {columns}

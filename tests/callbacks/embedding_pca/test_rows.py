@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from charlm.callbacks.embedding_pca.rows import choose_rows, kinds_of, labels_of
+
+
+class Module:
+    embedding_labels = ("a", "b", "c")
+    embedding_kinds = ("x", "y", "x")
+
+
+def test_all_rows_of_a_small_table_are_computed_with_and_drawn():
+    rows = choose_rows(["a", "b", "c"], ["x", "y", "x"], columns=4, max_rows=5)
+    assert rows.sample.tolist() == rows.drawn.tolist() == [0, 1, 2]
+    assert rows.of_drawn(rows.labels) == ["a", "b", "c"]
+    assert rows.of_drawn(rows.kinds) == ["x", "y", "x"]
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "max_rows", "sampled"),
+    [(5000, 8, 2000, 5000), (50_000, 768, 2000, 2083), (50_000, 768, 3000, 3000), (9000, 10**7, 2, 2)],
+)
+def test_large_tables_are_sampled_alike_each_time_without_the_global_generator(count, columns, max_rows, sampled):
+    labels = [str(row) for row in range(count)]
+    before = torch.get_rng_state()
+    rows, again = (choose_rows(labels, None, columns, max_rows) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert (len(rows.sample), len(rows.drawn)) == (sampled, max_rows)
+    assert (rows.sample.diff() > 0).all()
+    assert (rows.drawn.diff() > 0).all()
+    assert torch.equal(rows.sample, again.sample)
+    assert torch.equal(rows.drawn, again.drawn)
+    assert rows.of_drawn(labels) == [labels[row] for row in rows.sample[rows.drawn]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kinds"),
+    [([".", "a", "b", "-"], ["boundary", "vowel", "consonant", "other"]), (["0", "1"], None), (["the", "a"], None)],
+)
+def test_letters_have_kinds_of_their_own_and_nothing_else_has(labels, kinds):
+    assert choose_rows(labels, None, 2, 9).kinds == kinds
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [(None, ["x", "y", "x"]), (["u", "v", "u"], ["u", "v", "u"]), ([], ["", "", ""])],
+)
+def test_kinds_come_from_the_argument_or_the_model(given, kinds):
+    assert kinds_of(given, Module(), ["a", "b", "c"], True, "table") == kinds
+
+
+def test_the_models_kinds_are_not_those_of_other_labels():
+    assert kinds_of(None, Module(), ["p", "q", "r"], False, "table") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "message"),
+    [
+        (["u"], ["a", "b"], "EmbeddingPCA has 1 kinds for the 2 labelled rows of net.0; give one a row"),
+        (None, ["a", "b"], "Module.embedding_kinds has 3 kinds for the 2 labelled rows of net.0; give one a row"),
+    ],
+)
+def test_too_many_or_too_few_kinds_are_refused(given, labels, message):
+    with pytest.raises(ValueError, match=message):
+        kinds_of(given, Module(), labels, True, "net.0")
+
+
+def test_a_row_beyond_the_models_labels_is_left_out():
+    assert labels_of(None, Module(), 5, "net.0") == ["a", "b", "c"]
+    assert labels_of([], Module(), 5, "net.0") == ["0", "1", "2", "3", "4"]

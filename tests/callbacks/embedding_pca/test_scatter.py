@@ -1,0 +1,267 @@
+from itertools import chain
+
+import matplotlib.colors
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
+
+from charlm.callbacks.embedding_pca.components import principal_components
+from charlm.callbacks.embedding_pca.figure import embedding_figure
+from charlm.callbacks.embedding_pca.scatter import kind_of, looks_of, scatter, square
+from charlm.callbacks.shared.render import render
+
+LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
+
+
+KINDS = [kind_of(letter) for letter in LETTERS]
+
+
+def figure_of(labels, columns=4, k=2, kinds=None):
+    table = torch.randn(len(labels), columns, generator=torch.Generator().manual_seed(0))
+    return embedding_figure(table, principal_components(table, k), labels, "net.embedding, step 5", kinds)
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ("aeiouAEÉøæı", "vowel"),
+        ("bcdyzBñçłßþ", "consonant"),
+        (".·", "boundary"),
+        (["<>"], "boundary"),
+        ("-' 7жあ²", "other"),
+        (["", "th", "12"], "other"),
+    ],
+)
+def test_kinds_of_labels(labels, kind):
+    assert {kind_of(label) for label in labels} == {kind}
+
+
+def test_letters_are_told_apart_by_colour_and_by_marker():
+    figure = figure_of(LETTERS, kinds=KINDS)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "consonant", "boundary"]
+    for axes in figure.axes:
+        groups = axes.collections
+        assert [len(group.get_offsets()) for group in groups] == [5, 21, 1]
+        assert len({matplotlib.colors.to_hex(group.get_facecolor()[0]) for group in groups}) == 3
+        assert len({len(group.get_paths()[0].vertices) for group in groups}) >= 2
+        assert sorted(texts(axes)) == sorted(LETTERS)
+
+
+def test_panels_say_what_they_show():
+    first, second = figure_of(LETTERS).axes
+    assert first.get_xlabel().startswith("PC1 (")
+    assert first.get_xlabel().endswith(" % of variance)")
+    assert first.get_ylabel().startswith("PC2 (")
+    assert (second.get_title(), second.get_xlabel(), second.get_ylabel()) == (
+        "first two columns",
+        "column 0",
+        "column 1",
+    )
+
+
+def test_every_label_stands_at_its_own_point():
+    table = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 1.0]])
+    figure = embedding_figure(table, principal_components(table), ["a", "b", "c"], "", ["v", "c", "c"])
+    raw = {note.get_text(): note.xy for note in figure.axes[1].texts}
+    assert raw == {"a": (0, 0), "b": (4, 0), "c": (0, 1)}
+    markers = {kind.get_label(): kind.get_offsets().tolist() for kind in figure.axes[1].collections}
+    assert markers == {"v": [[0, 0]], "c": [[4, 0], [0, 1]]}
+
+
+def test_what_are_not_letters_is_drawn_plainly():
+    figure = figure_of(["the", "of", "and"])
+    assert figure.legends == []
+    assert [len(axes.collections) for axes in figure.axes] == [1, 1]
+
+
+def test_a_third_component_has_a_panel_of_its_own():
+    labels = [axes.get_ylabel()[:4] for axes in figure_of(LETTERS, k=3).axes]
+    assert labels == ["PC2 ", "PC3 ", "colu"]
+
+
+def colors_of(figure):
+    """What each kind is drawn in, by its name."""
+    groups = figure.axes[0].collections
+    return {group.get_label(): matplotlib.colors.to_hex(group.get_facecolor()[0]) for group in groups}
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_every_kind_has_a_colour_and_a_marker_of_its_own():
+    kinds = [f"kind {row % 8}" for row in range(40)]
+    figure = figure_of([str(row) for row in range(40)], kinds=kinds)
+    colors = colors_of(figure)
+    assert len(set(colors.values())) == 8
+    markers = {group.get_paths()[0].vertices.round(3).tobytes() for group in figure.axes[0].collections}
+    assert len(markers) == 8
+    assert legend_of(figure) == list(colors) == sorted(set(kinds))
+
+
+def test_of_more_than_eight_kinds_the_rarest_are_drawn_as_one():
+    kinds = [f"k{number}" for number in range(12) for _ in range(20 - number)]
+    figure = figure_of([str(row) for row in range(len(kinds))], kinds=kinds)
+    assert legend_of(figure) == [*(f"k{number}" for number in range(8)), "4 more kinds"]
+    rest = figure.axes[0].collections[-1]
+    assert len(rest.get_offsets()) == 12 + 11 + 10 + 9
+    assert sum(len(group.get_offsets()) for group in figure.axes[0].collections) == len(kinds)
+
+
+def test_a_label_is_legible_on_its_marker():
+    """By the contrast of the Web Content Accessibility Guidelines: 3 for large letters."""
+
+    def luminance(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    kinds = [f"kind {number}" for number in range(9)]
+    figure = figure_of(list("abcdefghi"), kinds=kinds)
+    colors = list(colors_of(figure).values())
+    for note, color in zip(figure.axes[0].texts, colors, strict=True):
+        low, high = sorted([luminance(note.get_color()), luminance(color)])
+        assert (high + 0.05) / (low + 0.05) > 3
+
+
+@pytest.mark.parametrize(("letters", "lines"), [(1, 2), (12, 4), (60, 8)])
+def test_kinds_stand_side_by_side_in_the_legend_as_far_as_they_fit(letters, lines):
+    figure = figure_of(list("abcdefgh"), kinds=[f"{number}" * letters for number in range(8)])
+    render(figure)
+    heights = {round(text.get_window_extent().y0) for text in figure.legends[0].get_texts()}
+    assert len(heights) == lines
+
+
+@pytest.mark.parametrize("kinds", [["_a", "$x$", "", " "], ["a\nb", "\t", "x" * 60, "é"]])
+def test_any_text_can_be_a_kind_and_stands_in_the_legend(kinds):
+    figure = figure_of(list("abcd"), kinds=kinds)
+    shown = render(figure)
+    assert len(legend_of(figure)) == 4
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= shown.shape[1]
+    assert box.y0 >= 0
+    for axes in figure.axes:
+        assert box.y1 < axes.xaxis.label.get_window_extent().y0  # below what the axis is
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("kinds", [None, KINDS])
+def test_all_that_is_written_lies_within_the_picture_and_nothing_on_a_title(k, kinds):
+    figure = figure_of(LETTERS, k=k, kinds=kinds)
+    height, width, _ = render(figure).shape
+    of_axes = [[axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts] for axes in figure.axes]
+    for text in [*figure.texts, *chain(*of_axes), *(text for legend in figure.legends for text in legend.get_texts())]:
+        box = text.get_window_extent()
+        assert (box.x0 > 0, box.x1 < width, box.y0 > 0, box.y1 < height) == (True,) * 4, text
+    (title,) = figure.texts
+    assert title.get_window_extent().y0 > figure.axes[0].title.get_window_extent().y1
+
+
+@pytest.mark.parametrize(("count", "size"), [(27, 230), (150, 30), (300, 8)])
+def test_markers_and_letters_are_scaled_together(count, size):
+    axes = Figure().add_subplot()
+    labels = [chr(ord("a") + row) if count == 27 else f"word {row}" for row in range(count)]
+    points = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
+    for scale in (1, 0.5):
+        scatter(axes, points, labels, [""] * count, looks_of([""])[1], scale)
+    assert [group.get_sizes().tolist() for group in axes.collections] == [[size], [size / 4]]
+    sizes = [text.get_fontsize() for text in axes.texts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (not sizes) == (count == 300)
+    assert not sizes or sizes[0] == 2 * sizes[-1]
+
+
+def test_a_kind_and_what_has_none_are_told_apart():
+    figure = figure_of(["the", "of", "and"], kinds=["", "word", "word"])
+    assert len(set(colors_of(figure).values())) == 2
+
+
+def test_no_kinds_need_no_legend():
+    figure = figure_of(LETTERS, kinds=[""] * 27)
+    assert figure.legends == []
+    assert len(figure.axes[0].collections) == 1
+    assert figure.axes[0].get_axisbelow() is True, "points lie on the grid"
+    assert figure.get_figheight() < figure_of(LETTERS, kinds=[*"a" * 27]).get_figheight(), "nor room for it"
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-50, 50))
+@settings(deadline=None)
+def test_limits_hold_all_points_and_no_more_than_they_need(seed, scale, offset):
+    points = torch.randn(9, 2, generator=torch.Generator().manual_seed(seed)).double() * scale + offset
+    extent = float((points.amax(0) - points.amin(0)).max())
+    for axis, (low, high) in enumerate(square(points)):
+        assert low < points[:, axis].min()
+        assert points[:, axis].max() < high
+        assert high - low < 1.5 * extent
+
+
+def test_limits_stay_while_points_move_a_little():
+    """In 200 frames whose points drift by a hundredth of their spread each, from one place to another."""
+    start, goal = torch.randn(2, 27, 2, generator=torch.Generator().manual_seed(1)).double()
+    limits = [square(start + (goal - start) * frame / 200) for frame in range(200)]
+    assert len(set(limits)) < 15
+
+
+def test_many_points_are_drawn_without_labels():
+    assert texts(figure_of([str(row) for row in range(500)]).axes[0]) == []
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1e30])
+def test_tables_without_spread_and_of_any_size_can_be_drawn(value):
+    table = torch.full((3, 2), value)
+    table[0, 0] = 2 * value
+    assert render(embedding_figure(table, principal_components(table), ["a", "b", "c"], "")).shape[-1] == 3
+
+
+def test_any_text_can_be_a_label():
+    labels = ["$_$", "a\nb", "\t", " ", "", "x" * 50, "%", "_^{}"]
+    table = torch.tensor([[0.0, row] for row in range(8)])  # one above the other
+    figure = embedding_figure(table, principal_components(table), labels, "")
+    assert texts(figure.axes[1]) == ["$_$", r"'a\nb'", "⇥", "␣", "''", "x" * 15 + "…", "%", "_^{}"]
+    assert render(figure).ndim == 3
+
+
+def test_white_space_stands_in_its_marker_as_a_sign_that_the_font_has():
+    """As do other short labels; what takes four signs to be written does not, and none of them do."""
+    font = FT2Font(findfont(FontProperties(weight="bold"))).get_charmap()
+    for labels, inside in (([" ", "\n", "\t", "a"], True), (["\r", "a"], False), (["ab", "\n"], True)):
+        figure = figure_of(labels)
+        notes = figure.axes[0].texts
+        assert {note.get_ha() for note in notes} == {"center" if inside else "left"}
+        assert all(ord(char) in font for note in notes for char in note.get_text())
+    figure = figure_of([" ", "\n", "\t"])
+    assert texts(figure.axes[0]) == ["␣", "↵", "⇥"]
+    shown = render(figure)
+    for note in figure.axes[0].texts:
+        note.set_visible(False)
+        rows = (render(figure) != shown).any((1, 2)).nonzero()[0]
+        note.set_visible(True)
+        middle = len(shown) - figure.axes[0].transData.transform(note.xy)[1]
+        assert abs((rows.min() + rows.max()) / 2 - middle) < 3  # pixels; markers are 26 wide
+
+
+def test_labels_beside_points_do_not_run_into_each_other():
+    labels = [f"word {row}" for row in range(150)]
+    figure = figure_of(labels)
+    render(figure)
+    for axes in figure.axes:
+        boxes = [note.get_window_extent().shrunk(0.9, 0.9) for note in axes.texts]
+        assert 20 < len(boxes) < 150
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        for note in axes.texts:
+            points = torch.cat([torch.as_tensor(group.get_offsets().data) for group in axes.collections])
+            assert labels[int(note.get_gid())] == note.get_text()
+            assert (points[int(note.get_gid())] == torch.tensor(note.xy, dtype=torch.float64)).all()
+
+
+@pytest.mark.parametrize(("label", "align"), [("ab", "center"), ("abc", "left")])
+def test_two_letters_have_room_in_a_marker_and_three_do_not(label, align):
+    assert {note.get_ha() for note in figure_of([label, "a"]).axes[0].texts} == {align}

@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize
+
+from charlm.callbacks.embedding_pca.table import find_table, get_table
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Embedding(27, 10)
+        self.blocks = nn.Sequential(nn.Linear(10, 4), nn.Tanh())
+        self.register_buffer("counts", torch.zeros(27, 27))
+        self.register_buffer("mask", torch.zeros(3))
+
+
+class Two(Net):
+    def __init__(self):
+        super().__init__()
+        self.position = nn.Embedding(8, 10)
+
+
+class Tied(Net):
+    def __init__(self):
+        super().__init__()
+        self.again = self.token
+        self.same = nn.Embedding(27, 10)
+        self.same.weight = self.token.weight
+
+
+def test_the_only_embedding_is_found():
+    assert find_table(nn.ModuleDict({"net": Net()})) == "net.token"
+
+
+def test_embeddings_that_share_a_table_count_once():
+    assert find_table(Tied()) == "token"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("token", (27, 10)),
+        ("token.weight", (27, 10)),
+        ("counts", (27, 27)),
+        ("blocks.0", (4, 10)),
+        ("blocks.0.weight", (4, 10)),
+    ],
+)
+def test_modules_parameters_and_buffers_are_found_by_name(name, shape):
+    net = Net()
+    assert find_table(net, name) == name
+    table = get_table(net, name)
+    assert (tuple(table.shape), table.requires_grad) == (shape, False)
+
+
+CANDIDATES = r"candidates: token \(27, 10\), position \(8, 10\), blocks.0.weight \(4, 10\), counts \(27, 27\)$"
+
+
+def test_of_several_one_must_be_named():
+    with pytest.raises(ValueError, match=r"^Two has 2 nn.Embedding modules, so the table must be named; " + CANDIDATES):
+        find_table(Two())
+
+
+def test_without_any_the_other_tables_are_listed():
+    with pytest.raises(ValueError, match=r"^Linear has no nn.Embedding, so .* be named; candidates: weight \(2, 3\)$"):
+        find_table(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"^Tanh has no nn.Embedding, so the table must be named; candidates: none$"):
+        find_table(nn.Tanh())
+
+
+@pytest.mark.parametrize(
+    "name", ["tokens", "token.weights", "blocks", "blocks.1", "blocks.0.bias", "mask", "forward", ""]
+)
+def test_a_name_that_is_no_table_gets_a_list_of_those_that_are(name):
+    with pytest.raises(ValueError, match=f"^Two has no table '{name}'; " + CANDIDATES):
+        find_table(Two(), name)
+
+
+def test_a_compiled_part_keeps_its_plain_name():
+    """torch.compile wraps a module in another; nothing is compiled until it is called."""
+    net = nn.ModuleDict({"net": torch.compile(Net(), backend="eager")})
+    assert find_table(net) == "net.token"
+    assert get_table(net, "net.token") is not None
+
+
+class Noise(nn.Module):
+    """Another table at each reading, in training."""
+
+    def forward(self, weight):
+        return weight + torch.randn_like(weight) if self.training else weight
+
+
+@pytest.mark.parametrize("name", ["table", "table.weight"])
+def test_a_table_that_is_computed_is_read_in_eval_mode_without_a_trace(name):
+    net = nn.ModuleDict({"table": parametrizations.spectral_norm(nn.Embedding(9, 4)), "other": nn.Tanh()})
+    net["noisy"] = nn.Embedding(9, 4)
+    parametrize.register_parametrization(net["noisy"], "weight", Noise())
+    plain = net["noisy"].parametrizations.weight.original
+    buffers, drawn = [buffer.clone() for buffer in net.buffers()], torch.get_rng_state()
+    for _ in range(3):
+        assert get_table(net, name).shape == (9, 4)
+        assert torch.equal(get_table(net, name.replace("table", "noisy")), plain)
+        find_table(net, name)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert len(buffers) > 0
+    assert all(map(torch.equal, net.buffers(), buffers))
+    assert all(part.training for part in net.modules())
+
+
+def test_two_tables_that_are_computed_are_two():
+    net = nn.ModuleDict({name: parametrizations.weight_norm(nn.Embedding(5, 3)) for name in "ab"})
+    with pytest.raises(
+        ValueError, match=r"^ModuleDict has 2 nn.Embedding modules, .*; candidates: a \(5, 3\), b \(5, 3\)"
+    ):
+        find_table(net)
+    del net["b"]
+    assert find_table(net) == "a"
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        (torch.empty(0, 3), r"odd \(0, 3\) has no values; name one that has rows and columns\. candidates: odd"),
+        (torch.empty(3, 0), r"odd \(3, 0\) has no values; name one"),
+        (torch.eye(3).to_sparse(), r"odd \(3, 3\) is sparse; register a dense copy of it"),
+        (torch.eye(3, dtype=torch.cfloat), r"odd \(3, 3\) has complex values; register its real part"),
+    ],
+)
+def test_a_table_that_cannot_be_shown_is_refused(table, problem):
+    net = nn.Module()
+    net.register_buffer("odd", table)
+    with pytest.raises(ValueError, match=r"^Module's table " + problem):
+        find_table(net, "odd")
+
+
+def test_a_table_in_eight_bits_is_read_in_more():
+    net = nn.Module()
+    net.register_buffer("small", torch.eye(3).to(torch.float8_e4m3fn))
+    assert torch.equal(get_table(net, find_table(net, "small")), torch.eye(3))

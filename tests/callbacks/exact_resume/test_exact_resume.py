@@ -1,0 +1,225 @@
+"""A training resumed from any of its checkpoints, by any kind of ModelCheckpoint, is the one that was never stopped."""
+
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanMetric
+
+from charlm.callbacks.exact_resume.callback import ExactResume
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
+from charlm.data.resumable_loader import ResumableLoader
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory", "ignore:The dirpath has changed")
+BATCHES = 7
+
+
+class Model(LightningModule):
+    """All that a checkpoint may forget: batch norm, dropout, AdamW, a plateau, means of an epoch, a metric's state."""
+
+    def __init__(self, plateau=False):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
+        self.mean = MeanMetric()
+        self.plateau = plateau
+
+    def training_step(self, batch, batch_idx):
+        loss = self.net(batch[0]).square().mean() + random.random() + float(np.random.rand())
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("smallest", loss, on_step=False, on_epoch=True, reduce_fx=min)  # Python's own
+        self.mean(loss.detach())
+        self.log("metric", self.mean, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val", self.net(batch[0]).square().mean())
+
+    def configure_optimizers(self):
+        assert self.trainer.estimated_stepping_batches > 0  # makes the loaders before the checkpoint is restored
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.1)
+        if self.plateau:
+            falling = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5, threshold=0.5)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "monitor": "val"}}
+        falling = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.8)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
+
+
+class Watch(Callback):
+    """What happens, in order; the state of everything after each step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        weights = torch.cat([p.detach().flatten().double() for p in pl_module.state_dict().values()])
+        draws = (torch.get_rng_state().sum().item(), random.getstate()[1][:3], np.random.get_state()[1][:3].tolist())
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        x_axis = trainer.fit_loop.epoch_loop._batches_that_stepped
+        place = (trainer.current_epoch, batch_idx, trainer.global_step, x_axis)
+        self.seen.append(("step", *place, batch[0].tolist(), outputs["loss"].item(), rate, weights.tolist(), draws))
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.seen.append(("epoch start", trainer.current_epoch, trainer.global_step))
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.seen.append(("epoch end", trainer.current_epoch, trainer.global_step))
+
+    def on_validation_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            self.seen.append(("validation", trainer.global_step, trainer.callback_metrics["val"].item()))
+
+    def on_train_end(self, trainer, pl_module):
+        means = {key: value.item() for key, value in trainer.callback_metrics.items()}
+        self.seen.append(("end", trainer.global_step, sorted(means.items())))
+
+
+def loader(seed=0):
+    numbers = torch.arange(3.0 * 2 * BATCHES).view(-1, 3)
+    return ResumableLoader(TensorDataset(numbers), 2, seed=seed)
+
+
+@pytest.fixture
+def fit(trainer, tmp_path):
+    """Train, from a checkpoint if there is one; gives what happened and the checkpoints, with their places in it."""
+    number = itertools.count()
+
+    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, more=(), **options):
+        seed_everything(0 if ckpt_path is None else 99, verbose=False)
+        watch, folder = Watch(), tmp_path / str(next(number))
+        keep = saver(folder)
+        files = []
+        written = keep._save_checkpoint
+
+        def note(trainer, filepath):
+            written(trainer, filepath)
+            if Path(filepath).is_file() and filepath not in [file for file, _ in files]:
+                files.append((filepath, len(watch.seen)))
+
+        keep._save_checkpoint = note
+        callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), *more, keep]
+        options = {
+            "max_epochs": 3,
+            "enable_checkpointing": True,
+            "num_sanity_val_steps": 1,
+            "limit_val_batches": 1.0,
+            **options,
+        }
+        validation = DataLoader(TensorDataset(torch.ones(4, 3)), 2)
+        trainer(*callbacks, **options).fit(Model(plateau), loader(), validation, ckpt_path=ckpt_path)
+        return watch.seen, files
+
+    return fit
+
+
+def first_difference(seen, expected):
+    """Where two courses of events part: the place, and what is at it without the long parts."""
+    for place, (one, other) in enumerate(itertools.zip_longest(seen, expected)):
+        if one != other:
+            parts = [k for k, (a, b) in enumerate(zip(one or (), other or (), strict=False)) if a != b]
+            return place, (one or ("nothing",))[:5], (other or ("nothing",))[:5], parts
+    return None
+
+
+def of_every_turn(folder):
+    return RunCheckpoint(folder, "{epoch}-{step}", save_top_k=-1, every_n_train_steps=1)
+
+
+def of_every_validation(folder):
+    return RunCheckpoint(folder, "{epoch}-{step}", monitor="val", save_top_k=-1, save_on_train_epoch_end=False)
+
+
+def of_every_epoch(folder):
+    return RunCheckpoint(folder, "{epoch}-{step}", save_top_k=-1, save_on_train_epoch_end=True)
+
+
+def lightnings_own(folder):
+    return ModelCheckpoint(folder, "{epoch}-{step}", save_top_k=-1, every_n_train_steps=1)
+
+
+def lightnings_own_of_validations(folder):
+    return ModelCheckpoint(folder, "{epoch}-{step}", monitor="val", save_top_k=-1, save_on_train_epoch_end=False)
+
+
+SAVERS = [of_every_turn, of_every_validation, of_every_epoch, lightnings_own, lightnings_own_of_validations]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("saver", SAVERS)
+def test_from_each_of_its_checkpoints_a_training_goes_on_as_it_did(fit, saver, accumulate, steps):
+    options = {"accumulate_grad_batches": accumulate, "val_check_interval": 2, "steps": steps}
+    options["max_epochs"] = 3 if saver is of_every_epoch else 2
+    expected, files = fit(saver, **options)
+    checked = 0
+    for file, place in files:
+        if expected[place:][0:1] not in ([], expected[-1:]):  # else training was over
+            seen, _ = fit(saver, ckpt_path=file, **options)
+            assert first_difference(seen, expected[place:]) is None, f"{Path(file).name}, {expected[place - 1][:4]}"
+            checked += 1
+    assert checked > 1
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_it_may_be_resumed_again_and_again(fit, steps):
+    expected, _ = fit(of_every_turn, steps=steps)
+    file, place, lives = None, 0, 0
+    while True:
+        seen, files = fit(of_every_turn, steps=steps, ckpt_path=file)
+        assert first_difference(seen, expected[place:]) is None
+        if len(files) < 3:
+            break
+        (file, further), lives = files[1], lives + 1
+        place += further
+    assert lives > 3
+
+
+def test_a_rate_that_waits_for_a_validation_falls_as_it_did(fit):
+    expected, files = fit(of_every_validation, plateau=True)
+    assert len({event[7] for event in expected if event[0] == "step"}) > 1, "it falls"
+    for file, place in files[:-1]:
+        assert first_difference(fit(of_every_validation, plateau=True, ckpt_path=file)[0], expected[place:]) is None
+
+
+@pytest.mark.parametrize("saver", [of_every_turn, of_every_validation, lightnings_own_of_validations])
+def test_one_that_was_told_to_end_early_does_not_go_on(fit, saver):
+    options = {"more": [EarlyStopping("val", patience=1, min_delta=9.0)], "val_check_interval": 3}
+    expected, files = fit(saver, **options)
+    assert expected[-1][1] < 3 * BATCHES
+    for file, place in files:
+        seen, _ = fit(saver, ckpt_path=file, **{**options, "more": [EarlyStopping("val", patience=1, min_delta=9.0)]})
+        assert [event for event in seen if event[0] == "step"] == [e for e in expected[place:] if e[0] == "step"]
+
+
+def test_a_training_that_max_steps_has_cut_goes_on_in_its_epoch(fit):
+    def steps_of(seen):
+        return [event for event in seen if event[0] == "step"]
+
+    expected, _ = fit(of_every_epoch, max_epochs=-1, max_steps=12)
+    cut, files = fit(lambda folder: RunCheckpoint(folder, save_last=True), max_epochs=-1, max_steps=10)
+    assert steps_of(cut) == steps_of(expected)[:10]
+    seen, _ = fit(of_every_epoch, max_epochs=-1, max_steps=12, ckpt_path=files[-1][0])
+    assert steps_of(seen) == steps_of(expected)[10:]
+
+
+def test_a_plain_dataloader_goes_on_from_the_end_of_an_epoch(fit):
+    def plain():
+        numbers = torch.arange(3.0 * 2 * BATCHES).view(-1, 3)
+        return DataLoader(TensorDataset(numbers), 2, shuffle=True)
+
+    expected, files = fit(of_every_epoch, loader=plain)
+    for file, place in files[:-1]:
+        assert first_difference(fit(of_every_epoch, loader=plain, ckpt_path=file)[0], expected[place:]) is None
+
+
+def test_what_it_adds_to_a_checkpoint_is_plain(fit):
+    _, files = fit(of_every_turn)
+    assert "exact_resume" in torch.load(files[0][0], weights_only=True)

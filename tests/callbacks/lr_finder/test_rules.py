@@ -1,0 +1,304 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.callbacks.lr_finder.rules import (
+    DEFAULT_RULE,
+    MIN_POINTS,
+    RULES,
+    STOP_FACTOR,
+    Divergence,
+    combine,
+    diagnose,
+    half_depth,
+    one_cycle_range,
+    smooth,
+)
+
+SCALE_FREE = sorted(set(RULES) - {"slide"})  # slide's threshold is in units of the loss
+
+
+def ladder(n, low=1e-6, high=10.0):
+    return [low * (high / low) ** (i / (n - 1)) for i in range(n)]
+
+
+def curve(n=300, start=3.3, best=2.5, down=0.5, bottom=0.7, up=0.8, top=5.0):
+    """Flat, straight down, flat, straight up; the corners in shares of the sweep."""
+    return np.interp(np.linspace(0, 1, n), [0, down, bottom, up, 1], [start, start, best, best, top]).tolist()
+
+
+def noisy(seed, n=300, noise=0.05):
+    return (np.array(curve(n)) + np.random.default_rng(seed).normal(0, noise, n)).tolist()
+
+
+def until_stop(losses, stop_factor=STOP_FACTOR):
+    divergence = Divergence(stop_factor)
+    return next((i for i, loss in enumerate(losses) if divergence.update(loss)), None)
+
+
+def test_the_default_is_one_of_the_rules():
+    assert RULES[DEFAULT_RULE] is half_depth
+
+
+def test_half_depth_by_hand():
+    """Down through 2.9 at 0.6 of the sweep; up through it, from 2.5 at 0.8 to 5.0 at 1, at 0.832."""
+    n = 1001
+    lrs, per_efold = ladder(n), 1000 / math.log(1e7)
+    learns, too_high = 1e-6 * 1e7**0.6 * per_efold / 60, 1e-6 * 1e7**0.832
+    assert half_depth(lrs, curve(n)) == pytest.approx((learns**2 * too_high) ** (1 / 3), rel=0.05)
+
+
+def test_half_depth_takes_the_end_of_a_sweep_that_never_rises():
+    lrs, losses = ladder(301), curve(301, top=2.5)
+    learns = 1e-6 * 1e7**0.6 * 300 / math.log(1e7) / 60
+    assert half_depth(lrs, losses) == pytest.approx((learns**2 * 10.0) ** (1 / 3), rel=0.1)
+
+
+def test_half_depth_hardly_depends_on_the_points_of_a_decade_if_the_descent_takes_a_sum_of_rates():
+    """As in plain descent, where the loss is a function of the sum of the rates so far."""
+
+    def sweep(n):
+        lrs = np.array(ladder(n))
+        return 2.5 + 0.8 * np.exp(-np.cumsum(lrs) / 5) + (lrs / 3) ** 4
+
+    suggestions = [half_depth(ladder(n), sweep(n).tolist()) for n in (100, 300, 1000)]
+    assert max(suggestions) / min(suggestions) < 1.35
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_hardly_moves_half_depth(seed):
+    assert half_depth(ladder(300), noisy(seed)) == pytest.approx(half_depth(ladder(300), curve()), rel=0.2)
+
+
+def test_outliers_do_not_move_half_depth():
+    losses = curve()
+    losses[40] = losses[170] = 0.0
+    assert half_depth(ladder(300), losses) == pytest.approx(half_depth(ladder(300), curve()), rel=0.05)
+
+
+def test_the_minimum_is_that_of_the_running_mean():
+    """The running mean lags: its lowest point is the last at which the loss is still below it."""
+    lrs, losses = ladder(300), curve()
+    weights = [0.98**i for i in range(300)]
+    mean = [np.average(losses[: i + 1], weights=weights[i::-1]) for i in range(300)]
+    at = 30 + int(np.argmin(mean[30:-5]))
+    assert RULES["minimum_tenth"](lrs, losses) == pytest.approx(lrs[at] / 10)
+    assert RULES["minimum_quarter"](lrs, losses) == pytest.approx(lrs[at] / 4)
+
+
+def test_a_share_of_the_minimum_is_not_below_the_sweep():
+    assert RULES["minimum_tenth"](ladder(40, 0.5, 1.0), curve(40)) == 0.5
+
+
+def test_steepest_is_where_a_lone_step_down_is():
+    losses = [3.0] * 60 + [2.0] * 40
+    assert RULES["steepest"](ladder(100), losses) == pytest.approx(ladder(100)[59])
+
+
+def test_lightning_takes_noise_at_low_rates_for_a_descent():
+    lrs, losses = ladder(300), curve()
+    losses[12] -= 0.01
+    assert RULES["lightning"](lrs, losses) == pytest.approx(lrs[12], rel=0.2)
+    assert RULES["steepest"](lrs, losses) > lrs[150]
+
+
+def test_valley_by_hand():
+    """Of 90 points, 9 to 84 count. All 76 fall: the end is 75, the start -1, and 25 + 12 steps on is point 36."""
+    losses = [3.0 - 0.01 * i for i in range(90)]
+    assert RULES["valley"](ladder(90), losses) == pytest.approx(ladder(90)[9 + 36])
+
+
+def test_slide_stops_where_the_slope_has_settled():
+    """Straight lines with a corner: slopes fifteen points apart differ only around it."""
+    losses = [3.0] * 100 + [3.0 + 0.2 * i for i in range(20)]
+    found = RULES["slide"](ladder(120), losses)
+    assert ladder(120)[80] < found <= ladder(120)[114]
+
+
+@pytest.mark.parametrize(
+    ("rule", "least"),
+    [
+        ("half_depth", 20),
+        ("lightning", 13),
+        ("steepest", 7),
+        ("valley", 7),
+        ("slide", 24),
+        ("minimum_tenth", 6),
+        ("minimum_quarter", 6),
+    ],
+)
+def test_a_rule_says_how_many_points_it_needs(rule, least):
+    losses = curve(least)
+    assert math.isfinite(RULES[rule](ladder(least), losses))
+    with pytest.raises(ValueError, match=rf"^{rule} needs {least} points .* has {least - 1}; take more"):
+        RULES[rule](ladder(least)[:-1], losses[:-1])
+
+
+@pytest.mark.parametrize("losses", [[3.0] * 100, [3.0 + 0.01 * i for i in range(100)]])
+def test_half_depth_says_that_there_is_no_descent(losses):
+    with pytest.raises(ValueError, match=r"^half_depth finds no descent: .* sweep other rates"):
+        half_depth(ladder(100), losses)
+    with pytest.raises(ValueError, match=r"^one_cycle_range finds no descent"):
+        one_cycle_range(ladder(100), losses)
+
+
+curves = st.builds(noisy, st.integers(0, 10**6), st.integers(60, 300), st.sampled_from([0.0, 0.02, 0.1]))
+
+
+@given(curves, st.sampled_from(sorted(RULES)))
+@settings(deadline=None)
+def test_a_suggestion_lies_within_the_sweep(losses, rule):
+    lrs = ladder(len(losses))
+    assert lrs[0] <= RULES[rule](lrs, losses) <= lrs[-1]
+
+
+@given(curves, st.floats(0.01, 100), st.floats(-100, 100), st.floats(0.001, 1000))
+@settings(deadline=None)
+def test_shift_and_scale_of_the_loss_do_not_matter_and_scale_of_the_rates_does(losses, scale, shift, factor):
+    lrs = ladder(len(losses))
+    other, others = [factor * lr for lr in lrs], [scale * loss + shift for loss in losses]
+    assert half_depth(other, others) == pytest.approx(factor * half_depth(lrs, losses), rel=0.06)
+    assert one_cycle_range(other, others) == pytest.approx(
+        [factor * lr for lr in one_cycle_range(lrs, losses)], rel=0.3
+    )
+    assert diagnose(other, others, False) == diagnose(lrs, losses, False)
+
+
+@given(curves, st.sampled_from(SCALE_FREE), st.floats(0.001, 1000))
+@settings(deadline=None)
+def test_the_suggestion_scales_with_the_rates(losses, rule, factor):
+    lrs = ladder(len(losses))
+    scaled = RULES[rule]([factor * lr for lr in lrs], losses)
+    assert scaled == pytest.approx(factor * RULES[rule](lrs, losses))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.floats(-1e3, 1e3))
+def test_smoothing_keeps_the_number_of_points_and_constants(losses, level):
+    smoothed = smooth(losses)
+    assert len(smoothed) == len(losses)
+    assert all(math.isfinite(loss) for loss in smoothed)
+    assert smooth([level] * 30) == pytest.approx([level] * 30)
+
+
+@given(curves, st.floats(0.01, 100), st.floats(-100, 100))
+def test_smoothing_goes_with_shift_and_scale(losses, scale, shift):
+    assert smooth([scale * loss + shift for loss in losses]) == pytest.approx(
+        [scale * loss + shift for loss in smooth(losses)], abs=1e-6 * scale
+    )
+
+
+def test_smoothing_leaves_what_is_not_finite_and_what_follows():
+    losses = [*curve(50), math.nan, 1.0, math.inf]
+    smoothed = smooth(losses)
+    assert smoothed[:50] == smooth(curve(50))
+    assert math.isnan(smoothed[50])
+    assert smoothed[51:] == [1.0, math.inf]
+
+
+def test_a_blow_up_does_not_reach_back_into_the_minimum():
+    losses = curve(300, top=2.5)
+    blown = [*losses[:295], *[1e30] * 5]
+    assert smooth(blown)[:260] == pytest.approx(smooth(losses)[:260], abs=1e-3)
+
+
+def test_combine_is_the_median_on_a_log_scale():
+    assert combine([0.1]) == pytest.approx(0.1)
+    assert combine([0.001, 1.0, 0.1]) == pytest.approx(0.1)
+    assert combine([0.01, 1.0]) == pytest.approx(0.1)
+
+
+def test_one_cycle_range_spans_the_descent():
+    """The descent goes from 0.5 to 0.7 of the sweep: a tenth of it at 0.52, nine tenths at 0.68."""
+    low, high = one_cycle_range(ladder(1001), curve(1001))
+    assert low == pytest.approx(1e-6 * 1e7**0.52, rel=0.15)
+    assert high == pytest.approx(1e-6 * 1e7**0.68, rel=0.15)
+
+
+@pytest.mark.parametrize("shift", [0.0, -3.0, -1000.0])
+@pytest.mark.parametrize(
+    ("losses", "stopped_early", "status"),
+    [
+        (curve(), False, "ok"),
+        (curve()[:270], True, "ok"),
+        ([*curve(top=2.5), math.nan], False, "ok"),
+        ([*curve(top=2.5), math.inf, math.inf], True, "ok"),
+        (curve(top=2.5), False, "never_diverged"),
+        (curve(bottom=1.0, up=1.001), False, "minimum_at_edge"),
+        ([3.0] * 100, False, "never_descended"),
+        ([3.0] * 50 + [4.0] * 50, True, "never_descended"),
+        (np.random.default_rng(0).normal(3, 0.1, 100).tolist(), False, "never_descended"),
+        (curve()[: MIN_POINTS - 1], False, "too_few_points"),
+        ([3.0] * 5 + [math.nan] * 95, True, "too_few_points"),
+        ([], False, "too_few_points"),
+    ],
+)
+def test_what_was_seen(losses, stopped_early, status, shift):
+    losses = [loss + shift for loss in losses]
+    assert diagnose(ladder(300)[: len(losses)], losses, stopped_early) == status
+
+
+@pytest.mark.parametrize("shift", [0.0, -2.5, -1000.0])
+def test_a_sweep_stops_soon_after_it_has_lost_its_descent_twice(shift):
+    """Best 2.5, start 3.3: above 4.1, which the curve reaches at 0.928 of the sweep, point 278."""
+    assert 278 <= until_stop([loss + shift for loss in curve()]) <= 290
+    assert until_stop([loss + shift for loss in curve(top=4.0)]) is None
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_sweep_stops_at_once_when_the_loss_is_not_finite(loss):
+    assert until_stop([3.0, loss]) == 1
+
+
+@pytest.mark.parametrize("n", [300, 3000])
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_does_not_stop_a_flat_sweep(seed, n):
+    assert until_stop(np.random.default_rng(seed).normal(-2, 0.3, n)) is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_noise_that_grows_with_the_rate_does_not_stop_a_sweep(seed):
+    """A net that starts at equal logits has the same loss on every batch, until the first rates move it."""
+    z = np.random.default_rng(seed).normal(0, 1, 300)
+    assert (
+        until_stop(
+            [float(np.float32(3.2958 + lr * noise)) for lr, noise in zip(ladder(300, 1e-9, 1e-2), z, strict=True)]
+        )
+        is None
+    )
+
+
+def stop_by_definition(losses, stop_factor):
+    """Where a sweep stops, from all the losses so far anew at each point."""
+    for n in range(MIN_POINTS, len(losses) + 1):
+        means = [np.average(losses[:k], weights=0.9 ** np.arange(k)[::-1]) for k in range(10, n + 1)]
+        steps = np.abs(np.diff(losses[:n]))
+        least = max(steps[: max(MIN_POINTS - 1, n - 11)])  # all but the last ten, and those of the first points
+        if means[-1] > min(means) + stop_factor * max(np.mean(losses[:10]) - min(means), least):
+            return n - 1
+    return None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_sweep_stops_where_the_definition_says(seed):
+    random = np.random.default_rng(seed)
+    drift = np.cumsum(random.normal(0, 0.2, 120)) + 0.3 * np.maximum(0, np.arange(120) - random.integers(10, 100))
+    losses = [float(loss) for loss in drift + random.normal(0, random.choice([0.05, 0.5]), 120)]
+    for stop_factor in (0.5, 2.0):
+        assert until_stop(losses, stop_factor) == stop_by_definition(losses, stop_factor)
+
+
+def test_a_constant_loss_does_not_stop_a_sweep():
+    assert until_stop([0.1] * 1000, stop_factor=0.01) is None
+
+
+def test_a_sweep_that_only_rises_stops():
+    assert until_stop([3.0] * 20 + [3.0 * 1.5**i for i in range(20)]) is not None
+
+
+@pytest.mark.parametrize("stop_factor", [0, -1.0, math.nan])
+def test_a_stop_factor_is_above_zero(stop_factor):
+    with pytest.raises(ValueError, match=rf"^stop_factor is {stop_factor}; give a number of descents above 0"):
+        Divergence(stop_factor)

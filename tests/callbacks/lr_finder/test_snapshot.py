@@ -1,0 +1,395 @@
+"""What is kept of a training is given back, each the object that it was, with the content that it had."""
+
+import random
+from collections import Counter, OrderedDict, defaultdict, deque
+from types import SimpleNamespace
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from torch import nn
+from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import BinaryAUROC
+
+from charlm.callbacks.lr_finder.restore import is_plain, keep_all, keep_attributes, keep_value
+from charlm.callbacks.lr_finder.snapshot import data_parts, keep_data, keep_training
+
+
+class Thing:
+    """Any object that has attributes."""
+
+    def __init__(self, **values):
+        vars(self).update(values)
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor | np.ndarray):
+        return torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+    return type(one) is type(other) and one == other
+
+
+CHANGES = {  # a value, and how something changes it in place
+    "tensor": (lambda: torch.arange(3.0), lambda t: t.add_(1)),
+    "a tensor's data": (lambda: torch.arange(3.0), lambda t: setattr(t, "data", torch.ones(5))),
+    "a tensor's type": (lambda: torch.arange(3.0), lambda t: setattr(t, "data", t.double() + 1)),
+    "parameter": (lambda: nn.Parameter(torch.ones(2)), lambda t: t.data.mul_(2)),
+    "expanded tensor": (lambda: torch.arange(3.0)[:, None].expand(3, 2), lambda t: t[:, 0].add_(1)),
+    "array": (lambda: np.arange(3), lambda a: a.__setitem__(0, 7)),
+    "list": (lambda: [1, 2], lambda v: v.append(3)),
+    "list in a list": (lambda: [[1], [2]], lambda v: v[0].append(3)),
+    "dict": (lambda: {"a": [1]}, lambda v: v.update(b=2, a=3)),
+    "ordered dict": (lambda: OrderedDict(a=1), lambda v: v.pop("a")),
+    "default dict": (lambda: defaultdict(list, a=[1]), lambda v: v["b"].append(2)),
+    "counter": (lambda: Counter("aab"), lambda v: v.update("b")),
+    "set": (lambda: {1, 2}, lambda v: v.add(3)),
+    "deque": (lambda: deque([1, 2], maxlen=2), lambda v: v.append(3)),
+    "tuple of lists": (lambda: ([1], 2), lambda v: v[0].append(3)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_value_becomes_what_it_was_and_stays_the_same_object(name):
+    make, change = CHANGES[name]
+    value, before = make(), make()
+    give_back = keep_value(value)
+    for _ in range(2):
+        change(value)
+        assert not same(value, before)
+        assert give_back() is value
+        assert same(value, before)
+    if isinstance(value, deque):
+        assert value.maxlen == 2
+
+
+def test_what_shares_a_tensors_memory_sees_what_it_was():
+    tensor = torch.zeros(3)
+    view, give_back = tensor[1:], keep_value(tensor)
+    tensor.add_(5)
+    give_back()
+    assert view.tolist() == [0, 0]
+
+
+def test_tensors_within_a_tuple_are_given_back():
+    hidden = (torch.zeros(2), torch.ones(2))
+    give_back = keep_value(hidden)
+    hidden[0].add_(5)
+    assert give_back() is hidden
+    assert hidden[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("make", "draw"),
+    [
+        (lambda: torch.Generator().manual_seed(1), lambda g: torch.rand(1, generator=g).item()),
+        (lambda: np.random.default_rng(1), lambda g: g.random()),
+        (lambda: np.random.RandomState(1), lambda g: g.rand()),
+        (lambda: random.Random(1), lambda g: g.random()),
+    ],
+)
+def test_a_generator_draws_the_same_numbers_again(make, draw):
+    generator = make()
+    draw(generator)
+    give_back = keep_value({"in": [generator]})
+    drawn = [draw(generator) for _ in range(5)]
+    for _ in range(2):
+        give_back()
+        assert [draw(generator) for _ in range(5)] == drawn
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.floats(allow_nan=False),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=2), parts, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), plain), st.dictionaries(st.sampled_from("abcde"), plain))
+def test_attributes_become_what_they_were(before, later):
+    thing = Thing(**before)
+    copy = eval(repr(before), {"inf": float("inf")})
+    give_back = keep_attributes(thing)
+    vars(thing).update(later)
+    for value in before.values():
+        if isinstance(value, list | dict):
+            value.clear()
+    give_back()
+    assert repr(vars(thing)) == repr(copy)
+
+
+def test_other_objects_keep_their_place_but_not_their_content():
+    inner, function = SimpleNamespace(calls=0), print
+    thing = Thing(inner=inner, function=function, left=1)
+    give_back = keep_attributes(thing, leave_out={"left"})
+    inner.calls, thing.inner, thing.function, thing.left, thing.fresh = 1, None, None, 2, object()
+    give_back()
+    assert vars(thing) == {"inner": inner, "function": function, "left": 2}
+    assert inner.calls == 1
+
+
+def test_large_attributes_are_left_alone():
+    thing = Thing(numbers=list(range(1001)), few=list(range(1000)), table={"a": torch.zeros(11, 100)})
+    give_back = keep_attributes(thing, most=1000)
+    for value in (thing.numbers, thing.few):
+        value[0] = 7
+    thing.table["a"][0] = 7
+    give_back()
+    assert (thing.numbers[0], thing.few[0], thing.table["a"][0, 0].item()) == (7, 0, 7)
+
+
+@pytest.mark.parametrize("value", [object(), [object()], {"a": print}, nn.Linear(1, 1), (1, {2: [SimpleNamespace()]})])
+def test_objects_of_other_classes_are_not_plain(value):
+    assert not is_plain(value)
+
+
+def test_one_failure_does_not_keep_the_others_from_being_given_back():
+    done = []
+    with pytest.raises(ZeroDivisionError):
+        keep_all([lambda: done.append(1), lambda: 1 / 0, lambda: {}["no"], lambda: done.append(2)])()
+    assert done == [1, 2]
+
+
+def attached(model, trainer, optimizers=()):
+    """A trainer as it is when a training begins."""
+    fits = trainer(max_epochs=1)
+    fits.strategy.connect(model)
+    model.trainer = fits
+    fits.strategy.optimizers = list(optimizers)
+    return fits
+
+
+class Tied(BoringModel):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.register_buffer("seen", torch.zeros(2))
+        self.register_buffer("hidden", torch.zeros(2), persistent=False)
+        self.register_buffer("none", None)
+        self.norm = nn.BatchNorm1d(3)
+        self.lstm = nn.LSTM(3, 2)
+
+
+def contents(model):
+    return {name: value.clone() for name, value in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def test_weights_and_buffers_of_every_kind_are_given_back(trainer):
+    model = Tied()
+    before, objects = contents(model), dict(model.named_parameters(remove_duplicate=False))
+    buffers, flat = dict(model.named_buffers()), [id(weight) for weight in model.lstm._flat_weights]
+    give_back = keep_training(attached(model, trainer), model)
+    for _ in range(2):
+        for weight in model.parameters():
+            weight.data.add_(1)
+            weight.grad = torch.ones_like(weight)
+        model.first.bias.requires_grad_(False)
+        model.second.weight = nn.Parameter(torch.zeros(3, 3))  # no longer tied
+        model.seen = model.seen + 1  # another tensor
+        model.hidden.add_(1)
+        model.none = torch.ones(1)
+        model.register_buffer("fresh", torch.ones(1), persistent=False)
+        model.late = nn.Linear(1, 1)
+        model.norm(torch.randn(4, 3))
+        model.norm.eval()
+        del model.lstm
+        give_back()
+        assert all(torch.equal(before[name], value) for name, value in contents(model).items())
+        assert contents(model).keys() == before.keys()
+        now = dict(model.named_parameters(remove_duplicate=False))
+        assert all(now[name] is value for name, value in objects.items())
+        assert all(value is buffers[name] for name, value in model.named_buffers())
+        assert model.second.weight is model.first.weight
+        assert [id(weight) for weight in model.lstm._flat_weights] == flat
+        assert model.none is None
+        assert not hasattr(model, "fresh")
+        assert not hasattr(model, "late")
+        assert model.norm.training
+        assert all(weight.grad is None and weight.requires_grad for weight in model.parameters())
+        assert set(model.state_dict()) == set(Tied().state_dict())
+
+
+def test_gradients_that_were_there_are_given_back(trainer):
+    model = BoringModel()
+    model.layer.weight.grad = gradient = torch.ones(2, 32)
+    give_back = keep_training(attached(model, trainer), model)
+    gradient.add_(1)
+    model.layer.weight.grad = None
+    model.layer.bias.grad = torch.ones(2)
+    give_back()
+    assert model.layer.weight.grad is gradient
+    assert gradient.unique().tolist() == [1]
+    assert model.layer.bias.grad is None
+
+
+def test_tensors_of_inference_mode_are_replaced_by_what_they_were(trainer):
+    model = BoringModel()
+    with torch.inference_mode():
+        model.register_buffer("statistics", torch.zeros(2))
+        model.note = torch.zeros(2)
+    give_back = keep_training(attached(model, trainer), model)
+    with torch.inference_mode():
+        model.statistics.add_(1)
+        model.note.add_(1)
+    give_back()
+    assert model.statistics.tolist() == model.note.tolist() == [0, 0]
+    assert "statistics" in dict(model.named_buffers())
+
+
+def test_metrics_in_a_module_are_given_back(trainer):
+    model = BoringModel()
+    model.metrics = MetricCollection([MeanMetric()])
+    model.curve = BinaryAUROC()  # whose states are lists
+    model.curve.update(torch.tensor([0.1, 0.8]), torch.tensor([0, 1]))
+    model.metrics.update(torch.tensor(1.0))
+    give_back = keep_training(attached(model, trainer), model)
+    model.metrics(torch.tensor(5.0))
+    model.curve(torch.tensor([0.1, 0.8]), torch.tensor([1, 0]))
+    assert (model.metrics["MeanMetric"].compute(), model.curve.compute()) != (1, 1)
+    give_back()
+    assert (model.metrics["MeanMetric"].compute(), model.curve.compute()) == (1, 1)
+    assert model.metrics["MeanMetric"].update_count == model.curve.update_count == 1
+
+
+OPTIMIZERS = {
+    "SGD": lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
+    "AdamW": lambda weights: torch.optim.AdamW(weights, lr=0.1, amsgrad=True),
+    "a rate that is a tensor": lambda weights: torch.optim.AdamW(weights, lr=torch.tensor(0.1)),
+    "LBFGS": lambda weights: torch.optim.LBFGS(weights, lr=0.1, max_iter=3, history_size=2),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_optimizer_steps_as_if_nothing_had_been(name, begun, trainer):
+    torch.manual_seed(0)
+    model, x = BoringModel(), torch.randn(5, 32)
+    optimizer = OPTIMIZERS[name](model.parameters())
+
+    def step():
+        def closure():
+            optimizer.zero_grad()
+            loss = model(x).square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+    def state():
+        return str(optimizer.state_dict()), [weight.tolist() for weight in model.parameters()]
+
+    if begun:
+        step()
+    give_back, before = keep_training(attached(model, trainer, [optimizer]), model), state()
+    step()
+    after, rate = state(), optimizer.param_groups[0]["lr"]
+    for _ in range(2):
+        optimizer.param_groups[0]["lr"] = 7.0
+        optimizer.param_groups[0]["more"] = 1
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]}) if name != "LBFGS" else None
+        give_back()
+        assert state() == before
+        assert optimizer.param_groups[0]["lr"] is rate
+        step()
+        assert state() == after
+
+
+def test_weights_outside_of_the_module_are_given_back(trainer):
+    """In a plain list they are none of its parameters, but the optimizer's."""
+    model, other = BoringModel(), nn.Linear(2, 2)
+    model.parts = [other]
+    before = other.weight.tolist()
+    give_back = keep_training(attached(model, trainer, [torch.optim.SGD(other.parameters(), 0.1)]), model)
+    other.weight.data.add_(1)
+    other.weight.grad = torch.ones(2, 2)
+    give_back()
+    assert other.weight.tolist() == before
+    assert other.weight.grad is None
+
+
+class Where(IterableDataset):
+    def __init__(self):
+        self.position, self.random, self.data = 0, random.Random(0), list(range(2000))
+
+    def __iter__(self):
+        return iter(torch.zeros(3, 32))
+
+
+class Asking(pl.Callback):
+    """Changes the data's state in a training, and gives it back."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_train_start(self, trainer, module):
+        self.parts = list(data_parts(trainer))
+        give_back = keep_data(trainer)
+        self.before = (torch.rand(1).item(), random.random(), np.random.rand())
+        give_back()
+        self.change()
+        give_back()
+        self.after = (torch.rand(1).item(), random.random(), np.random.rand())
+
+
+def test_the_state_of_loaders_and_of_datasets_within_datasets_is_given_back(trainer):
+    inner, chained, table = Where(), Where(), TensorDataset(torch.randn(4, 32))
+    table.calls = 0
+    data = BoringDataModule()
+    data.prepared = [1]
+    loaders = {
+        "map": DataLoader(ConcatDataset([Subset(table, [0, 1]), table]), generator=torch.Generator().manual_seed(1)),
+        "iterable": DataLoader(ChainDataset([chained, inner]), collate_fn=(collate := Collate())),
+    }
+    data.train_dataloader = lambda: loaders
+
+    def change():
+        for where in (inner, chained):
+            where.position = 5
+            where.random.random()
+            where.data[0] = -1
+        table.calls = collate.calls = 9
+        data.prepared.append(2)
+        loaders["map"].generator.manual_seed(9)
+        torch.rand(3), random.random(), np.random.rand()
+
+    callback, model = Asking(change), BoringModel()
+    model.training_step = lambda batch, batch_idx: model.step(batch["map"][0])
+    trainer(callback, max_epochs=1, limit_train_batches=2).fit(model, data)
+    assert callback.before == callback.after
+    assert all(any(part is each for each in callback.parts) for part in (inner, chained, table, collate, data))
+    assert (table.calls, data.prepared, loaders["map"].generator.initial_seed()) == (0, [1], 1)
+    assert all((where.position, where.data[0]) == (0, -1) for where in (inner, chained))
+    assert inner.random.random() == random.Random(0).random()
+
+
+class Pairs:
+    """Indices for batches, without being a Sampler."""
+
+    def __init__(self):
+        self.position = 0
+
+    def __iter__(self):
+        return iter([[0, 1], [2, 3]])
+
+    def __len__(self):
+        return 2
+
+
+def test_the_state_of_what_makes_batches_of_indices_is_given_back(trainer):
+    pairs, model = Pairs(), BoringModel()
+    model.train_dataloader = lambda: DataLoader(TensorDataset(torch.randn(4, 32)), batch_sampler=pairs)
+    model.training_step = lambda batch, batch_idx: model.step(batch[0])
+    trainer(Asking(lambda: setattr(pairs, "position", 3)), max_steps=1).fit(model)
+    assert pairs.position == 0
+
+
+class Collate:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, items):
+        return torch.stack(items)

@@ -1,0 +1,160 @@
+"""Trials of a learning rate: on lags made by hand, and on nets that learn fast and nets that do not."""
+
+import json
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
+
+from charlm.callbacks.lr_finder.callback import LRFinder
+from charlm.callbacks.lr_finder.trial import Trial
+
+STEPS = 300
+
+
+def trial(lag, steps=STEPS):
+    """The lower rate lags behind by `lag(step)`, on a loss that falls for both."""
+    high = [2 + 1 / step for step in range(1, steps + 1)]
+    return Trial(high, [loss + lag(step) for step, loss in enumerate(high, start=1)])
+
+
+@given(power=st.floats(0, 1.3), size=st.floats(1e-3, 10), steps=st.integers(60, 500))
+def test_a_lag_that_shrinks_as_slowly_as_a_training_goes_on_is_as_it_should_be(power, size, steps):
+    assert not trial(lambda step: size * (step / steps) ** -power, steps).is_too_high
+
+
+@given(power=st.floats(1.7, 8), size=st.floats(1e-3, 10), steps=st.integers(60, 500))
+def test_one_that_shrinks_much_faster_is_about_to_turn_round(power, size, steps):
+    assert trial(lambda step: size * (step / steps) ** -power, steps).is_too_high
+
+
+@pytest.mark.parametrize(
+    ("lag", "too_high"),
+    [
+        (lambda step: 0.1 - 0.001 * step, True),  # it turns round at step 100
+        (lambda step: 0.1 - 0.00035 * step, True),  # the mean of its last third is 0.0125, of its second 0.0475
+        (lambda step: 0.1 - 0.0001 * step, False),
+        (lambda step: -0.1, True),  # the lower rate is better from the start
+        (lambda step: -0.1 + 0.0005 * step, False),  # better at first, then worse
+        (lambda step: 0.0, False),  # the same
+        (lambda step: math.nan if step == STEPS else 1.0, True),
+    ],
+)
+def test_who_is_ahead_in_the_end_is_what_counts(lag, too_high):
+    assert trial(lag).is_too_high is too_high
+
+
+@pytest.mark.parametrize(
+    ("last", "more_at", "too_high"),
+    [
+        (0.43, 0, True),  # with the power 1.5, 0.443 of the second third's mean are left
+        (0.46, 0, False),
+        (0.46, 30, False),  # the first third does not count
+        (0.46, 31, True),  # in the second one: it has fallen by more
+        (0.3, 60, True),
+        (0.3, 61, False),  # in the last one: it has fallen by less
+        (0.3, 90, False),
+    ],
+)
+def test_the_mean_lags_of_the_second_and_the_last_third_are_compared(last, more_at, too_high):
+    def lag(step):
+        return (last if step > 60 else 1.0) + 10.0 * (step == more_at)
+
+    assert trial(lag, 90).is_too_high is too_high
+
+
+def test_a_rate_at_which_the_loss_is_lost_is_too_high():
+    lost = Trial([2.0, 9.0, math.inf], [2.0] * 300)
+    assert (lost.is_too_high, lost.steps) == (True, 300)
+
+
+class Table(pl.LightningModule):
+    """The logits of 30 symbols after 30 others: Adam knows them soon, and then moves to and fro."""
+
+    def __init__(self, optimizer):
+        super().__init__()
+        self.kind = optimizer
+        self.logits = torch.nn.Embedding(30, 30)
+        torch.nn.init.zeros_(self.logits.weight)
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self.logits(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return self.kind(self.parameters(), lr=1e-3)
+
+
+def pairs():
+    """4,096 pairs of symbols, those that follow one drawn by probabilities of its own."""
+    generator = torch.Generator().manual_seed(0)
+    before = torch.randint(30, (4096,), generator=generator)
+    chances = (3 * torch.randn(30, 30, generator=generator)).softmax(1)
+    return TensorDataset(before, torch.multinomial(chances[before], 1, generator=generator)[:, 0])
+
+
+def found(trainer, optimizer, **options):
+    """A finder after its sweep and its trial, and the trainer."""
+    torch.manual_seed(0)
+    finder, model = LRFinder(trial_steps=STEPS, **options), Table(optimizer)
+    fitted = trainer(finder, max_steps=1)
+    fitted.fit(model, DataLoader(pairs(), batch_size=32))
+    return finder, model
+
+
+def test_of_a_table_under_adam_a_quarter_is_suggested_and_trained_with(trainer, tmp_path):
+    finder, model = found(trainer, torch.optim.Adam)
+    result = finder.result
+    assert result.lowered
+    assert result.suggestion == pytest.approx(result.suggestions["half_depth"] / 4)
+    assert model.optimizers().param_groups[0]["lr"] == pytest.approx(result.suggestion)
+    assert result.reason.endswith("of 300 steps half the rate of half_depth soon wins, so a quarter is suggested")
+    (file,) = tmp_path.rglob("lr_finder.json")
+    assert json.loads(file.read_text())["trial"] == {"steps": STEPS, "lowered": True}
+    texts = [text.get_text() for text in result.figure().legends[0].get_texts()]
+    assert f"after the trial: {result.suggestion:.3g}" in texts
+
+
+def test_of_a_table_under_plain_descent_the_suggestion_stays(trainer):
+    result = found(trainer, torch.optim.SGD, max_lr=100.0)[0].result
+    assert not result.lowered
+    assert result.suggestion == result.suggestions["half_depth"]
+    assert result.reason.endswith("half the rate of half_depth only learns more slowly")
+
+
+def test_both_trainings_are_those_of_a_bare_loop_on_the_same_batches(trainer):
+    finder, _ = found(trainer, torch.optim.Adam, apply=False)
+    rate = finder.result.suggestions["half_depth"]
+    for lr, losses in ((rate, finder.result.trial.high), (rate / 2, finder.result.trial.low)):
+        torch.manual_seed(0)
+        model, seen = Table(torch.optim.Adam), []
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+        batches = [batch for _ in range(3) for batch in DataLoader(pairs(), batch_size=32)][:STEPS]
+        for batch in batches:
+            loss = model.training_step(batch, 0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen.append(loss.item())
+        assert losses == pytest.approx(seen, rel=1e-5)
+
+
+def test_a_checkpoint_keeps_the_trial_and_one_from_before_there_were_trials_can_be_read(trainer):
+    finder, _ = found(trainer, torch.optim.Adam)
+    state, other = finder.state_dict(), LRFinder()
+    other.load_state_dict(state)
+    assert other.result == finder.result
+    other.load_state_dict({key: value for key, value in state.items() if key != "trial"})
+    assert other.result.trial is None
+    assert other.result.suggestion == finder.result.suggestions["half_depth"]
+
+
+@pytest.mark.parametrize("steps", [-1, 1, 59, 100.0])
+def test_a_trial_too_short_to_tell_is_refused(steps):
+    with pytest.raises(
+        ValueError, match=rf"^LRFinder's trial_steps is {steps}; give 0 for none, or a whole number from 60 on"
+    ):
+        LRFinder(trial_steps=steps)

@@ -1,0 +1,318 @@
+import fcntl
+import math
+import os
+import re
+import struct
+import sys
+import termios
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, RandomIterableDataset
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader
+
+from charlm.callbacks.progress_bar import StepProgressBar
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+    pytest.mark.filterwarnings("ignore:`max_epochs` was not set"),
+]
+
+
+class Model(BoringModel):
+    """Five batches an epoch, and metrics on the bar."""
+
+    def training_step(self, batch, batch_idx):
+        self.log("loss/train", float(batch_idx), prog_bar=True)
+        self.log("hidden", 1.0)
+        return self.step(batch)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("loss/val", 0.25, prog_bar=True)
+
+    def train_dataloader(self):
+        return DataLoader(RandomDataset(32, 5))
+
+
+class Manual(Model):
+    """Two optimizers, which both step at every batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+            self.manual_backward(self.step(batch))
+            optimizer.step()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(self.parameters(), lr=0.1) for _ in range(2)]
+
+
+class Endless(Model):
+    """A loader without a length."""
+
+    def train_dataloader(self):
+        return DataLoader(RandomIterableDataset(32, 7))
+
+
+class AtStep(Callback):
+    """Does something after the batch that does optimizer step `step`."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            self.action(trainer)
+
+
+@pytest.fixture
+def fit(trainer, capsys):
+    """Fit with the bar; gives the states of the bar that were written to standard error, in their order."""
+
+    def fit(model, bar, *callbacks, ckpt_path=None, **options):
+        capsys.readouterr()
+        trainer(bar, *callbacks, enable_progress_bar=True, **options).fit(model, ckpt_path=ckpt_path)
+        return states(capsys.readouterr().err)
+
+    return fit
+
+
+def states(text):
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if "steps [" in line]
+
+
+def counts(lines):
+    """ "3/6" of every state, without repetitions."""
+    return list(dict.fromkeys(re.search(r"(\d+(/\d+)?) steps", line).group(1) for line in lines))
+
+
+def slow():
+    """A bar that is written at every look, however short the time since the last one."""
+    bar = StepProgressBar(refresh_rate=1)
+    started = bar.on_train_start
+
+    def on_train_start(trainer, pl_module):
+        started(trainer, pl_module)
+        bar._bar.mininterval = 0
+
+    bar.on_train_start = on_train_start
+    return bar
+
+
+def test_one_bar_for_the_whole_training(fit):
+    lines = fit(Model(), slow(), max_epochs=2, limit_val_batches=1)
+    assert counts(lines) == [f"{step}/10" for step in range(11)]
+    assert lines[0].startswith("0%|")
+    assert lines[-1].startswith("100%|")
+    assert re.search(r", +[\d.]+step/s\b", lines[-1]), lines[-1]
+
+
+def test_the_loss_of_a_validation_is_shown_at_once(fit):
+    """However seldom the bar moves; this one after ten steps, and never twice in a tenth of a second."""
+    lines = fit(Model(), StepProgressBar(refresh_rate=10), max_epochs=2, limit_val_batches=1, val_check_interval=2)
+    assert counts(lines) == ["0/10", "2/10", "4/10", "7/10", "9/10", "10/10"]
+    assert ["loss/val" in line for line in lines] == [False] + [True] * (len(lines) - 1)
+
+
+def test_it_counts_optimizer_steps_under_accumulation(fit):
+    """Batches of 4 + 1 an epoch."""
+    lines = fit(Model(), slow(), max_epochs=3, accumulate_grad_batches=4)
+    assert counts(lines) == [f"{step}/6" for step in range(7)]
+
+
+def test_it_ends_with_the_length_that_max_steps_gives(fit):
+    assert counts(fit(Model(), StepProgressBar(), max_steps=7, max_epochs=-1))[-1] == "7/7"
+    assert counts(fit(Model(), StepProgressBar(), max_steps=100, max_epochs=1))[-1] == "5/5"
+
+
+def test_a_resumed_run_starts_at_its_own_step(fit, trainer, tmp_path):
+    first = trainer(StepProgressBar(), enable_progress_bar=True, max_steps=3, max_epochs=-1)
+    first.fit(Model())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    lines = fit(Model(), StepProgressBar(), ckpt_path=tmp_path / "last.ckpt", max_steps=8, max_epochs=-1)
+    assert (counts(lines)[0], counts(lines)[-1]) == ("3/8", "8/8")
+
+
+def stop(trainer):
+    trainer.should_stop = True
+
+
+def test_a_training_whose_end_is_not_known_has_a_count_only(fit):
+    lines = fit(Endless(), slow(), AtStep(5, stop), max_epochs=-1)
+    assert counts(lines) == [str(step) for step in range(6)]
+    lines = fit(Endless(), slow(), max_epochs=2)
+    assert counts(lines)[-1] == "14"
+
+
+def test_under_manual_optimization_every_optimizers_steps_count(fit):
+    """How many a batch takes is not known before."""
+    assert counts(fit(Manual(), slow(), max_epochs=1)) == ["0", "2", "4", "6", "8", "10"]
+    assert counts(fit(Manual(), slow(), max_steps=4, max_epochs=-1)) == ["0/4", "2/4", "4/4"]
+    assert counts(fit(Manual(), slow(), max_steps=5, max_epochs=-1)) == ["0/5", "2/5", "4/5", "6/6"]
+
+
+def test_accumulation_that_grows_ends_with_a_full_bar(fit):
+    """5 batches an epoch: 5 + 2 steps instead of 10."""
+    lines = fit(Model(), slow(), GradientAccumulationScheduler({0: 1, 1: 3}), max_epochs=2)
+    assert counts(lines) == [f"{step}/10" for step in range(8)] + ["7/7"]
+
+
+def test_a_training_that_is_stopped_early_ends_with_a_full_bar(fit):
+    lines = fit(Model(), StepProgressBar(), AtStep(5, stop), max_epochs=4)
+    assert counts(lines) == ["0/20", "5/5"]
+    assert lines[-1].startswith("100%|")
+
+
+def test_it_shows_what_is_logged_for_the_bar(fit):
+    lines = fit(Model(), StepProgressBar(), max_epochs=1, limit_val_batches=1)
+    assert lines[-1].endswith("loss/train=4.000, loss/val=0.250]")
+    assert "hidden" not in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (2.5741, "2.574"),
+        (0.0, "0.000"),
+        (0.1, "0.100"),
+        (1e-4, "0.0001"),
+        (-0.04567, "-0.0457"),
+        (1e12, "1e+12"),
+        (math.nan, "nan"),
+    ],
+)
+def test_a_value_is_never_hidden_by_its_rounding(fit, value, shown):
+    class Small(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("value", torch.tensor(value, dtype=torch.float64), prog_bar=True)
+            return self.step(batch)
+
+    assert fit(Small(), StepProgressBar(), max_epochs=1)[-1].endswith(f"value={shown}]")
+
+
+def test_a_users_own_metrics_are_shown(fit, tmp_path):
+    class Own(StepProgressBar):
+        def get_metrics(self, trainer, pl_module):
+            return {**super().get_metrics(trainer, pl_module), "model": type(pl_module).__name__, "batches": 12345}
+
+    lines = fit(Model(), Own(), max_epochs=1, logger=CSVLogger(tmp_path))
+    assert lines[-1].endswith("step/s, loss/train=4.000, model=Model, batches=12345]")
+
+
+def test_metrics_are_looked_at_every_so_many_steps(fit, monkeypatch):
+    bar, looks = StepProgressBar(refresh_rate=4), []
+    shown = bar._show
+    monkeypatch.setattr(bar, "_show", lambda trainer: (looks.append(trainer.global_step), shown(trainer)))
+    fit(Model(), bar, max_epochs=2)
+    assert looks == [4, 8, 10]
+
+
+def test_it_fits_the_terminal(trainer, monkeypatch):
+    """A pseudo-terminal of 80 columns."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        trainer(slow(), enable_progress_bar=True, max_epochs=2, limit_val_batches=1).fit(Model())
+        terminal.flush()
+        text = os.read(master, 1 << 16).decode()
+    os.close(master)
+    lines = re.split(r"[\r\n]+", text)
+    assert counts(states(text))[-1] == "10/10"
+    assert max(len(re.sub(r"\x1b\[\w", "", line)) for line in lines) <= 80
+
+
+def test_a_line_can_be_printed_above_it(trainer, capsys):
+    bar = StepProgressBar()
+    trainer(bar, AtStep(2, lambda _: bar.print("two", 2, sep="-")), enable_progress_bar=True, max_epochs=1).fit(Model())
+    assert capsys.readouterr().out == "two-2\n"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_line_is_printed_as_print_does_it(capsys, enabled):
+    """Nothing in the processes whose bar Lightning disables."""
+    bar = StepProgressBar()
+    if not enabled:
+        bar.disable()
+    bar.print("a", 1, flush=True)
+    bar.print("b", 2, sep=None, end=None)
+    bar.print("c", end="!", file=sys.stderr, flush=True)
+    assert tuple(capsys.readouterr()) == (("a 1\nb 2\n", "c!") if enabled else ("", ""))
+
+
+def test_a_model_can_print_above_it(trainer, capsys):
+    class Talking(Model):
+        def on_train_epoch_end(self):
+            self.print("epoch", self.current_epoch, flush=True)
+
+    trainer(StepProgressBar(), enable_progress_bar=True, max_epochs=2).fit(Talking())
+    assert capsys.readouterr().out == "epoch 0\nepoch 1\n"
+
+
+def test_it_can_be_disabled(fit):
+    """As Lightning does in every process but the first."""
+    bar = StepProgressBar()
+    bar.disable()
+    assert fit(Model(), bar, max_epochs=1, limit_val_batches=1) == []
+    bar.enable()
+    assert counts(fit(Model(), bar, max_epochs=1))[-1] == "5/5"
+
+
+def test_it_serves_a_second_training(fit):
+    bar = StepProgressBar()
+    assert counts(fit(Model(), bar, max_epochs=1)) == ["0/5", "5/5"]
+    assert counts(fit(Model(), bar, max_steps=3, max_epochs=-1)) == ["0/3", "3/3"]
+
+
+@pytest.mark.parametrize("method", ["validate", "test", "predict"])
+def test_an_evaluation_has_no_bar(method, trainer, capsys):
+    evaluator = trainer(StepProgressBar(), enable_progress_bar=True, limit_val_batches=2)
+    getattr(evaluator, method)(BoringModel())
+    assert states(capsys.readouterr().err) == []
+
+
+def test_the_sanity_check_comes_before_the_bar(fit):
+    lines = fit(Model(), slow(), max_epochs=1, limit_val_batches=1, num_sanity_val_steps=1)
+    assert counts(lines)[0] == "0/5"
+    assert "loss/val" not in lines[0]
+
+
+def test_an_exception_leaves_the_line_and_closes_the_bar(trainer, capsys):
+    def fail(trainer):
+        raise RuntimeError("of the test")
+
+    bar = StepProgressBar(refresh_rate=1)
+    with pytest.raises(RuntimeError, match=r"^of the test"):
+        trainer(bar, AtStep(3, fail), enable_progress_bar=True, max_epochs=1).fit(Model())
+    assert capsys.readouterr().err.endswith("\n")
+    assert bar._bar is None
+
+
+def test_it_leaves_the_training_alone(trainer):
+    """The same weights and the same random numbers with and without it."""
+
+    def train(*callbacks):
+        torch.manual_seed(3)
+        model = Model()
+        trainer(*callbacks, enable_progress_bar=bool(callbacks), max_epochs=2, limit_val_batches=1).fit(model)
+        return model.layer.weight, torch.rand(3)
+
+    for with_bar, without in zip(train(slow()), train(), strict=True):
+        assert torch.equal(with_bar, without)
+
+
+def test_it_puts_nothing_into_a_checkpoint():
+    assert StepProgressBar().state_dict() == {}
+
+
+@pytest.mark.parametrize("refresh_rate", [0, -1])
+def test_looking_at_no_step_is_refused(refresh_rate):
+    with pytest.raises(ValueError, match=rf"^refresh_rate is {refresh_rate}; give at least 1 step$"):
+        StepProgressBar(refresh_rate=refresh_rate)

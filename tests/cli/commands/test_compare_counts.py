@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from charlm.cli.commands.compare_counts import compare_counts, neural_probabilities
+from charlm.data.splits import load_splits
+from charlm.nets.counts import CountBigram
+from charlm.nets.loss import evaluate
+from charlm.runs.checkpoint import load_checkpoint
+
+LETTERS = "abceghilmnoprstuvy"  # of the names file
+SIZE = len(LETTERS) + 1
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture
+def run(write_run):
+    return write_run("Bigram", alphabet=LETTERS)
+
+
+def splits_of(names_file):
+    return load_splits(str(names_file), alphabet=LETTERS, split=(0.6, 0.2, 0.2))
+
+
+def test_both_losses_stand_side_by_side_for_each_split(run, names_file, capsys):
+    compare_counts()
+    lines = capsys.readouterr().out.splitlines()
+    splits, net = splits_of(names_file), load_checkpoint(run).net
+    counted = CountBigram.from_contexts(splits.train, SIZE, k=1.0)
+    assert lines[0].split() == ["split", "characters", "counts", "(k=1)", "neural", "difference"]
+    for line, part in zip(lines[1:4], ("train", "val", "test"), strict=True):
+        contexts = getattr(splits, part)
+        nll, neural = counted.nll(contexts), evaluate(net, [contexts.tensors()]).loss
+        expected = [part, str(len(contexts)), f"{nll:.4f}", f"{neural:.4f}", f"{neural - nll:.4f}"]
+        assert line.split() == expected
+
+
+def test_the_largest_difference_is_named(run, names_file, capsys):
+    path = run / "checkpoints" / "best-2.20.ckpt"
+    content = torch.load(path, weights_only=True)
+    counted = CountBigram.from_contexts(splits_of(names_file).train, SIZE, k=1.0)
+    weights = counted.probabilities.log().float()
+    weights[1, 0] += 1.0  # a, then the end
+    content["state_dict"]["net.W"] = weights
+    torch.save(content, path)
+    compare_counts()
+    p = counted.probabilities[1, 0].item()
+    q = p * math.e / (1 + p * (math.e - 1))
+    assert (
+        f"largest difference: {q - p:.4f} for a., {p:.4f} by counting and {q:.4f} neural;"
+        f" a comes {int(counted.counts[1].sum())} times in train"
+    ) in capsys.readouterr().out
+
+
+def test_unseen_pairs_cost_infinity_without_smoothing(run, capsys):
+    compare_counts(k=0)
+    assert "inf" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_a_split_without_names_has_no_loss(write_run, capsys):
+    write_run("Bigram", data={"split": [1.0, 0.0, 0.0]})
+    compare_counts()
+    assert capsys.readouterr().out.splitlines()[3].split() == ["test", "0", "-", "-", "-"]
+
+
+def test_the_picture_goes_into_the_run_or_where_it_is_wanted(run, tmp_path, capsys):
+    compare_counts()
+    assert (run / "bigram.png").read_bytes().startswith(PNG)
+    assert "TensorBoard" not in capsys.readouterr().out
+    compare_counts(out=str(tmp_path / "other.png"))
+    assert (tmp_path / "other.png").read_bytes().startswith(PNG)
+    assert capsys.readouterr().out.splitlines()[-1] == f"heat map: {tmp_path / 'other.png'}"
+
+
+def test_a_run_with_a_tensorboard_log_gets_the_figure(run, capsys):
+    SummaryWriter(str(run)).close()
+    compare_counts()
+    events = EventAccumulator(str(run)).Reload()
+    assert [image.step for image in events.Images("bigram")] == [12]
+    assert "TensorBoard: figure bigram of" in capsys.readouterr().out
+
+
+def test_rows_of_the_neural_table_sum_to_one_in_double_precision(run):
+    table = neural_probabilities(load_checkpoint(run).net)
+    assert table.dtype == torch.float64
+    assert table.sum(dim=1).tolist() == pytest.approx([1.0] * SIZE)
+
+
+def test_another_model_is_refused(write_run):
+    write_run("MLP")
+    with pytest.raises(ValueError, match="has the net MLP; give a checkpoint of a Bigram"):
+        compare_counts()
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ("picture.jpg", ValueError, "--out is 'picture.jpg'; give a file that ends in .png"),
+        ("nowhere/picture.png", OSError, "cannot write nowhere/picture.png .No such file or directory."),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused(out, error, message, run):
+    with pytest.raises(error, match=message):
+        compare_counts(out=out)
+
+
+def test_training_names_that_have_changed_are_refused(run, names_file):
+    names_file.write_text(names_file.read_text() + "nora\n")
+    with pytest.raises(ValueError, match="has changed since"):
+        compare_counts()

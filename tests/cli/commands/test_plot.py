@@ -1,0 +1,265 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.image import imread
+from torch.utils.tensorboard import SummaryWriter
+
+from charlm.callbacks.step_decay.callback import StepDecay
+from charlm.cli.commands.plot import distinct_names, plot, spell_drops
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a run of 40 steps into lightning_logs of the working directory; its rate drops to a tenth at `drop`."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, drop=None, tags=("loss/train", "loss/val"), config=None):
+        run = Path("lightning_logs") / name
+        with SummaryWriter(str(run)) as writer:
+            for step in range(40):
+                writer.add_scalar(tags[0], 2 + 1 / (step + 1), step)
+                writer.add_scalar("lr", 0.1 if drop is None or step < drop else 0.01, step)
+                if step % 10 == 9:
+                    writer.add_scalar(tags[1], 2.5, step)
+        if config:
+            (run / "config.yaml").write_text(config)
+        return run
+
+    return write
+
+
+def texts(file="loss.svg"):
+    """All texts of an SVG picture, which matplotlib writes as comments beside their shapes."""
+    return re.findall(r"<!-- (.*?) -->", Path(file).read_text(encoding="utf-8"))
+
+
+def test_two_runs_are_named_and_the_drop_is_marked(write, capsys):
+    plot([str(write("decay", drop=30)), str(write("fixed"))], out="loss.svg")
+    assert capsys.readouterr().out == "loss.svg\n"
+    shown = texts()
+    assert [text for text in shown if text.startswith("lr")] == ["lr 0.1 → 0.01 at 30"]
+    assert [text for text in shown if text in ("decay", "fixed", "train", "val")] == ["decay", "fixed", "train", "val"]
+    assert "loss" in shown
+
+
+def test_without_a_word_it_is_the_newest_run_as_a_png(write):
+    write("version_0")
+    write("version_1")
+    plot()
+    assert imread("loss.png").shape == (550, 990, 4)
+    plot(out="loss.svg")
+    assert ("version_1" in texts(), "version_0" in texts()) == (True, False)
+
+
+def test_a_directory_stands_for_the_runs_below_it_each_once(write):
+    write("one/version_0")
+    write("two/version_0")
+    plot(["lightning_logs", "lightning_logs/one"], out="loss.svg")
+    assert [text for text in texts() if "version" in text] == ["one/version_0", "two/version_0"]
+
+
+@pytest.mark.parametrize(
+    ("config", "label"),
+    [("model:\n  class_path: charlm.models.windows.LitMLP\n", "loss (nats per character)"),
+     ("model:\n  class_path: mine.Model\n", "loss"), (None, "loss")],
+)  # fmt: skip
+def test_the_unit_is_said_where_it_is_known(write, config, label):
+    plot([str(write("run", config=config))], out="loss.svg")
+    assert label in texts()
+
+
+def test_other_tags_can_be_named(write):
+    plot([str(write("run", tags=("train_loss", "val_loss")))], out="loss.svg", train="train_loss", val="val_loss")
+    assert "train_loss, val_loss" in texts()
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_a_run_of_another_lightning_project_is_read(tmp_path, monkeypatch):
+    """Its rate falls by a scheduler, at each epoch of 5 steps, and is logged by Lightning's monitor."""
+    monkeypatch.chdir(tmp_path)
+
+    class Other(BoringModel):
+        def training_step(self, batch, batch_idx):
+            loss = self.step(batch)
+            self.log("loss/train", loss)
+            return loss
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.4)
+            return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], 0.5)]
+
+    trainer = pl.Trainer(
+        max_epochs=4, limit_train_batches=5, limit_val_batches=0, log_every_n_steps=1, accelerator="cpu",
+        logger=TensorBoardLogger("lightning_logs", name="", version="other"), callbacks=[LearningRateMonitor()],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Other())
+    plot(out="loss.svg")
+    assert "lr 0.4 → 0.2 at 10" in texts()
+    assert ("train" in texts(), "val" in texts()) == (True, False)
+
+
+def test_step_decay_is_marked_at_its_very_step(tmp_path, monkeypatch):
+    """Lightning logs every 10 steps, and the rate falls in between."""
+    monkeypatch.chdir(tmp_path)
+
+    class Model(BoringModel):
+        def training_step(self, batch, batch_idx):
+            loss = self.step(batch)
+            self.log("loss/train", loss)
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    trainer = pl.Trainer(
+        max_steps=60, limit_val_batches=0, log_every_n_steps=10, accelerator="cpu", callbacks=[StepDecay([23, 47])],
+        logger=TensorBoardLogger("lightning_logs", name="", version="run"), enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Model())
+    plot(out="loss.svg")
+    assert [text for text in texts() if text.startswith("lr")] == ["lr 0.1 → 0.01 at 23", "lr 0.01 → 0.001 at 47"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "PDF", "svg", "webp"])
+def test_the_suffix_is_the_format(write, suffix):
+    file = Path("new") / "folder" / f"curves.{suffix}"
+    write("run")
+    plot(out=str(file))
+    first = file.read_bytes()
+    begins = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml", "webp": b"RIFF"}
+    assert first.startswith(begins[suffix.lower()])
+    file.write_bytes(b"old")
+    plot(out=str(file))
+    assert file.read_bytes().startswith(begins[suffix.lower()])
+
+
+@pytest.mark.parametrize("out", ["loss", "loss.doc", "loss.raw", ".", "folder/"])
+def test_another_format_is_refused_with_those_there_are(write, out):
+    write("run")
+    with pytest.raises(ValueError, match=r"says no format that can be written; end it in one of .*\.pdf, \.png, .*svg"):
+        plot(out=out)
+
+
+def test_no_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="lightning_logs is not a directory; train one with `charlm fit`"):
+        plot()
+    Path("empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty holds no run with events files; train one"):
+        plot(["empty"])
+
+
+def test_a_run_without_losses_is_refused_with_the_tags_it_has(write):
+    run = write("run", tags=("train_loss", "val_loss"))
+    message = r"run has no loss/train or loss/val; it has lr, train_loss, val_loss: name two by --train and --val"
+    with pytest.raises(ValueError, match=message):
+        plot([str(run)])
+    with SummaryWriter("lightning_logs/bare") as writer:
+        writer.add_text("note", "begun")
+    with pytest.raises(ValueError, match=r"bare has no loss/train or loss/val; it has no scalars at all"):
+        plot(["lightning_logs/bare"])
+
+
+def test_a_run_without_losses_beside_others_is_left_out_and_said(write, capsys):
+    write("good")
+    write("other", tags=("a", "b"))
+    plot(["lightning_logs"], out="loss.svg")
+    assert capsys.readouterr().err.startswith("lightning_logs/other has no loss/train or loss/val; it has a, b, lr")
+    assert ("good" in texts(), "other" in texts()) == (True, False)
+
+
+def test_more_runs_than_can_be_told_apart_are_refused(write):
+    for i in range(15):
+        with SummaryWriter(f"lightning_logs/version_{i}"):
+            pass
+    with pytest.raises(ValueError, match="15 runs in one picture cannot be told apart; name 14 at most"):
+        plot(["lightning_logs"])
+
+
+def test_of_a_damaged_file_the_rest_is_drawn_with_a_note(write, capsys):
+    run = write("run")
+    (file,) = run.iterdir()
+    file.write_bytes(file.read_bytes()[:-200])
+    plot([str(run)], out="loss.svg")
+    assert f"{file} can be read up to byte" in capsys.readouterr().err
+    assert "run" in texts()
+
+
+def test_a_name_with_dollars_or_an_underscore_is_shown_as_it_is(write):
+    plot([str(write("_cheap $^$ run")), str(write("漢字"))], out="loss.svg")
+    assert "_cheap $^$ run" in texts()
+
+
+def test_losses_that_are_not_finite_are_drawn_without(write, capsys):
+    for name, losses in {"bad": [2.0, np.nan, np.inf, 1e30], "nan": [np.nan] * 3}.items():
+        with SummaryWriter(f"lightning_logs/{name}") as writer:
+            for step, loss in enumerate(losses):
+                writer.add_scalar("loss/train", loss, step)
+    write("other")
+    plot(["lightning_logs"], out="loss.svg")
+    assert [text for text in texts() if text in ("bad", "nan", "other")] == ["bad", "other"]
+    assert "lightning_logs/nan has no finite loss/train or loss/val; it has loss/train" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="nan has no finite loss/train or loss/val"):
+        plot(["lightning_logs/nan"])
+
+
+def test_a_tag_that_no_run_has_is_refused(write):
+    run = str(write("run"))
+    with pytest.raises(
+        ValueError, match="--train is 'train_los', which no run has; there are loss/train, loss/val, lr"
+    ):
+        plot([run], train="train_los")
+
+
+def test_runs_behind_links_are_found_and_circles_end(write):
+    write("run")
+    Path("linked").mkdir()
+    Path("linked/one").symlink_to(Path("lightning_logs/run").resolve(), target_is_directory=True)
+    Path("linked/up").symlink_to(Path().resolve() / "linked", target_is_directory=True)
+    plot(["linked"], out="loss.svg")
+    assert "one" in texts() or "run" in texts()
+
+
+def test_a_picture_that_cannot_be_written_is_a_sentence(write):
+    run = str(write("run"))
+    Path("taken.png").mkdir()
+    with pytest.raises(OSError, match=r"^cannot write taken\.png \(.*\); give another file as --out$"):
+        plot([run], out="taken.png")
+
+
+def test_names_have_as_many_folders_as_tell_them_apart():
+    runs = [Path("/a/x/v0"), Path("/b/x/v0"), Path("/b/x/v1")]
+    assert list(distinct_names(runs).values()) == ["a/x/v0", "b/x/v0", "v1"]
+
+
+@pytest.mark.parametrize(
+    ("drops", "text"),
+    [
+        ([(15000, 0.1, 0.01)], "lr 0.1 → 0.01 at 15,000"),
+        ([(7, 0.1, 0.05), (7, 0.1, 0.05)], "lr 0.1 → 0.05 at 7"),
+        ([(7, 0.4, 0.2), (7, 0.01, 0.005)], "lr times 0.5 at 7"),
+        ([(7, 0.4, 0.2), (7, 0.01, 0.001)], "lr drops at 7"),
+    ],
+)
+def test_a_drop_is_spelled_by_what_its_groups_share(drops, text):
+    assert spell_drops(drops) == text
+
+
+def test_it_is_a_command_that_needs_no_torch(write):
+    write("run", drop=20)
+    code = "import sys; from charlm.cli.main import main; main(); assert not {'torch', 'lightning'} & {*sys.modules}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "plot", "lightning_logs/run", "--out", "a.png"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a.png\n", "")

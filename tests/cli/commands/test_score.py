@@ -1,0 +1,145 @@
+import io
+import math
+import sys
+
+import pytest
+
+from charlm.cli.commands.score import marked, score
+from charlm.data.contexts import build_contexts
+from charlm.inference.scoring import NameScore
+from charlm.nets.loss import evaluate
+from charlm.runs.checkpoint import load_checkpoint
+
+
+def lines(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "nats", "shown"),
+    [
+        ("emqa", [1.0, 2.0, 5.0, 1.0, 0.5], "em[q]a"),
+        ("emqa", [1.0, 2.0, 1.0, 1.0, 2.5], "emqa[.]"),
+        ("emqa", [1.0, 1.0, 6.0, 5.0, 3.3], "em[q][a][.]"),
+        ("emma", [1.0, 1.0, 1.0, 1.0, 0.0], "[e][m][m][a]"),
+        ("st.", [1.0, 1.0, 9.0, 1.0], "st[.]"),
+        ("", [1.0], "[.]"),
+        ("कि", [1.0, 2.0, 1.0], "क[\u25ccि]"),
+        ("कि", [2.0, 1.0, 1.0], "[क]\u25ccि"),
+        ("किं", [1.0, 1.0, 1.0, 2.0], "किं[.]"),
+        ("x\u0302\u0323", [1.0, 2.0, 1.0, 1.0], "x[\u25cc\u0302]\u25cc\u0323"),
+    ],
+)
+def test_the_most_surprising_characters_stand_in_brackets(name, nats, shown):
+    assert marked(NameScore(name, nats), guess=3.3) == shown
+
+
+def test_a_line_has_the_name_its_nats_and_the_marks(write_run, capsys):
+    write_run("Bigram")  # untrained: every character ln 27
+    score(["emma", "jo"])
+    header, emma, jo, mean = lines(capsys)
+    assert header.split() == ["name", "nats/character", "nats", "surprising"]
+    assert emma.split()[:3] == ["emma", f"{math.log(27):.4f}", f"{5 * math.log(27):.4f}"]
+    assert jo.split()[:3] == ["jo", f"{math.log(27):.4f}", f"{3 * math.log(27):.4f}"]
+    assert mean == f"mean over 2 names: {math.log(27):.4f} nats/character, {4 * math.log(27):.4f} nats a name"
+
+
+def test_the_last_line_is_the_loss(write_run, names_file, capsys):
+    loaded = load_checkpoint(write_run("MLP"))
+    score([str(names_file)])
+    names = names_file.read_text().split()
+    loss = evaluate(loaded.net, [build_contexts(names, loaded.tokenizer, 3)]).loss
+    assert lines(capsys)[-1].startswith(f"mean over 16 names: {loss:.4f} nats/character")
+
+
+def test_names_files_and_standard_input_can_be_mixed(write_run, tmp_path, monkeypatch, capsys):
+    write_run()
+    (tmp_path / "few.txt").write_text("\ufeffmia\r\n\r\n lia \n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("eva\n\n  ida\n"))
+    score(["emma", "few.txt", "-"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["emma", "mia", "lia", "eva", "ida"]
+
+
+def test_a_name_may_be_called_like_a_file(write_run, tmp_path, capsys):
+    write_run()
+    (tmp_path / "emma").write_text("mia\n")
+    score(["emma"])
+    assert lines(capsys)[1].startswith("emma")
+    score(["./emma"])
+    assert lines(capsys)[1].startswith("mia")
+
+
+@pytest.mark.parametrize("name", ["Emma", "j.r", "o'neil"])
+def test_a_character_outside_the_alphabet_is_named_with_its_place(name, write_run):
+    write_run()
+    with pytest.raises(ValueError, match=r"has .+ at position \d, outside the alphabet"):
+        score([name])
+
+
+@pytest.mark.parametrize("file", ["gone.txt", "./gone"])
+def test_a_file_that_is_not_there_is_not_taken_for_a_name(file, write_run):
+    write_run()
+    with pytest.raises(FileNotFoundError, match="there is no names file gone"):
+        score([file])
+
+
+def test_capitals_are_lowered_if_the_training_names_were(write_run, tmp_path, capsys):
+    write_run(data={"lowercase": True})
+    (tmp_path / "few.txt").write_text("MIA\n")
+    score(["Emma", "few.txt"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["emma", "mia"]
+
+
+def test_accents_are_composed_as_in_a_names_file(write_run, capsys):
+    write_run("Bigram", alphabet="zoé")
+    score(["zoe\u0301"])
+    assert lines(capsys)[1].startswith("zoé ")
+
+
+def test_capitals_of_decomposed_letters_are_lowered_and_composed(write_run, tmp_path, capsys):
+    write_run("Bigram", alphabet="zoé", data={"lowercase": True})
+    (tmp_path / "few.txt").write_text("ZOE\u0301\n", encoding="utf-8")
+    score(["ZOE\u0301", "few.txt"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["zoé", "zoé"]
+
+
+def test_of_a_large_alphabet_the_message_shows_a_part(write_run):
+    write_run("Bigram", alphabet="".join(map(chr, range(0x4E00, 0x4E00 + 500))))
+    shown = "".join(map(chr, range(0x4E00, 0x4E00 + 40)))
+    with pytest.raises(
+        ValueError, match=rf"name '一x' has 'x' \(U\+0078\) at position 1, .* '{shown}'\.\.\. \(500 char"
+    ):
+        score(["一", "一x"])
+
+
+def test_a_name_with_a_slash_is_a_name_where_the_alphabet_has_one(write_run, tmp_path, capsys):
+    write_run("Bigram", alphabet="a/s.")
+    (tmp_path / "sass").write_text("sas\n")
+    score(["a/s", "./sass"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["a/s", "sas"]
+
+
+def test_a_file_may_have_names_as_long_as_those_in_training(write_run, tmp_path, capsys):
+    (tmp_path / "long.txt").write_text("a" * 100 + "\n")
+    write_run("Bigram", data={"max_length": 100})
+    score(["long.txt"])
+    assert lines(capsys)[1].startswith("a" * 100 + " ")
+    write_run("Bigram", version="version_1", data={"max_length": 20})
+    (tmp_path / "short.txt").write_text("a" * 64 + "\n")
+    score(["short.txt"], checkpoint="lightning_logs/version_1")
+    with pytest.raises(ValueError, match="a name of 100 characters; at most 64"):
+        score(["long.txt"], checkpoint="lightning_logs/version_1")
+
+
+def test_no_names_are_refused(write_run, monkeypatch):
+    write_run()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n \n"))
+    with pytest.raises(ValueError, match="there are no names to score"):
+        score(["-"])
+
+
+def test_standard_input_that_is_not_text_is_refused(write_run, monkeypatch):
+    write_run()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"mi\xff\n"), encoding="utf-8"))
+    with pytest.raises(ValueError, match="standard input is not utf-8 text"):
+        score(["-"])

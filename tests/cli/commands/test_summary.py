@@ -1,0 +1,131 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charlm.cli.commands.summary import FACTS, find_runs, net_facts, summary, summary_table
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.directory import write_results
+
+COLUMNS = ["run", "model", "block_size", "n_embd", "n_hidden", "parameters", "train", "val", "test"]
+
+
+@pytest.fixture
+def runs(write_run):
+    """A bigram, two MLPs, and one of them without results."""
+    bigram = write_run("Bigram", "version_0")
+    small = write_run("MLP", "version_1", block_size=3, n_embd=2, n_hidden=5)
+    lost = write_run("MLP", "version_2", block_size=3, n_embd=10, n_hidden=200)
+    write_results(bigram, {"train": 2.451, "val": 2.46, "test": 2.47, "checkpoint": "best-2.46.ckpt", "step": 12})
+    write_results(small, {"train": 2.1, "val": 2.2, "test": None})
+    return bigram, small, lost
+
+
+def test_the_table_has_sizes_and_losses_the_best_first(runs, capsys):
+    summary(format="csv")
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [
+        COLUMNS,
+        ["version_1", "MLP", "3", "2", "5", str(27 * 2 + 6 * 5 + 5 + 5 * 27 + 27), "2.1000", "2.2000", ""],
+        ["version_0", "Bigram", "1", "", "", "729", "2.4510", "2.4600", "2.4700"],
+        ["version_2", "MLP", "3", "10", "200", "11897", "", "", ""],
+    ]
+
+
+@pytest.mark.parametrize("version", ["version_12345", "a-run-that-has-been-given-quite-a-long-name"])
+def test_the_text_fits_eighty_columns(version, write_run, capsys):
+    run = write_run("MLP", version, block_size=3, n_embd=10, n_hidden=200)
+    write_results(run, {"train": 2.1, "val": 2.2, "test": 2.3})
+    summary()
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == COLUMNS
+    assert row.split()[1:] == ["MLP", "3", "10", "200", "11,897", "2.1000", "2.2000", "2.3000"]
+    assert max(len(header), len(row)) <= 80
+
+
+def test_unknown_values_are_dashes_and_markdown_is_a_table(runs, capsys):
+    summary([str(runs[2])], format="markdown")
+    assert capsys.readouterr().out.splitlines()[-1] == "| version_2 | MLP | 3 | 10 | 200 | 11,897 | - | - | - |"
+
+
+def test_runs_and_directories_of_runs_are_taken_each_run_once(runs):
+    assert find_runs(Path("lightning_logs")) == [Path("lightning_logs") / f"version_{i}" for i in range(3)]
+    assert find_runs(runs[0]) == [runs[0]]
+
+
+def test_a_run_given_twice_stands_once(runs, capsys):
+    summary(["lightning_logs", "lightning_logs/version_0"])
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_path(write_run, capsys):
+    write_run("Bigram", "one/version_0")
+    write_run("Bigram", "two/version_0")
+    summary(format="csv")
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["lightning_logs/one/version_0", "lightning_logs/two/version_0"]
+
+
+def test_the_working_directory_can_be_a_run(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs[0])
+    summary(["."])
+    assert capsys.readouterr().out.splitlines()[1].startswith("version_0")
+
+
+def test_a_damaged_checkpoint_leaves_its_results(runs):
+    (runs[0] / "checkpoints" / "best-2.20.ckpt").write_bytes(b"")
+    row = summary_table([runs[0]]).rows[0]
+    assert row == ["version_0", *[None] * len(FACTS), 2.451, 2.46, 2.47]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+def test_damaged_results_cost_the_losses_of_their_run_only(text, runs, capsys):
+    (runs[1] / "results.json").write_text(text, encoding="latin-1")
+    summary()
+    shown = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines()[1:]}
+    assert rows["version_1"] == ["MLP", "3", "2", "5", "251", "-", "-", "-"]
+    assert rows["version_0"][-3:] == ["2.4510", "2.4600", "2.4700"]
+    assert len(rows) == 3
+    file = Path("lightning_logs/version_1/results.json")
+    assert shown.err == f"{file} is not a table of results in JSON; delete it, or write it again\n"
+
+
+def test_results_of_another_make_are_unknown(runs, capsys):
+    write_results(runs[1], {"val": [2.0], "train": {"a": 1}, "test": 2, "n_embd": None})
+    summary()
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("version_1"))
+    assert row.split()[1:] == ["MLP", "3", "2", "5", "251", "-", "-", "2"]
+
+
+def test_an_empty_directory_of_a_crashed_run_is_no_run(runs):
+    (runs[0].parent / "version_7").mkdir()
+    assert len(find_runs(runs[0].parent)) == 3
+
+
+def test_without_runs_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="lightning_logs is not a directory; train one with `charlm fit`"):
+        summary()
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        summary([str(tmp_path)])
+
+
+def test_results_that_hold_the_facts_spare_torch(runs):
+    for run in runs:
+        write_results(run, {"val": 2.0, **net_facts(load_checkpoint(run))})
+    code = "import json, sys; from charlm.cli.commands.summary import summary; summary(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *table, torch_came = done.stdout.splitlines()
+    assert torch_came == "False"
+    assert [line.split()[1] for line in table[1:]].count("MLP") == 2
+
+
+def test_facts_are_plain(runs):
+    facts = net_facts(load_checkpoint(runs[1]))
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts == {"model": "MLP", "block_size": 3, "n_embd": 2, "n_hidden": 5, "parameters": 251}

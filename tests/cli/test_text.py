@@ -1,0 +1,44 @@
+import pytest
+
+from charlm.cli.text import cleaned, display_width, is_mark, padded, refuse_strangers
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("mia", 3),
+        ("", 0),
+        ("Жанна", 5),
+        ("ミア", 4),
+        ("ﾐｱ", 2),  # half-width katakana
+        ("\uff21\uff22", 4),  # full-width letters
+        ("東京-X", 6),
+        ("한국", 4),
+        ("x\u0302a", 2),  # no composed form
+        ("שָׁלוֹם", 4),  # four letters with their points
+        ("مُحَمَّد", 4),
+        ("हिन्दी", 5),  # two vowel signs take cells of their own, the virama does not
+    ],
+)
+def test_cells_of_a_terminal(text, cells):
+    assert display_width(text) == cells
+    assert padded(text, 9) == text + " " * (9 - cells)
+    assert padded(text, 9, right=True) == " " * (9 - cells) + text
+
+
+def test_marks_are_told_from_letters():
+    assert [is_mark(ch) for ch in "aé\u0302कि\u094dア"] == [False, False, True, False, True, True, False]
+
+
+def test_text_is_lowered_before_it_is_composed_as_in_a_names_file():
+    assert cleaned("E\u0301", lowercase=False) == "É"
+    assert cleaned("E\u0301", lowercase=True) == "é"
+    assert cleaned("\u0130", lowercase=True) == "i\u0307"
+
+
+def test_the_first_stranger_is_named():
+    refuse_strangers("name", ["ab", "ba", ""], "ab")
+    with pytest.raises(
+        ValueError, match=r"^name 'axb' has 'x' \(U\+0078\) at position 1, outside the alphabet 'ab' of"
+    ):
+        refuse_strangers("name", ["ab", "axb", "y"], "ab")

@@ -1,0 +1,166 @@
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from charlm.cli.trainer.report import finish, print_names, print_next
+from charlm.data.batches import BatchLoader
+from charlm.data.splits import load_splits
+from charlm.nets.bigram import Bigram
+from charlm.nets.loss import evaluate
+from charlm.runs.checkpoint import Checkpoint
+
+NAMES = "abc bca cab aa bb cc abab bcbc caca ab ba ac ca abba cbbc a".replace(" ", "\n")
+
+
+@pytest.fixture
+def splits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text(NAMES)
+    return load_splits("names.txt", "abc", block_size=1, split=(0.5, 0.3, 0.2))
+
+
+@pytest.fixture
+def checkpoint(splits):
+    """A bigram of three letters that is all but sure of "ab", in a run of its own."""
+    net = Bigram(4)
+    with torch.no_grad():
+        for before, after in ((0, 1), (1, 2), (2, 0)):
+            net.W[before, after] = 12.0
+    folder = Path("lightning_logs/version_3/checkpoints")
+    folder.mkdir(parents=True)
+    return Checkpoint(folder / "best.ckpt", net, splits.tokenizer, {"lr": 50.0}, {}, None, step=1234)
+
+
+def loaders(splits, *parts):
+    return {part: BatchLoader(getattr(splits, part), 3) for part in parts}
+
+
+def test_the_losses_of_every_split_are_returned_kept_and_shown(splits, checkpoint, capsys):
+    losses = finish(checkpoint, loaders(splits, "train", "val", "test"), splits)
+    exact = {part: evaluate(checkpoint.net, [getattr(splits, part).tensors()]).loss for part in losses}
+    assert losses == pytest.approx(exact)
+    kept = json.loads(Path("lightning_logs/version_3/results.json").read_text())
+    facts = {"model": "Bigram", "block_size": 1, "parameters": 16, "checkpoint": "best.ckpt", "step": 1234}
+    assert kept == {**losses, **facts}
+    out = capsys.readouterr().out
+    assert "Losses in nats per character, at best.ckpt (step 1,234):" in out
+    header, row = (line.split() for line in out.splitlines() if line.startswith(("run ", "version_3")))
+    assert dict(zip(header, row, strict=True)) == {
+        **{"run": "version_3", "model": "Bigram", "block_size": "1", "n_embd": "-", "n_hidden": "-"},
+        **{"parameters": "16", **{part: f"{loss:.4f}" for part, loss in losses.items()}},
+    }
+
+
+def test_ctrl_c_amid_the_evaluation_says_that_the_training_is_saved(splits, checkpoint, capsys):
+    def batches():
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(checkpoint, {"train": batches()}, splits)
+    said = capsys.readouterr().err
+    assert "The training has ended and is saved; only its report is missing." in said
+    assert re.search(r"\n\S*charlm test --ckpt_path lightning_logs/version_3/checkpoints/best.ckpt\n$", said)
+
+
+def test_a_split_without_a_share_is_left_out(splits, checkpoint, capsys):
+    assert set(finish(checkpoint, loaders(splits, "train", "test"), splits)) == {"train", "test"}
+    row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("version_3"))
+    assert row[-2] == "-"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_ten_names_are_marked_new_or_in_train(known, splits, checkpoint, capsys):
+    splits.name_split[splits.corpus.names().index("ab")] = 0 if known else 1
+    print_names(checkpoint, splits)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "The first 10 names it draws:"
+    assert len(lines) == 13
+    assert f"  ab  {'in train' if known else 'new'}" in [re.sub(" {2,}", "  ", line) for line in lines]
+
+
+def test_marks_line_up_behind_wide_names(tmp_path, monkeypatch, capsys):
+    """Names of one to many katakana, each of which takes two cells, and of a Latin letter, which takes one."""
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("\n".join(["カ", "カナカナ", "aカ", "カナ", "ナaナ", "aaaa"] * 5), encoding="utf-8")
+    splits = load_splits("names.txt", block_size=1, split_by="line")
+    print_names(Checkpoint(Path("a.ckpt"), Bigram(4), splits.tokenizer, {}, {}, None, step=1), splits)
+    lines = capsys.readouterr().out.splitlines()[3:]
+    names, gaps = zip(*(re.fullmatch(r"  (\S+)( +)(?:in train|new)", line).groups() for line in lines), strict=True)
+    cells = [sum(1 if ch == "a" else 2 for ch in name) for name in names]
+    assert len({cells[i] + len(gaps[i]) for i in range(10)}) == 1
+    assert len({len(name) + len(gap) for name, gap in zip(names, gaps, strict=True)}) > 1
+
+
+def test_the_same_checkpoint_draws_the_same_names(splits, checkpoint, capsys):
+    torch.manual_seed(1)
+    print_names(checkpoint, splits)
+    first = capsys.readouterr().out
+    torch.manual_seed(2)
+    print_names(checkpoint, splits)
+    assert capsys.readouterr().out == first
+
+
+def commands(capsys):
+    """The three last lines: what stands before and what behind the spaces."""
+    lines = capsys.readouterr().out.splitlines()
+    return dict(line.split(maxsplit=1) if "names" not in line else line.split("   ", 1) for line in lines[-3:])
+
+
+def test_the_next_commands_are_to_be_copied(splits, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    print_next(Path("lightning_logs/version_3"))
+    assert commands(capsys) == {
+        "Run": "lightning_logs/version_3",
+        "TensorBoard": "charlm dashboard",
+        "More names": "charlm sample --checkpoint lightning_logs/version_3 --new-only",
+    }
+
+
+def test_a_path_with_a_space_is_quoted(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    print_next(Path("my runs/lightning_logs/version 3"))
+    shown = commands(capsys)
+    assert shown["TensorBoard"].endswith(" dashboard 'my runs/lightning_logs'")
+    assert shown["More names"].endswith(" --checkpoint 'my runs/lightning_logs/version 3' --new-only")
+
+
+def test_the_shorter_way_to_a_run_is_shown(tmp_path, capsys, monkeypatch):
+    """From below it that is the relative one, from far away the absolute one."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    print_next(tmp_path / "lightning_logs" / "version_3")
+    assert commands(capsys)["Run"] == "../../lightning_logs/version_3"
+    print_next(Path("/lightning_logs/version_3"))
+    assert commands(capsys)["Run"] == "/lightning_logs/version_3"
+
+
+def test_a_run_on_another_drive_is_shown_in_full(capsys, monkeypatch):
+    def relpath(path):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")  # as os.path on Windows
+
+    monkeypatch.setattr(os.path, "relpath", relpath)
+    print_next(Path("/d/lightning_logs/version_3"))
+    assert commands(capsys)["Run"] == "/d/lightning_logs/version_3"
+
+
+def test_a_program_that_is_not_on_the_path_is_shown_by_its_place(capsys, monkeypatch, tmp_path):
+    """Where the environment is not activated, as after scripts/run."""
+    charlm = Path(sys.executable).parent / "charlm"
+    if not charlm.exists():
+        pytest.skip("charlm is not installed beside this Python")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shutil.which("charlm") is None
+    print_next(Path("lightning_logs/version_3"))
+    program = commands(capsys)["TensorBoard"].removesuffix(" dashboard")
+    assert (tmp_path / program).exists() or Path(program).resolve() == charlm.resolve()
+    (tmp_path / "charlm").write_text("another one")
+    (tmp_path / "charlm").chmod(0o755)
+    print_next(Path("lightning_logs/version_3"))
+    assert commands(capsys)["TensorBoard"].startswith(program)

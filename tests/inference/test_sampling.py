@@ -1,0 +1,368 @@
+import math
+import string
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.inference import decoding as walks
+from charlm.inference import sampling
+from charlm.data.contexts import build_contexts
+from charlm.data.sequences import build_sequences
+from charlm.inference.choosing import Choice
+from charlm.inference.decoding import takes_names
+from charlm.inference.sampling import sample_names
+from charlm.inference.scoring import NameScore, score_names
+from charlm.nets.bigram import Bigram
+from charlm.nets.bow import BoW
+from charlm.nets.counts import CountBigram
+from charlm.nets.deepmlp import DeepMLP
+from charlm.nets.ensemble import Ensemble
+from charlm.nets.gru import GRU
+from charlm.nets.loss import evaluate
+from charlm.nets.lstm import LSTM
+from charlm.nets.mlp import MLP
+from charlm.nets.rnn import RNN
+from charlm.nets.transformer import Transformer
+from charlm.nets.wavenet import WaveNet
+from charlm.tokenizer import CharTokenizer
+
+LETTERS = CharTokenizer(string.ascii_lowercase)
+AB = CharTokenizer("ab")
+NEVER = -1e9
+
+
+def table(rows):
+    """A bigram whose probabilities are given row by row: boundary, a, b."""
+    net = Bigram(len(rows))
+    with torch.no_grad():
+        net.W.copy_(torch.tensor(rows).log().clamp(min=NEVER))
+    return net
+
+
+def counted(names, tokenizer=LETTERS, k=1.0):
+    return CountBigram.from_contexts(build_contexts(names, tokenizer, 1), tokenizer.vocab_size, k)
+
+
+OF_NAMES = {"bow": BoW, "rnn": RNN, "gru": GRU, "lstm": LSTM, "transformer": Transformer, "ensemble": Ensemble}
+NETS = {"bigram": lambda: Bigram(27), "mlp": lambda: MLP(27), "counts": lambda: counted(["emma", "olivia", "ava"])}
+NETS |= {"deep mlp": DeepMLP, "wavenet": WaveNet, **OF_NAMES}
+
+
+@pytest.fixture(params=NETS)
+def net(request):
+    return NETS[request.param]()
+
+
+def test_any_net_gives_names_over_the_alphabet(net):
+    names = sample_names(net, LETTERS, 200)
+    assert len(names) == 200
+    assert all(1 <= len(name) <= 30 and set(name) <= set(LETTERS.alphabet) for name in names)
+
+
+def test_the_seed_decides(net):
+    assert sample_names(net, LETTERS, 50, seed=3) == sample_names(net, LETTERS, 50, seed=3)
+    assert sample_names(net, LETTERS, 50, seed=3) != sample_names(net, LETTERS, 50, seed=4)
+
+
+def test_sampling_and_scoring_leave_the_global_generator_and_the_mode_of_every_part_alone():
+    net = MLP(27)
+    net.train()
+    net.embedding.eval()  # a frozen part
+    before = torch.get_rng_state()
+    sample_names(net, LETTERS, 20)
+    score_names(net, LETTERS, ["emma"])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (net.training, net.embedding.training, net.hidden.training) == (True, False, True)
+
+
+def test_the_mode_comes_back_after_an_error():
+    net = MLP(27).train()
+    with torch.no_grad():
+        net.output.bias.fill_(math.nan)
+    with pytest.raises(
+        ValueError, match="the net gives no character a probability: its logits are NaN or infinite, or it is a count"
+    ):
+        sample_names(net, LETTERS, 3)
+    assert net.training
+
+
+def test_names_follow_the_probabilities_of_the_net():
+    net = table([[0.0, 0.25, 0.75], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])  # b, or a once or more
+    names = sample_names(net, AB, 20_000)
+    assert set(names) <= {"b", *("a" * i for i in range(1, 31))}
+    assert names.count("b") / 20_000 == pytest.approx(0.75, abs=0.01)
+    assert names.count("a") / 20_000 == pytest.approx(0.125, abs=0.01)
+
+
+def test_temperature_two_takes_the_root_of_the_probabilities():
+    net = table([[0.0, 0.1, 0.9], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    share = sample_names(net, AB, 20_000, temperature=2.0).count("a") / 20_000
+    assert share == pytest.approx(math.sqrt(0.1) / (math.sqrt(0.1) + math.sqrt(0.9)), abs=0.01)
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 1}, {"temperature": 1e-12}, {"temperature": 5e-324}])
+def test_the_likeliest_name_comes_alone(settings):
+    net = table([[0.0, 0.4, 0.6], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]])
+    assert set(sample_names(net, AB, 100, **settings)) == {"ba"}
+
+
+class FromScratch:
+    """The plain way for a net of names: all characters again for every one that is drawn."""
+
+    most = 32
+
+    def __init__(self, net, rows):
+        self.net, self.rows = net, rows
+
+    def begin(self, ids):
+        self.names = torch.tensor([0, *ids]).repeat(self.rows, 1)
+        return self.net(self.names)[:, -1]
+
+    def step(self, ids, going_on):
+        self.names = torch.cat([self.names, ids[:, None]], dim=1)[going_on]
+        return self.net(self.names)[:, -1]
+
+
+@pytest.mark.parametrize("kind", OF_NAMES.values(), ids=OF_NAMES)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prefix": "ma"}, {"temperature": 0.7, "top_k": 9}, {"top_p": 0.95, "max_length": 12}, {"distinct": True}],
+    ids=str,
+)
+def test_with_a_state_the_names_are_those_of_the_plain_way(kind, options, monkeypatch):
+    torch.manual_seed(0)
+    net = kind(27).double()  # so that no draw falls between what the two ways round differently
+    with torch.no_grad():
+        for single in getattr(net, "members", [net]):
+            single.output.weight.normal_(std=0.3)
+            if single.output.bias is not None:
+                single.output.bias[0] = 2.0
+    monkeypatch.setattr(walks.NameWalk, "most", FromScratch.most)
+    by_state = sample_names(net, LETTERS, 70, **options)
+    monkeypatch.setattr(sampling, "walk", lambda net: FromScratch)
+    assert sample_names(net, LETTERS, 70, **options) == by_state
+    assert len(set(map(len, by_state))) > 1, "names of one length would not show whether the right rows go on"
+
+
+@pytest.mark.parametrize("kind", OF_NAMES.values(), ids=OF_NAMES)
+def test_nets_of_names_follow_their_own_probabilities(kind):
+    """The share of a name among the drawn ones against exp(-nats) of its score."""
+    torch.manual_seed(2)
+    net = kind(3)
+    with torch.no_grad():
+        for single in getattr(net, "members", [net]):
+            single.output.weight.normal_(std=0.5)
+    drawn = sample_names(net, AB, 8_000, max_length=20)
+    empty = 1 - math.exp(-score_names(net, AB, ["a"])[0].nats[0]) - math.exp(-score_names(net, AB, ["b"])[0].nats[0])
+    for name in ("a", "b", "ab", "ba", "bb"):
+        (score,) = score_names(net, AB, [name])
+        assert drawn.count(name) / 8_000 == pytest.approx(math.exp(-score.total) / (1 - empty), abs=0.02)
+
+
+def test_top_p_takes_the_fewest_characters_that_have_that_share():
+    net = table([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.7, 0.2, 0.1]])
+    assert set(sample_names(net, AB, 300, top_p=0.6)) == {"b"}
+    names = set(sample_names(net, AB, 300, top_p=0.61))
+    assert {"a", "b", "aa"} <= names <= {"b", *("a" * i for i in range(1, 31))}
+    assert not any(set("b") & set(name[1:]) for name in sample_names(net, AB, 300, top_p=0.75))
+    assert sample_names(net, AB, 300, top_p=1.0) == sample_names(net, AB, 300)
+
+
+def test_the_likeliest_character_is_always_in_the_nucleus():
+    assert set(sample_names(table([[0.0, 0.4, 0.6], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]), AB, 50, top_p=1e-9)) == {"ba"}
+
+
+def test_temperature_comes_before_top_p():
+    """At temperature 2 the end after a has sqrt(0.81) / (sqrt(0.81) + sqrt(0.09) + sqrt(0.10)) = 0.594 only."""
+    net = table([[0.0, 1.0, 0.0], [0.81, 0.09, 0.10], [1.0, 0.0, 0.0]])
+    assert set(sample_names(net, AB, 100, top_p=0.7)) == {"a"}
+    assert set(sample_names(net, AB, 100, top_p=0.7, temperature=2.0)) == {"a", "ab"}
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=2, max_size=12),
+    st.floats(1e-6, 1, exclude_min=True),
+    st.integers(1, 12),
+    st.floats(0.1, 5),
+)
+@settings(deadline=None)
+def test_what_is_drawn_is_among_the_allowed(logits, top_p, top_k, temperature):
+    """Against a plain list: sorted, cut at k, then cut where the share is reached."""
+    choice = Choice(temperature, top_k, top_p)
+    generator = torch.Generator().manual_seed(0)
+    drawn = set(choice(torch.tensor(logits).repeat(50, 1), generator, end_allowed=True).tolist())
+    weights = [math.exp((logit - max(logits)) / temperature) for logit in torch.tensor(logits).tolist()]
+    order = sorted(range(len(logits)), key=lambda i: -weights[i])[:top_k]
+    total, allowed, had = sum(weights[i] for i in order), set(), 0.0
+    for i in order:
+        if had < top_p * total * (1 + 1e-5):
+            allowed |= {j for j in range(len(logits)) if math.isclose(weights[j], weights[i], rel_tol=1e-5)}
+        had += weights[i]
+    assert drawn <= allowed
+
+
+def test_distinct_names_are_the_first_of_each_kind():
+    net = table([[0.0, 0.5, 0.5], [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
+    names = sample_names(net, AB, 200, distinct=True)
+    assert len(set(names)) == len(names) == 200
+    plain = list(dict.fromkeys(sample_names(net, AB, 200)))
+    assert names[: len(plain)] == plain
+
+
+def test_distinct_names_may_run_out():
+    net = table([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert sorted(sample_names(net, AB, 2, distinct=True)) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct; 3 were asked for: ask for fewer"):
+        sample_names(net, AB, 3, distinct=True)
+    with pytest.raises(ValueError, match=r"only 1 of \d+ .* are outside the 1 excluded ones and distinct; 2 were"):
+        sample_names(net, AB, 2, distinct=True, exclude=["a"])
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, math.nan])
+def test_top_p_is_a_share(share):
+    with pytest.raises(ValueError, match=r"top_p is \S+; give a share of the probability above 0, up to 1"):
+        sample_names(Bigram(27), LETTERS, 1, top_p=share)
+
+
+def test_a_prefix_that_leaves_no_room_in_a_transformer_is_refused():
+    net = Transformer(27, block_size=4)
+    assert all(name.startswith("abc") and len(name) <= 4 for name in sample_names(net, LETTERS, 20, prefix="abc"))
+    with pytest.raises(ValueError, match="max_length is 4, and the prefix 'abcd' has 4 characters"):
+        sample_names(net, LETTERS, 1, prefix="abcd")
+
+
+def test_top_k_counts_the_end_as_one_character():
+    net = table([[0.0, 0.4, 0.6], [0.4, 0.5, 0.1], [0.9, 0.06, 0.04]])
+    names = sample_names(net, AB, 500, top_k=2, max_length=5)
+    assert {name[:1] for name in names} == {"a", "b"}
+    assert not any("ab" in name or "bb" in name for name in names)
+    assert sample_names(net, AB, 50, top_k=99) == sample_names(net, AB, 50)
+
+
+def test_ids_without_a_character_are_never_drawn():
+    net = Bigram(27)  # 27 rows over 2 letters, as in the course's notebooks
+    with torch.no_grad():
+        net.W[:, 3:] = 50.0
+    assert all(set(name) <= {"a", "b"} for name in sample_names(net, AB, 500))
+
+
+def test_no_name_is_empty():
+    net = table([[0.999, 0.0005, 0.0005], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert set(sample_names(net, AB, 200)) == {"a", "b"}
+
+
+def test_with_a_prefix_the_name_may_end_at_once():
+    net = table([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    assert sample_names(net, AB, 2, prefix="b") == ["b", "b"]
+
+
+@pytest.mark.parametrize("prefix", ["j", "jo", "josephine"])
+def test_every_name_begins_with_the_prefix_and_goes_on_from_it(net, prefix):
+    names = sample_names(net, LETTERS, 50, prefix=prefix)
+    assert all(name.startswith(prefix) for name in names)
+    assert len(set(names)) > 1
+
+
+def test_an_mlp_sees_the_whole_prefix_that_fits_its_context():
+    net = MLP(3, block_size=2, n_embd=3, n_hidden=4)
+    with torch.no_grad():  # the output looks at the older of the two characters: after a comes a, after b the end
+        for weights in net.parameters():
+            weights.zero_()
+        net.embedding.weight.copy_(torch.eye(3))
+        net.hidden.weight[:3, :3] = 20 * torch.eye(3)
+        net.output.weight[:3, :3] = 20 * torch.tensor([[-1.0, -1, 1], [0, 1, -1], [1, -1, -1]])
+    assert sample_names(net, AB, 3, prefix="ba") == ["ba"] * 3
+    assert sample_names(net, AB, 1, prefix="ab", max_length=4) == ["aba"]
+
+
+def test_max_length_counts_the_prefix():
+    net = table([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # never ends
+    assert sample_names(net, AB, 2, prefix="ba", max_length=5) == ["baaaa"] * 2
+
+
+def test_excluded_names_are_replaced():
+    net = table([[0.0, 0.98, 0.02], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]])
+    names = sample_names(net, AB, 300, exclude={"a", "bb"})
+    assert len(names) == 300
+    assert not {"a", "bb"} & set(names)
+    assert names == sample_names(net, AB, 300, exclude=["bb", "a"])
+
+
+def test_where_all_names_are_excluded_it_ends_with_advice():
+    net = table([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    with pytest.raises(
+        ValueError, match=r"only 0 of \d+ drawn names are outside the 1 excluded ones; 5 were asked for"
+    ):
+        sample_names(net, AB, 5, exclude={"a"})
+
+
+def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
+    net = counted(["ab"], CharTokenizer("abc"), k=0)
+    assert sample_names(net, CharTokenizer("abc"), 3) == ["ab"] * 3
+    with pytest.raises(ValueError, match="a count table that needs k > 0"):
+        sample_names(net, CharTokenizer("abc"), 3, prefix="c")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n is 0; ask for at least 1 name"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be a number above 0"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"temperature": math.nan}, "temperature is nan"),
+        ({"temperature": math.inf}, "temperature is inf"),
+        ({"top_k": 0}, "top_k is 0; it must be at least 1"),
+        ({"seed": 2**64}, "seed is 18446744073709551616; it must fit into 64 bits"),
+        ({"max_length": 0}, "max_length is 0"),
+        ({"prefix": "abc", "max_length": 3}, "the prefix 'abc' has 3 characters"),
+        ({"prefix": "jöe"}, "'ö' at position 1, outside the alphabet"),
+    ],
+)
+def test_arguments_outside_their_range_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sample_names(Bigram(27), LETTERS, **{"n": 5, **arguments})
+
+
+def test_a_uniform_net_finds_every_character_equally_surprising(net):
+    (score,) = score_names(Bigram(27), LETTERS, ["emma"])
+    assert score.nats == pytest.approx([math.log(27)] * 5)
+    assert (score.total, score.mean) == pytest.approx((5 * math.log(27), math.log(27)))
+
+
+def test_scores_by_hand():
+    net = table([[0.0, 0.25, 0.75], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    first, second = score_names(net, AB, ["aa", "b"])
+    assert first == NameScore("aa", pytest.approx([math.log(4), math.log(2), math.log(2)]))
+    assert second.nats == pytest.approx([-math.log(0.75), 0.0], abs=1e-6)
+
+
+def test_scores_average_to_the_loss(net):
+    names = ["emma", "olivia", "ava", "emma", "x"]
+    scores = score_names(net, LETTERS, names)
+    assert [score.name for score in scores] == names
+    whole = takes_names(net)
+    batch = build_sequences(names, LETTERS) if whole else build_contexts(names, LETTERS, net.block_size)
+    loss = evaluate(net, [batch]).loss
+    assert sum(s.total for s in scores) / sum(len(s.nats) for s in scores) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("name", ["Emma", "em\nma", "emm\ud800"])
+def test_a_name_outside_the_alphabet_is_named_with_the_position(name):
+    with pytest.raises(ValueError, match=r"has '.+' at position \d, outside the alphabet"):
+        score_names(Bigram(27), LETTERS, ["ava", name])
+
+
+def test_no_names_have_no_scores():
+    assert score_names(Bigram(27), LETTERS, []) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(LETTERS.alphabet, max_size=40), max_size=8))
+def test_every_name_is_scored_as_if_it_were_alone(names):
+    net = counted(["emma", "olivia", "ava"])
+    together = score_names(net, LETTERS, names)
+    assert [len(score.nats) for score in together] == [len(name) + 1 for name in names]
+    for score in together:
+        assert score.nats == pytest.approx(score_names(net, LETTERS, [score.name])[0].nats)

@@ -1,0 +1,133 @@
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.nets import counts
+from charlm.data.contexts import Contexts, build_contexts
+from charlm.data.corpus import read_corpus
+from charlm.nets.counts import CountBigram, count_pairs
+from charlm.nets.loss import evaluate
+from charlm.tokenizer import CharTokenizer
+
+AB = CharTokenizer("ab")
+NAMES = ["ab", "b"]  # pairs .a ab b. .b b.
+COUNTS = [[0, 1, 1], [0, 0, 1], [2, 0, 0]]
+COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
+
+
+def bigram(names, k, tokenizer=AB):
+    return CountBigram.from_contexts(build_contexts(names, tokenizer, 1), tokenizer.vocab_size, k)
+
+
+def test_counts_and_probabilities_by_hand():
+    net = bigram(NAMES, k=1.0)
+    assert net.counts.tolist() == COUNTS
+    assert net.counts.dtype == torch.int64
+    assert net.probabilities.dtype == torch.float64
+    expected = [[1 / 5, 2 / 5, 2 / 5], [1 / 4, 1 / 4, 2 / 4], [3 / 5, 1 / 5, 1 / 5]]
+    assert net.probabilities.tolist() == [pytest.approx(row) for row in expected]
+
+
+def test_nll_by_hand():
+    examples = build_contexts(NAMES, AB, 1)
+    assert bigram(NAMES, k=0).nll(examples) == pytest.approx(2 * math.log(2) / 5)
+    smoothed = -(math.log(2 / 5) + math.log(2 / 4) + math.log(3 / 5) + math.log(2 / 5) + math.log(3 / 5)) / 5
+    assert bigram(NAMES, k=1).nll(examples) == pytest.approx(smoothed)
+
+
+def test_without_smoothing_only_an_unseen_pair_costs_infinity():
+    net = bigram(NAMES, k=0)
+    assert net.probabilities[1].tolist() == [0, 0, 1]
+    assert math.isfinite(net.nll(build_contexts(["b", "ab"], AB, 1)))
+    assert net.nll(build_contexts(["aa"], AB, 1)) == math.inf
+
+
+def test_without_smoothing_a_character_that_was_never_seen_is_followed_by_nothing():
+    net = CountBigram(torch.tensor([[0, 1], [0, 0]]), k=0)
+    assert net.probabilities.tolist() == [[0, 1], [0, 0]]
+    assert net.nll((torch.tensor([[1]]), torch.tensor([0]))) == math.inf
+
+
+def test_it_is_a_net_whose_loss_is_its_nll():
+    examples = build_contexts(["ab", "b", "bbb"], AB, 1)
+    net = bigram(["ab", "b", "bbb"], k=1)
+    assert evaluate(net, [examples]).loss == pytest.approx(net.nll(examples))
+    assert net(torch.tensor([[0, 1], [1, 2]])).exp().tolist() == [
+        pytest.approx(net.probabilities[1].tolist()),
+        pytest.approx(net.probabilities[2].tolist()),
+    ]
+
+
+def test_its_table_travels_with_state_dict():
+    net, other = bigram(NAMES, k=1), bigram(["a"], k=1)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other.probabilities, net.probabilities)
+
+
+def test_windows_of_any_length_count_by_their_last_character():
+    stream = AB.encode_lines("ab\nb\n")
+    assert count_pairs(Contexts(stream, 3), 3).tolist() == COUNTS
+    assert count_pairs(build_contexts(NAMES, AB, 3), 3).tolist() == COUNTS
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text("ab", max_size=10), min_size=1, max_size=20), st.integers(1, 7))
+def test_counts_are_those_of_a_loop_whatever_the_chunk(names, chunk):
+    pairs = Counter(pair for name in names for pair in zip(f".{name}", f"{name}.", strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "_CHUNK", chunk)
+        found = count_pairs(Contexts(AB.encode_lines("".join(f"{name}\n" for name in names)), 2), 3)
+    assert found.tolist() == [[pairs[before, after] for after in ".ab"] for before in ".ab"]
+
+
+@pytest.mark.parametrize("k", [-0.5, math.nan, math.inf])
+def test_k_must_be_a_number_from_0_on(k):
+    with pytest.raises(ValueError, match=r"k is .+; it must be a number of at least 0"):
+        bigram(NAMES, k)
+
+
+def test_an_id_outside_the_table_is_refused():
+    with pytest.raises(ValueError, match="the examples have id 2, and vocab_size is 2"):
+        count_pairs(build_contexts(NAMES, AB, 1), vocab_size=2)
+
+
+def test_nothing_to_evaluate_is_refused():
+    with pytest.raises(ValueError, match="there is no example to evaluate"):
+        bigram(NAMES, 1).nll(build_contexts([], AB, 1))
+
+
+@pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
+@pytest.mark.parametrize(("k", "nll"), [(0, 2.454014), (1, 2.454577)])
+def test_the_losses_of_the_course_on_its_own_list(k, nll):
+    corpus = read_corpus(str(COURSE_LIST))
+    tokenizer = CharTokenizer.from_text(corpus.text)
+    contexts = Contexts(tokenizer.encode_lines(corpus.text), block_size=1)
+    assert (len(contexts), tokenizer.vocab_size) == (228_146, 27)
+    assert CountBigram.from_contexts(contexts, 27, k).nll(contexts) == pytest.approx(nll, abs=5e-7)
+
+
+def test_targets_that_do_not_count_are_not_counted():
+    context, target = build_contexts(NAMES, AB, 1)
+    padded = torch.cat([context, torch.tensor([[2], [0], [-5]])]), torch.cat([target, torch.full((3,), -1)])
+    assert count_pairs(padded, 3).tolist() == COUNTS
+    assert count_pairs((torch.tensor([[1]]), torch.tensor([-1])), 3).sum() == 0
+    net = bigram(NAMES, k=1)
+    assert net.nll(padded) == pytest.approx(evaluate(net, [(context, target)]).loss)
+
+
+@pytest.mark.parametrize(("last", "target"), [(-1, 1), (1, -2)])
+def test_an_id_below_0_is_refused(last, target):
+    with pytest.raises(ValueError, match=f"the examples have id {min(last, target)}, and vocab_size is 3"):
+        count_pairs((torch.tensor([[0], [last]]), torch.tensor([2, target])), 3)
+
+
+def test_its_logarithms_are_those_of_its_probabilities_and_travel_along():
+    net, other = bigram(NAMES, k=0), bigram(["a"], k=1)
+    assert torch.equal(net.log_probabilities, net.probabilities.log())
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(torch.tensor([[0], [1]])), net.probabilities[:2].log())

@@ -1,0 +1,135 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from charlm.nets.loss import Evaluation, cross_entropy, evaluate, nats
+
+
+class Table(nn.Module):
+    """A net whose logits after character i are row i."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = nn.Parameter(torch.tensor(rows))
+
+    def forward(self, context):
+        return self.rows[context[:, -1]]
+
+
+class Doubtful(Table):
+    """Gives other logits in training."""
+
+    def forward(self, context):
+        return torch.zeros(len(context), 2) if self.training else super().forward(context)
+
+
+def surprise(logits, target):
+    """-log softmax, in plain Python."""
+    return math.log(sum(math.exp(x) for x in logits)) - logits[target]
+
+
+def test_the_loss_by_hand_is_in_nats():
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
+    target = torch.tensor([0, 1])
+    assert nats(logits, target).tolist() == pytest.approx([math.log(2), math.log(4)])
+    assert cross_entropy(logits, target).item() == pytest.approx(1.5 * math.log(2))
+    assert cross_entropy(torch.zeros(5, 27), torch.arange(5)).item() == pytest.approx(math.log(27))
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
+def test_whole_names_count_only_where_there_is_a_target(data, B, L, V):
+    numbers = st.floats(-5, 5, width=32)
+    logits = torch.tensor(data.draw(st.lists(numbers, min_size=B * L * V, max_size=B * L * V))).view(B, L, V)
+    target = torch.tensor(data.draw(st.lists(st.integers(-1, V - 1), min_size=B * L, max_size=B * L))).view(B, L)
+    expected = [
+        [surprise(logits[b, i].tolist(), target[b, i].item()) if target[b, i] >= 0 else 0.0 for i in range(L)]
+        for b in range(B)
+    ]
+    found = nats(logits, target)
+    assert found.tolist() == [pytest.approx(row, abs=1e-5) for row in expected]
+    assert torch.all(found[target == -1] == 0)
+    count = (target >= 0).sum().item()
+    if count:
+        mean = sum(map(sum, expected)) / count
+        assert cross_entropy(logits, target).item() == pytest.approx(mean, abs=1e-5)
+
+
+def test_evaluate_is_the_mean_over_examples_and_not_over_batches():
+    net = Table([[0.0, 0.0], [math.log(3), 0.0]])
+    batches = [
+        (torch.tensor([[0], [0], [0]]), torch.tensor([0, 1, 1])),  # ln 2 each
+        (torch.tensor([[0, 1]]), torch.tensor([1])),  # ln 4
+    ]
+    found = evaluate(net, batches)
+    assert found.count == 4
+    assert found.loss == pytest.approx(5 / 4 * math.log(2))
+    assert found.perplexity == pytest.approx(2 ** (5 / 4))
+
+
+def test_evaluate_counts_no_padding():
+    class Sequence(Table):
+        def forward(self, context):
+            return self.rows[context]
+
+    net = Sequence([[0.0, 0.0], [math.log(3), 0.0]])
+    found = evaluate(net, [(torch.tensor([[0, 1], [0, 0]]), torch.tensor([[0, 1], [1, -1]]))])
+    assert found.count == 3
+    assert found.loss == pytest.approx(4 / 3 * math.log(2))
+
+
+def test_evaluate_adds_up_in_double_precision():
+    net = Table([[0.0, 2.0**29], [0.0, 33.0]])  # the surprise at 0 is 2^29 and 33; a float32 sum has steps of 64 there
+    context, target = torch.tensor([[0], [1], [1], [1]]), torch.zeros(4, dtype=torch.int64)
+    assert evaluate(net, [(context, target)]).loss == (2**29 + 99) / 4
+    assert evaluate(net, [(context[i : i + 1], target[:1]) for i in range(4)]).loss == (2**29 + 99) / 4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluate_is_in_eval_mode_and_leaves_the_net_as_it_was(training):
+    net = Doubtful([[math.log(3), 0.0]]).train(training)
+    assert evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))]).loss == pytest.approx(math.log(4))
+    assert net.training is training
+    assert net.rows.grad is None
+
+
+@pytest.mark.parametrize("batches", [[], [(torch.tensor([[0]]), torch.tensor([-1]))]])
+def test_nothing_to_evaluate_is_refused(batches):
+    with pytest.raises(ValueError, match="there is no example to evaluate; give this split a share of the names"):
+        evaluate(Table([[0.0, 0.0]]), batches)
+
+
+def test_perplexity_is_the_number_of_equally_likely_characters():
+    assert Evaluation(math.log(27), 1).perplexity == pytest.approx(27)
+
+
+class Frozen(nn.Module):
+    """A table behind a part that stays in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.noise = Table([[0.0, 0.0]]), nn.Dropout(0.5)
+        self.noise.eval()
+
+    def forward(self, context):
+        return self.noise(self.table(context))
+
+
+def modes(net):
+    return [module.training for module in net.modules()]
+
+
+def test_evaluate_leaves_a_frozen_part_frozen():
+    net = Frozen()
+    evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))])
+    assert modes(net) == [True, True, False]
+
+
+def test_a_failed_evaluation_leaves_the_net_as_it_was():
+    net = Frozen()
+    with pytest.raises(IndexError):
+        evaluate(net, [(torch.tensor([[7]]), torch.tensor([1]))])
+    assert modes(net) == [True, True, False]

@@ -1,0 +1,157 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charlm.runs.directory import find_checkpoint, read_results, run_directory, write_results
+
+
+def touch(path, age=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    return path
+
+
+def test_a_run_gives_its_best_checkpoint_then_its_last_then_its_newest(tmp_path):
+    newest = touch(tmp_path / "checkpoints" / "epoch=3.ckpt")
+    touch(tmp_path / "checkpoints" / "epoch=2.ckpt", age=50)
+    touch(tmp_path / "checkpoints" / ".lr_find_1.ckpt", age=-9)
+    assert find_checkpoint(tmp_path) == newest
+    last = touch(tmp_path / "checkpoints" / "last.ckpt", age=100)
+    assert find_checkpoint(tmp_path) == last
+    touch(tmp_path / "checkpoints" / "best-2.30.ckpt", age=300)
+    best = touch(tmp_path / "checkpoints" / "best-2.20.ckpt", age=200)
+    assert find_checkpoint(tmp_path) == find_checkpoint(str(tmp_path / "checkpoints")) == best
+    assert find_checkpoint(newest) == newest
+
+
+def test_without_a_place_the_newest_run_is_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(Path("lightning_logs/version_9/checkpoints/best-1.ckpt"), age=100)
+    touch(Path("lightning_logs/version_10/checkpoints/best-2.ckpt"), age=60)
+    touch(Path("lightning_logs/version_10/checkpoints/last.ckpt"), age=50)
+    assert (
+        find_checkpoint()
+        == find_checkpoint("lightning_logs")
+        == Path("lightning_logs/version_10/checkpoints/best-2.ckpt")
+    )
+    assert find_checkpoint(root="lightning_logs/version_9").name == "best-1.ckpt"
+
+
+def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no run under lightning_logs; train one with `charlm fit`, or give"):
+        find_checkpoint()
+    with pytest.raises(
+        FileNotFoundError, match=r"gone.ckpt does not exist; pass a .ckpt file or the directory of a run"
+    ):
+        find_checkpoint("gone.ckpt")
+    with pytest.raises(FileNotFoundError, match=r"has no checkpoint \(\*.ckpt\) in it"):
+        find_checkpoint(tmp_path)
+
+
+def test_the_run_is_the_directory_above_checkpoints():
+    assert run_directory(Path("logs/version_3/checkpoints/best.ckpt")) == Path("logs/version_3")
+    assert run_directory(Path("downloads/best.ckpt")) == Path("downloads")
+
+
+def test_results_come_back(tmp_path):
+    run = tmp_path / "version_0"
+    assert read_results(run) == {}
+    results = {"train": 2.1, "val": 2.2, "test": None, "checkpoint": "best.ckpt", "step": 10}
+    write_results(run, {"train": 9.0})
+    write_results(run, results)
+    assert read_results(run) == results
+    assert [file.name for file in run.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", '"text"', "\xff"])
+def test_damaged_results_are_named(text, tmp_path):
+    (tmp_path / "results.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"results.json is not a table of results in JSON"):
+        read_results(tmp_path)
+
+
+def test_finding_runs_and_results_needs_no_torch():
+    code = "import json, sys, charlm.runs.checkpoint, charlm.runs.directory; print(json.dumps('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
+
+
+def test_of_several_best_ones_the_lowest_val_loss_counts(tmp_path):
+    """As --checkpoint.save_top_k 3 leaves them: the newest may be the third."""
+    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt", age=50)
+    touch(tmp_path / "checkpoints" / "best-step000100-val10.5000.ckpt", age=70)
+    touch(tmp_path / "checkpoints" / "best-step000300-val2.2000.ckpt", age=10)
+    touch(tmp_path / "checkpoints" / "best-step000400-valnan.ckpt")
+    touch(tmp_path / "checkpoints" / "last.ckpt")
+    assert find_checkpoint(tmp_path) == best
+    newer = touch(tmp_path / "checkpoints" / "best-step000250-val2.1234-v1.ckpt", age=20)
+    assert find_checkpoint(tmp_path) == newer
+    assert find_checkpoint(tmp_path, prefer=("last", "best")).name == "last.ckpt"
+
+
+def test_the_checkpoint_that_the_results_are_about_comes_first(tmp_path):
+    for name in ("best-step000100-val2.3000.ckpt", "best-step000200-val2.1234.ckpt", "last.ckpt"):
+        touch(tmp_path / "checkpoints" / name)
+    write_results(tmp_path, {"val": 2.3, "checkpoint": "best-step000100-val2.3000.ckpt"})
+    assert find_checkpoint(tmp_path).name == "best-step000100-val2.3000.ckpt"
+    assert find_checkpoint(tmp_path, prefer=("last", "best")).name == "last.ckpt"
+    write_results(tmp_path, {"checkpoint": "last.ckpt"})
+    assert find_checkpoint(tmp_path).name == "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"checkpoint": 3}', '{"checkpoint": "gone.ckpt"}', '{"checkpoint": "../a.ckpt"}']
+)
+def test_results_that_name_no_checkpoint_of_the_run_are_passed_over(text, tmp_path):
+    touch(tmp_path / "a.ckpt", age=50)
+    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt")
+    touch(tmp_path / "checkpoints" / "last.ckpt")
+    (tmp_path / "results.json").write_text(text)
+    assert find_checkpoint(tmp_path) == best
+
+
+def test_results_may_be_read_by_whom_the_user_lets(tmp_path):
+    write_results(tmp_path, {"val": 2.0})
+    (tmp_path / "other").write_text("")
+    assert (tmp_path / "results.json").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_results_that_cannot_be_written_leave_the_old_ones(tmp_path):
+    write_results(tmp_path, {"val": 2.0})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_results(tmp_path, {"val": object()})
+    assert read_results(tmp_path) == {"val": 2.0}
+    (tmp_path / "taken" / "results.json").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"results\.json"):
+        write_results(tmp_path / "taken", {"val": 1.0})
+    assert [file.name for file in (tmp_path / "taken").iterdir()] == ["results.json"]
+
+
+def test_two_processes_may_write_results_at_once(tmp_path):
+    code = "import sys; from pathlib import Path; from charlm.runs.directory import write_results\n"
+    code += "for i in range(300): write_results(Path(sys.argv[1]), {'val': float(i)})"
+    writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.PIPE) for _ in range(3)]
+    errors = [writer.communicate()[1] for writer in writers]
+    assert errors == [b""] * 3
+    assert read_results(tmp_path) == {"val": 299.0}
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_runs_that_start_at_once_get_a_directory_each(tmp_path):
+    """Eight processes that take twenty numbers each."""
+    code = "import sys; from pathlib import Path; from charlm.runs.directory import claim_number; input()\n"
+    code += "print(*[claim_number(Path(sys.argv[1])) for _ in range(20)])"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "runs")], **pipes) for _ in range(8)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    numbers = [int(number) for process in processes for number in process.communicate(timeout=60)[0].split()]
+    assert sorted(numbers) == list(range(160))
+    assert len(list((tmp_path / "runs").iterdir())) == 160

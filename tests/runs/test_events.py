@@ -1,0 +1,194 @@
+import os
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from charlm.runs.events import find_event_runs, is_rate, last_written, rate_drops, read_scalars
+
+
+def write(run, *points, **options):
+    """One more events file with (tag, step, value)."""
+    with SummaryWriter(str(run), **options) as writer:
+        for tag, step, value in points:
+            writer.add_scalar(tag, value, step)
+
+
+def curve(run, tag="loss/train"):
+    steps, values = read_scalars(run, lambda each: each == tag).curves[tag]
+    return list(zip(steps.tolist(), values.tolist(), strict=True))
+
+
+def on(steps, value, tag="loss/train"):
+    return [(tag, step, value) for step in steps]
+
+
+def test_curves_are_what_tensorboard_reads(tmp_path):
+    with SummaryWriter(str(tmp_path)) as writer:
+        for step in range(30):
+            writer.add_scalar("loss/train", 1 / (step + 1), step)
+            writer.add_scalar("other", step, step)
+        writer.add_text("config", "a: 1")
+        writer.add_histogram("weights", np.arange(10.0), 3)
+        writer.add_image("picture", np.zeros((3, 4, 4)), 3)
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
+    assert curve(tmp_path) == [(event.step, event.value) for event in events.Scalars("loss/train")]
+    scalars = read_scalars(tmp_path, lambda tag: False)
+    assert (scalars.curves, scalars.tags, scalars.notes) == ({}, ["loss/train", "other"], [])
+
+
+def test_scalars_that_are_written_as_tensors_count_too(tmp_path):
+    with SummaryWriter(str(tmp_path)) as writer:
+        for step in range(3):
+            writer.add_scalar("loss/train", step / 4, step, new_style=True)
+    assert curve(tmp_path) == [(0, 0.0), (1, 0.25), (2, 0.5)]
+
+
+def test_a_run_that_went_on_in_place_is_one_curve(tmp_path):
+    """To step 9 at first; then from the checkpoint of step 6 on, to step 11. The files' names tell no order."""
+    for steps, value, name in ((range(10), 1.0, "z"), (range(6, 12), 2.0, "a")):
+        write(tmp_path, *on(steps, value))
+        (file,) = tmp_path.glob("events*")
+        file.rename(tmp_path / f"{name}.tfevents")
+        time.sleep(0.01)  # a file begins with the time
+    assert curve(tmp_path) == [(step, 1.0 if step < 6 else 2.0) for step in range(12)]
+
+
+def test_steps_of_a_training_that_was_given_up_are_dropped(tmp_path):
+    """Logged at other steps than those of the one that went on instead."""
+    write(tmp_path, *on([0, 10, 20, 30, 40], 1.0))
+    time.sleep(0.01)
+    write(tmp_path, *on([15, 25, 35], 2.0))
+    assert curve(tmp_path) == [(0, 1.0), (10, 1.0), (15, 2.0), (25, 2.0), (35, 2.0), (40, 1.0)]
+
+
+def test_a_second_training_in_the_same_file_counts(tmp_path):
+    write(tmp_path, *on([0, 1, 2], 1.0), *on([1, 2, 3], 2.0))
+    assert curve(tmp_path) == [(0, 1.0), (1, 2.0), (2, 2.0), (3, 2.0)]
+
+
+def test_a_validation_after_training_replaces_no_more_than_its_step(tmp_path):
+    """Lightning logs `trainer.validate` at step 0 where nothing was trained."""
+    for points in (on([4, 9, 14], 1.0), on([14], 2.0), on([0], 3.0), on([19], 4.0)):
+        write(tmp_path, *points)
+        time.sleep(0.01)
+    assert curve(tmp_path) == [(0, 3.0), (4, 1.0), (9, 1.0), (14, 2.0), (19, 4.0)]
+
+
+segments = st.lists(st.sets(st.integers(0, 20), min_size=1).map(sorted), min_size=1, max_size=5)
+
+
+@given(segments)
+def test_the_merged_curve_rises_and_the_latest_values_count(tmp_path_factory, segments):
+    """Against the rule point by point: a value stays if no later segment goes over its step, or has it."""
+    run = tmp_path_factory.mktemp("run")
+    write(run, *[("loss/train", step, float(i)) for i, segment in enumerate(segments) for step in segment])
+    # segments that happen to rise one after the other are one
+    rising = []
+    for i, segment in enumerate(segments):
+        if rising and rising[-1][-1][0] < segment[0]:
+            rising[-1] += [(step, float(i)) for step in segment]
+        else:
+            rising.append([(step, float(i)) for step in segment])
+    expected = {
+        step: value
+        for i, segment in enumerate(rising)
+        for step, value in segment
+        if not any(later[0][0] <= step <= later[-1][0] for later in rising[i + 1 :])
+    }
+    assert curve(run) == sorted(expected.items())
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_what_stands_before_the_damage_is_read_and_said(tmp_path, harm):
+    write(tmp_path, *on(range(50), 1.0))
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    size = len(content)
+    if harm == "cut":
+        content = content[: size * 2 // 3]
+    else:
+        content[size * 2 // 3] ^= 0xFF
+    file.write_bytes(content)
+    scalars = read_scalars(tmp_path, lambda tag: True)
+    steps, _ = scalars.curves["loss/train"]
+    assert steps.tolist() == list(range(len(steps)))
+    assert 28 <= len(steps) < 35
+    (note,) = scalars.notes
+    assert note.startswith(f"{file} can be read up to byte ")
+    assert f" of {len(content):,}: it is damaged there, or still being written" in note
+
+
+def test_an_empty_file_is_a_run_without_scalars(tmp_path):
+    (tmp_path / "events.out.tfevents.1.host").touch()
+    scalars = read_scalars(tmp_path, lambda tag: True)
+    assert (scalars.curves, scalars.tags, scalars.notes) == ({}, [], [])
+
+
+def test_runs_are_found_below_a_directory_in_the_order_of_their_numbers(tmp_path):
+    for name in ("version_10", "version_2", "sub/version_1"):
+        write(tmp_path / name, *on([0], 1.0))
+    (tmp_path / "version_3").mkdir()
+    names = [run.relative_to(tmp_path).as_posix() for run in find_event_runs(tmp_path)]
+    assert names == ["sub/version_1", "version_2", "version_10"]
+    assert find_event_runs(tmp_path / "version_2") == [tmp_path / "version_2"]
+    assert find_event_runs(tmp_path / "nowhere") == []
+
+
+def test_a_run_was_written_when_its_newest_file_was(tmp_path):
+    for at in (100, 300, 200):
+        file = tmp_path / f"events.out.tfevents.{at}"
+        file.touch()
+        os.utime(file, (at, at))
+    assert last_written(tmp_path) == 300
+
+
+@pytest.mark.parametrize(
+    ("tags", "rate"),
+    [
+        (["lr", "lr/group0", "lr-SGD", "lr-AdamW/pg1", "learning_rate", "train/lr"], True),
+        (["lrs", "color", "loss/train", "lr-SGD-momentum", "lr-SGD/pg1-weight_decay"], False),
+    ],
+)
+def test_the_tags_of_rates_are_known(tags, rate):
+    assert [is_rate(tag) for tag in tags] == [rate] * len(tags)
+
+
+def drops(values, steps=None):
+    curve = np.arange(len(values)) if steps is None else np.array(steps), np.array(values, float)
+    return [drop for of_step in rate_drops({"lr": curve}).values() for drop in of_step]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 1, 1, 0.1, 0.1], [(3, 1, 0.1)]),
+        ([1, 1, 0.5, 0.5, 0.1, 0.1], [(2, 1, 0.5), (4, 0.5, 0.1)]),
+        ([1, 0.1, 0.1], [(1, 1, 0.1)]),  # right after the first point
+        ([1, 1, 0.1], [(2, 1, 0.1)]),  # the last one
+        ([1, 1, 1], []),
+        ([1], []),
+        ([0.1, 0.1, 1, 1], []),  # a warm start, no decay
+        ([0.1, 0.5, 1, 0.5, 0.1], []),  # one cycle
+        ([1, 1, 0.9, 0.8, 0.7, 0.7], []),  # linear between two constants
+        ([0.2, 0.4, 1, 1, 1, 0.1, 0.1], [(5, 1, 0.1)]),  # a drop after a warm-up
+        (list(np.repeat(np.cos(np.linspace(0, 1.5, 30)), 4)), []),  # falls with every epoch
+        ([], []),
+    ],
+)
+def test_drops_are_from_one_constant_to_another(values, expected):
+    assert drops(values) == expected
+
+
+def test_a_drop_is_at_the_first_step_with_the_new_rate():
+    assert drops([1, 1, 0.1, 0.1], [0, 49, 70, 99]) == [(70, 1.0, 0.1)]
+
+
+def test_the_groups_of_a_step_come_together():
+    steps = np.arange(4)
+    rates = {"lr/group1": (steps, np.array([2.0, 2, 1, 1])), "lr/group0": (steps, np.array([4.0, 4, 1, 1]))}
+    assert rate_drops(rates) == {2: [(2, 4.0, 1.0), (2, 2.0, 1.0)]}

@@ -1,0 +1,201 @@
+"""What RunLogger writes, asked of a TensorBoard that runs in this process."""
+
+import json
+import logging
+import time
+import urllib.request
+import warnings
+
+import lightning.pytorch as pl
+import pytest
+from tensorboard import program
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from charlm.data.datamodule import NamesDataModule
+from charlm.models.windows import LitBigram, LitMLP
+from charlm.runs.logger import RunLogger, quiet
+
+pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
+
+NAMES = "emma\nolivia\nava\nisabella\nsophia\nmia\namelia\nevelyn\nabigail\nemily\nella\nluna\nmila\naria\n"
+STATUSES = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
+LOSSES = {"loss/train", "loss_mean/train", "loss/val"}
+
+
+class Stop(pl.Callback):
+    """Fails in the fourth step."""
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 3:
+            raise RuntimeError("of the test")
+
+
+def fit(root, model, data, *callbacks):
+    options = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(
+        max_epochs=2,
+        log_every_n_steps=1,
+        accelerator="cpu",
+        callbacks=list(callbacks),
+        logger=RunLogger(root),
+        **options,
+    )
+    trainer.logger.log_hyperparams({"model": type(model).__name__, "sampling": "epoch"})
+    trainer.fit(model, data)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three runs: an MLP, a bigram and a larger MLP that fails; a fourth one goes on."""
+    root = tmp_path_factory.mktemp("runs")
+    (root / "names.txt").write_text(NAMES)
+    data = NamesDataModule(str(root / "names.txt"), batch_size=16, split=(0.7, 0.3, 0.0))
+    fit(root, LitMLP(alphabet=data.alphabet, n_hidden=4), data)
+    fit(root, LitBigram(alphabet=data.alphabet, weight_penalty=0.01), data)
+    with pytest.raises(RuntimeError, match="of the test"):
+        fit(root, LitMLP(alphabet=data.alphabet, n_hidden=8, vocab_size=27), data, Stop())
+    running = RunLogger(root)
+    running.log_hyperparams({"model": "LitMLP", "flag": True, "list": [1, 2], "nothing": None})
+    running.log_metrics({"loss/val": 3.0}, 0)
+    running.log_metrics({"loss/val": 2.0}, 1)
+    running.save()
+    yield root
+    running.finalize("success")
+
+
+@pytest.fixture(scope="module")
+def ask(root):
+    """Ask a TensorBoard that has read those runs: the path below /data, and the body of a POST."""
+    board = program.TensorBoard()
+    board.configure(argv=[None, "--logdir", str(root), "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"])
+    url = board.launch()
+
+    def ask(path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{url}data/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    while not is_read(ask):
+        time.sleep(0.1)
+    return ask
+
+
+def is_read(ask):
+    """It reads in the background; what each run wrote last is there."""
+    runs = [f"lightning_logs/version_{i}" for i in range(4)]
+    if sorted(ask("plugin/scalars/tags")) != runs:
+        return False
+    ended = [session["sessions"][0]["status"] for session in rows(ask, []) if session["name"] != runs[-1]]
+    points = ask(f"plugin/scalars/scalars?run={runs[-1]}&tag=loss/val")
+    return len(ended) == 3 and "STATUS_UNKNOWN" not in ended and len(points) == 2
+
+
+def rows(ask, columns):
+    """The rows of the HParams table."""
+    request = {"experimentName": "", "allowedStatuses": STATUSES, "colParams": columns, "startIndex": 0, "sliceSize": 9}
+    return ask("plugin/hparams/session_groups", request)["sessionGroups"]
+
+
+@pytest.fixture(scope="module")
+def experiment(ask):
+    return ask("plugin/hparams/experiment", {"experimentName": ""})
+
+
+@pytest.fixture(scope="module")
+def sessions(ask, experiment):
+    """The rows of the HParams table by run, with every hyperparameter and loss as a column."""
+    columns = [{"hparam": info["name"]} for info in experiment["hparamInfos"]]
+    columns += [{"metric": info["name"]} for info in experiment["metricInfos"]]
+    return {row["name"].removeprefix("lightning_logs/"): row for row in rows(ask, columns)}
+
+
+def test_every_hyperparameter_of_every_run_is_a_column(experiment):
+    """And those that differ come first, as TensorBoard shows only a few unasked."""
+    infos = experiment["hparamInfos"]
+    ours = {"model", "sampling", "n_hidden", "n_embd", "block_size", "weight_penalty", "lr", "optimizer", "vocab_size"}
+    data = {"alphabet", "init", "weight_decay", "schedule", "warmup", "label_smoothing"}
+    assert {info["name"] for info in infos} == ours | data | {"flag", "list"}
+    differ = [info["differs"] for info in infos]
+    assert differ == sorted(differ, reverse=True)
+    assert {info["name"] for info in infos if info["differs"]} == {"model", "n_hidden", "lr"}
+
+
+def test_a_row_has_the_hyperparameters_of_its_run(sessions):
+    assert set(sessions) == {f"version_{i}" for i in range(4)}
+    mlp, bigram, large, running = (sessions[f"version_{i}"]["hparams"] for i in range(4))
+    assert (mlp["model"], mlp["n_hidden"], mlp["lr"], mlp["optimizer"]) == ("LitMLP", 4, 0.1, "SGD")
+    assert (bigram["model"], bigram["weight_penalty"], bigram["lr"]) == ("LitBigram", 0.01, 50)
+    assert "n_hidden" not in bigram
+    assert "vocab_size" not in mlp, "null is no value"
+    assert (large["n_hidden"], large["vocab_size"]) == (8, 27)
+    assert running == {"model": "LitMLP", "flag": True, "list": "[1, 2]"}
+
+
+def test_the_metrics_are_the_last_values_of_the_curves(sessions, experiment, root):
+    names = {info["name"]["tag"] for info in experiment["metricInfos"]}
+    assert names >= LOSSES
+    assert "hp_metric" not in names
+    for run, session in sessions.items():
+        events = EventAccumulator(str(root / "lightning_logs" / run)).Reload()
+        values = {metric["name"]["tag"]: metric["value"] for metric in session["metricValues"]}
+        for tag in LOSSES.intersection(events.Tags()["scalars"]):
+            assert values[tag] == pytest.approx(events.Scalars(tag)[-1].value)
+
+
+def test_the_status_is_the_runs(sessions):
+    statuses = {run: session["sessions"][0]["status"] for run, session in sessions.items()}
+    expected = ["STATUS_SUCCESS", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_UNKNOWN"]
+    assert statuses == {f"version_{i}": status for i, status in enumerate(expected)}
+
+
+def test_the_curves_are_there_under_their_tags(ask):
+    tags = ask("plugin/scalars/tags")
+    curves = {*LOSSES, "perplexity/train", "perplexity/val", "accuracy/val", "epoch"}
+    assert set(tags["lightning_logs/version_0"]) == set(tags["lightning_logs/version_1"]) == curves
+    points = ask("plugin/scalars/scalars?run=lightning_logs/version_3&tag=loss/val")
+    assert [(step, value) for _, step, value in points] == [(0, 3.0), (1, 2.0)]
+
+
+def test_the_hyperparameters_are_a_file_as_well(root):
+    """As Lightning's own logger writes it."""
+    text = (root / "lightning_logs" / "version_1" / "hparams.yaml").read_text()
+    assert "weight_penalty: 0.01" in text
+    assert "model: LitBigram" in text
+
+
+def test_a_logger_without_metrics_writes_no_session(tmp_path):
+    logger = RunLogger(tmp_path)
+    logger.log_hyperparams({"lr": 0.1})
+    logger.finalize("failed")
+    assert not list(tmp_path.rglob("events*"))
+
+
+def test_the_next_free_number_is_taken_and_a_name_too(tmp_path):
+    (tmp_path / "lightning_logs" / "version_4").mkdir(parents=True)
+    assert RunLogger(tmp_path).log_dir.endswith("version_5")
+    assert RunLogger(tmp_path, version="mine").log_dir.endswith("mine")
+
+
+def test_quiet_drops_what_says_nothing_and_shows_our_own_notes(capsys):
+    lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm.anything")
+    before = [*lightning.filters], [*logging.getLogger("charlm").handlers], [*warnings.filters]
+    seen = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())
+    lightning.addHandler(handler)
+    with quiet():
+        own.info("names read")
+        lightning.error("💡 Tip: buy something")
+        lightning.error("`Trainer.fit` stopped: `max_steps=3` reached.")
+        lightning.error("something to know")
+        warnings.warn("The dirpath has changed from a to b", UserWarning, stacklevel=1)
+    lightning.removeHandler(handler)
+    assert capsys.readouterr().err == "names read\n"
+    assert seen == ["something to know"]
+    assert ([*lightning.filters], [*logging.getLogger("charlm").handlers], [*warnings.filters]) == before
+
+
+def test_quiet_leaves_other_warnings_alone():
+    with quiet(), pytest.warns(UserWarning, match="look at this"):
+        warnings.warn("look at this", UserWarning, stacklevel=1)
