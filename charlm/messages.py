@@ -1,7 +1,10 @@
-"""What was perhaps meant by a mistyped name."""
+"""Parts of messages: what was perhaps meant, alphabets, the arguments of a class. Needs no torch."""
 
 import difflib
+import inspect
 from collections.abc import Iterable
+
+_SHOWN = 40  # characters
 
 
 def did_you_mean(wanted: str, names: Iterable[str], prefix: str = "") -> str:
@@ -15,3 +18,21 @@ def did_you_mean(wanted: str, names: Iterable[str], prefix: str = "") -> str:
     begun = [name for name in by_lower if wanted and name.startswith(wanted.lower())]
     close = sorted(begun, key=len) or difflib.get_close_matches(wanted.lower(), by_lower, n=1)
     return f". Did you mean {prefix}{by_lower[close[0]]}?" if close else ""
+
+
+def shortened(alphabet: str) -> str:
+    """An alphabet for a message: its first 40 characters, and how many it has where there are more."""
+    return repr(alphabet) if len(alphabet) <= _SHOWN else f"{alphabet[:_SHOWN]!r}... ({len(alphabet)} characters)"
+
+
+def parameters_of(kind: type) -> list[str]:
+    """The arguments of a class, with those of the class below it to which it hands its `**kwargs`."""
+    names: list[str] = []
+    for part in (part for part in kind.__mro__ if "__init__" in vars(part)):
+        of_part = list(inspect.signature(part.__init__).parameters.values())[1:]  # type: ignore[misc]  # of the class
+        plain = [p for p in of_part if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        # a subclass gives what its base class needs
+        names += [p.name for p in plain if p.name not in names and (part is kind or p.default is not p.empty)]
+        if not any(p.kind == p.VAR_KEYWORD for p in of_part):
+            break
+    return names

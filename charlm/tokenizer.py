@@ -7,10 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.shortened import shortened
+from charlm.messages import shortened
 
 BOUNDARY = 0
 """The id that starts and ends every name. It stands for no character: a '.' in a name is a character like any other."""
+
+IGNORED = -1
+"""A target that does not count: the padding in batches of whole names."""
 
 UNPRINTABLE = {
     "Cc": "a control character",

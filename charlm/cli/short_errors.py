@@ -1,6 +1,5 @@
 """Command lines whose mistakes get one or two sentences: what, where, what is allowed, what to do."""
 
-import inspect
 import re
 import sys
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-from charlm.messages import did_you_mean
+from charlm.messages import did_you_mean, parameters_of
 
 _UNKNOWN_OPTION = re.compile(
     r"unrecognized arguments: (\S+)|(?:does not accept option|^Option) '([^']+)'(?: is not accepted)?$"
@@ -90,19 +89,6 @@ def subclasses(kind: type) -> list[type]:
 
 def _class_name(class_path: str) -> str:
     return class_path.rsplit(".", 1)[-1]
-
-
-def parameters_of(kind: type) -> list[str]:
-    """The arguments of a class, with those of the class below it to which it hands its `**kwargs`."""
-    names: list[str] = []
-    for part in (part for part in kind.__mro__ if "__init__" in vars(part)):
-        of_part = list(inspect.signature(part.__init__).parameters.values())[1:]  # type: ignore[misc]  # of the class
-        plain = [p for p in of_part if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        # a subclass gives what its base class needs
-        names += [p.name for p in plain if p.name not in names and (part is kind or p.default is not p.empty)]
-        if not any(p.kind == p.VAR_KEYWORD for p in of_part):
-            break
-    return names
 
 
 def _arguments(class_path: str) -> list[str]:

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
-from charlm.shortened import shortened
+from charlm.messages import shortened
 
 _MARKS = ("Mn", "Mc", "Me")
 _WITHOUT_CELL = ("Mn", "Me", "Cf")  # a spacing mark (Mc) takes a cell of its own

@@ -14,7 +14,7 @@ import torch
 
 from charlm.data.download import download, is_address
 from charlm.data.text_blocks import text_blocks
-from charlm.shortened import shortened
+from charlm.messages import shortened
 from charlm.tokenizer import UNPRINTABLE, code_points
 
 BUNDLED = Path(__file__).with_name("names.txt")

@@ -15,7 +15,7 @@ from charlm.data.download import download, is_address
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
 from charlm.data.splits import Part, Splits, load_splits
-from charlm.inference.scoring import check_longest
+from charlm.nets.interface import check_longest
 from charlm.tokenizer import CharTokenizer
 
 log = logging.getLogger(__name__)

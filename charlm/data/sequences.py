@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.contexts import Contexts, encode_names
-from charlm.nets.loss import IGNORED
-from charlm.tokenizer import BOUNDARY, CharTokenizer
+from charlm.tokenizer import BOUNDARY, IGNORED, CharTokenizer
 
 
 class Sequences:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from charlm.nets.interface import block_size_of, takes_names
 from charlm.nets.loss import device_of
 from charlm.tokenizer import BOUNDARY
 
@@ -87,18 +88,3 @@ class NameWalk:
 def walk(net: nn.Module) -> type[WindowWalk] | type[NameWalk]:
     """The way to go for a net."""
     return NameWalk if takes_names(net) else WindowWalk
-
-
-def takes_names(net: nn.Module) -> bool:
-    """Whether a net takes whole names and gives logits (B, L, V), or windows and gives (B, V)."""
-    return getattr(net, "takes", "windows") == "names"
-
-
-def block_size_of(net: nn.Module) -> int:
-    """T, the characters of a window."""
-    return int(net.block_size)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
-
-
-def positions_of(net: nn.Module) -> int | None:
-    """The characters that a net of whole names has positions for, the boundary before them being one; None: any."""
-    return getattr(net, "block_size", None) if takes_names(net) else None

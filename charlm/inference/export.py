@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charlm.inference.decoding import block_size_of, positions_of, takes_names
 from charlm.inference.tracing import OPSET, any_length, has_lengths, onnx_rnn, traced
+from charlm.nets.interface import block_size_of, positions_of, takes_names
 from charlm.runs.checkpoint import FORMAT, Checkpoint
 
 NOTE = "charlm"

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from charlm.inference.choosing import Choice
-from charlm.inference.decoding import NameWalk, WindowWalk, positions_of, walk
+from charlm.inference.decoding import NameWalk, WindowWalk, walk
+from charlm.nets.interface import positions_of
 from charlm.nets.loss import evaluating
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 

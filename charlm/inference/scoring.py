@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
-from charlm.inference.decoding import block_size_of, positions_of, takes_names
-from charlm.nets.loss import IGNORED, device_of, evaluating, nats
-from charlm.tokenizer import CharTokenizer
+from charlm.nets.interface import block_size_of, check_longest, takes_names
+from charlm.nets.loss import device_of, evaluating, nats
+from charlm.tokenizer import IGNORED, CharTokenizer
 
 _WINDOWS = 1 << 16  # characters scored at a time: bounds the memory
 _NAMES = 1 << 10  # names scored at a time, as they are padded to the longest of them
@@ -65,25 +65,6 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
     surprise = surprises.tolist()
     ends = itertools.accumulate(len(name) + 1 for name in names)
     return [NameScore(name, surprise[end - len(name) - 1 : end]) for name, end in zip(names, ends, strict=True)]
-
-
-def check_longest(net: nn.Module, longest: int, what: str) -> None:
-    """Refuse a name that a net has no positions for.
-
-    Args:
-        net: any.
-        longest: characters of the longest name.
-        what: the name, or where it is, for the message.
-
-    Raises:
-        ValueError: it is too long.
-    """
-    positions = positions_of(net)
-    if positions is not None and longest >= positions:
-        raise ValueError(
-            f"{what} has {longest} characters, and this {type(net).__name__} takes names of at most {positions - 1}"
-            f" (block_size {positions}, less one); leave it out, or train with --data.block_size {longest + 1}"
-        )
 
 
 def _surprises(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from charlm.inference.decoding import block_size_of, positions_of, takes_names
+from charlm.nets.interface import block_size_of, positions_of, takes_names
 
 OPSET = 20
 """The version of ONNX's operators."""

@@ -17,15 +17,15 @@ from torchmetrics.text import Perplexity
 from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.callbacks.steps_per_execution.step_log import is_recording
 from charlm.data.sequences import known_before
-from charlm.inference.decoding import takes_names
 from charlm.inference.sampling import sample_names
 from charlm.models.loading import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
 from charlm.models.train_mean import StepMean
-from charlm.nets.loss import IGNORED, counted, cross_entropy, nats
+from charlm.nets.interface import takes_names
+from charlm.nets.loss import counted, cross_entropy, nats
 from charlm.runs.checkpoint import FORMAT
-from charlm.tokenizer import CharTokenizer, check_vocab_size
+from charlm.tokenizer import IGNORED, CharTokenizer, check_vocab_size
 
 Batch = tuple[Tensor, Tensor]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from charlm.cli.short_errors import parameters_of
+from charlm.messages import parameters_of
 from charlm.runs.checkpoint import load_checkpoint
 
 

@@ -3,7 +3,7 @@
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from charlm.nets.loss import IGNORED
+from charlm.tokenizer import IGNORED
 
 
 def rank_weight(trainer: Trainer, target: Tensor) -> Tensor | None:

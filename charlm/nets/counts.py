@@ -1,17 +1,28 @@
 """The bigram by counting. Dimension key: N examples, B batch, T context length, V = vocab_size."""
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from charlm.data.contexts import Contexts
-from charlm.nets.loss import IGNORED
-
-Examples = Contexts | tuple[Tensor, Tensor]
-"""What can be counted: a split, or its context int64 (N, T) and target int64 (N,)."""
+from charlm.tokenizer import IGNORED
 
 _CHUNK = 1 << 20  # examples gathered at a time: bounds the memory
+
+
+class Gathers(Protocol):
+    """A split that gives the examples of given numbers, as `charlm.data.contexts.Contexts` does."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Context int64 (B, T) and target int64 (B,) of the numbers `index`, int64 (B,)."""
+        ...
+
+
+Examples = Gathers | tuple[Tensor, Tensor]
+"""What can be counted: a split, or its context int64 (N, T) and target int64 (N,)."""
 
 
 class CountBigram(nn.Module):
@@ -80,14 +91,14 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
         >>> count_pairs((torch.tensor([[0], [1], [1]]), torch.tensor([1, 1, 0])), vocab_size=2).tolist()
         [[0, 1], [1, 1]]
     """
-    size = len(contexts) if isinstance(contexts, Contexts) else len(contexts[1])
+    size = len(contexts[1]) if isinstance(contexts, tuple) else len(contexts)
     counts = torch.zeros(vocab_size * vocab_size, dtype=torch.int64)
     for start in range(0, size, _CHUNK):
         stop = min(start + _CHUNK, size)
-        if isinstance(contexts, Contexts):
-            context, target = contexts.gather(torch.arange(start, stop))
-        else:
+        if isinstance(contexts, tuple):
             context, target = contexts[0][start:stop], contexts[1][start:stop]
+        else:
+            context, target = contexts.gather(torch.arange(start, stop))
         counted = target != IGNORED
         last, target = context[counted, -1], target[counted]
         outside = [i for ids in (last, target) if len(ids) for i in ids.aminmax() if not 0 <= i < vocab_size]

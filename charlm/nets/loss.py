@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-IGNORED = -1
-"""A target that does not count: padding of whole-name batches."""
+from charlm.tokenizer import IGNORED
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """How good are the rules of learning-rate finders: the regret of each, in one table.
 
-python scripts/bench/bench_lr_finder.py                        measure what the cache does not have, and print the table
-python scripts/bench/bench_lr_finder.py --format markdown      the README's table
-python scripts/bench/bench_lr_finder.py --further true         with ten nets more, added when the rule was chosen; an hour
-python scripts/bench/bench_lr_finder.py --check 10             train at suggestions too, to see what interpolation is worth
+python scripts/bench/bench_lr_finder.py   measure what the cache does not have, and print the table
+python scripts/bench/bench_lr_finder.py --format markdown   the README's table
+python scripts/bench/bench_lr_finder.py --further true   with ten nets more, added when the rule was chosen; an hour
+python scripts/bench/bench_lr_finder.py --check 10   train at suggestions too, to see what interpolation is worth
 
 The regret of a rule is what its suggestion costs: the validation loss in nats after 1500 steps at the suggested rate,
 less that at the best rate of a half-decade grid. A task is a net and an optimizer (bench_lr_tasks.py: ten nets, two of

@@ -1,8 +1,8 @@
 """Flip single bits of a checkpoint and count what the readers make of them: is damage noticed?
 
-python scripts/reliability/bitflip.py                                     1,000 flips in a checkpoint of `charlm fit`: some seconds
+python scripts/reliability/bitflip.py   1,000 flips in a checkpoint of `charlm fit`: some seconds
 python scripts/reliability/bitflip.py --flips 10000 --checkpoint last.ckpt
-python scripts/reliability/bitflip.py --flips 10000 --where frame         none in the values of tensors
+python scripts/reliability/bitflip.py --flips 10000 --where frame   none in the values of tensors
 
 Each damaged copy is loaded by torch.load, as Lightning does, and by AtomicCheckpointIO, and all
 tensors and plain values are compared with the original's. Exit status 1 if more than one of 1,000 changes gets past

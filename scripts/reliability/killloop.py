@@ -1,6 +1,6 @@
 """Kill a training with SIGKILL at random moments, resume it until it is done, and compare it with one left alone.
 
-python scripts/reliability/killloop.py                            5 kills, one seed, the names that come with charlm: a minute
+python scripts/reliability/killloop.py   5 kills, one seed, the names that come with charlm: a minute
 python scripts/reliability/killloop.py --kills 100 --seeds 3 --data my_names.txt --steps 30000
 
 Both trainings are `charlm fit` in processes of their own, with dropout, AdamW, a falling rate, validations and epoch

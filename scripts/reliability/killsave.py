@@ -1,8 +1,8 @@
 """Kill a process with SIGKILL while it saves checkpoints, with the temporary folder on another disk, and look at them.
 
-python scripts/reliability/killsave.py                                            20 kills, saves of 60 MB: half a minute
+python scripts/reliability/killsave.py   20 kills, saves of 60 MB: half a minute
 python scripts/reliability/killsave.py --kills 200 --tmpdir /dev/shm
-python scripts/reliability/killsave.py --kills 200 --tmpdir /dev/shm --io lightning     Lightning's own, to compare
+python scripts/reliability/killsave.py --kills 200 --tmpdir /dev/shm --io lightning   Lightning's own, to compare
 
 The process saves last.ckpt again and again and, when one is there, says so; it is killed at a moment drawn evenly over
 the time of some saves. After each kill the file is loaded, checksums and all: it has to be that of the last save that

@@ -17,7 +17,7 @@ from charlm.cli.main import main
 from charlm.cli.training_names import training_splits
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
-from charlm.inference.decoding import takes_names
+from charlm.nets.interface import takes_names
 from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint import load_checkpoint
 

@@ -7,8 +7,8 @@ from charlm.data.contexts import Contexts, build_contexts
 from charlm.data.sequences import Sequences, build_sequences, known_before
 from charlm.data.splits import load_splits
 from charlm.nets.bigram import Bigram
-from charlm.nets.loss import IGNORED, evaluate
-from charlm.tokenizer import CharTokenizer
+from charlm.nets.loss import evaluate
+from charlm.tokenizer import IGNORED, CharTokenizer
 
 LETTERS = CharTokenizer("abc")
 some_names = st.lists(st.text("abc", min_size=1, max_size=9), min_size=1, max_size=20)

@@ -6,12 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.inference import decoding as walks
-from charlm.inference import sampling
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
+from charlm.inference import decoding as walks
+from charlm.inference import sampling
 from charlm.inference.choosing import Choice
-from charlm.inference.decoding import takes_names
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import NameScore, score_names
 from charlm.nets.bigram import Bigram
@@ -20,6 +19,7 @@ from charlm.nets.counts import CountBigram
 from charlm.nets.deepmlp import DeepMLP
 from charlm.nets.ensemble import Ensemble
 from charlm.nets.gru import GRU
+from charlm.nets.interface import takes_names
 from charlm.nets.loss import evaluate
 from charlm.nets.lstm import LSTM
 from charlm.nets.mlp import MLP

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.nets import counts
 from charlm.data.contexts import Contexts, build_contexts
 from charlm.data.corpus import read_corpus
+from charlm.nets import counts
 from charlm.nets.counts import CountBigram, count_pairs
 from charlm.nets.loss import evaluate
 from charlm.tokenizer import CharTokenizer

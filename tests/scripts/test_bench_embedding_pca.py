@@ -1,4 +1,4 @@
-"""scripts/bench/bench_embedding_pca.py: that it measures what it says; no figure is tested, for they are the machine's."""
+"""bench_embedding_pca.py: that it measures what it says; no figure is tested, for they are the machine's."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""scripts/bench/bench_lr_finder.py: its arithmetic on curves made by hand, and real tasks from end to end, much shortened."""
+"""bench_lr_finder.py: its arithmetic on curves made by hand, and real tasks from end to end, much shortened."""
 
 import math
 

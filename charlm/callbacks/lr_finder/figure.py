@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from charlm.callbacks.lr_finder.result import LRFinderResult
 
 _FAINT, _STRONG, _CHOSEN = "#9ecae1", "#08519c", "#d94801"
 _MARKS = "osD^vP*X"
 
 
-def lr_figure(result: LRFinderResult) -> Figure:
+def lr_figure(result: Any) -> Figure:
     """Loss against learning rate on a logarithmic axis.
 
     Raw losses are faint, smoothed ones strong; every rule's suggestion is marked on the curve, the one that counts with
@@ -24,7 +23,7 @@ def lr_figure(result: LRFinderResult) -> Figure:
     sweeps are a band from the lowest to the highest.
 
     Args:
-        result: of a sweep.
+        result: an `LRFinderResult`.
     """
     from matplotlib.figure import Figure
 
@@ -45,7 +44,7 @@ def lr_figure(result: LRFinderResult) -> Figure:
     return figure
 
 
-def _curves(ax: Axes, result: LRFinderResult) -> None:
+def _curves(ax: Axes, result: Any) -> None:
     smoothed, losses = result.smoothed, result.losses
     if len(result.sweeps) > 1:
         reached = [[s[p] for s in result.sweeps if p < len(s) and math.isfinite(s[p])] for p in range(len(losses))]
@@ -61,7 +60,7 @@ def _curves(ax: Axes, result: LRFinderResult) -> None:
         ax.set_ylim(low - room, high + room)
 
 
-def _suggestions(ax: Axes, result: LRFinderResult) -> None:
+def _suggestions(ax: Axes, result: Any) -> None:
     smoothed = result.smoothed
     for place, (name, rate) in enumerate(result.suggestions.items()):
         chosen = name == result.rule
@@ -84,7 +83,7 @@ def _suggestions(ax: Axes, result: LRFinderResult) -> None:
         ax.plot(result.range, (bottom, bottom), color="0.35", linewidth=8, solid_capstyle="butt", label=label)
 
 
-def _ending(ax: Axes, result: LRFinderResult) -> None:
+def _ending(ax: Axes, result: Any) -> None:
     """Where the sweep was stopped, or where the first loss is no number."""
     losses, smoothed = result.losses, result.smoothed
     last = len(smoothed) if len(smoothed) < len(losses) else len(losses) - 1

@@ -5,7 +5,6 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from charlm.callbacks.graceful_stop import GracefulStop
 from charlm.callbacks.internals.fast_step import Outputs, acts, overridden, overrides
 from charlm.callbacks.internals.step import OneStep
 from charlm.callbacks.steps_per_execution.step_log import StepLog
@@ -29,7 +28,7 @@ class Execution:
         self.starts = overridden("on_train_batch_start", trainer, pl_module)
         self.ends = overridden("on_train_batch_end", trainer, pl_module)
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        self.stopper = next((callback for callback in callbacks if isinstance(callback, GracefulStop)), None)
+        self.stopper = next((callback for callback in callbacks if hasattr(callback, "stops_now")), None)
         one = OneStep(trainer, pl_module, self._enter)
         self.prepare, self.step = (one.prepare if one.transfers else None), one.step
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from charlm.inference.decoding import block_size_of, positions_of, takes_names
 from charlm.inference.export import about, check, to_onnx, to_safetensors, to_torch
+from charlm.nets.interface import block_size_of, positions_of, takes_names
 from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.directory import run_directory
 

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from charlm.cli.text import cleaned, refuse_strangers
 from charlm.cli.training_names import training_splits
-from charlm.inference.decoding import positions_of
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
+from charlm.nets.interface import positions_of
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 
 _LONGEST = 64  # characters of a name, where a checkpoint does not say which names it was trained on

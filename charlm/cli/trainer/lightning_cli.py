@@ -16,7 +16,7 @@ from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.process_guard import ProcessGuard
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
-from charlm.cli.short_errors import ShortErrors, parameters_of, subclasses
+from charlm.cli.short_errors import ShortErrors, subclasses
 from charlm.cli.subcommands import COMMANDS
 from charlm.cli.trainer.arguments import DEFAULT_MODEL, Prepared, prepare, refuse_conflicts
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
@@ -26,6 +26,7 @@ from charlm.cli.trainer.report import finish, print_go_on
 from charlm.cli.trainer.resuming import OPTION
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
+from charlm.messages import parameters_of
 from charlm.models.windows import MODELS, LitCharLM
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results

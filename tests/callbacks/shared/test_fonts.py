@@ -10,9 +10,9 @@ from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontMan
 from matplotlib.ft2font import FT2Font
 from matplotlib.textpath import text_to_path
 
-from charlm.callbacks.shared import fonts as lettering
 from charlm.callbacks.embedding_pca.components import principal_components
 from charlm.callbacks.embedding_pca.figure import embedding_figure
+from charlm.callbacks.shared import fonts as lettering
 from charlm.callbacks.shared.fonts import legible, printable
 from charlm.inference.bigram_table import bigram_heatmap
 
