@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from charlm.callbacks.internals.iteration_end import call_turn_ends, leave_turn_ends
+from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -22,8 +22,8 @@ class FiniteLoss(Callback):
 
     Lightning goes on with them, saves them, and ends with exit status 0. Here `trainer.fit` raises, before the step's
     checkpoint, and the last good one stays what it is. On the CPU every step's loss is looked at, which takes about a
-    microsecond; on a GPU, where that would wait for each step, all losses of a turn are looked at when it ends, and the
-    message names the first bad one all the same. Weights are looked at whenever a checkpoint is made.
+    microsecond; on a GPU, where that would wait for each step, all losses of an iteration are looked at when it ends, and
+    the message names the first bad one all the same. Weights are looked at whenever a checkpoint is made.
 
     Raises:
         NonFiniteLoss: in training.
@@ -33,7 +33,7 @@ class FiniteLoss(Callback):
         self._waiting: list[tuple[int, int, float, Tensor]] = []  # step, batch, learning rate, loss
         self._at_once = trainer.world_size == 1 and pl_module.device.type == "cpu"
         if not self._at_once:
-            call_turn_ends(trainer)
+            add_iteration_end(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -46,7 +46,7 @@ class FiniteLoss(Callback):
         elif not math.isfinite(value := loss.item()):
             raise _error(trainer, trainer.global_step, batch_idx, _rate(trainer), value)
 
-    def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the losses that were left for now, of all processes together, which stop together."""
         waiting, self._waiting = self._waiting, []
         if self._at_once or not waiting:  # an epoch's end is one too
@@ -69,7 +69,7 @@ class FiniteLoss(Callback):
                 )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        leave_turn_ends(trainer)
+        remove_iteration_end(trainer)
 
 
 def _error(trainer: Trainer, step: int, batch: int, rate: float, loss: float | str) -> NonFiniteLoss:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from charlm.callbacks.internals.iteration_end import call_turn_ends, leave_turn_ends
+from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.run_checkpoint import RunCheckpoint, is_over
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -74,12 +74,12 @@ class GracefulStop(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._starts = True
         self._take(trainer)
-        call_turn_ends(trainer)
+        add_iteration_end(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._has_begun = True
 
-    def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save and stop, if a signal has come to any of the processes.
 
         Raises:
@@ -123,7 +123,7 @@ class GracefulStop(Callback):
             taken.come = None
             signal.signal(signum, taken.before)
         self._taken = {}
-        leave_turn_ends(trainer)
+        remove_iteration_end(trainer)
 
     def _come(self, trainer: Trainer, signum: int) -> None:
         """What a signal does; it comes between any two instructions of Python."""

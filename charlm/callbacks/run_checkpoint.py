@@ -6,8 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from charlm.callbacks.internals.iteration_end import call_turn_ends, leave_turn_ends
-from charlm.callbacks.internals.loop_state import place_of
+from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
+from charlm.callbacks.internals.loop_state import save_loop_state
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -43,7 +43,7 @@ class RunCheckpoint(ModelCheckpoint):
         for filepath in self._left:
             super()._remove_checkpoint(trainer, filepath)
         self._due, self._left, self._waits = [], [], True
-        call_turn_ends(trainer)
+        add_iteration_end(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Without a metric to choose by, save the last; the last step has done so."""
@@ -55,7 +55,7 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
         self._keep_last(trainer)
 
-    def on_turn_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the turn has brought, unless it was the last one."""
         self._held = is_over(trainer)
         if not self._held:
@@ -77,7 +77,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Once training has ended Lightning counts a cut epoch as a whole one; here it goes on with its next batch."""
-        place_of(trainer, checkpoint["loops"])
+        save_loop_state(trainer, checkpoint["loops"])
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "left": list(self._left)}
@@ -146,7 +146,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _leave(self, trainer: Trainer) -> None:
         self._due, self._waits, self._held = [], False, False
-        leave_turn_ends(trainer)
+        remove_iteration_end(trainer)
 
 
 def is_over(trainer: Trainer) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from charlm.callbacks.exact_resume.epoch_sums import give_sums, sums_of
 from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
-from charlm.callbacks.internals.loop_state import leave_place, place_of, take_place
+from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
 
 ENTRY = "exact_resume"
 """Where in a checkpoint it stands."""
@@ -42,7 +42,7 @@ class ExactResume(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the entry, and put the counters into the state that it describes."""
-        place = place_of(trainer, checkpoint["loops"])
+        place = save_loop_state(trainer, checkpoint["loops"])
         inside = place["inside"]
         of_rank: dict[str, Any] = {
             "rng": rng_state(),
@@ -66,14 +66,14 @@ class ExactResume(Callback):
         if self._taken is None:
             return
         (entry, loops), self._taken = self._taken, None
-        take_place(trainer, entry["place"], loops, lambda: self._arrive(trainer, pl_module, entry))
+        restore_loop_state(trainer, entry["place"], loops, lambda: self._arrive(trainer, pl_module, entry))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._taken = None
-        leave_place(trainer)
+        cancel_restore(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        leave_place(trainer)
+        cancel_restore(trainer)
 
     def _arrive(self, trainer: Trainer, pl_module: LightningModule, entry: dict[str, Any]) -> None:
         trainer._logger_connector._callback_metrics.update(entry["metrics"])

@@ -1,13 +1,9 @@
-"""Where Lightning's training loop stands, as a checkpoint holds it, and how a new process takes its place there.
+"""Where Lightning's training loop stands, as a checkpoint holds it, and how a new process continues from there.
 
-Lightning 2.6 guesses from its counters at which hook a checkpoint was saved, and guesses wrong at the last batch of an
-epoch, so that a training which is resumed twice can get longer; it leaves out a validation that was due, and counts
-steps of its loggers twice. Here the place is written down instead: between two turns, or what of a turn is still to
-come. All of the counters go to a state that has no unfinished part.
-
-Private parts of Lightning 2.6 used: `_FitLoop._restart_stage` with its `RestartStage`, `_restarting`,
-`_resuming_from_checkpoint`, `_combined_loader_states_to_load`, `_load_combined_loader_states` and `_data_fetcher`;
-`_TrainingEpochLoop._batches_that_stepped` and `_skip_next_val`; the keys of their `state_dict`.
+Lightning 2.6 infers from its counters in which hook a checkpoint was saved. At the last batch of an epoch it is wrong:
+a training that is resumed twice can get longer, a validation that was due is left out, and logged steps are counted
+twice. Here the loop state is written down instead: whether the checkpoint was saved between two iterations, or which
+part of the iteration is still to come. The counters in the checkpoint are set to a state without an unfinished part.
 """
 
 from collections.abc import Callable
@@ -16,11 +12,11 @@ from typing import Any, Literal
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.fit_loop import RestartStage
 
-Pending = Literal["nothing", "rest of turn", "rest of turn but validation"]
+Pending = Literal["nothing", "rest of iteration", "rest of iteration but validation"]
 _EPOCHS, _BATCHES = "epoch_progress", "epoch_loop.batch_progress"
 
 
-def place_of(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
+def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
     """Where `trainer` stands, as plain values; writes the same into `loops`, the counters of a checkpoint.
 
     Args:
@@ -28,16 +24,16 @@ def place_of(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         loops: the entry "loops" of the checkpoint that is being made.
 
     Returns:
-        {"pending": what of the turn is still to come, "inside": whether an epoch has begun and not ended,
+        {"pending": what of the iteration is still to come, "inside": whether an epoch has begun and not ended,
         "stepped": steps of the loggers, "stop": whether the training was told to end}.
     """
     loop, counters = trainer.fit_loop.epoch_loop, loops["fit_loop"]
     epochs, batches = counters[_EPOCHS], counters[_BATCHES]
     pending: Pending = "nothing"
     if trainer.validating:
-        pending = "rest of turn but validation"
+        pending = "rest of iteration but validation"
     elif batches["current"]["completed"] < batches["current"]["ready"]:
-        pending = "rest of turn"
+        pending = "rest of iteration"
     done = epochs["current"]["processed"] == epochs["current"]["ready"]
     whole = batches["is_last_batch"] or batches["current"]["ready"] >= trainer.num_training_batches
     inside = not done or (batches["current"]["ready"] > 0 and not whole)  # or cut, by max_steps or an early stop
@@ -55,12 +51,14 @@ def place_of(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_place(trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], arrive: Callable[[], None]) -> None:
+def restore_loop_state(
+    trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], arrive: Callable[[], None]
+) -> None:
     """Let the loop that is about to start go on at `place`.
 
     Args:
         trainer: in `on_train_start`, resumed from the checkpoint that `place` is of.
-        place: what `place_of` gave.
+        place: what `save_loop_state` gave.
         loops: the counters in that checkpoint.
         arrive: called when the loop has arrived there, before anything else is done.
     """
@@ -88,7 +86,7 @@ def take_place(trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], a
         arrive()
         trainer.should_stop |= place["stop"]
         if place["pending"] != "nothing":
-            loop._skip_next_val = place["pending"] == "rest of turn but validation"
+            loop._skip_next_val = place["pending"] == "rest of iteration but validation"
             loop.on_advance_end(fetcher)
 
     if place["stop"] and place["pending"] == "nothing":  # it had ended, and its epoch too
@@ -103,7 +101,7 @@ def take_place(trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], a
             iter(fit._data_fetcher)  # type: ignore[arg-type]  # there is one, as training starts
 
 
-def leave_place(trainer: Trainer) -> None:
+def cancel_restore(trainer: Trainer) -> None:
     """Give the loops their own methods back, where training has ended before it began; again it changes nothing."""
     vars(trainer.fit_loop).pop("on_advance_start", None)
     vars(trainer.fit_loop.epoch_loop).pop("on_run_start", None)

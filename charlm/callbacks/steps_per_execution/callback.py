@@ -1,4 +1,4 @@
-"""Many optimizer steps for each turn of Lightning's training loop: small models at the speed of a bare loop.
+"""Many optimizer steps for each iteration of Lightning's training loop: small models at the speed of a bare loop.
 
 The callback replaces the `advance` of one training loop, which fetches a batch and makes a step of it, by one that
 first does many steps by itself (execution.py, each by lean_step.py) and then calls Lightning's. What is private of the
@@ -27,7 +27,7 @@ from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
 class StepsPerExecution(Callback):
-    """Run many optimizer steps for each turn of Lightning's training loop.
+    """Run many optimizer steps for each iteration of Lightning's training loop.
 
     A step of a small model takes less time than what Lightning does around it: hooks of every part, results, profiler,
     loggers. This callback does that once for `steps` steps, and in between only what the steps need. They stay what

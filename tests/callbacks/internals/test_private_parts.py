@@ -270,7 +270,7 @@ def test_the_parts_that_a_sweep_of_the_learning_rate_replaces_are_there(tmp_path
 
 
 def test_the_parts_that_a_resumed_training_sets_are_there(tmp_path):
-    """All that ExactResume and `on_turn_end` read, set and replace, seen in a training that is saved and resumed."""
+    """All that ExactResume and `on_iteration_end` read, set and replace, seen in a training."""
     seen = []
 
     class Look(Callback):
