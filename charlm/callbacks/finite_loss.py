@@ -22,7 +22,7 @@ class FiniteLoss(Callback):
 
     Lightning goes on with them, saves them, and ends with exit status 0. Here `trainer.fit` raises, before the step's
     checkpoint, and the last good one stays what it is. On the CPU every step's loss is looked at, which takes about a
-    microsecond; on a GPU, where that would wait for each step, all losses of an iteration are looked at when it ends, and
+    microsecond; on a GPU, where that would wait for each step, losses are looked at when an iteration ends, and
     the message names the first bad one all the same. Weights are looked at whenever a checkpoint is made.
 
     Raises:
