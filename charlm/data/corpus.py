@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from charlm.data.download import download, is_address
+from charlm.data.download import MAKEMORE, download_makemore, refuse_address
 from charlm.data.text_blocks import text_blocks
 from charlm.messages import shortened
 from charlm.tokenizer import UNPRINTABLE, code_points
 
 BUNDLED = Path(__file__).with_name("names.txt")
+"""The list of names that comes with charlm."""
 
 _BLOCK = 1 << 16  # bytes taken at a time, so that what is made of them stays in the cache
 _MOST_CHARACTERS = 1 << 16  # different ones: three times what any language writes its names with
@@ -87,14 +88,31 @@ class _Block(NamedTuple):
         return f"{self.file}, line {self.before + self.text.count(chr(10), 0, at) + 1}"
 
 
+def names_file(path: str | Path | None = None) -> Path:
+    """The local file of a list of names.
+
+    Args:
+        path: a file; the text "makemore" for the course's list, which is downloaded once; None: the bundled list.
+
+    Raises:
+        OSError: the course's list cannot be downloaded.
+        ValueError: `path` is an internet address, or the download is not the course's list.
+    """
+    if path is None:
+        return BUNDLED
+    if path == MAKEMORE:
+        return download_makemore()
+    refuse_address(path)
+    return Path(path)
+
+
 def read_corpus(
     path: str | Path | None = None, *, lowercase: bool = False, max_length: int = 64, alphabet: str | None = None
 ) -> Corpus:
     """Read a list of names: UTF-8, one name a line. BOM, CRLF and blank lines are accepted, outer white space is cut.
 
     Args:
-        path: a file; as text also an http(s) address or "makemore" (the course's names.txt), downloaded once; None: the
-            bundled names.
+        path: a file, or "makemore" (the course's names.txt, downloaded once); None: the names that come with charlm.
         lowercase: turn all names to lower case.
         max_length: the longest name accepted, in characters, >= 1.
         alphabet: the characters accepted; None: any.
@@ -107,7 +125,7 @@ def read_corpus(
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
-    file = BUNDLED if path is None else download(path) if is_address(path) else Path(path)
+    file = names_file(path)
     pieces: list[bytes] = []
     characters: set[str] = set()
     lines = blank = trimmed = composed = 0

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
-from charlm.data.download import download, is_address
+from charlm.data.download import MAKEMORE, download_makemore, refuse_address
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
 from charlm.data.splits import Part, Splits, load_splits
@@ -27,8 +27,8 @@ class NamesDataModule(pl.LightningDataModule):
     """Names from a file, as batches of context and next character, or of whole names, as the model takes them.
 
     Args:
-        path: a UTF-8 file with one name a line; an http(s) address or "makemore" (the course's 32,033 names),
-            downloaded once; null: the names that come with charlm.
+        path: a UTF-8 file with one name a line; "makemore": the course's 32,033 names, downloaded once; null: the names
+            that come with charlm.
         alphabet: the characters names may have, in the order of their ids; null: those that occur, sorted.
         block_size: context length T in characters, >= 1. The model takes it from here. A Transformer or a bag of words
             has as many positions: the longest name and one.
@@ -69,7 +69,8 @@ class NamesDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
-        if path is not None and not is_address(path):
+        if path is not None and path != MAKEMORE:
+            refuse_address(path)
             path = str(Path(path).absolute())  # so that a checkpoint finds its names from any working directory
         split = list(split)  # type: ignore[assignment]  # plain, as a checkpoint and YAML have it
         # Not to the logger by itself: the model has an `alphabet` too, and Lightning refuses two values under one name.
@@ -100,10 +101,9 @@ class NamesDataModule(pl.LightningDataModule):
         return self.tokenizer.vocab_size
 
     def prepare_data(self) -> None:
-        """Download, in one process only."""
-        path = self.hparams["path"]
-        if is_address(path):
-            download(path)
+        """Download the course's list where it is asked for, in one process only."""
+        if self.hparams["path"] == MAKEMORE:
+            download_makemore()
 
     def setup(self, stage: str) -> None:
         """Read and split before the first step, so that bad names are said at once."""

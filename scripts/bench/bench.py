@@ -66,8 +66,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from charlm.cli.table import Table, render
-from charlm.data.corpus import BUNDLED
-from charlm.data.download import download, is_address
+from charlm.data.corpus import names_file
 
 Result = dict[str, Any]
 WIDTH = 110
@@ -92,7 +91,7 @@ def main(
     Returns:
         The exit status: 1 if a row failed.
     """
-    names = download(data) if is_address(data) else Path(data or BUNDLED)
+    names = names_file(data)
     results: list[Result] = []
     for measurement in MEASUREMENTS:
         if any(row.name in only for row in measurement.rows):

@@ -68,8 +68,7 @@ from jsonargparse.typing import NonNegativeInt
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, RULES, Divergence, Rule, combine
 from charlm.callbacks.lr_finder.trial import LOWER_BY, Trial
 from charlm.cli.table import Cell, Table, render
-from charlm.data.corpus import BUNDLED
-from charlm.data.download import download, is_address
+from charlm.data.corpus import names_file
 
 COLUMNS = {"chosen on": ("choose",), "reported": ("report",), "both": ("choose", "report")}
 FURTHER = {"further": ("further",), "fresh": ("fresh",)}
@@ -95,7 +94,7 @@ def main(
         The exit status, 0.
     """
     torch.set_num_threads(1)
-    names = Data.load(str(download(data) if is_address(data) else Path(data or BUNDLED)))
+    names = Data.load(str(names_file(data)))
     tasks = [task for task in TASKS if further or task.part in COLUMNS["both"]]
     measured = measure_all(tasks, names, Path(cache))
     print(render(table(tasks, measured), format, 110))

@@ -1,212 +1,151 @@
+"""The word makemore: a whole and checked file, or a sentence; a server on this machine stands for GitHub."""
+
 import hashlib
 import os
-import re
 import socket
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from charlm.data import download as download_file
-from charlm.data.corpus import read_corpus
+from charlm.data.corpus import BUNDLED, names_file, read_corpus
 from charlm.data.datamodule import NamesDataModule
-from charlm.data.download import MAKEMORE_SHA256, cache_directory, cached, download, is_address
+from charlm.data.download import MAKEMORE_SHA256, cache_directory, download_makemore
 
 COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
 NAMES = b"anna\nbo\nzoe\n"
 
 
 class Site:
-    """What the server has, by path; b"" hangs up without an answer. `asked` are the requests so far.
+    """What the server sends, and how often it was asked.
 
-    `missing` is the number of bytes that a server which breaks off does not send; None: it does not say how many come.
+    Attributes:
+        content: the file; None: there is none.
+        promised: bytes in the Content-Length that never come.
+        stalls: where the server stops answering: "", "at once" or "amid the file".
     """
 
     def __init__(self, port):
-        self.address = f"http://127.0.0.1:{port}"
-        self.files = {"/names.txt": NAMES}
-        self.asked = []
-        self.missing = 0
+        self.address = f"http://127.0.0.1:{port}/names.txt"
+        self.content, self.promised, self.stalls, self.asked = NAMES, 0, "", 0
+        self.over = Event()
 
 
-@pytest.fixture
-def site():
+@pytest.fixture(autouse=True)
+def site(monkeypatch, tmp_path):
+    """A server whose file the word makemore means, an empty cache, and no proxy."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            site.asked.append(self.path)
-            content = site.files.get(self.path)
-            if content is None:
+            site.asked += 1
+            if site.stalls == "at once":
+                site.over.wait(10)
+            elif site.content is None:
                 self.send_error(404)
-            elif content:
+            elif site.content:  # b"" hangs up without an answer
                 self.send_response(200)
-                if site.missing is not None:
-                    self.send_header("Content-Length", str(len(content) + site.missing))
+                self.send_header("Content-Length", str(len(site.content) + site.promised))
                 self.end_headers()
-                self.wfile.write(content)
+                for byte in range(len(site.content)):
+                    self.wfile.write(site.content[byte : byte + 1])
+                    if site.stalls == "amid the file":  # each byte comes in time, all of them would take too long
+                        site.over.wait(0.1)
 
         def log_message(self, *_):
             pass
 
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         site = Site(server.server_address[1])
+        monkeypatch.setattr(download_file, "MAKEMORE_ADDRESS", site.address)
+        monkeypatch.setattr(download_file, "MAKEMORE_SHA256", hashlib.sha256(NAMES).hexdigest())
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield site
+        site.over.set()
         server.shutdown()
         thread.join()
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    """The cache directory: below tmp_path, and no proxy between here and 127.0.0.1."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "cache" / "charlm"
+def cached_files():
+    return [file.read_bytes() for file in cache_directory().iterdir()] if cache_directory().exists() else []
 
 
-@pytest.fixture
-def makemore(monkeypatch, site):
-    """The word makemore means the server's file."""
-    monkeypatch.setattr(download_file, "MAKEMORE_ADDRESS", f"{site.address}/names.txt")
-    monkeypatch.setattr(download_file, "MAKEMORE_SHA256", hashlib.sha256(NAMES).hexdigest())
-
-
-def kept_files(cache):
-    return [file.read_bytes() for file in cache.iterdir()] if cache.exists() else []
-
-
-def test_an_address_is_downloaded_once_and_kept_in_the_cache(site, cache):
-    address = f"{site.address}/names.txt"
-    assert read_corpus(address).names() == ["anna", "bo", "zoe"]
-    first = download(address)
-    assert first.parent == cache
-    assert read_corpus(address).source == str(first)
-    assert site.asked == ["/names.txt"] * 2  # for the size, and for the file
-    assert kept_files(cache) == [NAMES]
-
-
-def test_addresses_whose_files_have_one_name_are_kept_apart(site):
-    site.files = {"/a/names.txt": b"anna\n", "/b/names.txt": b"bo\n", "/names?list=3": b"cy\n", "/": b"di\n"}
-    read = {path: read_corpus(site.address + path).names() for path in site.files}
-    assert read == {"/a/names.txt": ["anna"], "/b/names.txt": ["bo"], "/names?list=3": ["cy"], "/": ["di"]}
-    assert set(site.asked) == set(site.files)
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("/a/names.txt?list=3&b=c#d", "names.txt"),
-        ("/list:2*.txt", "list_2_.txt"),
-        ("/a%20b.txt", "a_20b.txt"),
-        ("/" + "n" * 300 + ".txt", "n" * 76 + ".txt"),
-        ("/a/", "names.txt"),
-    ],
-)
-def test_files_in_the_cache_have_names_that_every_system_takes(path, name, site):
-    site.files[path.partition("#")[0]] = NAMES
-    assert re.sub("^[0-9a-f]{12}-", "", download(site.address + path).name) == name
-
-
-def test_a_download_that_breaks_off_is_refused_and_not_kept(site, cache):
-    site.missing = 986
-    assert "names.txt (12 of 998 bytes came, try again); pass a file" in refusal(f"{site.address}/names.txt")
-    assert kept_files(cache) == []
-    site.missing = 0
-    assert len(read_corpus(f"{site.address}/names.txt")) == 3
-
-
-def test_a_server_that_does_not_say_the_size_is_believed(site, cache):
-    site.missing = None
-    assert len(read_corpus(f"{site.address}/names.txt")) == 3
-    assert kept_files(cache) == [NAMES]
-
-
-@pytest.mark.usefixtures("makemore")
-def test_what_is_cached_is_known_without_asking(site):
-    address = f"{site.address}/names.txt"
-    assert (cached(address), cached("makemore")) == (None, None)
-    assert site.asked == []
-    kept = download(address)
-    assert cached(address) == kept == cached("makemore")
-    kept.write_bytes(b"another list\n")
-    assert (cached(address), cached("makemore")) == (kept, None)
-
-
-@pytest.mark.usefixtures("makemore")
-def test_makemore_is_downloaded_once_and_checked(site, cache):
-    assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
-    assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
-    assert site.asked == ["/names.txt"]
-    assert kept_files(cache) == [NAMES]
-
-
-@pytest.mark.usefixtures("makemore")
-def test_another_file_than_the_courses_is_refused_and_not_kept(site, cache):
-    site.files["/names.txt"] = b"<html>please log in</html>"
-    with pytest.raises(
-        ValueError,
-        match=rf"^what {site.address}/names\.txt sent is not the expected file \(its SHA-256 differs\); pass a file",
-    ):
+def refusal(error=OSError):
+    with pytest.raises(error, match=r"give .*file.*: --data\.path FILE$") as refused:
         read_corpus("makemore")
-    assert kept_files(cache) == []
-    site.files["/names.txt"] = NAMES
+    assert cached_files() == [], "a part of a download was left"
+    return str(refused.value)
+
+
+def test_makemore_is_downloaded_once_checked_and_kept(site):
+    assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
+    assert read_corpus("makemore").source == str(download_makemore())
+    assert site.asked == 1
+    assert cached_files() == [NAMES]
+
+
+def test_a_damaged_copy_is_downloaded_again(site):
+    download_makemore().write_bytes(NAMES[:-4])
+    assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
+    assert site.asked == 2
+
+
+def test_the_trainer_downloads_before_it_reads(site):
+    data = NamesDataModule("makemore", split=(1, 0, 0))
+    assert site.asked == 0
+    data.prepare_data()
+    assert cached_files() == [NAMES]
+    assert data.splits.names("train") == ["anna", "bo", "zoe"]
+    assert site.asked == 1
+
+
+@pytest.mark.parametrize("content", [b"<html>please log in</html>", NAMES[:-1], NAMES * 100_000])
+def test_another_file_than_the_courses_is_refused_and_not_kept(content, site):
+    site.content = content
+    assert refusal(ValueError).startswith(f"{site.address} did not send the expected file (its SHA-256 differs)")
+    site.content = NAMES
     assert len(read_corpus("makemore")) == 3
 
 
-@pytest.mark.usefixtures("makemore")
-def test_a_damaged_copy_is_fetched_again(site):
-    kept = download("makemore")
-    kept.write_bytes(NAMES[:-4])
-    assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
-    assert len(site.asked) == 2
+@pytest.mark.parametrize("stalls", ["at once", "amid the file"])
+def test_a_server_that_stalls_is_not_waited_for(stalls, site, monkeypatch):
+    monkeypatch.setattr(download_file, "_SECONDS", 0.3)
+    site.stalls = stalls
+    began = time.monotonic()
+    assert "(the server did not send the file within 0.3 seconds)" in refusal()
+    assert time.monotonic() - began < 1
 
 
-def test_the_trainers_data_are_fetched_before_they_are_read(site, cache):
-    data = NamesDataModule(f"{site.address}/names.txt", split=(1, 0, 0))
-    assert kept_files(cache) == []
-    data.prepare_data()
-    assert kept_files(cache) == [NAMES]
-    asked = len(site.asked)
-    assert data.splits.names("train") == ["anna", "bo", "zoe"]
-    assert len(site.asked) == asked
+def test_a_download_that_breaks_off_is_refused(site):
+    site.content, site.promised = NAMES[:-4], 4
+    refusal((OSError, ValueError))
 
 
-def refusal(address):
-    with pytest.raises(OSError, match=r"pass a file that you have instead: --data\.path FILE$") as error:
-        read_corpus(address)
-    return str(error.value)
-
-
-def test_without_a_network_the_message_says_how_to_pass_a_file(cache):
+def test_without_a_network_the_message_says_what_to_do(monkeypatch):
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers there
+        free.bind(("127.0.0.1", 0))  # bound, and nobody listens
         address = f"http://127.0.0.1:{free.getsockname()[1]}/names.txt"
-        assert re.match(rf"cannot download {address} \(.*Connection refused\); ", refusal(address))
-    assert kept_files(cache) == []
+        monkeypatch.setattr(download_file, "MAKEMORE_ADDRESS", address)
+        said = refusal()
+    assert said.startswith(f"cannot download {address} (")
+    assert "Connection refused" in said
 
 
-def test_an_address_without_a_file_is_refused(site, cache):
-    assert f"cannot download {site.address}/nams.txt (Not Found); " in refusal(f"{site.address}/nams.txt")
-    assert kept_files(cache) == []
+@pytest.mark.parametrize(("content", "reason"), [(None, "(Not Found)"), (b"", "closed connection without response")])
+def test_a_server_without_the_file_is_refused(content, reason, site):
+    site.content = content
+    assert reason in refusal()
 
 
-def test_a_server_that_hangs_up_is_refused(site, cache):
-    site.files["/names.txt"] = b""
-    assert "closed connection without response" in refusal(f"{site.address}/names.txt")
-    assert kept_files(cache) == []
-
-
-@pytest.mark.parametrize(
-    "address", ["http://", "https:///names.txt", "http://127.0.0.1/a b", "http://[", "http://127.0.0.1/é"]
-)
-def test_what_is_no_address_is_refused(address):
-    assert refusal(address).startswith(f"cannot download {address} (")
-
-
-def test_a_cache_that_cannot_be_written_is_refused(site, cache):
-    cache.parent.write_text("a file where the directory should be")
-    assert str(cache) in refusal(f"{site.address}/names.txt")
+def test_a_cache_that_cannot_be_written_is_refused():
+    cache_directory().parent.write_text("a file where the directory should be")
+    with pytest.raises(OSError, match=f"{cache_directory()}.* --data.path FILE"):
+        read_corpus("makemore")
 
 
 def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path):
@@ -216,20 +155,19 @@ def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path
     assert cache_directory() == tmp_path / ".cache" / "charlm"
 
 
+@pytest.mark.parametrize("address", ["http://a.org/names.txt", "https://a.org/names.txt", "HTTP://a", "s3://a/names"])
+@pytest.mark.parametrize("read", [read_corpus, NamesDataModule])
+def test_other_addresses_are_refused_with_what_to_do(address, read, site):
+    with pytest.raises(ValueError, match=rf"^{address} is an address.*download the list first.* give the file"):
+        read(address)
+    assert site.asked == 0
+
+
 @pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("makemore", True),
-        ("http://a/b", True),
-        ("https://a/b", True),
-        ("names.txt", False),
-        ("ftp://a/b", False),
-        (Path("makemore"), False),
-        (None, False),
-    ],
+    ("path", "file"), [(None, BUNDLED), ("a/names.txt", Path("a/names.txt")), (Path("makemore"), Path("makemore"))]
 )
-def test_an_address_is_told_from_a_file(path, expected):
-    assert is_address(path) is expected
+def test_everything_else_is_a_file(path, file):
+    assert names_file(path) == file
 
 
 @pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")

@@ -23,7 +23,6 @@ from charlm.cli.trainer.options import (
     without,
 )
 from charlm.cli.trainer.resuming import OPTION, find_resumed, take_resume
-from charlm.data.download import refuse_unasked
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.directory import find_checkpoint, run_directory
 
@@ -92,8 +91,6 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
         args = [command, *_preset(command, rest, None), *rest]
         return Prepared(args, model=_model(args, kinds))
     checkpoint = load_checkpoint(_checkpoint_file(command, where, rest))
-    if value_of(rest, "--data.path") is None:
-        refuse_unasked(checkpoint.data.get("path"), str(checkpoint.path))
     kind = kinds[type(checkpoint.net).__name__]
     rest = without(rest, "--ckpt_path")
     own = ["--config", checkpoint_config(checkpoint, f"charlm.models.windows.{kind}")]
