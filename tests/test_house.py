@@ -1,7 +1,10 @@
-"""The rules of the house, kept by reading the sources: who may import whom, and what a folder may show."""
+"""The rules of the house, checked by reading the sources: who may import what, and what a folder may show."""
 
 import ast
+import re
+import sys
 from collections import deque
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHARLM = ROOT / "charlm"
-FLOORS = [  # from the ground up; rooms on one floor do not import each other
+FLOORS = [  # from the ground up; the rooms of one floor do not import each other
     {"messages", "callbacks"},
     {"tokenizer"},
     {"nets", "data"},
@@ -23,17 +26,9 @@ NEEDS_LIGHTNING = ("callbacks", "models", "data.datamodule", "runs.logger", "cli
 WITHOUT_LIGHTNING = ("callbacks.shared.archive", "callbacks.shared.fonts", "callbacks.shared.render")
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 CALLBACKS_MAY_IMPORT = {
-    "charlm",
-    "torch",
-    "lightning",
-    "matplotlib",
-    "numpy",
-    "PIL",
-    "tensorboard",
-    "torchmetrics",
-    "tqdm",
+    *("charlm", "torch", "lightning", "matplotlib", "numpy", "PIL", "tensorboard", "torchmetrics", "tqdm"),
+    *sys.stdlib_module_names,
 }
-LINES = 250
 
 
 def module_name(path):
@@ -45,10 +40,11 @@ def module_name(path):
 SOURCES = {module_name(p): p for p in sorted([*CHARLM.rglob("*.py"), *ROOT.glob("scripts/**/*.py")])}
 PACKAGES = {name for name, path in SOURCES.items() if path.name == "__init__.py"}
 FILES = sorted(SOURCES.keys() - PACKAGES)
+CALLBACKS = [name for name in FILES if name.startswith("callbacks.")]
 
 
 def imported(name, source):
-    """Every import in `source` as an absolute dotted name: `from a import b` as a.b, import_module("a.b") as a.b."""
+    """Every import in `source` as an absolute dotted name: `from a import b` and import_module("a.b") give a.b."""
     package = ["charlm", *name.split(".")[:-1]]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -61,6 +57,7 @@ def imported(name, source):
             yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and arg.value[:1] != ".")
 
 
+@cache
 def targets_of(name):
     return list(imported(name, SOURCES[name].read_text(encoding="utf-8")))
 
@@ -73,8 +70,9 @@ def charlm_file(target):
     return path
 
 
+@cache
 def charlm_imports(name):
-    """The files of charlm that a file imports, those for type checkers included."""
+    """The files of charlm that a file imports, including imports for type checkers."""
     targets = [t for t in targets_of(name) if t.split(".")[0] == "charlm" and t != "charlm.__version__"]
     return sorted({charlm_file(target) for target in targets} - {name})
 
@@ -107,12 +105,18 @@ def f():
     assert set(imported("data.splits", source)) == expected
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_imports_point_down(name):
-    for below in charlm_imports(name):
-        assert below not in PACKAGES, f"{name} imports from the package {below or 'charlm'}; import from the file"
-        number, room = floor(below)
-        assert number < floor(name)[0] or room == floor(name)[1], f"{name} imports {below}, which is not below it"
+def test_imports_point_down():
+    pairs = [(name, below) for name in FILES for below in charlm_imports(name)]
+    assert [
+        f"{name} imports from a package, not from a file: {below}" for name, below in pairs if below in PACKAGES
+    ] == []
+    assert [
+        f"{name} imports {below}, which is not below it" for name, below in pairs if not is_below(below, name)
+    ] == []
+
+
+def is_below(file, name):
+    return floor(file)[0] < floor(name)[0] or floor(file)[1] == floor(name)[1]
 
 
 def test_no_files_import_each_other():
@@ -122,56 +126,50 @@ def test_no_files_import_each_other():
         pytest.fail(" -> ".join(circle.args[1]))
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("callbacks.")])
-def test_no_callback_imports_another_one(name):
-    shared = {"shared", "internals"} if callback_room(name) != "internals" else {"internals"}
-    rooms = {callback_room(target) for target in charlm_imports(name)}
-    own = {callback_room(name)} - (set() if callback_room(name) in shared else {"internals"} - shared)
-    assert rooms <= shared | own
+def test_no_callback_imports_another_one():
+    """What two callbacks need is in shared/, which may import internals/."""
+    for name in CALLBACKS:
+        may = {callback_room(name), "internals"} | ({"shared"} if callback_room(name) != "internals" else set())
+        assert {callback_room(target) for target in charlm_imports(name)} <= may, name
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("callbacks.")])
-def test_a_callback_can_be_lifted_into_another_project(name):
-    others = {target.split(".")[0] for target in targets_of(name)} - set(__import__("sys").stdlib_module_names)
-    assert others <= CALLBACKS_MAY_IMPORT
-    assert all(target.startswith("callbacks.") for target in charlm_imports(name))
+def test_a_callback_can_be_lifted_into_another_project():
+    for name in CALLBACKS:
+        assert {target.split(".")[0] for target in targets_of(name)} <= CALLBACKS_MAY_IMPORT, name
+        assert all(target.startswith("callbacks.") for target in charlm_imports(name)), name
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_a_package_file_hands_on_its_own_files_only(package):
+def test_a_package_file_hands_on_its_own_files_only():
     """Import circles begin in an __init__; charlm's own imports its names for type checkers only."""
-    tree = ast.parse(SOURCES[package].read_text(encoding="utf-8"))
-    tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")]
-    targets = [charlm_file(t) for t in imported(f"{package}.x", ast.unparse(tree)) if t.split(".")[0] == "charlm"]
-    assert set(targets) <= ({f"{package}.callback"} if package.startswith("callbacks.") else set())
+    for package in PACKAGES:
+        tree = ast.parse(SOURCES[package].read_text(encoding="utf-8"))
+        tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")]
+        targets = [charlm_file(t) for t in imported(f"{package}.x", ast.unparse(tree)) if t.split(".")[0] == "charlm"]
+        assert set(targets) <= ({f"{package}.callback"} if package.startswith("callbacks.") else set()), package
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        n
-        for n in FILES
-        if within(n, WITHOUT_LIGHTNING) or not within(n, (*NEEDS_LIGHTNING, "scripts", "cli.main", "__main__"))
-    ],
-)
-def test_lightning_is_loaded_where_it_is_needed_alone(name):
-    ways, seen = deque([(name,)]), {name}
-    while ways:
-        way = ways.popleft()
-        assert not LIGHTNING & {t.split(".")[0] for t in targets_of(way[-1])}, f"Lightning by way of {' -> '.join(way)}"
-        for file in set(charlm_imports(way[-1])) - seen:
-            seen.add(file)
-            ways.append((*way, file))
+def test_lightning_is_loaded_only_where_it_is_needed():
+    may = (*NEEDS_LIGHTNING, "scripts", "cli.main", "__main__")
+    for name in FILES:
+        if within(name, WITHOUT_LIGHTNING) or not within(name, may):
+            ways, seen = deque([(name,)]), {name}
+            while ways:
+                way = ways.popleft()
+                used = LIGHTNING & {target.split(".")[0] for target in targets_of(way[-1])}
+                assert not used, f"Lightning by way of {' -> '.join(way)}"
+                for file in set(charlm_imports(way[-1])) - seen:
+                    seen.add(file)
+                    ways.append((*way, file))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_figures_are_never_drawn_through_pyplot(name):
-    assert not [target for target in targets_of(name) if "pyplot" in target or "pylab" in target]
+def test_figures_are_never_drawn_through_pyplot():
+    targets = [(name, target) for name in FILES for target in targets_of(name)]
+    assert [found for found in targets if "pyplot" in found[1] or "pylab" in found[1]] == []
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
-def test_a_file_is_short_enough_to_read(name):
-    assert len(SOURCES[name].read_text(encoding="utf-8").splitlines()) <= LINES
+def test_a_file_is_short_enough_to_read():
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in SOURCES.items()}
+    assert {name: lines for name, lines in lengths.items() if lines > 250} == {}
 
 
 def shown(folder):
@@ -189,6 +187,19 @@ def test_the_callbacks_folder_lists_the_public_callbacks():
     assert {name.removesuffix(".py") for name in shown(CHARLM / "callbacks")} == rooms
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in CHARLM.rglob("*.py")}))
-def test_each_folder_says_what_is_in_it(folder):
-    assert len((folder / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
+def test_each_folder_says_what_is_in_it():
+    folders = [*sorted({path.parent for path in CHARLM.rglob("*.py")}), ROOT / "scripts"]
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "README.md").is_file()] == []
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in CHARLM.rglob("README.md")}
+    assert {str(file.relative_to(ROOT)): lines for file, lines in lengths.items() if lines > 60} == {}
+
+
+def test_the_top_readme_is_for_users():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 2000
+
+
+def test_nothing_installs_somebody_elses_charlm():
+    """The name charlm on PyPI belongs to another project; ours is lightning-charlm."""
+    files = [*SOURCES.values(), *CHARLM.rglob("README.md"), *ROOT.glob("scripts/**/*.md"), ROOT / "README.md"]
+    wrong = re.compile(r"pip install ['\"]?charlm\b")
+    assert [str(file.relative_to(ROOT)) for file in files if wrong.search(file.read_text(encoding="utf-8"))] == []

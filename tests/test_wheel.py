@@ -1,4 +1,4 @@
-"""The wheel is whole: built, installed away from the sources, and used from an empty directory."""
+"""The wheel is complete: it is built, installed away from the sources and used in an empty directory."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,20 +28,20 @@ def wheel(tmp_path_factory):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "charlm", source / "charlm", ignore=shutil.ignore_patterns("__pycache__"))
     run(sys.executable, "-P", "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", cwd=source)
-    return next((source / "dist").glob("charlm-*-py3-none-any.whl"))
+    return next((source / "dist").glob("lightning_charlm-*-py3-none-any.whl"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The bin directory of an environment that holds the wheel; what it depends on is seen from here, by path."""
+    """The bin directory of an environment with the wheel; its dependencies come from the running environment."""
     home = tmp_path_factory.mktemp("installed")
     run(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
     python = home / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=home)
     packages = next(home.glob("lib/python*/site-packages"))
-    # a path in a .pth comes after the environment's own packages, and the .pth files there are not read, so an
-    # editable charlm stays out of sight
+    # a path in a .pth file comes after the environment's own packages, and .pth files in that path are not read, so
+    # an editable charlm is not found
     here = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     (packages / "dependencies.pth").write_text("\n".join(here) + "\n")
     return home / "bin"
@@ -48,16 +49,17 @@ def installed(wheel, tmp_path_factory):
 
 def test_the_wheel_holds_every_source_and_every_data_file(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    sources = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("charlm/**/*.py")}
-    configs = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("charlm/configs/*.yaml")}
-    assert configs
-    assert sources | configs | {"charlm/data/names.txt", "charlm/py.typed"} <= names
-    assert not [name for name in names if not name.startswith("charlm")]
+    expected = {p.relative_to(ROOT).as_posix() for kind in ("*.py", "*.yaml") for p in ROOT.glob(f"charlm/**/{kind}")}
+    assert expected | {"charlm/data/names.txt", "charlm/py.typed"} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"charlm", "lightning_charlm"}
 
 
-def test_the_wheel_is_what_is_used(installed, tmp_path):
-    where = run(installed / "python", "-c", "import charlm; print(charlm.__file__)", cwd=tmp_path)
-    assert Path(where.strip()).is_relative_to(installed.parent)
+def test_the_wheel_is_used_under_its_own_name(installed, tmp_path):
+    """The distribution is lightning-charlm, the import and the command are charlm."""
+    code = "import charlm, importlib.metadata as m; print(charlm.__file__, m.version('lightning-charlm'))"
+    where, version = run(installed / "python", "-c", code, cwd=tmp_path).split()
+    assert Path(where).is_relative_to(installed.parent)
+    assert run(installed / "charlm", "--version", cwd=tmp_path).split() == ["charlm", version]
 
 
 def test_the_callbacks_import_from_the_wheel(installed, tmp_path):
@@ -67,6 +69,5 @@ def test_the_callbacks_import_from_the_wheel(installed, tmp_path):
     assert "EmbeddingPCA" in out
 
 
-@pytest.mark.parametrize("arguments", [[], ["--config", "mlp"]], ids=["alone", "shipped config"])
-def test_fit_runs_from_the_wheel_in_an_empty_directory(installed, tmp_path, arguments):
-    run(installed / "charlm", "fit", *arguments, "--trainer.fast_dev_run", "true", cwd=tmp_path)
+def test_fit_runs_from_the_wheel_in_an_empty_directory(installed, tmp_path):
+    run(installed / "charlm", "fit", "--config", "mlp", "--trainer.fast_dev_run", "true", cwd=tmp_path)

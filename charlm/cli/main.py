@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
+from charlm import __version__
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 
 USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND ..."
@@ -53,7 +53,7 @@ def run(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(help_text())
     elif args[0] == "--version":
-        print(f"charlm {version('charlm')}")
+        print(f"charlm {__version__}")
     elif args[0] in COMMANDS:
         import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
     else:
