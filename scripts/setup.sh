@@ -1,9 +1,12 @@
-# Sourced by run and test. Makes the virtual environment once and keeps it as pyproject.toml and constraints.txt say.
-# CHARLM_VENV names another directory for it than .venv.
+# Sourced by run and test. Makes the virtual environment once and updates it when pyproject.toml or the pins change.
+# CHARLM_VENV names another directory than .venv, CHARLM_PINS another file of pins than constraints.txt (/dev/null for
+# the newest versions).
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CHARLM_VENV:-$root/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv
+pins=${CHARLM_PINS:-$root/constraints.txt}
+[[ $pins == /* ]] || pins=$PWD/$pins
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -13,7 +16,7 @@ fail() {
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-# Prints the first Python that will do; 3.11 first, since constraints.txt is tested with it.
+# Prints the first suitable Python; 3.11 first, because constraints.txt is tested with it.
 find_python() {
     local name found=""
     for name in python3.11 python3 python3.14 python3.13 python3.12 python; do
@@ -23,13 +26,13 @@ find_python() {
         fi
         found=${found:-$("$name" --version 2>/dev/null || true)}
     done
-    fail "charlm needs Python 3.11 or newer, and the PATH offers ${found:-none}; install Python 3.11 first"
+    fail "charlm needs Python 3.11 or newer, but the PATH offers ${found:-none}; install Python 3.11 first"
 }
 
-# What the environment has to match; the root is in it because an editable install points there.
-wanted() { printf '%s %s\n' "$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum)" "$root"; }
+# What the environment has to match; the root is part of it because an editable install points there.
+wanted() { printf '%s %s\n' "$(cat "$root/pyproject.toml" "$pins" | cksum)" "$root"; }
 
-# A set-up for the tests serves `run` as well.
+# An environment for the tests serves `run` as well.
 is_set_up() {
     local stamp
     [[ -x $venv/bin/charlm && -x $venv/bin/python && -f $venv/charlm-set-up ]] || return 1
@@ -43,37 +46,37 @@ make_venv() {
         new_enough "$venv/bin/python" || fail "$venv has a Python older than 3.11; remove it and start again"
         return
     fi
-    # --clear empties the directory, so only one that is a virtual environment already, broken or half made
+    # --clear empties the directory, so only a virtual environment, broken or half made, may be there
     if [[ -d $venv && ! -f $venv/pyvenv.cfg && -n $(ls -A "$venv") ]]; then
-        fail "$venv is no virtual environment; remove it, or name another directory in CHARLM_VENV"
+        fail "$venv is not a virtual environment; remove it, or name another directory in CHARLM_VENV"
     fi
     python=$(find_python)
     "$python" -m venv --clear "$venv" >&2 ||
-        fail "$python could not make $venv; on Debian and Ubuntu, 'apt install python3-venv' first"
+        fail "$python could not make $venv; on Debian and Ubuntu, run 'apt install python3-venv' first"
 }
 
-# pip's words for "not to be had" are "conflicting dependencies" where a constraint is given, so the network is named here.
+# With constraints, pip reports "conflicting dependencies" even where only the network is missing.
 pip_install() {
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" "$@" >&2 ||
-        fail "pip stopped for the reason above (without a network it speaks of conflicts); the same command goes on from here"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$pins" "$@" >&2 ||
+        fail "pip failed for the reason above (without a network it reports conflicts); run the same command to go on"
 }
 
 install() {
     local extra=$1
     rm -f "$venv/charlm-set-up"
     make_venv
-    say "Installing the pinned packages into $venv (once; a minute or more, most of it torch)"
-    # torch first and by itself: left to the resolver, a later step could exchange it for another build
-    pip_install "$(grep -m 1 '^torch==' "$root/constraints.txt")"
+    say "Installing packages into $venv (once; a minute or more, most of it for torch)"
+    # torch first and by itself, so that the resolver cannot exchange it for another build later
+    pip_install "$(grep -m 1 '^torch==' "$pins" || echo torch)"
     pip_install -e "$root${extra:+[$extra]}"
     printf '%s %s\n' "$(wanted)" "${extra:-run}" >"$venv/charlm-set-up"
 }
 
-# set_up ""|test: returns at once where the stamp, written last, says that all is installed.
+# set_up ""|test: returns at once if the stamp, which is written last, says that everything is installed.
 set_up() {
     if is_set_up "$1"; then return; fi
     mkdir -p "$(dirname "$venv")"
-    # a subshell, so that the lock is gone before anything long starts
+    # a subshell, so that the lock is released before anything long starts
     (
         if command -v flock >/dev/null && ! flock -n 9; then
             say "Waiting for another set-up of $venv to end"

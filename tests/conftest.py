@@ -17,21 +17,25 @@ import torch
 
 
 def pytest_sessionstart():
-    """One thread, as charlm itself takes: small steps on two wait for each other when the machine is busy."""
+    """One thread, as charlm itself uses: two threads wait for each other in small steps on a busy machine."""
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The slow tests first: at the end the processes that run tests have short ones to share."""
+    """Mark the tests that start processes as slow, and put slow tests first so that both workers end together."""
+    for item in items:
+        if "server" in item.fixturenames:
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
 def alone():
-    """What a command line that runs in this process needs: a folder of its own."""
+    """Prepares a folder in which this process may call `main` as a command line."""
 
     def alone(patch, folder):
-        """Without this process's own arguments, and without leaving behind what Lightning's seeding leaves."""
+        """Hide this process's own arguments, and undo the environment variables that Lightning's seeding sets."""
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["charlm"])
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -44,7 +48,7 @@ def alone():
 
 @pytest.fixture(scope="session")
 def script():
-    """Imports a file of scripts/, whose files import each other by bare name."""
+    """Imports a file of scripts/; files in the same folder import each other by their bare names."""
 
     def script(name):
         with pytest.MonkeyPatch.context() as patch:
@@ -68,7 +72,7 @@ def trainer(tmp_path):
     return make
 
 
-# what takes a process seconds to import; nothing of charlm, as some tests run a copy of it
+# slow imports; nothing of charlm, because some tests run a copy of it
 LIBRARIES = (
     *("lightning.pytorch.cli", "lightning.pytorch.demos.boring_classes", "torch._dynamo", "torch.utils.tensorboard"),
     *("matplotlib.figure", "PIL.Image"),
@@ -77,7 +81,7 @@ LIBRARIES = (
 
 @pytest.fixture(scope="session")
 def server():
-    """Forks processes that have the libraries imported already; where there is no fork, they import them."""
+    """Starts processes that have the libraries imported already, by fork where the system has it."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -89,7 +93,7 @@ def server():
 
 
 class Started:
-    """A process, by the names of subprocess.Popen."""
+    """A process with the interface of subprocess.Popen."""
 
     def __init__(self, process):
         self.process = process
@@ -114,7 +118,7 @@ class Started:
 
 @pytest.fixture(scope="session")
 def popen(server):
-    """Starts [sys.executable, ...] as subprocess.Popen does, into open files or nowhere, in a session of its own."""
+    """Starts [sys.executable, ...] like subprocess.Popen, with output to open files or nowhere, in its own session."""
     program = str(Path(__file__).with_name("started.py"))
 
     def popen(command, *, cwd, env, stdout, stderr, **_):
@@ -122,9 +126,9 @@ def popen(server):
         given |= {"out": getattr(stdout, "name", os.devnull), "err": getattr(stderr, "name", os.devnull)}
         process = server.Process(target=runpy.run_path, args=(program, {"given": given}))
         process.start()
-        with contextlib.suppress(ProcessLookupError):  # it has ended already
+        with contextlib.suppress(ProcessLookupError):  # the process has ended already
             while sys.platform != "win32" and os.getpgid(process.pid) != process.pid:
-                time.sleep(0.001)  # until it leads a group of its own, as one does that Popen has started
+                time.sleep(0.001)  # until it leads a process group, like a process that Popen starts in a session
         return Started(process)
 
     return popen
@@ -132,7 +136,7 @@ def popen(server):
 
 @pytest.fixture(scope="module")
 def forking(script, popen):
-    """Imports a file of scripts/ that starts its processes by `popen`."""
+    """Imports a file of scripts/ and has it start its processes with `popen`."""
     with pytest.MonkeyPatch.context() as patch:
 
         def forking(name):
@@ -145,7 +149,7 @@ def forking(script, popen):
 
 @pytest.fixture
 def python(popen, tmp_path):
-    """Runs such a program in the test's folder to its end."""
+    """Runs [sys.executable, ...] in the test's folder to its end, like subprocess.run."""
 
     def python(*arguments, cwd=tmp_path, timeout=200, **environment):
         with tempfile.NamedTemporaryFile("a+") as out, tempfile.NamedTemporaryFile("a+") as err:

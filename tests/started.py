@@ -1,4 +1,4 @@
-"""What conftest's `popen` has a process do: run a program of Python's as its main program, in a session of its own."""
+"""The code of a process that conftest's `popen` starts: runs a Python program as `__main__`, in its own session."""
 
 import atexit
 import os
@@ -18,7 +18,7 @@ for descriptor, file in ((1, given["out"]), (2, given["err"])):
     opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(opened, descriptor)
     os.close(opened)
-# Ctrl-C is ignored in what a shell has started in the background, and children take that over
+# a shell's background jobs ignore Ctrl-C, and child processes inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if first == "-W":
     warnings.simplefilter(rest[0])
