@@ -31,7 +31,7 @@ from jsonargparse.typing import PositiveInt
 
 from charlm.cli.main import short_errors
 from charlm.cli.table import Table, render
-from charlm.cli.trainer.options import CONFIGS, config_names
+from charlm.cli.trainer.configs import CONFIGS, config_names
 from charlm.cli.training_names import training_splits
 from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS

@@ -9,7 +9,7 @@ import yaml
 from bench_worker import Numbers, clock, work
 from torch import nn
 
-from charlm.cli.trainer.options import CONFIGS
+from charlm.cli.trainer.configs import CONFIGS
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
 from charlm.data.splits import load_splits

@@ -241,6 +241,21 @@ def test_capitals_and_accents_find_a_model_of_lower_case(charlm, tmp_path):
     assert "correct it, or use a model that was trained on names with it" in message
 
 
+def test_letters_beyond_u_ffff_go_through_every_command(charlm, tmp_path):
+    """They are two units in UTF-16, and a YAML reader refuses their escapes in JSON."""
+    parts = ("\U00020bb7|\U0001e922|\U0001f600|ab", "野|\U0001e923|c", "d|\U0001f680|e")
+    names = map("".join, itertools.product(*(part.split("|") for part in parts)))
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(CONFIG.format(model="MLP", sizes=MODELS["MLP"]))
+    for line in (
+        *("fit --config config.yaml", "fit --resume --trainer.max_steps=9", "validate", "test", "predict", "plot"),
+        *("fit --ckpt_path last --trainer.max_steps=12", "sample --prefix \U00020bb7 --mark", "score \U0001f600c"),
+    ):
+        answer = charlm(tmp_path, *line.split())
+        assert isinstance(answer, list), f"{line}: {answer}"
+    assert "\U0001f680" in (tmp_path / RUN / "predictions.csv").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("model", ["MLP", "Bigram"])
 def test_pictures_of_letters_without_a_font_need_no_warning(model, charlm, tmp_path, recwarn, caplog):
     (tmp_path / "names.txt").write_text("\n".join(EXAMPLES["katakana"].names) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import charlm
 from charlm.cli.main import main
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
-from charlm.cli.trainer.options import CONFIGS, config_names
+from charlm.cli.trainer.configs import CONFIGS, config_names
 from charlm.data.batches import BatchLoader
 from charlm.data.corpus import read_corpus
 from charlm.data.splits import load_splits

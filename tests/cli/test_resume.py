@@ -101,7 +101,7 @@ REFUSED = {
     "--resume --ckpt_path last": "--resume goes on with a run from its newest checkpoint; leave --ckpt_path out",
     "--resume elsewhere": r"elsewhere is not in lightning_logs, .* its settings can name any code; go on from the",
     "--resume=": "--resume has an empty name; give a run, or leave the name out for the newest one",
-    "--resume --resume=version_0": "--resume is given twice; one run goes on at a time",
+    "--resume --resume=version_0": "--resume is given twice; give it once",
     "--resume names.txt": r"names.txt is a file; give the directory of its run, or take the file by --ckpt_path",
     "--resume lightning_logs": "lightning_logs holds several runs; name one of them",
     "--resume --trainer.fast_dev_run=true": "fast_dev_run leaves none; leave one of the two out",

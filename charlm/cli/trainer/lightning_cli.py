@@ -18,12 +18,13 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
 from charlm.cli.short_errors import ShortErrors, subclasses
 from charlm.cli.subcommands import COMMANDS
-from charlm.cli.trainer.arguments import DEFAULT_MODEL, Prepared, prepare, refuse_conflicts
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
+from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
 from charlm.cli.trainer.predictions import write_predictions
 from charlm.cli.trainer.report import finish, print_go_on
 from charlm.cli.trainer.resuming import OPTION
+from charlm.cli.trainer.sources import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
 from charlm.messages import parameters_of
@@ -86,7 +87,7 @@ class TrainerCLI(LightningCLI):
         """The model takes its alphabet and block size from the data; the best and the last checkpoint are kept."""
         self._parsers.append(parser)
         kind = self.prepared.model or MODELS[DEFAULT_MODEL].__name__
-        parser.set_defaults({"model": {"class_path": f"charlm.models.windows.{kind}"}})
+        parser.set_defaults({"model": {"class_path": f"charlm.{kind}"}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
         parser.add_argument(

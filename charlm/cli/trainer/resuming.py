@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.cli.trainer.options import in_configs, value_of
+from charlm.cli.trainer.options import Options
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.directory import checkpoints_of, newest_run
 
@@ -27,31 +27,20 @@ class Resumed:
     checkpoint: Checkpoint | None
 
 
-def take_resume(args: list[str]) -> tuple[bool, str | None, list[str]]:
-    """Whether --resume is among the arguments, the run that it names if it names one, and the other arguments.
+def take_resume(given: Options) -> tuple[bool, str | None, Options]:
+    """Whether --resume is given, the run that it names if it names one, and the other options.
 
     Raises:
-        ValueError: a checkpoint is asked for as well, or the name is empty, given twice or in a config.
+        ValueError: a checkpoint is asked for as well, or the name is empty or given twice.
     """
-    asked, named, rest = False, None, []
-    if in_configs(args, "resume"):
-        raise ValueError(f"{OPTION} is given on the command line; leave `resume` out of the config")
-    values = iter(enumerate(args))
-    for place, arg in values:
-        option, equals, value = arg.partition("=")
-        if option != OPTION:
-            rest.append(arg)
-            continue
-        if asked:
-            raise ValueError(f"{OPTION} is given twice; one run goes on at a time")
-        asked, named = True, value if equals else None
-        if not equals and place + 1 < len(args) and not args[place + 1].startswith("-"):
-            named = next(values)[1]
-    if asked and value_of(rest, "--ckpt_path") is not None:
+    named = [value for name, value in given.pairs if name == OPTION]
+    if len(named) > 1:
+        raise ValueError(f"{OPTION} is given twice; give it once, as only one run can go on")
+    if named and given.last("--ckpt_path") is not None:
         raise ValueError(f"{OPTION} goes on with a run from its newest checkpoint; leave --ckpt_path out")
-    if named == "":
+    if named == [""]:
         raise ValueError(f"{OPTION} has an empty name; give a run, or leave the name out for the newest one")
-    return asked, named, rest
+    return bool(named), named[0] if named else None, given.without(OPTION)
 
 
 def find_resumed(named: str | None, root: Path) -> Resumed:

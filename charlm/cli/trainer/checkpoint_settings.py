@@ -1,0 +1,51 @@
+"""The settings that a checkpoint was trained with, and those that contradict them."""
+
+from typing import Any
+
+from charlm.runs.checkpoint import Checkpoint
+
+FROM_DATA = ("alphabet", "block_size")
+"""Arguments of the models that come from the data."""
+
+
+def checkpoint_settings(checkpoint: Checkpoint, class_path: str) -> dict[str, Any]:
+    """The settings of a checkpoint's model and data, as a config has them.
+
+    Args:
+        checkpoint: the loaded file.
+        class_path: of its model.
+    """
+    init_args = {key: value for key, value in checkpoint.hyperparameters.items() if key not in FROM_DATA}
+    data = {**checkpoint.data, "alphabet": checkpoint.tokenizer.alphabet}
+    return {"model": {"class_path": class_path, "init_args": init_args}, "data": data}
+
+
+def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], data: dict[str, Any], fit: bool) -> None:
+    """Refuse settings that the checkpoint's weights, or its optimizer, would override.
+
+    Args:
+        checkpoint: the loaded file.
+        kind: class name of its model.
+        model: {"class_path", "init_args"} as parsed.
+        data: the data settings as parsed.
+        fit: whether the run goes on training, so that the optimizer's state is restored too.
+
+    Raises:
+        ValueError: one of them differs.
+    """
+    given = model["class_path"].rsplit(".", 1)[-1]
+    if given != kind:
+        raise ValueError(
+            f"{checkpoint.path} holds a {kind}, not a {given}; leave the model out, or give another checkpoint"
+        )
+    given_args = {**model.get("init_args", {}), **{key: data[key] for key in FROM_DATA if key in data}}
+    given_args["alphabet"] = given_args.get("alphabet") or checkpoint.tokenizer.alphabet
+    fixed = {"alphabet", *checkpoint.net_args} - {"dropout"}
+    fixed |= {"optimizer", "lr", "weight_decay", "schedule", "warmup"} if fit else set()
+    for key in sorted(fixed & set(checkpoint.hyperparameters) & set(given_args)):
+        if given_args[key] != checkpoint.hyperparameters[key]:
+            where = "data" if key in FROM_DATA else "model"
+            raise ValueError(
+                f"--{where}.{key} is {given_args[key]!r}, and {checkpoint.path} was trained with"
+                f" {checkpoint.hyperparameters[key]!r}; leave the option out, or start a new run without the checkpoint"
+            )

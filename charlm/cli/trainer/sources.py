@@ -1,0 +1,216 @@
+"""Where the settings of `charlm fit` come from, before the parser reads them; the README has the order in a table."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from charlm.cli.subcommands import TRAINER_COMMANDS
+from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_settings
+from charlm.cli.trainer.configs import CONFIGS, as_config, config_names, read_config
+from charlm.cli.trainer.options import Options
+from charlm.cli.trainer.resuming import OPTION, find_resumed, take_resume
+from charlm.messages import did_you_mean
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.directory import find_checkpoint, run_directory
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "MLP"
+_TRAINING = ("fit", "lr-find")
+_ASKS = ("-h", "--help", "--print_config", "--model.help")
+_CONFIG_FILES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A command line for Lightning's parser, in which later settings win.
+
+    Args:
+        args: the arguments.
+        checkpoint: the loaded file of --ckpt_path, if there is one.
+        kind: class name of the checkpoint's model; "" without a checkpoint.
+        model: class name of the model that is named, "" if none is. The parser starts from this class, because it
+            keeps the default of an argument when the class changes and the new class has the argument too.
+        run: the directory of the run that goes on; None: a new one.
+        complete: whether no trainer command was given, so that help or completion is wanted.
+    """
+
+    args: list[str]
+    checkpoint: Checkpoint | None = None
+    kind: str = ""
+    model: str = ""
+    run: Path | None = None
+    complete: bool = False
+
+    def say(self) -> None:
+        """Log what the training or evaluation starts from, once nothing can be refused any more."""
+        run, checkpoint = self.run, self.checkpoint
+        if run is not None and checkpoint is None:
+            log.info(f"{run} was stopped before its first checkpoint: it begins again")
+        elif run is not None and checkpoint is not None:
+            log.info(f"Going on with {run} after {checkpoint.step:,} steps, from {checkpoint.path.name}")
+        elif checkpoint is not None:
+            log.info(f"{checkpoint.path}: {self.kind} after {checkpoint.step:,} steps")
+
+
+def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
+    """Put the settings of the model's shipped config, of a run and of a checkpoint before those that the user gives.
+
+    Args:
+        args: as the user gave them, the command first.
+        kinds: class name of each model by its short name.
+
+    Raises:
+        OSError: no such checkpoint.
+        ValueError: no such config or model, a bad checkpoint, or an option that would be ignored.
+    """
+    if args[0] not in TRAINER_COMMANDS:
+        return Prepared(args, complete=True)
+    return _CommandLine(args[0], args[1:], kinds).prepared()
+
+
+class _CommandLine:
+    """A command line in the making.
+
+    Args:
+        command: fit, validate, test, predict or lr-find.
+        args: the arguments after it.
+        kinds: class name of each model by its short name.
+    """
+
+    def __init__(self, command: str, args: list[str], kinds: Mapping[str, str]) -> None:
+        self.command, self.kinds = command, kinds
+        self.configs: list[dict[str, Any]] = []  # what the --config files hold
+        self.given = Options.read(args).changed(self._spelled_out)
+        self.runs = Path(self.given.last("--trainer.default_root_dir") or ".") / "lightning_logs"
+        self.model_option = _class_of(self.given.last("--model", "--model.class_path"))
+
+    def prepared(self) -> Prepared:
+        self._refuse_ignored()
+        resumes, named, self.given = take_resume(self.given)
+        if resumes:
+            return self._resumed(named)
+        asks = any(name.startswith(_ASKS) for name, _ in self.given.pairs)
+        where = self.given.last("--ckpt_path") or self._in_configs("ckpt_path")
+        if (where is None and (self.command in _TRAINING or asks)) or where == "null":
+            if not asks:
+                self._say_whose_settings()
+            return self._line(self._shipped(self.model_option or DEFAULT_MODEL))
+        checkpoint = load_checkpoint(self._checkpoint_file(where))
+        base = self._config_of_run(checkpoint) or self._shipped(type(checkpoint.net).__name__)
+        return self._line(base, checkpoint)
+
+    def _line(self, base: list[str], checkpoint: Checkpoint | None = None, run: Path | None = None) -> Prepared:
+        """From the first settings to the last: `base`, those of the checkpoint, those that the user gives."""
+        if checkpoint is None:
+            model = self.model_option or self._model_of_configs() or ""
+            model = model if model in self.kinds.values() else ""
+            return Prepared([self.command, *base, *self.given.args()], model=model, run=run)
+        kind = self.kinds[type(checkpoint.net).__name__]
+        own = ["--config", as_config(checkpoint_settings(checkpoint, f"charlm.{kind}"))]
+        given = self.given.without("--ckpt_path").args()
+        path = ["--ckpt_path", str(checkpoint.path)]
+        return Prepared([self.command, *base, *own, *given, *path], checkpoint, kind, kind, run)
+
+    def _resumed(self, named: str | None) -> Prepared:
+        """A run goes on by its own config and the settings of its checkpoint."""
+        if self.command != "fit":
+            raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
+        if self.given.last("--trainer.fast_dev_run") not in (None, "false", "0"):
+            raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
+        resumed = find_resumed(named, self.runs)
+        config = read_config(str(resumed.run / "config.yaml"))
+        self.configs.insert(0, config.settings)
+        return self._line(["--config", config.source], resumed.checkpoint, resumed.run)
+
+    def _shipped(self, model: str) -> list[str]:
+        """The shipped config of the model, where a training names no config."""
+        name = model.removeprefix("Lit").lower()
+        if self.command not in _TRAINING or self.configs or name not in config_names():
+            return []
+        return ["--config", str(CONFIGS / f"{name}.yaml")]
+
+    def _config_of_run(self, checkpoint: Checkpoint) -> list[str]:
+        """The config that a run of one's own began with. Not of other runs: a config may name any code."""
+        config = run_directory(checkpoint.path) / "config.yaml"
+        own = config.resolve().is_relative_to(self.runs.resolve()) and config.is_file()
+        if self.command != "fit" or not own or self.configs:
+            return []
+        log.info(f"Going on with the settings of {config}")
+        return ["--config", read_config(str(config)).source]
+
+    def _checkpoint_file(self, where: str | None) -> Path:
+        """The file that is meant: to go on training the last one of a run, else its best one."""
+        last = where == "last" or (self.command == "fit" and where != "best")
+        prefer = ("last", "best") if last else ("best", "last")
+        return find_checkpoint(None if where in ("last", "best") else where, self.runs, prefer)
+
+    def _spelled_out(self, name: str, value: str) -> tuple[str, str]:
+        """An option with the bare name of a config or a model spelled out, or with names as `--data FILE`."""
+        if name in ("--config", "-c"):
+            config = read_config(value)
+            self.configs.append(config.settings)
+            if config.note:
+                log.info(config.note)
+            return name, config.source
+        if name in ("--model", "--model.class_path", "--model.help"):
+            return name, self._spelled_model(value)
+        if name == "--data" and not value.startswith("{") and Path(value).suffix not in _CONFIG_FILES:
+            name = "--data.path"
+        if name == "--data.path":
+            return name, os.path.expanduser(value)  # a Path would change an address
+        return name, value
+
+    def _spelled_model(self, name: str) -> str:
+        if name in self.kinds:
+            return self.kinds[name]
+        if "." in name or "{" in name or name in self.kinds.values():
+            return name
+        known = ", ".join(self.kinds)
+        raise ValueError(f"there is no model {name!r}; the models are {known}{did_you_mean(name, self.kinds)}")
+
+    def _refuse_ignored(self) -> None:
+        """Refuse what would be ignored without a word: model arguments that come from the data."""
+        for key in FROM_DATA:
+            for name in (f"--model.{key}", f"--model.init_args.{key}"):
+                if any(name == given for given, _ in self.given.pairs):
+                    raise ValueError(f"{name} comes from the data; give --data.{key} instead")
+        if self._in_configs("resume"):
+            raise ValueError(f"{OPTION} is given on the command line; leave `resume` out of the config")
+
+    def _in_configs(self, key: str) -> str | None:
+        """The value of the last config that has one for `key`."""
+        return next((str(config[key]) for config in reversed(self.configs) if config.get(key)), None)
+
+    def _model_of_configs(self) -> str | None:
+        """Class name of the model in the last config that names one."""
+        named = (_class_name(config.get("model")) for config in reversed(self.configs))
+        return next(filter(None, named), None)
+
+    def _say_whose_settings(self) -> None:
+        """Warn that a config's optimizer and rates stay where the command line names another model."""
+        whose, named = self._model_of_configs(), self.model_option
+        if whose is not None and named is not None and whose != named:
+            whose, named = whose.removeprefix("Lit"), named.removeprefix("Lit")
+            log.warning(
+                f"The config's settings are {whose}'s, and the model is {named}; leave --config out for its own"
+            )
+
+
+def _class_of(value: str | None) -> str | None:
+    """Class name of the model that an option names, by itself or as a part of some JSON."""
+    try:
+        return _class_name(yaml.safe_load(value or ""))
+    except yaml.YAMLError:
+        return None  # the parser will say what is wrong with it
+
+
+def _class_name(model: object) -> str | None:
+    """Class name, without its module, in what a config or an option says about the model."""
+    path = model.get("class_path") if isinstance(model, dict) else model
+    return path.rsplit(".", 1)[-1] if isinstance(path, str) else None
