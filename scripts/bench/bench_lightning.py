@@ -38,7 +38,7 @@ class SweepClock(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         with clock(self.numbers), LRSweep(trainer, pl_module, 0, None) as sweep:
-            sweep.run(self.lrs, lambda loss: False)
+            list(sweep.run(self.lrs))
         trainer.should_stop = True
 
 

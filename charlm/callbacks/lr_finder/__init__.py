@@ -1,3 +1,3 @@
-"""The room of `LRFinder`."""
+"""`LRFinder`: find a learning rate as training begins."""
 
 from charlm.callbacks.lr_finder.callback import LRFinder as LRFinder

@@ -18,9 +18,9 @@ _MARKS = "osD^vP*X"
 def lr_figure(result: Any) -> Figure:
     """Loss against learning rate on a logarithmic axis.
 
-    Raw losses are faint, smoothed ones strong; every rule's suggestion is marked on the curve, the one that counts with
-    a line, the range for one cycle as a bar at the bottom, and the point where the loss was lost by a cross. Several
-    sweeps are a band from the lowest to the highest.
+    Raw losses are faint and smoothed ones strong. Markers on the curve show every rule's suggestion, a vertical line
+    the one that is used, a bar at the bottom the range for one cycle, and a cross the point where the loss diverged.
+    Several sweeps are a band from the lowest to the highest loss.
 
     Args:
         result: an `LRFinderResult`.
@@ -35,7 +35,7 @@ def lr_figure(result: Any) -> Figure:
     ax.set_xscale("log")
     ax.set_xlim(result.lrs[0], result.lrs[-1])
     ax.set_xlabel("learning rate")
-    ax.set_ylabel("loss of the batch, before its step")
+    ax.set_ylabel("loss of the batch before its step")
     found = f"{result.suggested}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
     reason = textwrap.fill(result.reason, 90)
     ax.set_title(f"Learning-rate sweep, {found}\n{reason}", fontsize=11)
@@ -54,7 +54,7 @@ def _curves(ax: Axes, result: Any) -> None:
     ax.plot(result.lrs[: len(losses)], losses, color=_FAINT, linewidth=1, label="loss")
     ax.plot(result.lrs[: len(smoothed)], smoothed, color=_STRONG, linewidth=2, label="smoothed")
     if smoothed:
-        # the curve decides the height of the picture, not how far the loss was let to rise
+        # show the descent at full height, and cut off the rise
         low, high = min(smoothed), max(smoothed[0], *smoothed[: max(1, smoothed.index(min(smoothed)))])
         room = 0.35 * (high - low) or 1.0
         ax.set_ylim(low - room, high + room)
@@ -84,7 +84,7 @@ def _suggestions(ax: Axes, result: Any) -> None:
 
 
 def _ending(ax: Axes, result: Any) -> None:
-    """Where the sweep was stopped, or where the first loss is no number."""
+    """Mark where the sweep was stopped, or the first NaN or infinite loss."""
     losses, smoothed = result.losses, result.smoothed
     last = len(smoothed) if len(smoothed) < len(losses) else len(losses) - 1
     if smoothed and (len(losses) < len(result.lrs) or len(smoothed) < len(losses)):

@@ -1,7 +1,7 @@
-"""Suggestion rules of other learning-rate finders, as `RULES` in lr_rules.py has them, in words of our own.
+"""The rules of other learning-rate finders, with the same arguments and errors as those in rules.py.
 
-They see the running mean of the losses that their sources see, with the new loss weighed 0.02, right from the first
-point on. Each suggests a rate from the first to the last, and raises a ValueError if there are too few.
+They use their sources' running mean of the losses, in which a new loss has weight 0.02, but without its bias at the
+first points.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ import numpy as np
 
 
 def lightning(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """Where the loss falls fastest per unit of the rate, without the first ten points and the last.
+    """Where the loss falls fastest per unit of the rate, without the first ten points and the last one.
 
-    The first rates lie so close together that noise makes the greatest slope there. Source: lr_find of Lightning 2.6,
-    here with a running mean that is right from the first point on.
+    The first rates are so close together that noise makes the steepest slope there. Source: lr_find of Lightning 2.6.
     """
     x, y = _averaged(lrs, losses, "lightning", 10, 1)
     return float(x[np.argmin(np.gradient(y, x))])
@@ -26,12 +25,12 @@ def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float:
 
 
 def minimum_tenth(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """A tenth of the rate of the lowest loss, or the lowest rate if that is higher. Source: "minimum" of fastai."""
+    """A tenth of the rate with the lowest loss, but at least the first rate. Source: "minimum" of fastai."""
     return _below_minimum(lrs, losses, "minimum_tenth", 10)
 
 
 def minimum_quarter(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """A quarter of the rate of the lowest loss, or the lowest rate if that is higher.
+    """A quarter of the rate with the lowest loss, but at least the first rate.
 
     Source: Smith and Topin 2017, arXiv 1708.07120, where a cycle begins at a third or a quarter of its peak.
     """
@@ -39,7 +38,7 @@ def minimum_quarter(lrs: Sequence[float], losses: Sequence[float]) -> float:
 
 
 def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """Half way along the longest falling subsequence of the losses. Source: "valley", the default of fastai."""
+    """Halfway along the longest falling subsequence of the losses. Source: "valley", the default of fastai."""
     x, y = _averaged(lrs, losses, "valley", len(lrs) // 10, 5)
     length = np.ones(len(y), int)
     for i in range(1, len(y)):
@@ -49,9 +48,9 @@ def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
 
 
 def slide(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """Where, from the end down, the slopes at two points fifteen apart cease to differ by 0.005 a point.
+    """Where, seen from the end, the slopes at two points fifteen apart no longer differ by 0.005 per point.
 
-    Source: "slide" of fastai, whose threshold goes by the scale of the loss.
+    Source: "slide" of fastai, whose threshold depends on the scale of the loss.
     """
     x, y = _averaged(lrs, losses, "slide", len(lrs) // 10, 5, least=17)
     slope = np.gradient(y)
@@ -64,8 +63,8 @@ def slide(lrs: Sequence[float], losses: Sequence[float]) -> float:
 def _averaged(
     lrs: Sequence[float], losses: Sequence[float], rule: str, skipped: int, dropped: int, least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and running means, new weight 0.02, without the first and last points; at least `least` are left."""
-    check_length(lrs, rule, skipped + dropped + least)
+    """Rates and running means without the first and the last points; at least `least` must be left."""
+    need_points(lrs, rule, skipped + dropped + least)
     weights = 0.98 ** np.arange(len(lrs))
     mean = np.convolve(losses, weights)[: len(lrs)] / np.cumsum(weights)
     return np.array(lrs[skipped:-dropped], float), mean[skipped:-dropped]
@@ -76,7 +75,9 @@ def _below_minimum(lrs: Sequence[float], losses: Sequence[float], rule: str, div
     return max(float(x[np.argmin(y)]) / divisor, float(lrs[0]))
 
 
-def check_length(lrs: Sequence[float], rule: str, least: int) -> None:
-    """Refuse a sweep of fewer than `least` points."""
+def need_points(lrs: Sequence[float], rule: str, least: int) -> None:
+    """Raise a ValueError for a sweep with fewer than `least` points."""
     if len(lrs) < least:
-        raise ValueError(f"{rule} needs {least} points with a finite loss, and this sweep has {len(lrs)}; take more")
+        raise ValueError(
+            f"{rule} needs {least} points with a finite loss, and this sweep has {len(lrs)}; use more num_steps"
+        )

@@ -1,177 +1,148 @@
-"""Values and plain attributes of objects, copied and given back as they were."""
+"""Copy plain values and the plain attributes of objects, and restore them: the same objects with their old content."""
 
-import copy
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, np.generic)
-_RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_CONSTANTS = (type(None), bool, int, float, complex, str, bytes, np.generic)
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_CONTAINERS = (dict, list, set, frozenset, tuple, deque)
 
-Restore = Callable[[], None]
+
+class Snapshot(Protocol):
+    """A copy of some state."""
+
+    def restore(self) -> None:
+        """Restore the state; can be called again."""
 
 
-def keep_attributes(owner: object, leave_out: Collection[str] = (), most: float = math.inf) -> Restore:
-    """Copy an object's plain attributes.
-
-    Plain are numbers, strings, tensors, arrays, random generators, and lists, dicts, sets, tuples and deques of those.
+class Snapshots:
+    """Many snapshots as one: if some fail to restore, the others are still restored, and the first error is raised.
 
     Args:
-        owner: anything; without a `__dict__` it has nothing to keep.
-        leave_out: names to leave alone.
-        most: elements of a tensor, an array or a list up to which it is copied.
-
-    Returns:
-        What gives them back, each the object that it was, with the content that it had; called as often as wanted.
-        Other attributes get the object that they had, as it is by then; attributes that have come since are deleted.
+        parts: are restored in this order.
     """
-    attributes = getattr(owner, "__dict__", {})
-    kept = {
-        name: keep_value(value) if is_plain(value, most) else _same(value)
-        for name, value in attributes.items()
-        if name not in leave_out
-    }
 
-    def restore() -> None:
-        for name in [name for name in attributes if name not in kept and name not in leave_out]:
-            del attributes[name]
-        for name, value in kept.items():
-            attributes[name] = value()
+    def __init__(self, parts: Iterable[Snapshot]) -> None:
+        self.parts = list(parts)
 
-    return restore
+    def restore(self) -> None:
+        errors = []
+        for part in self.parts:
+            try:
+                part.restore()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
-def is_plain(value: Any, most: float = math.inf) -> bool:
-    """Whether a value consists of nothing but what can be copied, and of no more than `most` elements at a place."""
-    if isinstance(value, dict | list | set | frozenset | tuple | deque):
-        if len(value) > most:
-            return False
+class Attributes:
+    """A snapshot of an object's attributes.
+
+    Plain attributes are restored with their content: numbers, strings, tensors, arrays, random generators, and lists,
+    dicts, sets, tuples and deques of those. Any other attribute gets its old object back, whose inside may have
+    changed. Attributes that are new since the snapshot are deleted.
+
+    Args:
+        owner: any object; one without a `__dict__` has nothing to copy.
+        leave_out: names of attributes to leave alone.
+        most: tensors, arrays and containers with more elements than this are not copied.
+    """
+
+    def __init__(self, owner: object, leave_out: Collection[str] = (), most: float = math.inf) -> None:
+        self._attributes: dict[str, Any] = getattr(owner, "__dict__", {})
+        self._leave_out = set(leave_out)
+        self._values = {name: value for name, value in self._attributes.items() if name not in self._leave_out}
+        self._contents = {name: copied(value) for name, value in self._values.items() if is_copyable(value, most)}
+
+    def restore(self) -> None:
+        for name in self._attributes.keys() - self._values.keys() - self._leave_out:
+            del self._attributes[name]
+        for name, value in self._values.items():
+            plain = name in self._contents
+            self._attributes[name] = restored(value, self._contents[name]) if plain else value
+
+
+def is_copyable(value: Any, most: float = math.inf) -> bool:
+    """Whether a value is plain through and through, and no tensor, array or container has more than `most` elements."""
+    if isinstance(value, _CONTAINERS):
         parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
-        return all(is_plain(part, most) for part in parts)
+        return len(value) <= most and all(is_copyable(part, most) for part in parts)
     if isinstance(value, Tensor | np.ndarray):
         return math.prod(value.shape) <= most
-    return isinstance(value, (*_ATOMS, *_RANDOM))
+    return isinstance(value, (*_CONSTANTS, *_GENERATORS))
 
 
-def keep_value(value: Any) -> Callable[[], Any]:
-    """Copy a plain value; what is returned gives back the very object, with the content that it had."""
-    if isinstance(value, Tensor):
-        return _keep_tensor(value)
-    if isinstance(value, torch.Generator | np.random.RandomState):
-        state = value.get_state()
-        return _keep_state(value, state.clone() if isinstance(state, Tensor) else state, value.set_state)
-    if isinstance(value, np.random.Generator):
-        bits = value.bit_generator
-        return _keep_state(value, copy.deepcopy(bits.state), lambda state: setattr(bits, "state", state))
-    if isinstance(value, random.Random):
-        return _keep_state(value, value.getstate(), value.setstate)
-    if isinstance(value, np.ndarray):
-        return _keep_array(value)
-    if isinstance(value, dict):
-        return _keep_dict(value)
-    if isinstance(value, list | deque | set):
-        return _keep_items(value)
-    if isinstance(value, tuple):
-        return _keep_tuple(value)
-    return _same(value)  # it cannot change
+def copied(value: Any) -> Any:
+    """Copy the content of a plain value for `restored`; None if the value cannot change."""
+    match value:
+        case Tensor():
+            return value.detach().clone()
+        case np.ndarray():
+            return value.copy()
+        case torch.Generator() | np.random.RandomState():
+            return value.get_state()
+        case np.random.Generator():
+            return value.bit_generator.state
+        case random.Random():
+            return value.getstate()
+        case dict():
+            return {key: (part, copied(part)) for key, part in value.items()}
+        case list() | deque() | set() | tuple():
+            return [(part, copied(part)) for part in value]
+    return None
 
 
-def _same(value: Any) -> Callable[[], Any]:
-    return lambda: value
+def restored(value: Any, content: Any) -> Any:
+    """Restore the content of a value in place and return the value; where that is not possible, return a copy.
+
+    Args:
+        value: a plain value, which may have changed.
+        content: what `copied` returned for it.
+    """
+    match value:
+        case Tensor():
+            return _restored_tensor(value, content)
+        case np.ndarray():
+            if value.shape != content.shape or not value.flags.writeable:
+                return content.copy()
+            value[...] = content
+        case torch.Generator() | np.random.RandomState():
+            value.set_state(content)
+        case np.random.Generator():
+            value.bit_generator.state = content
+        case random.Random():
+            value.setstate(content)
+        case dict():
+            items = {key: restored(*part) for key, part in content.items()}
+            value.clear()
+            value.update(items)
+        case list() | deque() | set():
+            parts = [restored(*part) for part in content]
+            value.clear()
+            (value.update if isinstance(value, set) else value.extend)(parts)
+        case tuple():
+            for part in content:
+                restored(*part)
+    return value
 
 
-def _keep_state(owner: Any, state: Any, give_back: Callable[[Any], Any]) -> Callable[[], Any]:
-    def restore() -> Any:
-        give_back(state)
-        return owner
-
-    return restore
-
-
-def _keep_tensor(tensor: Tensor) -> Callable[[], Tensor]:
-    content = tensor.detach().clone()
-    # the elements of an expanded tensor share memory, into which torch copies nothing
-    shared = any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
-
-    def restore() -> Tensor:
-        if tensor.is_inference():
-            return content.clone()  # its content cannot be changed outside of inference mode
-        like = (tensor.shape, tensor.dtype, tensor.device) == (content.shape, content.dtype, content.device)
-        with torch.no_grad():
-            if shared or not like:
-                tensor.data = content.clone()
-            else:
-                tensor.copy_(content)
-        return tensor
-
-    return restore
-
-
-def _keep_array(array: np.ndarray) -> Callable[[], np.ndarray]:
-    content = array.copy()
-
-    def restore() -> np.ndarray:
-        if array.shape != content.shape or not array.flags.writeable:
-            return content.copy()
-        array[...] = content
-        return array
-
-    return restore
-
-
-def _keep_dict(owner: dict[Any, Any]) -> Callable[[], dict[Any, Any]]:
-    content = {key: keep_value(value) for key, value in owner.items()}
-
-    def restore() -> dict[Any, Any]:
-        values = {key: value() for key, value in content.items()}
-        owner.clear()
-        owner.update(values)
-        return owner
-
-    return restore
-
-
-def _keep_items(owner: Any) -> Callable[[], Any]:
-    content = [keep_value(value) for value in owner]
-
-    def restore() -> Any:
-        values = [value() for value in content]
-        owner.clear()
-        (owner.update if isinstance(owner, set) else owner.extend)(values)
-        return owner
-
-    return restore
-
-
-def _keep_tuple(owner: tuple[Any, ...]) -> Callable[[], tuple[Any, ...]]:
-    content = [keep_value(value) for value in owner]
-
-    def restore() -> tuple[Any, ...]:
-        for value in content:
-            value()  # in place: a tuple itself cannot change
-        return owner
-
-    return restore
-
-
-def keep_all(restores: Iterable[Restore]) -> Restore:
-    """One function for many; where some fail, the others are done all the same, and the first failure is raised."""
-    kept = list(restores)
-
-    def restore() -> None:
-        failures = []
-        for each in kept:
-            try:
-                each()
-            except Exception as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
-
-    return restore
+def _restored_tensor(tensor: Tensor, content: Tensor) -> Tensor:
+    if tensor.is_inference():  # torch allows no change outside of inference mode
+        return content.clone()
+    # the elements of an expanded tensor share memory, and torch refuses to copy into it
+    expanded = any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
+    alike = (tensor.shape, tensor.dtype, tensor.device) == (content.shape, content.dtype, content.device)
+    with torch.no_grad():
+        if expanded or not alike:
+            tensor.data = content.clone()
+        else:
+            tensor.copy_(content)
+    return tensor

@@ -1,4 +1,4 @@
-"""What a sweep of the learning rate has shown, in numbers. Dimension key: R repeats, P points."""
+"""The result of a learning-rate sweep, in numbers. Dimension key: R repeats, P points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from statistics import mode
 from typing import TYPE_CHECKING
 
-from charlm.callbacks.lr_finder.rules import RULES, Rule, Status, combine, diagnose, one_cycle_range, smooth
+from charlm.callbacks.lr_finder.rules import (
+    RULES,
+    Rule,
+    Status,
+    combine,
+    diagnose,
+    finite_part,
+    one_cycle_range,
+    smooth,
+)
 from charlm.callbacks.lr_finder.trial import LOWER_BY, Trial
 
 if TYPE_CHECKING:
@@ -19,27 +28,27 @@ if TYPE_CHECKING:
 
 REASONS = {
     "ok": "the loss fell and then rose",
-    "never_diverged": "the loss did not rise up to the highest rate; a higher max_lr may show a better one",
-    "never_descended": "the loss did not fall at any rate; give a lower min_lr, or look at the model and its data",
+    "never_diverged": "the loss did not rise up to the highest rate; a higher max_lr may show a better rate",
+    "never_descended": "the loss did not fall at any rate; give a lower min_lr, or check the model and its data",
     "too_few_points": "too few losses were finite; give a lower min_lr or more num_steps",
-    "minimum_at_edge": "the loss is lowest at an end of the range of rates; give a wider one",
+    "minimum_at_edge": "the loss is lowest at the end of the range of rates; give a wider range",
 }
 """What each status means, and what to do."""
-_USEFUL = ("ok", "never_diverged")  # with these there is a suggestion
+_USEFUL = ("ok", "never_diverged")  # these have a suggestion
 
 
 @dataclass(frozen=True)
 class LRFinderResult:
-    """A sweep, and what the rules make of it.
+    """A sweep, and what the rules suggest.
 
     Args:
-        lrs: P learning rates, rising, of the parameter group that has the highest one.
-        sweeps: the raw losses of each of R sweeps; one that was stopped, because it diverged, has fewer than P.
-        rule: the name of the rule whose suggestion counts.
-        status: what was seen: ok, never_diverged, never_descended, too_few_points or minimum_at_edge.
-        suggestions: each rule's learning rate by its name, of several sweeps the median; without those that
-            can give none. Sweeps that show nothing are left out, if they are no more than half.
-        range: the lowest and the highest rate of one cycle; None where there is no suggestion.
+        lrs: P learning rates, rising, of the parameter group with the highest rate.
+        sweeps: the raw losses of each of R sweeps; a sweep that was stopped has fewer than P.
+        rule: the name of the rule that makes the suggestion.
+        status: what the sweeps showed: ok, never_diverged, never_descended, too_few_points or minimum_at_edge.
+        suggestions: learning rate by the name of the rule, the median over the sweeps; rules that find none are left
+            out, and so are sweeps without a descent if they are at most half of all.
+        range: the lowest and the highest rate for a one-cycle schedule; None without a suggestion.
         trial: of the rule's rate, if there was one.
     """
 
@@ -53,32 +62,32 @@ class LRFinderResult:
 
     @classmethod
     def of(cls, lrs: Sequence[float], sweeps: Sequence[Sequence[float]], rule: str) -> LRFinderResult:
-        """Apply the rules.
+        """Apply the rules to sweeps.
 
         Args:
-            lrs: P rising rates.
-            sweeps: R lists of at most P losses, which may end with infinite ones or NaN.
+            lrs: P rates, rising.
+            sweeps: R lists of at most P losses; the last ones may be NaN or infinite.
             rule: one of `charlm.callbacks.lr_finder.rules.RULES`.
         """
-        rates, kept = [float(lr) for lr in lrs], [[float(loss) for loss in sweep] for sweep in sweeps]
-        seen = [diagnose(rates[: len(sweep)], sweep, len(sweep) < len(rates)) for sweep in kept]
-        useful = [finite_part(sweep) for sweep, status in zip(kept, seen, strict=True) if status in _USEFUL]
-        if 2 * len(useful) < len(kept):
-            return cls(rates, kept, rule, mode(status for status in seen if status not in _USEFUL))
+        rates, losses = [float(lr) for lr in lrs], [[float(loss) for loss in sweep] for sweep in sweeps]
+        seen = [diagnose(rates[: len(sweep)], sweep, len(sweep) < len(rates)) for sweep in losses]
+        useful = [finite_part(sweep) for sweep, status in zip(losses, seen, strict=True) if status in _USEFUL]
+        if 2 * len(useful) < len(losses):
+            return cls(rates, losses, rule, mode(status for status in seen if status not in _USEFUL))
         suggestions = {}
         for name, apply in RULES.items():
             found = [rate for sweep in useful if (rate := _rate(apply, rates, sweep)) is not None]
             if found:
                 suggestions[name] = combine(found)
         if rule not in suggestions:
-            return cls(rates, kept, rule, "too_few_points")
+            return cls(rates, losses, rule, "too_few_points")
         low, high = zip(*(one_cycle_range(rates[: len(sweep)], sweep) for sweep in useful), strict=True)
         status = mode(status for status in seen if status in _USEFUL)
-        return cls(rates, kept, rule, status, suggestions, (combine(low), combine(high)))
+        return cls(rates, losses, rule, status, suggestions, (combine(low), combine(high)))
 
     @property
     def suggestion(self) -> float | None:
-        """The rule's learning rate, a quarter of it if it is `lowered`; None where there is none, see `reason`."""
+        """The rule's learning rate, or a quarter of it if it is `lowered`; None if there is none, see `reason`."""
         rate = self.suggestions.get(self.rule)
         return rate if rate is None or not self.lowered else max(rate / LOWER_BY, self.lrs[0])
 
@@ -89,12 +98,12 @@ class LRFinderResult:
 
     @property
     def lowered(self) -> bool:
-        """Whether the trial has shown that the rule's rate is too high."""
+        """Whether the trial showed that the rule's rate is too high."""
         return self.trial is not None and self.trial.is_too_high
 
     @property
     def reason(self) -> str:
-        """What was seen, in words, and what to do about it."""
+        """What the sweep showed, in words, and what to do about it."""
         if self.trial is None:
             return REASONS[self.status]
         found = "soon wins, so a quarter is suggested" if self.lowered else "only learns more slowly"
@@ -103,22 +112,22 @@ class LRFinderResult:
 
     @property
     def losses(self) -> list[float]:
-        """The raw loss before the step at each rate; of several sweeps the mean of those that came so far."""
+        """The raw loss before the step at each rate: the mean over the sweeps that reached it."""
         return mean_of(self.sweeps)
 
     @property
     def smoothed(self) -> list[float]:
-        """The losses without the noise of their batches, as many as are finite from the start."""
+        """The losses before the first NaN or infinite one, without the noise of the batches."""
         return smooth(finite_part(self.losses))
 
     def figure(self) -> Figure:
-        """The sweep as a picture, see `charlm.callbacks.lr_finder.figure`."""
+        """Draw the sweep, see `charlm.callbacks.lr_finder.figure`."""
         from charlm.callbacks.lr_finder.figure import lr_figure
 
         return lr_figure(self)
 
     def to_json(self) -> str:
-        """The numbers without the points, as JSON."""
+        """The result without the points, as JSON."""
         numbers = {
             "rule": self.rule,
             "suggestion": self.suggestion,
@@ -132,7 +141,7 @@ class LRFinderResult:
         return json.dumps(numbers, indent=2) + "\n"
 
     def to_csv(self) -> str:
-        """The points: lr, the raw loss, the smoothed one and, of several sweeps, each one's loss."""
+        """The points as a table: lr, the raw loss, the smoothed loss and, with several sweeps, the loss of each."""
         smoothed, several = self.smoothed, self.sweeps if len(self.sweeps) > 1 else []
         text = io.StringIO()
         write = csv.writer(text, lineterminator="\n").writerow
@@ -144,21 +153,15 @@ class LRFinderResult:
 
 
 def _rate(rule: Rule, lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """What a rule makes of one sweep; None where it has too few points."""
+    """The rate that a rule suggests for one sweep, or None."""
     try:
         return rule(lrs[: len(losses)], losses)
-    except ValueError:  # the rule then stays out of the table
+    except ValueError:  # too few points for this rule
         return None
 
 
-def finite_part(losses: Sequence[float]) -> list[float]:
-    """The losses before the first that is infinite or no number."""
-    end = next((point for point, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
-    return list(losses[:end])
-
-
 def mean_of(sweeps: Sequence[Sequence[float]]) -> list[float]:
-    """At each point the mean of the sweeps that came to it with a finite loss; NaN where none did."""
+    """The mean at each point over the sweeps that have a finite loss there; NaN if none has."""
     longest = max(map(len, sweeps), default=0)
     at = [[s[point] for s in sweeps if point < len(s) and math.isfinite(s[point])] for point in range(longest)]
     return [sum(losses) / len(losses) if losses else math.nan for losses in at]

@@ -1,7 +1,7 @@
-"""What a learning-rate sweep says: pure functions over its rates and losses, n points each.
+"""Rules that read a learning rate off a sweep: pure functions of its rates and losses, n points each.
 
-A rule takes the rates of one sweep, rising and even in log(lr), and the raw losses seen at them, finite and of any
-sign. It suggests a rate from the first to the last, or raises a ValueError that says why it cannot.
+A rule takes the rates of one sweep, rising and evenly spaced in log(lr), and the raw losses at them, finite and of any
+sign. It returns a rate from the first to the last, or raises a ValueError that says why it cannot.
 """
 
 import math
@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 
 from charlm.callbacks.lr_finder.peer_rules import (
-    check_length,
     lightning,
     minimum_quarter,
     minimum_tenth,
+    need_points,
     slide,
     steepest,
     valley,
@@ -24,19 +24,33 @@ from charlm.callbacks.lr_finder.peer_rules import (
 Status = Literal["ok", "never_diverged", "never_descended", "too_few_points", "minimum_at_edge"]
 Rule = Callable[[Sequence[float], Sequence[float]], float]
 
-MIN_POINTS = 20  # that the default rule needs
-STEPS_TO_HALF = 60  # at a constant rate, to make half of the descent that a sweep makes
-STOP_FACTOR = 2.0  # stop where the loss is as far above its start as the best is below it
-_RESOLUTION = 1e-6  # float32 knows a loss to about this share of it: what falls by less has not fallen
+MIN_POINTS = 20  # of the default rule
+STEPS_TO_HALF = 60  # steps at a constant rate in which half of a sweep's descent should be made
+STOP_FACTOR = 2.0  # stop when the loss is as far above its start as the lowest loss is below it
+_RESOLUTION = 1e-6  # relative precision of a float32 loss; a smaller descent does not count
 
 
 def half_depth(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """Between the two rates at which the smoothed curve is half as deep as its minimum, nearer to the lower one.
+    """Suggest a rate between the two at which the smoothed loss is half as deep as its minimum.
 
-    On the way down, half of the descent took the sum of the rates until then: that sum spread over 60 steps is a rate
-    that learns fast enough, however many points the sweep has for a decade. Where half of the descent is lost again, or
-    the sweep ends, a rate is too high for stable steps. The suggestion is their geometric mean, the first twice.
-    Both points lie on steep parts of the curve, where noise moves them little; the minimum lies on a flat one.
+    The sum of the rates until the loss has made half of its descent, spread over 60 steps, is a rate that learns fast
+    enough; it does not depend on the number of points per decade. The rate at which half of the descent is lost again
+    (or the last one) is too high for stable steps. The suggestion is the geometric mean of the two, with the first
+    counted twice. Both points lie where the curve is steep, so that noise moves them little; the minimum lies where it
+    is flat.
+
+    Args:
+        lrs: rates, rising, evenly spaced in log(lr).
+        losses: raw loss at each rate, finite.
+
+    Raises:
+        ValueError: fewer than 20 points, or a loss that never falls clearly below its start.
+
+    Example:
+        >>> lrs = [1e-4 * 10 ** (i / 10) for i in range(41)]
+        >>> losses = [3.0] * 20 + [3.0 - 0.1 * i for i in range(10)] + [2.0 + 0.3 * i for i in range(11)]
+        >>> round(half_depth(lrs, losses), 4)
+        0.0087
     """
     y, at, descent = _descended(lrs, losses, "half_depth")
     half = y[at] + descent / 2
@@ -53,13 +67,13 @@ DEFAULT_RULE = "half_depth"
 
 
 def smooth(losses: Sequence[float]) -> list[float]:
-    """The losses without what differs from batch to batch, not shifted along the sweep; linear in shift and scale.
+    """Remove the noise of the batches from the losses, without a lag; linear in shift and scale of the losses.
 
-    A running median of five drops outliers, a Gaussian window of n / 50 points averages. Before, losses are cut off as
-    far above the start as the lowest are below it, so that the blow-up does not reach back into the minimum.
-    What follows the first loss that is not finite stays as it is.
+    Losses are clipped as far above the start as the lowest ones are below it, so that the divergence at the end does
+    not reach back into the minimum. Then a running median of five points removes outliers, and a Gaussian window with a
+    standard deviation of n / 50 points averages. Everything from the first loss that is not finite on is unchanged.
     """
-    n = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    n = len(finite_part(losses))
     if n < 3:
         return list(losses)
     x = np.asarray(losses[:n], float)
@@ -73,8 +87,14 @@ def smooth(losses: Sequence[float]) -> list[float]:
     return [*(total / weight + start).tolist(), *losses[n:]]
 
 
+def finite_part(losses: Sequence[float]) -> list[float]:
+    """The losses before the first NaN or infinite one."""
+    end = next((point for point, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    return list(losses[:end])
+
+
 def combine(suggestions: Sequence[float]) -> float:
-    """One rate for the suggestions of several sweeps: their median in log(lr).
+    """Combine the suggestions of several sweeps: their median in log(lr).
 
     Example:
         >>> round(combine([0.1, 0.4]), 6)
@@ -84,10 +104,10 @@ def combine(suggestions: Sequence[float]) -> float:
 
 
 def one_cycle_range(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
-    """The rates (low, high) at which a tenth and nine tenths of the descent are made, for one-cycle schedules.
+    """Suggest (low, high) for a one-cycle schedule: the rates at which 10 % and 90 % of the descent are made.
 
-    Below, the loss hardly falls; above, it soon ceases to. Raises what the default rule does. Source: the range test of
-    Smith 2015, arXiv 1506.01186, there read off a plot.
+    Below, the loss hardly falls; above, it soon stops falling. Raises the same errors as `half_depth`. Source: the
+    range test of Smith 2015, arXiv 1506.01186, where the rates are read off a plot.
     """
     y, at, descent = _descended(lrs, losses, "one_cycle_range")
     low, high = (float(lrs[int(np.argmax(y <= y[at] + left * descent))]) for left in (0.9, 0.1))
@@ -95,18 +115,18 @@ def one_cycle_range(lrs: Sequence[float], losses: Sequence[float]) -> tuple[floa
 
 
 def diagnose(lrs: Sequence[float], losses: Sequence[float], stopped_early: bool) -> Status:
-    """What was seen in one sweep, of whatever sign; losses that are not finite may follow at its end.
+    """Say what one sweep has shown.
 
     Args:
-        lrs: of the points, rising.
-        losses: raw.
+        lrs: rates, rising.
+        losses: raw losses of any sign; the last ones may be NaN or infinite.
         stopped_early: whether `Divergence` ended the sweep.
 
     Returns:
-        too_few_points: fewer than `MIN_POINTS` finite losses.
-        never_descended: the smoothed loss falls by no more than noise may do.
-        minimum_at_edge: the loss is lowest in the last fiftieth of a sweep that ran to its end.
-        never_diverged: the loss ends no higher than a tenth of the descent above its lowest, in such a sweep.
+        too_few_points: fewer than `MIN_POINTS` losses are finite.
+        never_descended: the smoothed loss falls by no more than noise could explain.
+        minimum_at_edge: the sweep ran to its end, and the loss is lowest in its last fiftieth.
+        never_diverged: the sweep ran to its end, and the loss ends at most 10 % of the descent above its minimum.
         ok: none of these.
     """
     x = [loss for loss in losses if math.isfinite(loss)]
@@ -124,14 +144,15 @@ def diagnose(lrs: Sequence[float], losses: Sequence[float], stopped_early: bool)
 
 
 class Divergence:
-    """Whether a sweep has gone so far up that the rest of it says nothing; ask after each point.
+    """Decide after each point whether a sweep has diverged.
 
-    It has once a loss is not finite, or the running mean of the losses is above the lowest it was by `stop_factor`
-    times the descent until there. A descent counts as no less than any step between neighbours, the last ten apart: so
-    noise ends no sweep that has not begun to fall. The first 20 points end none, unless one is not finite.
+    A sweep has diverged when a loss is NaN or infinite, or when the running mean of the losses is above its minimum by
+    `stop_factor` times the descent to it. The descent counts as at least the largest difference between two successive
+    losses (but for the last ten), so that noise does not stop a sweep before its descent. The first 20 points stop it
+    only if one of them is NaN or infinite.
 
     Args:
-        stop_factor: > 0; at 1 the loss is back where it began.
+        stop_factor: > 0; at 1 the sweep stops when the loss is back at its start.
 
     Raises:
         ValueError: `stop_factor` <= 0.
@@ -139,14 +160,14 @@ class Divergence:
 
     def __init__(self, stop_factor: float = STOP_FACTOR) -> None:
         if not stop_factor > 0:
-            raise ValueError(f"stop_factor is {stop_factor}; give a number of descents above 0, such as {STOP_FACTOR}")
+            raise ValueError(f"stop_factor is {stop_factor}; give a number above 0, such as {STOP_FACTOR}")
         self.stop_factor = stop_factor
         self._n, self._sum, self._start, self._last = 0, 0.0, 0.0, 0.0
         self._best = math.inf
-        self._noise, self._steps = 0.0, deque[float]()  # the greatest step between neighbours; the last ten
+        self._noise, self._steps = 0.0, deque[float]()  # the largest difference of neighbours; the last ten
 
     def update(self, loss: float) -> bool:
-        """Take the next loss; whether the sweep is to stop."""
+        """Add the next loss and return whether the sweep should stop."""
         if not math.isfinite(loss):
             return True
         if self._n:
@@ -158,7 +179,7 @@ class Divergence:
             self._start += (loss - self._start) / self._n
         self._sum = 0.9 * self._sum + 0.1 * loss
         mean = self._sum / (1 - 0.9**self._n)
-        if self._n < 10:  # the mean of fewer is as noisy as they are
+        if self._n < 10:  # the mean of fewer points is as noisy as the points
             return False
         self._best = min(self._best, mean)
         if self._n < MIN_POINTS:
@@ -168,8 +189,8 @@ class Divergence:
 
 
 def _descended(lrs: Sequence[float], losses: Sequence[float], rule: str) -> tuple[np.ndarray, int, float]:
-    """The smoothed losses, where they are lowest, and how far they fall until there."""
-    check_length(lrs, rule, MIN_POINTS)
+    """The smoothed losses, the index of their minimum, and the descent to it."""
+    need_points(lrs, rule, MIN_POINTS)
     y = np.array(smooth(losses))
     at, descent = _descent(np.array(losses, float), y)
     if not descent:
@@ -178,7 +199,7 @@ def _descended(lrs: Sequence[float], losses: Sequence[float], rule: str) -> tupl
 
 
 def _descent(x: np.ndarray, y: np.ndarray) -> tuple[int, float]:
-    """Where the smoothed losses `y` of the raw `x` are lowest, and how far they fall; 0 if noise may explain it."""
+    """The index of the minimum of the smoothed losses `y` of raw `x`, and the descent to it; 0 if it may be noise."""
     at = _flat(len(y)) + int(np.argmin(y[_flat(len(y)) :]))
     descent = _start(x) - float(y[at])
     deviation = 1.05 * float(np.median(np.abs(np.diff(x)))) / math.sqrt(2 * math.sqrt(math.pi) * _width(len(x)))
@@ -191,10 +212,10 @@ def _width(n: int) -> float:
 
 
 def _start(x: np.ndarray) -> float:
-    """The level at which a sweep begins."""
+    """The loss at the start of a sweep."""
     return float(np.median(x[: _flat(len(x))]))
 
 
 def _flat(n: int) -> int:
-    """The points that are taken to lie before the descent."""
+    """The number of points that lie before the descent."""
     return max(3, n // 10)

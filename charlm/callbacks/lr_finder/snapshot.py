@@ -1,4 +1,4 @@
-"""A whole training in memory, to be given back after steps that are not to count."""
+"""A copy in memory of everything that training steps change, to be restored after steps that should not count."""
 
 import copy
 import random
@@ -12,28 +12,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from charlm.callbacks.lr_finder.restore import Restore, keep_all, keep_attributes, keep_value
+from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored
 
 _OF_MODULES = set(vars(nn.Module())) - {"training"}  # torch's own attributes, which hold parts and hooks
 _OF_OPTIMIZERS = {"state", "param_groups", "defaults"}
-_OF_DATA = 1000  # elements up to which a dataset's attributes are copied: its position, not its data
+_OF_DATA = 1000  # larger attributes of a dataset are taken for its data, which steps do not change
 _PARTS_OF_LOADERS = ("sampler", "batch_sampler", "dataset", "collate_fn")
 
 
-def keep_training(trainer: Trainer, pl_module: LightningModule) -> Restore:
-    """Copy what steps of a training change in the model and in the trainer.
+def training_snapshot(trainer: Trainer, pl_module: LightningModule) -> Snapshots:
+    """Copy what training steps change in the model and in the trainer.
 
-    That is: weights, buffers (those that are not in the state_dict too), gradients, plain attributes of the module and
-    its parts, optimizers, schedulers, gradient scaler and Lightning's counters. It takes as much memory as weights and
-    optimizer states. What cannot be copied: the inside of other objects in attributes (an open file, a replay buffer
-    of a class of its own), and what a step does outside the process.
+    These are weights, buffers (also those that are not in the state_dict), gradients, plain attributes of the module
+    and of its parts, optimizers, schedulers, the gradient scaler and Lightning's counters. The copy takes as much
+    memory as weights and optimizer states. The inside of other objects in attributes (an open file, a replay buffer
+    with a class of its own) is not copied, nor is anything outside the process.
 
     Args:
         trainer: in training, with its optimizers.
-        pl_module: the module it trains.
-
-    Returns:
-        What gives it all back; it can be called again.
+        pl_module: the module that it trains.
     """
     loop = trainer.fit_loop.epoch_loop
     stateful: list[Any] = [
@@ -43,33 +40,34 @@ def keep_training(trainer: Trainer, pl_module: LightningModule) -> Restore:
         trainer.precision_plugin,
         *(config.scheduler for config in trainer.lr_scheduler_configs),
     ]
-    within = {id(parameter) for parameter in pl_module.parameters()}
-    learnt = [weight for of in trainer.optimizers for group in of.param_groups for weight in group["params"]]
-    return keep_all(
+    in_module = {id(parameter) for parameter in pl_module.parameters()}
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    others = [weight for group in groups for weight in group["params"] if id(weight) not in in_module]
+    return Snapshots(
         [
-            *(_keep_module(module) for module in pl_module.modules()),
-            *(_keep_weight(weight) for weight in learnt if id(weight) not in within),
-            *(_keep_optimizer(optimizer) for optimizer in trainer.optimizers),
-            *(_keep_state(part) for part in stateful),
+            *(_Module(module) for module in pl_module.modules()),
+            *(_Weight(weight) for weight in others),
+            *(_Optimizer(optimizer) for optimizer in trainer.optimizers),
+            *(_StateDict(part) for part in stateful),
         ]
     )
 
 
-def keep_data(trainer: Trainer) -> Restore:
-    """Copy where the data are: all random generators, and plain attributes of loaders, samplers and datasets.
+def data_snapshot(trainer: Trainer) -> Snapshots:
+    """Copy the random generators, and the positions of loaders, samplers and datasets.
 
-    The generators are those of torch, numpy and Python, and those that loaders, samplers and datasets have. What cannot
-    be copied: attributes of more than 1,000 elements, which are taken for data; other objects in attributes; what
-    worker processes keep.
+    The generators are the global ones of torch, numpy and Python, and those that loaders, samplers and datasets own.
+    Attributes with more than 1,000 elements, objects that are not plain and the state of worker processes are not
+    copied.
 
     Args:
         trainer: in training, with its loaders.
     """
-    return keep_all([*(keep_attributes(part, most=_OF_DATA) for part in data_parts(trainer)), _keep_random()])
+    return Snapshots([*(Attributes(part, most=_OF_DATA) for part in data_parts(trainer)), _RandomStates()])
 
 
 def data_parts(trainer: Trainer) -> Iterator[object]:
-    """The datamodule, and every training loader with its samplers and the datasets within its dataset, each once."""
+    """The datamodule, and every training loader with its samplers and all datasets inside its dataset, each once."""
     combined = trainer.fit_loop._combined_loader
     coming: list[Any] = list(combined.flattened) if combined is not None else []
     coming.append(trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
@@ -86,88 +84,90 @@ def data_parts(trainer: Trainer) -> Iterator[object]:
             coming += [each for each in several if isinstance(each, DataLoader | Dataset | Sampler)]
 
 
-def _keep_module(module: nn.Module) -> Restore:
-    # a scripted module has something else than dicts, from which no name can go
-    owned: list[Any] = [module._parameters, module._buffers, module._modules, module._non_persistent_buffers_set]
-    parts = [(part, part.copy()) for part in owned if isinstance(part, dict | set)]
-    buffers = [(name, buffer, keep_value(buffer)) for name, buffer in module.named_buffers(recurse=False)]
-    weights = [_keep_weight(weight) for weight in module.parameters(recurse=False)]
-    attributes = keep_attributes(module, _OF_MODULES)
+class _Module:
+    """One module without those inside it."""
 
-    def restore() -> None:
-        attributes()
-        for part, content in parts:
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        # a scripted module has other containers here, which no name can leave
+        owned: list[Any] = [module._parameters, module._buffers, module._modules, module._non_persistent_buffers_set]
+        self.names = [(part, part.copy()) for part in owned if isinstance(part, dict | set)]
+        self.buffers = [(name, buffer, copied(buffer)) for name, buffer in module.named_buffers(recurse=False)]
+        self.weights = [_Weight(weight) for weight in module.parameters(recurse=False)]
+        self.attributes = Attributes(module, _OF_MODULES)
+
+    def restore(self) -> None:
+        self.attributes.restore()
+        for part, content in self.names:
             part.clear()
             part.update(content)
-        for name, buffer, give_back in buffers:
-            if (kept := give_back()) is not buffer:  # of inference mode, whose content stays as it is
-                module._buffers[name] = kept
-        for weight in weights:
-            weight()
-
-    return restore
+        for name, buffer, content in self.buffers:
+            if (back := restored(buffer, content)) is not buffer:  # a tensor of inference mode, which cannot change
+                self.module._buffers[name] = back
+        for weight in self.weights:
+            weight.restore()
 
 
-def _keep_weight(weight: Tensor) -> Restore:
-    content, learnt, gradient = keep_value(weight), weight.requires_grad, keep_value(weight.grad)
+class _Weight:
+    def __init__(self, weight: Tensor) -> None:
+        self.weight, self.content, self.requires_grad = weight, copied(weight), weight.requires_grad
+        self.gradient, self.gradient_content = weight.grad, copied(weight.grad)
 
-    def restore() -> None:
-        content()
-        if weight.requires_grad != learnt:
-            weight.requires_grad_(learnt)
-        weight.grad = gradient()
-
-    return restore
-
-
-def _keep_optimizer(optimizer: Optimizer) -> Restore:
-    groups = [(group, _keep_group(group)) for group in optimizer.param_groups]
-    states = {weight: copy.deepcopy(state) for weight, state in optimizer.state.items()}
-    attributes = keep_attributes(optimizer, _OF_OPTIMIZERS)
-
-    def restore() -> None:
-        attributes()
-        optimizer.param_groups[:] = [group for group, _ in groups]
-        for _, content in groups:
-            content()
-        optimizer.state.clear()
-        optimizer.state.update({weight: copy.deepcopy(state) for weight, state in states.items()})
-
-    return restore
+    def restore(self) -> None:
+        restored(self.weight, self.content)
+        if self.weight.requires_grad != self.requires_grad:
+            self.weight.requires_grad_(self.requires_grad)
+        self.weight.grad = restored(self.gradient, self.gradient_content)
 
 
-def _keep_group(group: dict[str, Any]) -> Restore:
-    """A parameter group's options, and which parameters it has."""
-    options = {key: keep_value(value) for key, value in group.items() if key != "params"}
-    parameters = list(group["params"])
+class _Optimizer:
+    """Its parameter groups with their options, and the state of each weight, but not the weights themselves."""
 
-    def restore() -> None:
-        for key in [key for key in group if key not in options and key != "params"]:
-            del group[key]
-        group.update({key: value() for key, value in options.items()})
-        group["params"][:] = parameters
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.groups = [
+            (group, list(group["params"]), copied({key: value for key, value in group.items() if key != "params"}))
+            for group in optimizer.param_groups
+        ]
+        self.states = {weight: copy.deepcopy(state) for weight, state in optimizer.state.items()}
+        self.attributes = Attributes(optimizer, _OF_OPTIMIZERS)
 
-    return restore
+    def restore(self) -> None:
+        self.attributes.restore()
+        self.optimizer.param_groups[:] = [group for group, _, _ in self.groups]
+        for group, weights, options in self.groups:
+            of_group = group["params"]
+            of_group[:] = weights
+            group.clear()
+            group.update(params=of_group, **restored({}, options))
+        self.optimizer.state.clear()
+        self.optimizer.state.update({weight: copy.deepcopy(state) for weight, state in self.states.items()})
 
 
-def _keep_state(part: Any) -> Restore:
-    state = copy.deepcopy(part.state_dict())
-    return lambda: part.load_state_dict(copy.deepcopy(state))
+class _StateDict:
+    """Any object that can save and load its state."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner, self.state = owner, copy.deepcopy(owner.state_dict())
+
+    def restore(self) -> None:
+        self.owner.load_state_dict(copy.deepcopy(self.state))
 
 
-def _keep_random() -> Restore:
-    """The generators of torch on every device, of numpy and of Python."""
-    cpu, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+class _RandomStates:
+    """The global generators of torch on every device, of numpy and of Python."""
 
-    def restore() -> None:
-        torch.set_rng_state(cpu)
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
+    def __init__(self) -> None:
+        self.cpu, self.numpy, self.python = torch.get_rng_state(), np.random.get_state(), random.getstate()
+        on_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        self.cuda = torch.cuda.get_rng_state_all() if on_cuda else None
+        self.mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
 
-    return restore
+    def restore(self) -> None:
+        torch.set_rng_state(self.cpu)
+        np.random.set_state(self.numpy)
+        random.setstate(self.python)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state_all(self.cuda)
+        if self.mps is not None:
+            torch.mps.set_rng_state(self.mps)

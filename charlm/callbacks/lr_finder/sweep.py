@@ -1,23 +1,7 @@
-"""Optimizer steps at given learning rates, on the training's own batches, of which the training keeps no trace.
-
-What is private of the other packages and used for it, here and in one_step.py, snapshot.py, sweep_batches.py, rates.py
-and silence.py, as read in Lightning 2.6.6 and torch 2.13:
-
-- `FitLoop._combined_loader`, the training's loaders;
-- `DataLoader._iterator`, which persistent workers share;
-- `LightningModule._on_before_batch_transfer`, and `LightningModule.log`, which is replaced for a while;
-- `epoch_loop.batch_progress`, `automatic_optimization.optim_progress`, `manual_optimization.optim_step_progress`: the
-  counters, and `run` of both optimizations;
-- `trainer.callbacks`, `loggers`, `profiler` and `should_stop`, which are replaced for a while, `DummyLogger` and
-  `PassThroughProfiler`;
-- `Module._parameters`, `_buffers`, `_modules` and `_non_persistent_buffers_set`;
-- `_schedulers` within SequentialLR and ChainedScheduler, and `base_lrs`, `max_lrs` and `_last_lr` of schedulers.
-
-tests/test_lightning_internals.py fails when one of them moves.
-"""
+"""Optimizer steps at given learning rates, on the training's own batches, that leave no trace in the training."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -29,30 +13,26 @@ from torch.optim import Optimizer
 
 from charlm.callbacks.internals.fast_step import is_plain
 from charlm.callbacks.internals.step import OneStep
-from charlm.callbacks.lr_finder.batches import endless_batches
-from charlm.callbacks.lr_finder.restore import keep_all
-from charlm.callbacks.lr_finder.silence import silenced
-from charlm.callbacks.lr_finder.snapshot import keep_data, keep_training
+from charlm.callbacks.lr_finder.isolation import endless_batches, silenced
+from charlm.callbacks.lr_finder.restore import Snapshots
+from charlm.callbacks.lr_finder.snapshot import data_snapshot, training_snapshot
 from charlm.callbacks.shared.rates import peak_rates, rated_groups, set_rate
 
-_TRIES = 100  # windows in a row that may be without a loss
-
-Stops = Callable[[float], bool]
+_TRIES = 100  # windows in a row that may have no loss
 
 
 class LRSweep:
-    """Sweeps of the learning rate on a training that is about to begin.
+    """Sweeps of the learning rate in a training that is about to begin.
 
-    The other callbacks are not called meanwhile, and the loggers get nothing. The module's own hooks are: those of the
-    start of a training and of an epoch, and those of each batch. Use it as a context: at its end, also after an
-    exception, the training is as it was.
+    Use it as a context manager: at its end, also after an exception, the training is as it was. In between the other
+    callbacks are not called, and the loggers receive nothing. The module's own hooks are called: those at the start of
+    a training and of an epoch, and those of each batch.
 
     Args:
         trainer: in training, at its start.
-        pl_module: the module it trains.
+        pl_module: the module that it trains.
         optimizer: the index of the optimizer whose rates change; the others keep theirs.
-        monitor: the loss, by the name that training_step logs it under or returns it by; None: what it returns as its
-            loss.
+        monitor: the name under which training_step logs or returns the loss; None: its loss as Lightning sees it.
 
     Raises:
         ValueError: no such optimizer, or a training_step that fetches its own batches.
@@ -65,8 +45,8 @@ class LRSweep:
             raise ValueError(f"LRFinder's optimizer is {optimizer}, and {name} has {several}; {allowed}")
         if is_param_in_hook_signature(pl_module.training_step, "dataloader_iter", explicit=True):
             raise ValueError(
-                f"LRFinder cannot sweep {name}, whose training_step fetches its batches itself;"
-                " take (batch, batch_idx), or leave the callback out"
+                f"LRFinder cannot sweep {name}, because its training_step fetches the batches itself;"
+                " take (batch, batch_idx), or remove LRFinder"
             )
         self.trainer = trainer
         self.pl_module = pl_module
@@ -76,7 +56,7 @@ class LRSweep:
         self.monitor = monitor
         self.logged: dict[str, Any] = {}
         self.progress = trainer.fit_loop.epoch_loop.batch_progress
-        # as in training, where an epoch's last window may be shorter
+        # an epoch shorter than the accumulation ends each window early
         self.window = int(min(trainer.accumulate_grad_batches, trainer.num_training_batches))
         endless = trainer.num_training_batches == math.inf
         self.length = math.inf if endless else trainer.num_training_batches // self.window * self.window
@@ -84,9 +64,9 @@ class LRSweep:
     def __enter__(self) -> "LRSweep":
         trainer, pl_module = self.trainer, self.pl_module
         with ExitStack() as leaving:
-            self._restart = keep_training(trainer, pl_module)
-            leaving.callback(keep_all([self._restart, keep_data(trainer)]))
-            # else a scheduler or the module's optimizer_step may change a rate between a batch's start and its step
+            self._start = training_snapshot(trainer, pl_module)
+            leaving.callback(Snapshots([self._start, data_snapshot(trainer)]).restore)
+            # a scheduler or the module's optimizer_step may change a rate between the start of a batch and its step
             fixed = pl_module.automatic_optimization and is_plain(trainer, pl_module)
             leaving.enter_context(silenced(trainer, pl_module, [] if fixed else [_Rates(self)], self.logged))
             self._batches = endless_batches(trainer)
@@ -97,37 +77,32 @@ class LRSweep:
     def __exit__(self, *exception: object) -> None:
         self._leaving.close()
 
-    def run(self, rates: Sequence[float], stops: Stops) -> list[float]:
-        """One sweep from the weights that training begins with, on batches that come after those of the one before.
+    def run(self, rates: Sequence[float]) -> Iterator[float]:
+        """Take one optimizer step per rate, from the training's initial weights, on the batches that come next.
 
         Args:
-            rates: of the group that has the highest rate; the others keep their ratio to it.
-            stops: told each loss; whether the sweep ends there.
+            rates: of the group that has the highest rate; the other groups keep their ratio to it.
 
-        Returns:
+        Yields:
             The loss before each step, averaged over the window of accumulated batches and over all processes.
         """
-        self._restart()
+        self._start.restore()
         groups, peaks = rated_groups(self.optimizer), peak_rates(self.optimizer, self.schedulers)
         shares = [peak / max(peaks) if max(peaks) else 1.0 for peak in peaks]
         self.step = OneStep(self.trainer, self.pl_module, lambda hook: None)
         self.index = 0
         self.pl_module.on_train_start()
-        losses: list[float] = []
         for rate in rates:
             self._rates = [(group, rate * share) for group, share in zip(groups, shares, strict=True)]
-            losses.append(self._point())
-            if stops(losses[-1]):
-                break
-        return losses
+            yield self._loss_of_step()
 
     def set_rates(self) -> None:
-        """Give every group the rate of the point."""
+        """Set each group's rate for the current step."""
         for group, rate in self._rates:
             set_rate(group, rate)
 
-    def _point(self) -> float:
-        """An optimizer step; its loss. Batches that the module leaves out are replaced by the next ones."""
+    def _loss_of_step(self) -> float:
+        """Take an optimizer step and return its loss; batches that the module leaves out are replaced by later ones."""
         for _ in range(_TRIES):
             if losses := self._window():
                 mean = torch.stack([torch.as_tensor(loss).detach().float().mean() for loss in losses]).mean()
@@ -137,11 +112,11 @@ class LRSweep:
         known = f"; known here: {', '.join(self._known)}" if self._known else ""
         raise ValueError(
             f"LRFinder finds no {self.monitor or 'loss'} in what {type(self.pl_module).__name__}.training_step returns"
-            f" or logs: return the loss, or name it by LRFinder(monitor=...){known}"
+            f" or logs: return the loss, or name it with LRFinder(monitor=...){known}"
         )
 
     def _window(self) -> list[Any]:
-        """The losses of the batches whose gradients are accumulated; none of those without a loss."""
+        """Train on the batches of one accumulation window; the losses of those that have one."""
         losses: list[Any] = []
         self._known: list[str] = []
         for place in range(self.window):
@@ -151,7 +126,7 @@ class LRSweep:
             self.progress.current.ready = place + 1
             self.set_rates()
             self.logged.clear()
-            if self.pl_module.on_train_batch_start(batch, self.index) == -1:  # leaves the epoch
+            if self.pl_module.on_train_batch_start(batch, self.index) == -1:  # skips the rest of the epoch
                 self.index = 0
                 return []
             outputs = self.step.step(batch, self.index)
@@ -168,13 +143,12 @@ class LRSweep:
         loss = outputs.get(name)
         if loss is None:
             return values.get(name) if self.monitor else None
-        # Lightning has divided it
-        divided = name == "loss" and self.pl_module.automatic_optimization
+        divided = name == "loss" and self.pl_module.automatic_optimization  # by Lightning, for the accumulation
         return loss * self.trainer.accumulate_grad_batches if divided else loss
 
 
 class _Rates(Callback):
-    """Sets the rates of the point right before each step of the optimizer that is swept."""
+    """Sets the rates right before each step of the optimizer that is swept."""
 
     def __init__(self, sweep: LRSweep) -> None:
         self.sweep = sweep

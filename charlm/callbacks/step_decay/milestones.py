@@ -1,4 +1,4 @@
-"""The rule of step decay: the rate as a function of how far the training is."""
+"""The rule of step decay: the learning rate as a function of the position in the training."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 
 def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> float:
-    """What the base rate is multiplied by: `gamma` to the power of the number of milestones <= `position`.
+    """The factor of the base rate: `gamma` to the power of the number of milestones <= `position`.
 
     Args:
-        position: how far the training is, in the unit of `milestones`.
+        position: of the training, in the unit of `milestones`.
         milestones: strictly rising.
         gamma: factor per milestone.
 
@@ -23,10 +23,10 @@ def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> 
 
 
 def check_milestones(milestones: Sequence[float], gamma: float, unit: str) -> None:
-    """Refuse what StepDecay cannot follow.
+    """Check StepDecay's arguments.
 
     Raises:
-        ValueError: milestones that do not rise or are out of range, `gamma` outside (0, 1], or another `unit`.
+        ValueError: milestones that do not rise strictly or are out of range, `gamma` outside (0, 1], or another `unit`.
     """
     if unit not in ("step", "epoch", "fraction"):
         raise ValueError(f"StepDecay's unit is 'step', 'epoch' or 'fraction', not {unit!r}")
@@ -39,31 +39,31 @@ def check_milestones(milestones: Sequence[float], gamma: float, unit: str) -> No
         )
     if unit != "fraction" and not all(m >= 1 and float(m).is_integer() for m in milestones):
         raise ValueError(
-            f"StepDecay's milestones are whole {unit}s from 1 on, not {milestones};"
+            f"StepDecay's milestones are whole numbers of {unit}s, 1 or more, not {milestones};"
             " for fractions of the training use unit='fraction'"
         )
     if any(later <= earlier for earlier, later in pairwise(milestones)):
-        raise ValueError(f"StepDecay's milestones rise strictly, unlike {milestones}; sort them and drop what repeats")
+        raise ValueError(f"StepDecay's milestones rise strictly, unlike {milestones}; sort them and remove duplicates")
 
 
-def check_length(done: float | None, before: float) -> None:
-    """Refuse milestones that are fractions of an unknown length, and say where it is another one than before.
+def check_fractions(done: float | None, before: float) -> None:
+    """Check milestones that are fractions of the training; warn if its length has changed since the checkpoint.
 
     Args:
-        done: the fraction of the training that is done; None where its length is not known.
-        before: the same as a checkpoint has it, or 0.
+        done: the fraction of the training that is done; None if its length is unknown.
+        before: the same according to the checkpoint; 0 without one.
 
     Raises:
-        ValueError: the length is not known.
+        ValueError: the length is unknown.
     """
     if done is None:
         raise ValueError(
-            "StepDecay's milestones are fractions of a training whose length is not known;"
+            "StepDecay's milestones are fractions of a training whose length is unknown;"
             " set max_steps, or max_epochs with a loader that has a length, or use unit='step'"
         )
     if before and done != before:
         rank_zero_warn(
-            f"StepDecay's fractions mean other steps than in the checkpoint: {before:.0%} of the training were"
-            f" done there, which are {done:.0%} now, so that a rate that had dropped can rise again;"
+            f"StepDecay's milestones are fractions, and the length of the training has changed: {before:.0%} was done"
+            f" in the checkpoint, which is {done:.0%} now, so a rate that has dropped may rise again;"
             " train to the old length, or use unit='step'"
         )

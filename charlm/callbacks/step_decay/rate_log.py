@@ -1,4 +1,4 @@
-"""The learning rates in the loggers: where Lightning logs its scalars, and where they change."""
+"""Log the learning rates: at the steps at which Lightning logs its scalars, and at each change."""
 
 import math
 from collections.abc import Sequence
@@ -11,29 +11,29 @@ from charlm.callbacks.shared.rates import tagged_rates
 
 
 class RateLog:
-    """Writes the rate of every parameter group under the step that is to use it, at most once a step.
+    """Logs the rate of every parameter group under the step that will use it, at most once per step.
 
-    `self.log` would cost far more. Where the rate is constant in between, every step's can be read from what is logged.
+    `self.log` would take far longer. Between two logged steps the rate is constant.
     """
 
     def __init__(self) -> None:
         self.due = 0.0
-        """The next step to write: at first the first one."""
+        """The next step to log."""
         self.rates: dict[str, float] | None = None
-        """What was written last, by tag."""
+        """The rates logged last, by tag."""
         self._warned: set[str] = set()
 
-    def notice(self, optimizers: Sequence[Optimizer]) -> None:
-        """Have the next step written if the rates are others than those that were written last."""
+    def update_due(self, optimizers: Sequence[Optimizer]) -> None:
+        """Make the next step due if the rates have changed since they were logged."""
         if self.rates is not None and self.rates != tagged_rates(optimizers):
             self.due = 0.0
 
-    def write(self, trainer: Trainer, step: int) -> None:
-        """Write the rates, but where Lightning logs no steps; a logger that fails is warned of once.
+    def log(self, trainer: Trainer, step: int) -> None:
+        """Log the rates, unless Lightning's logging of steps is off; a logger that fails causes one warning.
 
         Args:
             trainer: its loggers are used.
-            step: the one to come, as Lightning logs it: the first one is 0.
+            step: the next step as Lightning counts it, from 0.
         """
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
         self.rates = tagged_rates(trainer.optimizers)

@@ -1,4 +1,4 @@
-"""The moments of a step decay as a table in Markdown, and the optimizer steps that they are at."""
+"""The milestones of a step decay as a Markdown table, and the optimizer steps at which they fall."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _SPELLED = {"step": "step {:,}", "epoch": "{:,} epochs done", "fraction": "{:.4g
 def send_table(
     trainer: Trainer, milestones: Sequence[float], gamma: float, unit: str, base_rates: Sequence[float]
 ) -> None:
-    """Give the table to every logger that takes texts, as `step_decay`.
+    """Send the table as `step_decay` to every logger that takes texts.
 
     Args:
         trainer: at the first batch of a fit.
@@ -33,14 +33,14 @@ def send_table(
 def decay_table(
     milestones: Sequence[float], gamma: float, unit: str, steps: Sequence[int | None], base_rates: Mapping[str, float]
 ) -> str:
-    """A row for the start and for each milestone.
+    """A Markdown table with a row for the start and for each milestone.
 
     Args:
         milestones: in `unit`.
         gamma: factor per milestone.
         unit: "step", "epoch" or "fraction".
-        steps: the first optimizer step with the new rate, for each milestone; None where it is not known beforehand.
-        base_rates: the rates that training began with, by the tag that they are logged under.
+        steps: the first optimizer step with the new rate for each milestone; None if it cannot be known yet.
+        base_rates: the rates at the start of the training, by the tag under which they are logged.
 
     Example:
         >>> print(decay_table([0.75], 0.1, "fraction", [15000], {"lr": 0.1}))
@@ -59,16 +59,16 @@ def decay_table(
 
 
 def milestone_steps(trainer: Trainer, milestones: Sequence[float], unit: str) -> list[int | None]:
-    """The optimizer step that is the first one after each milestone, where that is known beforehand.
+    """The first optimizer step after each milestone; None if it cannot be known yet.
 
     Args:
-        trainer: at the first batch of a fit, which may be the rest of a training.
+        trainer: at the first batch of a fit, which may have been resumed.
         milestones: in `unit`.
         unit: "step", "epoch" or "fraction".
     """
     if unit == "step":
         return [int(milestone) for milestone in milestones]
-    if not trainer.lightning_module.automatic_optimization:  # how many steps a batch does is its own affair
+    if not trainer.lightning_module.automatic_optimization:  # a batch may take any number of steps
         return [None] * len(milestones)
     if unit == "fraction":
         return [first_step(milestone, trainer.estimated_stepping_batches) for milestone in milestones]
@@ -76,12 +76,12 @@ def milestone_steps(trainer: Trainer, milestones: Sequence[float], unit: str) ->
     if length is None:
         return [None] * len(milestones)
     begun = trainer.global_step - trainer.fit_loop.batch_idx // trainer.accumulate_grad_batches
-    alike = begun == epoch * length  # a run that goes on may have had other epochs before
+    alike = begun == epoch * length  # epochs before a resume may have been longer or shorter
     return [int(begun + (m - epoch) * length) if alike or m > epoch else None for m in milestones]
 
 
 def first_step(milestone: float, length: float) -> int:
-    """The first step s with s / length >= milestone, as it is compared in training."""
+    """The first step s with s / length >= milestone, in floating point as training compares them."""
     step = math.ceil(milestone * length)
     while step / length < milestone:
         step += 1
@@ -91,7 +91,7 @@ def first_step(milestone: float, length: float) -> int:
 
 
 def _steps_per_epoch(trainer: Trainer) -> int | None:
-    """None where it is endless, or can change from epoch to epoch."""
+    """None if an epoch is endless or its length can change from one epoch to the next."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
     changes = any(isinstance(each, GradientAccumulationScheduler) and len(each.scheduling) > 1 for each in callbacks)
     reloads = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]  # set from outside the class

@@ -46,28 +46,27 @@ class SweepTrainer(pl.Trainer):
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
     ) -> LRFinderResult:
-        """Find a learning rate: sweep it and train nothing.
+        """Find a learning rate with a sweep, and train nothing.
 
-        Takes the settings of `charlm fit`, raises the rate from step to step, prints what each rule suggests and writes
-        lr_finder.png, lr_finder.csv and lr_finder.json.
+        Takes the settings of `charlm fit`, raises the rate from one optimizer step to the next, prints what each rule
+        suggests and writes lr_finder.png, lr_finder.csv and lr_finder.json.
 
         Args:
-            model: to train.
+            model: the model to train.
             datamodule: its data.
-            min_lr: the first rate, above 0.
-            max_lr: the last one.
-            num_steps: rates between them, evenly on a logarithmic scale, one optimizer step each.
-            repeats: sweeps; the median of their suggestions counts.
+            min_lr: the first rate, > 0.
+            max_lr: the last rate.
+            num_steps: number of rates, evenly spaced on a logarithmic scale, with one optimizer step each.
+            repeats: number of sweeps; the suggestion is the median of theirs.
             rule: half_depth, valley, slide, steepest, minimum_tenth, minimum_quarter or lightning.
-            stop_factor: the sweep ends where the loss has risen by this many times what it had fallen.
-            trial_steps: steps of two short trainings that follow, at the suggestion and at half of it; where half the
-                rate soon wins, a quarter is suggested. 0: none; 300 are enough.
-            ckpt_path: sweep from this checkpoint's weights, as for a training that begins with them; null: from new
-                ones.
-            weights_only: not used; here so that a config of `fit` can be taken. Checkpoints are loaded safely anyway.
+            stop_factor: the sweep ends when the loss has risen above its start by this many times its descent.
+            trial_steps: steps of two short trainings after the sweep, at the suggestion and at half of it; if half the
+                rate soon wins, a quarter is suggested. 0: no trial; 300 are enough.
+            ckpt_path: a checkpoint whose weights the sweep begins with; null: new weights.
+            weights_only: not used; it is here so that a config of `fit` can be used. Checkpoints always load safely.
 
         Raises:
-            ValueError: an argument outside its range, or nothing to suggest.
+            ValueError: an argument outside its range, or no suggestion.
         """
         if ckpt_path is not None:
             model.net.load_state_dict(load_checkpoint(ckpt_path).net.state_dict())

@@ -133,7 +133,7 @@ def test_slide_stops_where_the_slope_has_settled():
 def test_a_rule_says_how_many_points_it_needs(rule, least):
     losses = curve(least)
     assert math.isfinite(RULES[rule](ladder(least), losses))
-    with pytest.raises(ValueError, match=rf"^{rule} needs {least} points .* has {least - 1}; take more"):
+    with pytest.raises(ValueError, match=rf"^{rule} needs {least} points .* has {least - 1}; use more num_steps"):
         RULES[rule](ladder(least)[:-1], losses[:-1])
 
 
@@ -300,5 +300,5 @@ def test_a_sweep_that_only_rises_stops():
 
 @pytest.mark.parametrize("stop_factor", [0, -1.0, math.nan])
 def test_a_stop_factor_is_above_zero(stop_factor):
-    with pytest.raises(ValueError, match=rf"^stop_factor is {stop_factor}; give a number of descents above 0"):
+    with pytest.raises(ValueError, match=rf"^stop_factor is {stop_factor}; give a number above 0"):
         Divergence(stop_factor)

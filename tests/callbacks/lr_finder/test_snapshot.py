@@ -1,4 +1,4 @@
-"""What is kept of a training is given back, each the object that it was, with the content that it had."""
+"""A snapshot restores a training: the same objects with their old content."""
 
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -8,16 +8,14 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch import nn
 from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryAUROC
 
-from charlm.callbacks.lr_finder.restore import is_plain, keep_all, keep_attributes, keep_value
-from charlm.callbacks.lr_finder.snapshot import data_parts, keep_data, keep_training
+from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, is_copyable, restored
+from charlm.callbacks.lr_finder.snapshot import data_parts, data_snapshot, training_snapshot
 
 
 class Thing:
@@ -53,33 +51,25 @@ CHANGES = {  # a value, and how something changes it in place
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_value_becomes_what_it_was_and_stays_the_same_object(name):
+def test_a_changed_value_is_restored_in_place(name):
     make, change = CHANGES[name]
     value, before = make(), make()
-    give_back = keep_value(value)
+    content = copied(value)
     for _ in range(2):
         change(value)
         assert not same(value, before)
-        assert give_back() is value
+        assert restored(value, content) is value
         assert same(value, before)
     if isinstance(value, deque):
         assert value.maxlen == 2
 
 
-def test_what_shares_a_tensors_memory_sees_what_it_was():
+def test_a_view_of_a_tensor_sees_the_restored_content():
     tensor = torch.zeros(3)
-    view, give_back = tensor[1:], keep_value(tensor)
+    view, content = tensor[1:], copied(tensor)
     tensor.add_(5)
-    give_back()
+    restored(tensor, content)
     assert view.tolist() == [0, 0]
-
-
-def test_tensors_within_a_tuple_are_given_back():
-    hidden = (torch.zeros(2), torch.ones(2))
-    give_back = keep_value(hidden)
-    hidden[0].add_(5)
-    assert give_back() is hidden
-    assert hidden[0].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -91,65 +81,49 @@ def test_tensors_within_a_tuple_are_given_back():
         (lambda: random.Random(1), lambda g: g.random()),
     ],
 )
-def test_a_generator_draws_the_same_numbers_again(make, draw):
+def test_a_restored_generator_draws_the_same_numbers_again(make, draw):
     generator = make()
     draw(generator)
-    give_back = keep_value({"in": [generator]})
+    value = {"in": [generator]}
+    content = copied(value)
     drawn = [draw(generator) for _ in range(5)]
     for _ in range(2):
-        give_back()
+        restored(value, content)
         assert [draw(generator) for _ in range(5)] == drawn
 
 
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.floats(allow_nan=False),
-    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=2), parts, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(st.dictionaries(st.sampled_from("abc"), plain), st.dictionaries(st.sampled_from("abcde"), plain))
-def test_attributes_become_what_they_were(before, later):
-    thing = Thing(**before)
-    copy = eval(repr(before), {"inf": float("inf")})
-    give_back = keep_attributes(thing)
-    vars(thing).update(later)
-    for value in before.values():
-        if isinstance(value, list | dict):
-            value.clear()
-    give_back()
-    assert repr(vars(thing)) == repr(copy)
-
-
-def test_other_objects_keep_their_place_but_not_their_content():
-    inner, function = SimpleNamespace(calls=0), print
-    thing = Thing(inner=inner, function=function, left=1)
-    give_back = keep_attributes(thing, leave_out={"left"})
-    inner.calls, thing.inner, thing.function, thing.left, thing.fresh = 1, None, None, 2, object()
-    give_back()
-    assert vars(thing) == {"inner": inner, "function": function, "left": 2}
+def test_objects_that_are_not_plain_are_put_back_without_their_old_content_and_new_attributes_deleted():
+    inner, function, several = SimpleNamespace(calls=0), print, [object()]
+    thing = Thing(inner=inner, function=function, several=several, plain={"a": [1]}, left=1)
+    snapshot = Attributes(thing, leave_out={"left"})
+    inner.calls, thing.inner, thing.function, thing.several, thing.left, thing.fresh = 1, None, None, None, 2, object()
+    thing.plain["a"].append(2)
+    snapshot.restore()
+    expected = {"inner": inner, "function": function, "several": several, "plain": {"a": [1]}, "left": 2}
+    assert vars(thing) == expected
     assert inner.calls == 1
 
 
-def test_large_attributes_are_left_alone():
+def test_large_attributes_are_not_copied():
     thing = Thing(numbers=list(range(1001)), few=list(range(1000)), table={"a": torch.zeros(11, 100)})
-    give_back = keep_attributes(thing, most=1000)
+    snapshot = Attributes(thing, most=1000)
     for value in (thing.numbers, thing.few):
         value[0] = 7
     thing.table["a"][0] = 7
-    give_back()
+    snapshot.restore()
     assert (thing.numbers[0], thing.few[0], thing.table["a"][0, 0].item()) == (7, 0, 7)
 
 
 @pytest.mark.parametrize("value", [object(), [object()], {"a": print}, nn.Linear(1, 1), (1, {2: [SimpleNamespace()]})])
-def test_objects_of_other_classes_are_not_plain(value):
-    assert not is_plain(value)
+def test_objects_of_other_classes_are_not_copyable(value):
+    assert not is_copyable(value)
 
 
-def test_one_failure_does_not_keep_the_others_from_being_given_back():
+def test_one_failure_does_not_stop_the_others_from_being_restored():
     done = []
+    restores = [lambda: done.append(1), lambda: 1 / 0, lambda: {}["no"], lambda: done.append(2)]
     with pytest.raises(ZeroDivisionError):
-        keep_all([lambda: done.append(1), lambda: 1 / 0, lambda: {}["no"], lambda: done.append(2)])()
+        Snapshots(SimpleNamespace(restore=restore) for restore in restores).restore()
     assert done == [1, 2]
 
 
@@ -178,11 +152,11 @@ def contents(model):
     return {name: value.clone() for name, value in [*model.named_parameters(), *model.named_buffers()]}
 
 
-def test_weights_and_buffers_of_every_kind_are_given_back(trainer):
+def test_weights_and_buffers_of_every_kind_are_restored(trainer):
     model = Tied()
     before, objects = contents(model), dict(model.named_parameters(remove_duplicate=False))
     buffers, flat = dict(model.named_buffers()), [id(weight) for weight in model.lstm._flat_weights]
-    give_back = keep_training(attached(model, trainer), model)
+    snapshot = training_snapshot(attached(model, trainer), model)
     for _ in range(2):
         for weight in model.parameters():
             weight.data.add_(1)
@@ -197,7 +171,7 @@ def test_weights_and_buffers_of_every_kind_are_given_back(trainer):
         model.norm(torch.randn(4, 3))
         model.norm.eval()
         del model.lstm
-        give_back()
+        snapshot.restore()
         assert all(torch.equal(before[name], value) for name, value in contents(model).items())
         assert contents(model).keys() == before.keys()
         now = dict(model.named_parameters(remove_duplicate=False))
@@ -213,44 +187,44 @@ def test_weights_and_buffers_of_every_kind_are_given_back(trainer):
         assert set(model.state_dict()) == set(Tied().state_dict())
 
 
-def test_gradients_that_were_there_are_given_back(trainer):
+def test_gradients_are_restored(trainer):
     model = BoringModel()
     model.layer.weight.grad = gradient = torch.ones(2, 32)
-    give_back = keep_training(attached(model, trainer), model)
+    snapshot = training_snapshot(attached(model, trainer), model)
     gradient.add_(1)
     model.layer.weight.grad = None
     model.layer.bias.grad = torch.ones(2)
-    give_back()
+    snapshot.restore()
     assert model.layer.weight.grad is gradient
     assert gradient.unique().tolist() == [1]
     assert model.layer.bias.grad is None
 
 
-def test_tensors_of_inference_mode_are_replaced_by_what_they_were(trainer):
+def test_tensors_of_inference_mode_are_replaced_by_copies(trainer):
     model = BoringModel()
     with torch.inference_mode():
         model.register_buffer("statistics", torch.zeros(2))
         model.note = torch.zeros(2)
-    give_back = keep_training(attached(model, trainer), model)
+    snapshot = training_snapshot(attached(model, trainer), model)
     with torch.inference_mode():
         model.statistics.add_(1)
         model.note.add_(1)
-    give_back()
+    snapshot.restore()
     assert model.statistics.tolist() == model.note.tolist() == [0, 0]
     assert "statistics" in dict(model.named_buffers())
 
 
-def test_metrics_in_a_module_are_given_back(trainer):
+def test_metrics_in_a_module_are_restored(trainer):
     model = BoringModel()
     model.metrics = MetricCollection([MeanMetric()])
     model.curve = BinaryAUROC()  # whose states are lists
     model.curve.update(torch.tensor([0.1, 0.8]), torch.tensor([0, 1]))
     model.metrics.update(torch.tensor(1.0))
-    give_back = keep_training(attached(model, trainer), model)
+    snapshot = training_snapshot(attached(model, trainer), model)
     model.metrics(torch.tensor(5.0))
     model.curve(torch.tensor([0.1, 0.8]), torch.tensor([1, 0]))
     assert (model.metrics["MeanMetric"].compute(), model.curve.compute()) != (1, 1)
-    give_back()
+    snapshot.restore()
     assert (model.metrics["MeanMetric"].compute(), model.curve.compute()) == (1, 1)
     assert model.metrics["MeanMetric"].update_count == model.curve.update_count == 1
 
@@ -265,7 +239,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("begun", [False, True])
-def test_an_optimizer_steps_as_if_nothing_had_been(name, begun, trainer):
+def test_a_restored_optimizer_takes_the_same_step_again(name, begun, trainer):
     torch.manual_seed(0)
     model, x = BoringModel(), torch.randn(5, 32)
     optimizer = OPTIMIZERS[name](model.parameters())
@@ -284,29 +258,29 @@ def test_an_optimizer_steps_as_if_nothing_had_been(name, begun, trainer):
 
     if begun:
         step()
-    give_back, before = keep_training(attached(model, trainer, [optimizer]), model), state()
+    snapshot, before = training_snapshot(attached(model, trainer, [optimizer]), model), state()
     step()
     after, rate = state(), optimizer.param_groups[0]["lr"]
     for _ in range(2):
         optimizer.param_groups[0]["lr"] = 7.0
         optimizer.param_groups[0]["more"] = 1
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]}) if name != "LBFGS" else None
-        give_back()
+        snapshot.restore()
         assert state() == before
         assert optimizer.param_groups[0]["lr"] is rate
         step()
         assert state() == after
 
 
-def test_weights_outside_of_the_module_are_given_back(trainer):
-    """In a plain list they are none of its parameters, but the optimizer's."""
+def test_weights_outside_the_module_are_restored(trainer):
+    """In a plain list they are parameters of the optimizer only."""
     model, other = BoringModel(), nn.Linear(2, 2)
     model.parts = [other]
     before = other.weight.tolist()
-    give_back = keep_training(attached(model, trainer, [torch.optim.SGD(other.parameters(), 0.1)]), model)
+    snapshot = training_snapshot(attached(model, trainer, [torch.optim.SGD(other.parameters(), 0.1)]), model)
     other.weight.data.add_(1)
     other.weight.grad = torch.ones(2, 2)
-    give_back()
+    snapshot.restore()
     assert other.weight.tolist() == before
     assert other.weight.grad is None
 
@@ -319,23 +293,31 @@ class Where(IterableDataset):
         return iter(torch.zeros(3, 32))
 
 
+class Collate:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, items):
+        return torch.stack(items)
+
+
 class Asking(pl.Callback):
-    """Changes the data's state in a training, and gives it back."""
+    """Changes the state of the data in a training, and restores it."""
 
     def __init__(self, change):
         self.change = change
 
     def on_train_start(self, trainer, module):
         self.parts = list(data_parts(trainer))
-        give_back = keep_data(trainer)
+        snapshot = data_snapshot(trainer)
         self.before = (torch.rand(1).item(), random.random(), np.random.rand())
-        give_back()
+        snapshot.restore()
         self.change()
-        give_back()
+        snapshot.restore()
         self.after = (torch.rand(1).item(), random.random(), np.random.rand())
 
 
-def test_the_state_of_loaders_and_of_datasets_within_datasets_is_given_back(trainer):
+def test_the_state_of_loaders_and_of_datasets_inside_datasets_is_restored(trainer):
     inner, chained, table = Where(), Where(), TensorDataset(torch.randn(4, 32))
     table.calls = 0
     data = BoringDataModule()
@@ -367,7 +349,7 @@ def test_the_state_of_loaders_and_of_datasets_within_datasets_is_given_back(trai
 
 
 class Pairs:
-    """Indices for batches, without being a Sampler."""
+    """A batch sampler that is not a Sampler."""
 
     def __init__(self):
         self.position = 0
@@ -379,17 +361,9 @@ class Pairs:
         return 2
 
 
-def test_the_state_of_what_makes_batches_of_indices_is_given_back(trainer):
+def test_the_state_of_a_batch_sampler_of_any_class_is_restored(trainer):
     pairs, model = Pairs(), BoringModel()
     model.train_dataloader = lambda: DataLoader(TensorDataset(torch.randn(4, 32)), batch_sampler=pairs)
     model.training_step = lambda batch, batch_idx: model.step(batch[0])
     trainer(Asking(lambda: setattr(pairs, "position", 3)), max_steps=1).fit(model)
     assert pairs.position == 0
-
-
-class Collate:
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, items):
-        return torch.stack(items)

@@ -155,6 +155,6 @@ def test_a_checkpoint_keeps_the_trial_and_one_from_before_there_were_trials_can_
 @pytest.mark.parametrize("steps", [-1, 1, 59, 100.0])
 def test_a_trial_too_short_to_tell_is_refused(steps):
     with pytest.raises(
-        ValueError, match=rf"^LRFinder's trial_steps is {steps}; give 0 for none, or a whole number from 60 on"
+        ValueError, match=rf"^LRFinder's trial_steps is {steps}; give 0 for no trial, or a whole number, 60 or more"
     ):
         LRFinder(trial_steps=steps)

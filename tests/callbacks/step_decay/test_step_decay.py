@@ -168,7 +168,7 @@ class Endless(Model):
 
 @pytest.mark.parametrize(("model", "length"), [(Endless, {"max_epochs": 2}), (Model, {"max_epochs": -1})])
 def test_fractions_need_a_known_length(trainer, model, length):
-    said = "StepDecay's milestones are fractions of a training whose length is not known; set max_steps, or"
+    said = "StepDecay's milestones are fractions of a training whose length is unknown; set max_steps, or"
     with pytest.raises(ValueError, match=f"^{said} max_epochs with a loader that has"):
         trainer(StepDecay([0.5], unit="fraction"), **length).fit(model())
 
@@ -325,7 +325,7 @@ def test_a_resumed_manual_run_counts_each_optimizers_steps_on(trainer, tmp_path,
 def test_new_milestones_are_followed_with_a_warning_that_names_both(trainer, tmp_path):
     first, rest = Model(), Model()
     trainer(StepDecay([2], gamma=0.5), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(first)
-    new = r"follows its new milestones=\[6\], gamma=0.1, unit='step'"
+    new = r"uses its new milestones=\[6\], gamma=0.1, unit='step'"
     with pytest.warns(UserWarning, match=new + r"; the checkpoint has milestones=\[2\], gamma=0.5, unit='step'"):
         trainer(StepDecay([6]), max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved" / "step=4.ckpt")
     assert rest.rates() == pytest.approx([0.1] * 2 + [0.01] * 4)  # the base is the first run's, not the decayed 0.05
@@ -342,11 +342,13 @@ def test_fractions_of_another_length_are_said_to_mean_other_steps(trainer, tmp_p
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         resume.fit(rest, ckpt_path=tmp_path / "saved" / "step=4.ckpt")
-    said = [str(warning.message) for warning in warned if "StepDecay's fractions" in str(warning.message)]
+    said = [
+        str(warning.message) for warning in warned if "StepDecay's milestones are fractions" in str(warning.message)
+    ]
     if max_epochs == 2:
         assert (said, rest.rates()) == ([], [0.05] * 6)
     else:
-        assert "40% of the training were done there, which are 20% now" in said[0]
+        assert "40% was done in the checkpoint, which is 20% now" in said[0]
         assert rest.rates() == [0.1] * 3 + [0.05] * 13
 
 
@@ -562,7 +564,7 @@ def with_scheduler(parts):
 @row("a scheduler")
 def test_a_scheduler_beside_it_is_warned_of_and_has_no_effect(trainer):
     model = Model(with_scheduler)
-    with pytest.warns(UserWarning, match=r"configured as well \(ExponentialLR\) has no effect on it; remove one"):
+    with pytest.warns(UserWarning, match=r"configured scheduler \(ExponentialLR\) has no effect; remove one"):
         trainer(StepDecay([3], gamma=0.5), max_epochs=1).fit(model)
     assert model.rates() == [0.1] * 3 + [0.05] * 2
 
@@ -772,16 +774,16 @@ def test_the_global_random_state_is_left_alone(trainer):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"milestones": [0, 5]}, r"milestones are whole steps from 1 on, not \[0, 5\]; for fractions"),
+        ({"milestones": [0, 5]}, r"milestones are whole numbers of steps, 1 or more, not \[0, 5\]; for fractions"),
         (
             {"milestones": [0.5]},
-            r"whole steps from 1 on, not \[0.5\]; for fractions of the training use unit='fraction'",
+            r"whole numbers of steps, 1 or more, not \[0.5\]; for fractions of the training use unit='fraction'",
         ),
-        ({"milestones": [2.5], "unit": "epoch"}, r"milestones are whole epochs from 1 on, not \[2.5\]"),
-        ({"milestones": [math.nan]}, r"milestones are whole steps from 1 on, not \[nan\]"),
-        ({"milestones": [math.inf]}, r"milestones are whole steps from 1 on, not \[inf\]"),
+        ({"milestones": [2.5], "unit": "epoch"}, r"milestones are whole numbers of epochs, 1 or more, not \[2.5\]"),
+        ({"milestones": [math.nan]}, r"milestones are whole numbers of steps, 1 or more, not \[nan\]"),
+        ({"milestones": [math.inf]}, r"milestones are whole numbers of steps, 1 or more, not \[inf\]"),
         ({"milestones": [5, 10], "unit": "fraction"}, r"between 0 and 1, not \[5, 10\]; to count steps or epochs use"),
-        ({"milestones": [10, 5]}, r"milestones rise strictly, unlike \[10, 5\]; sort them and drop what repeats"),
+        ({"milestones": [10, 5]}, r"milestones rise strictly, unlike \[10, 5\]; sort them and remove duplicates"),
         ({"milestones": [0.5, 0.5], "unit": "fraction"}, r"milestones rise strictly, unlike \[0.5, 0.5\]"),
         ({"milestones": [1], "gamma": 0}, r"gamma is a factor in \(0, 1\], not 0; 0.1 divides the rate by ten"),
         ({"milestones": [0.5, 1], "unit": "fraction"}, r"between 0 and 1, not \[0.5, 1\]; to count"),
