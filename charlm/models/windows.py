@@ -6,12 +6,15 @@ whole names are in lit_names.py.
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import Tensor
 
 from charlm.callbacks.internals.fast_step import GradientFunction
 from charlm.data.splits import Splits
 from charlm.inference.learnt_bigram import learnt_bigram
 from charlm.models.base import LitCharLM
+from charlm.models.fast_bigram import loss_by_counts
+from charlm.models.fast_mlp import AnalyticLoss, gradient_function, is_plain
 from charlm.models.names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
 from charlm.models.optimizers import OptimizerName
 from charlm.nets.bigram import Bigram
@@ -50,8 +53,10 @@ class LitBigram(LitCharLM):
         super().__init__({"init": init}, optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
-        """The cross-entropy; of a large batch by the counts of its pairs."""
-        return self.net.loss(context, target)
+        """The cross-entropy; for a batch of more examples than there are pairs, from the counts of the pairs."""
+        if type(self.net) is Bigram and len(target) > self.net.W.numel():
+            return loss_by_counts(self.net, context, target)
+        return super().loss(context, target)
 
     def penalty(self) -> Tensor:
         """`weight_penalty` * mean(W^2) over all V x V entries."""
@@ -95,18 +100,20 @@ class LitMLP(LitCharLM):
         super().__init__({**sizes, "init": init}, optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
-        """The cross-entropy, by hand where the net can."""
-        return self.net.loss(context, target)
+        """The cross-entropy, with analytic gradients where they are the net's."""
+        learns = torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+        if learns and is_plain(self.net):
+            return AnalyticLoss.apply(context, target, *self.net.parameters())
+        return super().loss(context, target)
 
     def gradient_function(self) -> GradientFunction | None:
         """Loss and gradients of a batch without autograd, for StepsPerExecution.
 
-        None where they would not be training_step's: in a subclass with another loss, and where the net needs autograd.
+        None where they would differ from those of training_step: in a subclass with another loss, with label smoothing,
+        and where the net needs autograd.
         """
         own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
-        if own or self.hparams["label_smoothing"]:
-            return None
-        return self.net.gradient_function(self.log_step)
+        return None if own or self.hparams["label_smoothing"] else gradient_function(self.net, self.log_step)
 
 
 class LitDeepMLP(LitCharLM):

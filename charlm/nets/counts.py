@@ -106,7 +106,7 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
             raise ValueError(
                 f"the examples have id {int(outside[0])}, and vocab_size is {vocab_size}; use the tokenizer's own"
             )
-        counts += torch.bincount(last * vocab_size + target, minlength=vocab_size * vocab_size)
+        counts += torch.bincount(last * vocab_size + target, minlength=vocab_size * vocab_size).cpu()
     return counts.view(vocab_size, vocab_size)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from charlm.nets.gru import GRU
 from charlm.nets.lstm import LSTM
 from charlm.nets.parts.recurrence import Recurrent, State
-from charlm.nets.parts.sizes import check_sizes
+from charlm.nets.parts.sizes import check_choice, check_sizes
 from charlm.nets.rnn import RNN
 
 _KINDS: dict[str, type[Recurrent]] = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
@@ -47,8 +47,7 @@ class Ensemble(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if kind not in _KINDS:
-            raise ValueError(f"kind is {kind!r}; give one of {', '.join(_KINDS)}")
+        check_choice(kind=kind, allowed=tuple(_KINDS))
         check_sizes(members=members)
         sizes = (vocab_size, n_embd, n_hidden, n_layer, dropout)
         self.members = nn.ModuleList(_KINDS[kind](*sizes) for _ in range(members))

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import MeanMetric
 
-from charlm.nets import mlp
+from charlm.callbacks.internals import hooks
 
 CHARLM = Path(__file__).parents[3] / "charlm"
 METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
@@ -89,8 +89,8 @@ ATTRIBUTES = {  # (file, name): an object that has it
     ("callbacks/lean_step.py", "_optimizer_step_post_hooks"): torch.optim.SGD,
     ("callbacks/lean_step.py", "_global_optimizer_pre_hooks"): optimizer_file,
     ("callbacks/lean_step.py", "_global_optimizer_post_hooks"): optimizer_file,
-    ("nets/mlp.py", "_backward_hooks"): torch.Tensor,
-    ("nets/mlp.py", "_post_accumulate_grad_hooks"): torch.Tensor,
+    ("callbacks/internals/hooks.py", "_backward_hooks"): torch.Tensor,
+    ("callbacks/internals/hooks.py", "_post_accumulate_grad_hooks"): torch.Tensor,
     ("traced.py", "_C"): torch,
     ("traced.py", "_decomp"): torch,
 }
@@ -350,13 +350,13 @@ def test_the_private_attributes_of_loggers_metrics_and_optimizers_are_there(tmp_
     layer.register_forward_pre_hook(print)
     layer.register_full_backward_hook(print)
     layer.register_full_backward_pre_hook(print)
-    assert [len(getattr(layer, kind)) for kind in mlp._HOOKS] == [1, 1, 1, 1]
+    assert [len(getattr(layer, kind)) for kind in hooks.OF_MODULES] == [1, 1, 1, 1]
     layer.weight.register_hook(print)
     layer.weight.register_post_accumulate_grad_hook(print)
     assert len(layer.weight._backward_hooks) == len(layer.weight._post_accumulate_grad_hooks) == 1
     assert len(optimizer_file._global_optimizer_pre_hooks) == 0
     assert len(optimizer_file._global_optimizer_post_hooks) == 0
-    assert not mlp._has_any_global_hook()
+    assert not hooks._has_any_global_hook()
 
 
 def test_the_open_file_of_a_tensorboard_writer_is_there(tmp_path):
