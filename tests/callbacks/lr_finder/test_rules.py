@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.callbacks.lr_finder.rules import (
-    DEFAULT_RULE,
     MIN_POINTS,
     RULES,
     STOP_FACTOR,
@@ -17,8 +16,6 @@ from charlm.callbacks.lr_finder.rules import (
     one_cycle_range,
     smooth,
 )
-
-SCALE_FREE = sorted(set(RULES) - {"slide"})  # slide's threshold is in units of the loss
 
 
 def ladder(n, low=1e-6, high=10.0):
@@ -39,10 +36,6 @@ def until_stop(losses, stop_factor=STOP_FACTOR):
     return next((i for i, loss in enumerate(losses) if divergence.update(loss)), None)
 
 
-def test_the_default_is_one_of_the_rules():
-    assert RULES[DEFAULT_RULE] is half_depth
-
-
 def test_half_depth_by_hand():
     """Down through 2.9 at 0.6 of the sweep; up through it, from 2.5 at 0.8 to 5.0 at 1, at 0.832."""
     n = 1001
@@ -51,14 +44,8 @@ def test_half_depth_by_hand():
     assert half_depth(lrs, curve(n)) == pytest.approx((learns**2 * too_high) ** (1 / 3), rel=0.05)
 
 
-def test_half_depth_takes_the_end_of_a_sweep_that_never_rises():
-    lrs, losses = ladder(301), curve(301, top=2.5)
-    learns = 1e-6 * 1e7**0.6 * 300 / math.log(1e7) / 60
-    assert half_depth(lrs, losses) == pytest.approx((learns**2 * 10.0) ** (1 / 3), rel=0.1)
-
-
 def test_half_depth_hardly_depends_on_the_points_of_a_decade_if_the_descent_takes_a_sum_of_rates():
-    """As in plain descent, where the loss is a function of the sum of the rates so far."""
+    """As in plain gradient descent, where the loss is a function of the sum of the rates so far."""
 
     def sweep(n):
         lrs = np.array(ladder(n))
@@ -68,15 +55,12 @@ def test_half_depth_hardly_depends_on_the_points_of_a_decade_if_the_descent_take
     assert max(suggestions) / min(suggestions) < 1.35
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_noise_hardly_moves_half_depth(seed):
-    assert half_depth(ladder(300), noisy(seed)) == pytest.approx(half_depth(ladder(300), curve()), rel=0.2)
-
-
-def test_outliers_do_not_move_half_depth():
-    losses = curve()
+def test_noise_and_outliers_hardly_move_half_depth():
+    losses, clean = curve(), half_depth(ladder(300), curve())
     losses[40] = losses[170] = 0.0
-    assert half_depth(ladder(300), losses) == pytest.approx(half_depth(ladder(300), curve()), rel=0.05)
+    assert half_depth(ladder(300), losses) == pytest.approx(clean, rel=0.05)
+    for seed in range(3):
+        assert half_depth(ladder(300), noisy(seed)) == pytest.approx(clean, rel=0.2)
 
 
 def test_the_minimum_is_that_of_the_running_mean():
@@ -87,10 +71,7 @@ def test_the_minimum_is_that_of_the_running_mean():
     at = 30 + int(np.argmin(mean[30:-5]))
     assert RULES["minimum_tenth"](lrs, losses) == pytest.approx(lrs[at] / 10)
     assert RULES["minimum_quarter"](lrs, losses) == pytest.approx(lrs[at] / 4)
-
-
-def test_a_share_of_the_minimum_is_not_below_the_sweep():
-    assert RULES["minimum_tenth"](ladder(40, 0.5, 1.0), curve(40)) == 0.5
+    assert RULES["minimum_tenth"](ladder(40, 0.5, 1.0), curve(40)) == 0.5  # no less than the first rate
 
 
 def test_steepest_is_where_a_lone_step_down_is():
@@ -148,15 +129,17 @@ def test_half_depth_says_that_there_is_no_descent(losses):
 curves = st.builds(noisy, st.integers(0, 10**6), st.integers(60, 300), st.sampled_from([0.0, 0.02, 0.1]))
 
 
-@given(curves, st.sampled_from(sorted(RULES)))
-@settings(deadline=None)
-def test_a_suggestion_lies_within_the_sweep(losses, rule):
+@given(curves, st.sampled_from(sorted(RULES)), st.floats(0.001, 1000))
+@settings(deadline=None, max_examples=50)
+def test_a_suggestion_lies_within_the_sweep_and_scales_with_the_rates(losses, rule, factor):
     lrs = ladder(len(losses))
-    assert lrs[0] <= RULES[rule](lrs, losses) <= lrs[-1]
+    suggestion = RULES[rule](lrs, losses)
+    assert lrs[0] <= suggestion <= lrs[-1]
+    assert RULES[rule]([factor * lr for lr in lrs], losses) == pytest.approx(factor * suggestion)
 
 
 @given(curves, st.floats(0.01, 100), st.floats(-100, 100), st.floats(0.001, 1000))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_shift_and_scale_of_the_loss_do_not_matter_and_scale_of_the_rates_does(losses, scale, shift, factor):
     lrs = ladder(len(losses))
     other, others = [factor * lr for lr in lrs], [scale * loss + shift for loss in losses]
@@ -167,14 +150,6 @@ def test_shift_and_scale_of_the_loss_do_not_matter_and_scale_of_the_rates_does(l
     assert diagnose(other, others, False) == diagnose(lrs, losses, False)
 
 
-@given(curves, st.sampled_from(SCALE_FREE), st.floats(0.001, 1000))
-@settings(deadline=None)
-def test_the_suggestion_scales_with_the_rates(losses, rule, factor):
-    lrs = ladder(len(losses))
-    scaled = RULES[rule]([factor * lr for lr in lrs], losses)
-    assert scaled == pytest.approx(factor * RULES[rule](lrs, losses))
-
-
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.floats(-1e3, 1e3))
 def test_smoothing_keeps_the_number_of_points_and_constants(losses, level):
     smoothed = smooth(losses)
@@ -183,14 +158,7 @@ def test_smoothing_keeps_the_number_of_points_and_constants(losses, level):
     assert smooth([level] * 30) == pytest.approx([level] * 30)
 
 
-@given(curves, st.floats(0.01, 100), st.floats(-100, 100))
-def test_smoothing_goes_with_shift_and_scale(losses, scale, shift):
-    assert smooth([scale * loss + shift for loss in losses]) == pytest.approx(
-        [scale * loss + shift for loss in smooth(losses)], abs=1e-6 * scale
-    )
-
-
-def test_smoothing_leaves_what_is_not_finite_and_what_follows():
+def test_smoothing_changes_nothing_from_the_first_nan_on():
     losses = [*curve(50), math.nan, 1.0, math.inf]
     smoothed = smooth(losses)
     assert smoothed[:50] == smooth(curve(50))
@@ -205,7 +173,6 @@ def test_a_blow_up_does_not_reach_back_into_the_minimum():
 
 
 def test_combine_is_the_median_on_a_log_scale():
-    assert combine([0.1]) == pytest.approx(0.1)
     assert combine([0.001, 1.0, 0.1]) == pytest.approx(0.1)
     assert combine([0.01, 1.0]) == pytest.approx(0.1)
 
@@ -235,7 +202,7 @@ def test_one_cycle_range_spans_the_descent():
         ([], False, "too_few_points"),
     ],
 )
-def test_what_was_seen(losses, stopped_early, status, shift):
+def test_diagnosis_of_a_sweep(losses, stopped_early, status, shift):
     losses = [loss + shift for loss in losses]
     assert diagnose(ladder(300)[: len(losses)], losses, stopped_early) == status
 
@@ -245,6 +212,7 @@ def test_a_sweep_stops_soon_after_it_has_lost_its_descent_twice(shift):
     """Best 2.5, start 3.3: above 4.1, which the curve reaches at 0.928 of the sweep, point 278."""
     assert 278 <= until_stop([loss + shift for loss in curve()]) <= 290
     assert until_stop([loss + shift for loss in curve(top=4.0)]) is None
+    assert until_stop([3.0 + shift] * 20 + [3.0 * 1.5**i + shift for i in range(20)]) is not None  # without a descent
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -253,14 +221,15 @@ def test_a_sweep_stops_at_once_when_the_loss_is_not_finite(loss):
 
 
 @pytest.mark.parametrize("n", [300, 3000])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_noise_does_not_stop_a_flat_sweep(seed, n):
     assert until_stop(np.random.default_rng(seed).normal(-2, 0.3, n)) is None
+    assert until_stop([0.1] * n, stop_factor=0.01) is None
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_noise_that_grows_with_the_rate_does_not_stop_a_sweep(seed):
-    """A net that starts at equal logits has the same loss on every batch, until the first rates move it."""
+    """A net with equal logits has the same loss on every batch until the first steps change it."""
     z = np.random.default_rng(seed).normal(0, 1, 300)
     assert (
         until_stop(
@@ -271,7 +240,7 @@ def test_noise_that_grows_with_the_rate_does_not_stop_a_sweep(seed):
 
 
 def stop_by_definition(losses, stop_factor):
-    """Where a sweep stops, from all the losses so far anew at each point."""
+    """Where a sweep stops, computed at each point from all losses so far."""
     for n in range(MIN_POINTS, len(losses) + 1):
         means = [np.average(losses[:k], weights=0.9 ** np.arange(k)[::-1]) for k in range(10, n + 1)]
         steps = np.abs(np.diff(losses[:n]))
@@ -281,21 +250,13 @@ def stop_by_definition(losses, stop_factor):
     return None
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_sweep_stops_where_the_definition_says(seed):
     random = np.random.default_rng(seed)
     drift = np.cumsum(random.normal(0, 0.2, 120)) + 0.3 * np.maximum(0, np.arange(120) - random.integers(10, 100))
     losses = [float(loss) for loss in drift + random.normal(0, random.choice([0.05, 0.5]), 120)]
     for stop_factor in (0.5, 2.0):
         assert until_stop(losses, stop_factor) == stop_by_definition(losses, stop_factor)
-
-
-def test_a_constant_loss_does_not_stop_a_sweep():
-    assert until_stop([0.1] * 1000, stop_factor=0.01) is None
-
-
-def test_a_sweep_that_only_rises_stops():
-    assert until_stop([3.0] * 20 + [3.0 * 1.5**i for i in range(20)]) is not None
 
 
 @pytest.mark.parametrize("stop_factor", [0, -1.0, math.nan])

@@ -1,0 +1,14 @@
+import pytest
+
+from charlm.callbacks.lr_finder import callback
+
+
+@pytest.fixture
+def drawn():
+    """For a test that needs the picture; drawing it takes longer than the sweep."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(callback, "publish", lambda *_: {})
