@@ -1,4 +1,4 @@
-"""Every command, every Python block and every picture of every README.md, with fewer steps.
+"""Every command, Python block, picture and path in every README.md; trainings take fewer steps.
 
 A README's ```console commands (lines that begin with "$ ") and ```python blocks run in their order, in a folder that
 has two trained runs and `my_names.txt`. A ```diff is applied to a copy of the package. A ```text block that begins with
@@ -119,6 +119,7 @@ def test_pictures_and_links_are_there():
         targets = [link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose) if "://" not in link]
         missing = [target for target in targets if not (ROOT / readme).parent.joinpath(target).exists()]
         assert missing == [], readme
+        assert [name for name in re.findall(r"\bscripts/[\w/]+\.py", text) if not (ROOT / name).is_file()] == [], readme
     assert "![" in READMES["README.md"]
 
 

@@ -1,51 +1,14 @@
-"""The benchmark: what charlm takes, against the course's notebooks or another peer, in one table.
+"""Compares charlm's speed and memory with the course's notebooks and other peers, in one table.
 
-python scripts/bench/bench.py                                  every row on the names that come with charlm
-python scripts/bench/bench.py --data makemore                  on the course's 32,033 names, which the goals are about
+python scripts/bench/bench.py                                  every row, on the bundled names
+python scripts/bench/bench.py --data makemore                  on the course's 32,033 names; the goals are for these
 python scripts/bench/bench.py --only mlp bigram --pairs 9      some rows
-python scripts/bench/bench.py --format markdown                the README's table
+python scripts/bench/bench.py --format markdown                the table in README.md
 
-A row is measured in pairs: ours, the peer, ours, the peer. Its ratio is the median of the ratios of the pairs, its two
-values are medians too, so that a machine that is busy for a while moves neither; where the table has a difference in
-place of the ratio, that goes for the differences. Every measurement is a new process in an empty folder, and nothing
-else runs beside it. No number of threads is set: the notebooks' loops take torch's default, charlm what a user gets.
-All runs are on the CPU. The rows of whole names have one thread on both sides, as charlm fit chooses, the sizes of the
-shipped configs, and random batches of 128 of the same list: the peer, makemore's form in bench_makemore.py, pads them
-to the list's longest name, charlm leaves out what comes after a name's end.
-
-The notebooks' loops are in bench_peers.py, in the notebooks' own form, what is timed inside a process of charlm in
-bench_ours.py and bench_lightning.py; whole commands are timed from outside, and a step of `charlm fit` is what 20,000
-steps take longer than 10,000 do, so that start and end are not in it and validations, pictures and files are. Two
-processes and one are compared between the starts of two epochs, by bench_clock.py.
-
-Tried, and did not pay:
-
-- The MLP's gradients by hand with torch's operations: 140 us a step at batch 32, with numpy's 76 (autograd 258). The
-  same as a torch.autograd.Function: 270, since apply and the backward engine cost what was saved. In numpy,
-  torch's log_softmax and index_add_ on its arrays, and logits as (B, V): 109.
-- torch.inference_mode around them: a tenth faster, and gradients that no callback may change.
-- Lightning's own optimization loop for every step of an execution, `automatic_optimization.run`: 570 us. It is what
-  steps take that need more than training_step, backward and the optimizer.
-- SGD.step: 24 us, the one `_foreach_add_` that it comes to 5.
-- SummaryWriter.add_scalar for every step: 60 us, its checksum in Python most of it; in blocks 4.
-- numpy's matrix products for large batches: its BLAS and torch take two threads each, and 10,000 names took 320 to 480
-  ms in place of 60.
-- gc.freeze and gc.disable: no difference (249 to 263 us a step of charlm fit, 245 to 255 without).
-- A second thread: nothing up to batches of 1,024 (2,355 and 2,269 us), a quarter at 4,096; on a busy machine a step
-  took fifty times as long.
-- A GPU (H200): 975 us a step, 1,895 one by one, where one thread of a CPU takes 200 to 250.
-- Other ways to 2.12: growing batches (256 to 1,024: 2.133 in the same time), SGD with one cycle (2.137), weight decay
-  0.1 (2.145), drawing with replacement (2.128 for 2.119), torch.optim.Muon (a millisecond more a step).
-- Two processes by gloo: 11 to 13 ms a step, of which 3 go into exchanging 48 kB (0.6 at best; it waits for the tick of
-  the scheduler, 4 ms, since its threads find the cores busy), where LocalAllReduce takes 0.9 and a step 9. An
-  all-gather in place of the all-reduce, static_graph, and processes bound to a core each do not help gloo.
-- nn.GRU on a PackedSequence: 22.6 ms a step in place of 18.3 (loop 48). The rest is matrix products at 100 GFLOPS:
-  numpy's BLAS and oneDNN are no sooner. The table of characters times the input's weights: dropout on the embedding
-  forbids it.
-- torch's dropout on the CPU: 2.2 ms for 230,000 numbers, where 16 random bits each take 0.5. Its where and masked_fill
-  take 0.6 ms there, a bool times a number 0.15.
-- scaled_dot_product_attention with dropout: 2.0 ms of 7 positions forward and backward, by softmax over the first
-  dimension 1.2.
+A row is measured in pairs: ours, the peer, ours, the peer. Its ratio is the median over the pairs, and so are its two
+values, so that a machine that is busy for a while moves neither. Every measurement is a new process in an empty folder,
+on the CPU, with nothing else beside it. No number of threads is set: the notebooks' loops use torch's default, charlm
+what a user gets; the rows for nets of whole names use one thread on both sides.
 """
 
 import datetime
@@ -61,9 +24,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from bench_rows import MEASUREMENTS, NAMES, Case, Measurement, Row
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
+from rows import MEASUREMENTS, NAMES, Case, Measurement, Row
 
 from charlm.cli.table import Table, render
 from charlm.data.corpus import names_file
@@ -79,17 +42,17 @@ def main(
     format: Literal["text", "markdown"] = "text",
     only: Sequence[str] = NAMES,
 ) -> int:
-    """Measure, print the table and keep it as JSON.
+    """Measure, print the table and write it as JSON.
 
     Args:
         data: a file with one name a line, or makemore; by default the names that come with charlm.
         out: the JSON file, with the value of every pair and the machine.
-        pairs: measurements of ours and of the peer, in turn; 5 or more for figures that are to be quoted.
-        format: of the printed table.
-        only: names of rows.
+        pairs: measurements of ours and of the peer, in turn; use 5 or more for published figures.
+        format: the format of the printed table.
+        only: names of the rows to measure.
 
     Returns:
-        The exit status: 1 if a row failed.
+        The exit status, 1 if a row failed.
     """
     names = names_file(data)
     results: list[Result] = []
@@ -97,7 +60,9 @@ def main(
         if any(row.name in only for row in measurement.rows):
             measured = measure(measurement, str(names.absolute()), pairs)
             results += [result for result in measured if result["name"] in only]
-            keep(Path(out), {"machine": machine(), "data": data, "rows": results})  # what is done is not lost
+            keep(
+                Path(out), {"machine": machine(), "data": data, "rows": results}
+            )  # after each row, in case the next one is interrupted
     print(table(results, format))
     failed = [result for result in results if "error" in result]
     for result in failed:
@@ -106,7 +71,7 @@ def main(
 
 
 def measure(measurement: Measurement, data: str, pairs: int) -> list[Result]:
-    """Measure ours and the peer in turn; the result of each row, which is an error if any process failed."""
+    """Measure ours and the peer in turn; give the result of each row, or an error if a process failed."""
     say(", ".join(row.name for row in measurement.rows))
     measured: list[tuple[Sequence[float], Sequence[float]]] = []
     try:
@@ -116,7 +81,7 @@ def measure(measurement: Measurement, data: str, pairs: int) -> list[Result]:
                 measured.append((measurement.ours(case), measurement.peer(case)))
                 say(" .")
         return [compare(row, [(o[i], p[i]) for o, p in measured]) for i, row in enumerate(measurement.rows)]
-    except Exception as error:  # whatever it is, the other rows are still wanted
+    except Exception as error:  # the other rows are still measured
         say(" failed")
         return [
             {"name": row.name, "what": row.what, "error": f"{error} ({type(error).__name__})"}
@@ -127,10 +92,9 @@ def measure(measurement: Measurement, data: str, pairs: int) -> list[Result]:
 
 
 def compare(row: Row, pairs: Sequence[tuple[float, float]]) -> Result:
-    """The medians of a row, its goal, and the pairs they are of."""
+    """The medians of a row, its goal, and the measured pairs."""
     compared = [ours - peer if row.difference else ours / peer for ours, peer in pairs]
     middle = statistics.median(compared)
-    met = row.goal is None or (middle >= row.goal if row.at_least else middle <= row.goal)
     return {
         "name": row.name,
         "what": row.what,
@@ -139,20 +103,18 @@ def compare(row: Row, pairs: Sequence[tuple[float, float]]) -> Result:
         "peer": statistics.median(peer for _, peer in pairs),
         "difference" if row.difference else "ratio": middle,
         "goal": goal(row),
-        "met": met,
+        "met": row.goal is None or middle <= row.goal,
         "pairs": [list(pair) for pair in pairs],
     }
 
 
 def goal(row: Row) -> str:
-    """The goal in words; "-" where there is none."""
-    if row.goal is None:
-        return "-"
-    return f"{'>=' if row.at_least else '<='} {row.goal:g}{' s' * row.difference}"
+    """The goal in words; "-" if there is none."""
+    return "-" if row.goal is None else f"<= {row.goal:g}{' s' * row.difference}"
 
 
 def table(results: Sequence[Result], format: Literal["text", "markdown"]) -> str:
-    """The results, a row each; a goal that was missed is said to be."""
+    """The results, one row each; a missed goal is marked."""
     header = ("what", "ours", "notebook or peer", "ratio", "goal")
     return render(Table(header, [cells(result) for result in results]), format, WIDTH)
 
@@ -168,7 +130,7 @@ def cells(result: Result) -> list[str]:
 
 
 def spell(value: float, unit: str) -> str:
-    """Three digits, or all of a whole number that is longer, with the unit."""
+    """Three significant digits (more for large numbers) and the unit."""
     if unit == "B":
         value, unit = value / 1e6, "MB"
     elif unit == "s" and abs(value) < 1:
@@ -206,7 +168,7 @@ def keep(out: Path, report: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Show how far it is, apart from the table."""
+    """Show progress on standard error."""
     print(text, end="", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a measured process does: one function of its file, and that function's numbers as a line of JSON."""
+"""The frame of a measured process: calls one function of its file and prints its numbers as a line of JSON."""
 
 import ctypes
 import gc
@@ -15,7 +15,7 @@ _SELF = Path("/proc/self")
 
 
 def work(*functions: Callable[..., Numbers]) -> None:
-    """Call the function that the command line names with the options it gives in JSON, and print what comes back."""
+    """Call the function that the command line names with its options in JSON, and print the result."""
     name, options = sys.argv[1:]
     chosen = next(function for function in functions if function.__name__ == name)
     print("\n" + json.dumps(chosen(**json.loads(options))))
@@ -23,7 +23,7 @@ def work(*functions: Callable[..., Numbers]) -> None:
 
 @contextmanager
 def clock(numbers: Numbers) -> Iterator[None]:
-    """Add the seconds that the block took to `numbers`."""
+    """Add the duration of the block to `numbers`, in seconds."""
     started = time.perf_counter()
     yield
     numbers["seconds"] = time.perf_counter() - started
@@ -31,12 +31,12 @@ def clock(numbers: Numbers) -> Iterator[None]:
 
 @contextmanager
 def peak_memory(numbers: Numbers) -> Iterator[None]:
-    """Add what the process took at its peak within the block, above the level before it, to `numbers`, in bytes."""
+    """Add the peak memory of the block, above the level before it, to `numbers`, in bytes."""
     gc.collect()
     if sys.platform == "linux":
-        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # what is free already is no room to hide in
-    with suppress(OSError):  # where this is refused, the peak counts only as far as it is above all earlier ones
-        (_SELF / "clear_refs").write_text("5")  # the peak begins anew, at the level of now
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # so that freed memory does not hide new allocations
+    with suppress(OSError):  # if refused, the peak counts only above all earlier peaks
+        (_SELF / "clear_refs").write_text("5")  # resets the peak to the current level
     before = _peak()
     yield
     numbers["bytes"] = _peak() - before

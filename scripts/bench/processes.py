@@ -1,4 +1,4 @@
-"""How bench.py runs what it measures: every time in a new process, in an empty folder, with nothing beside it."""
+"""Runs what bench.py measures: each time in a new process, in an empty folder."""
 
 import json
 import os
@@ -13,18 +13,18 @@ from typing import Any
 
 from charlm.runs.directory import read_results
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # so that torch, or charlm, chooses
-_LONGEST = 3600  # seconds; what takes longer hangs
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # not passed on, so that torch or charlm chooses
+_TIMEOUT = 3600  # seconds
 
 
 @dataclass(frozen=True)
 class Done:
-    """A process that has ended well.
+    """A process that ended with status 0.
 
     Args:
         seconds: wall time from start to end.
-        output: what it wrote to standard output.
-        results: results.json of the run that it made; empty where there is none.
+        output: its standard output.
+        results: results.json of its run; empty if it made none.
     """
 
     seconds: float
@@ -32,14 +32,14 @@ class Done:
     results: dict[str, Any]
 
 
-def run(command: Sequence[str | Path], **environment: str) -> Done:
+def run(command: Sequence[str | Path]) -> Done:
     """Run a command to its end.
 
     Raises:
-        RuntimeError: it failed; the message ends with the last line that it wrote to standard error.
-        subprocess.TimeoutExpired: it hung.
+        RuntimeError: the command failed; the message ends with the last line of its standard error.
+        subprocess.TimeoutExpired: the command took more than an hour.
     """
-    inherited = {key: value for key, value in os.environ.items() if key not in _THREADS}
+    environment = {key: value for key, value in os.environ.items() if key not in _THREADS}
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile() as output,
@@ -49,11 +49,11 @@ def run(command: Sequence[str | Path], **environment: str) -> Done:
         status = subprocess.run(
             command,
             cwd=folder,
-            env=inherited | environment,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
-            timeout=_LONGEST,
+            timeout=_TIMEOUT,
         ).returncode
         seconds = time.perf_counter() - started
         if status:
@@ -69,14 +69,14 @@ def python(*args: str) -> float:
     return run([sys.executable, *args]).seconds
 
 
-def charlm(*args: str, **environment: str) -> Done:
-    """The real command."""
-    return run([sys.executable, "-m", "charlm", *args], **environment)
+def charlm(*args: str) -> Done:
+    """Run the real command."""
+    return run([sys.executable, "-m", "charlm", *args])
 
 
 def worker(file: str, function: str, *keys: str, **options: object) -> list[float]:
-    """Numbers of a function of bench_<file>.py, by their names."""
-    script = Path(__file__).with_name(f"bench_{file}.py")
+    """Named numbers that a function of <file>.py measures."""
+    script = Path(__file__).with_name(f"{file}.py")
     output = run([sys.executable, script, function, json.dumps(options)]).output
     numbers = json.loads(output.splitlines()[-1])
     return [numbers[key] for key in keys]

@@ -1,8 +1,8 @@
-"""How long EmbeddingPCA takes for one frame of a large table, beside scikit-learn's PCA(2) of the whole table.
+"""Measures how long EmbeddingPCA takes for one frame of a large table, beside scikit-learn's PCA(2) of the whole table.
 
-A frame is all between the table and the points that are drawn: the sample of rows, their components, and the axes that
-go on from those of the frame before. Drawing the picture comes on top, and its time is given too. Both take turns, and
-the ratio is the median of the pairs'. scikit-learn is not among charlm's dependencies: pip install scikit-learn.
+A frame is everything from the table to the points: the sample of rows, their components, and axes that continue those
+of the previous frame. Drawing the picture is timed separately. The ratio is the median over pairs. It needs
+scikit-learn: pip install scikit-learn.
 """
 
 import argparse

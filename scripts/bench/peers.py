@@ -1,4 +1,4 @@
-"""The notebooks' own loops, as workers of bench.py: torch alone, at its default number of threads.
+"""The notebooks' own loops, as workers of bench.py: torch alone, with its default number of threads.
 
 Source: "makemore", parts 1 to 3, by Andrej Karpathy; the initial weights are part 3's.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from bench_worker import Numbers, clock, peak_memory, work
 from torch import Tensor
+from worker import Numbers, clock, peak_memory, work
 
 EMBEDDING, HIDDEN = 10, 200
 

@@ -1,7 +1,7 @@
-"""The obvious forms of the GRU and the Transformer, as workers of bench.py: makemore's, in plain torch.
+"""The usual forms of the GRU and the Transformer, as in makemore, in plain torch: workers of bench.py.
 
-A Python loop over the characters; softmax of masked products; every context read anew for each character that is drawn;
-each batch random names of the list, padded to the list's longest name. Sizes and dropout are those of charlm's configs.
+A Python loop over the characters; softmax of masked products; the whole context computed again for each drawn
+character; batches of random names, padded to the longest name. Sizes and dropout are those of charlm's configs.
 
 Source: makemore.py by Andrej Karpathy.
 """
@@ -10,10 +10,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from bench_family import LEARNT, learn, read_config
-from bench_peers import read_names
-from bench_worker import Numbers, clock, work
+from family import LEARNT, learn, read_config
+from peers import read_names
 from torch import Tensor, nn
+from worker import Numbers, clock, work
 
 
 class GRUCell(nn.Module):

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench_clock import steps_a_second
-from bench_processes import charlm, python, worker
+from processes import charlm, python, worker
 
 VAL_LOSS = 2.12  # nats per character on the val split of names.txt, by line
 STEPS = 10_000
@@ -21,17 +20,15 @@ class Row:
     Args:
         name: what `--only` calls it.
         what: what is measured, in a few words.
-        goal: the highest ratio that is wanted; None: the row is for information.
-        unit: of both values: seconds, bytes, or a speed.
-        at_least: `goal` is the lowest ratio instead.
-        difference: ours less the peer's stands in place of the ratio.
+        goal: the highest acceptable ratio; None if the row is for information.
+        unit: the unit of both values, seconds or bytes.
+        difference: compare by ours minus the peer's instead of the ratio.
     """
 
     name: str
     what: str
     goal: float | None
-    unit: Literal["s", "B", "/s"] = "s"
-    at_least: bool = False
+    unit: Literal["s", "B"] = "s"
     difference: bool = False
 
 
@@ -56,7 +53,7 @@ class Measurement:
 
 
 def of(file: str, function: str, *keys: str, times: float = 1, **options: object) -> Measure:
-    """Numbers that a worker measures on the names, by default its seconds, `times` as many."""
+    """Numbers that a worker measures on the names (by default its seconds), multiplied by `times`."""
     return lambda case: [
         number * times for number in worker(file, function, *(keys or ["seconds"]), data=case.data, **options)
     ]
@@ -73,28 +70,15 @@ def fit_seconds(case: Case, steps: int) -> float:
 
 
 def per_step(case: Case) -> list[float]:
-    """Seconds of a step of `charlm fit`: what as many steps more take, with their validations, pictures and files."""
+    """Seconds per step of `charlm fit`: 20,000 steps minus 10,000, so without start and end, but with validations."""
     return [(fit_seconds(case, 2 * STEPS) - fit_seconds(case, STEPS)) / STEPS]
 
 
-def examples_per_second(*options: str) -> Measure:
-    """Examples that `charlm fit` takes a second at a global batch of 8192, in processes of one thread each."""
-    clock = ("--trainer.callbacks+", "bench_clock.EpochClock", "--trainer.callbacks.warm_up", "100")
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-
-    def measure(case: Case) -> list[float]:
-        given = ("--trainer.max_steps", "1000", "--trainer.limit_val_batches", "0", *clock, *options)
-        done = charlm("fit", "--config", "mlp", "--data.path", case.data, *given, **environment)
-        return [8192 * steps_a_second(done.output)]
-
-    return measure
-
-
 def time_to_loss(case: Case) -> list[float]:
-    """Seconds of a whole `charlm fit` that has to come to the loss.
+    """Seconds of a whole `charlm fit` that has to reach `VAL_LOSS`.
 
     Raises:
-        RuntimeError: it did not.
+        RuntimeError: the val loss is higher.
     """
     done = charlm("fit", "--config", "mlp-fast", "--data.path", case.data, "--data.split_by", "line")
     if not done.results["val"] <= VAL_LOSS:
@@ -103,7 +87,7 @@ def time_to_loss(case: Case) -> list[float]:
 
 
 def repeated(case: Case, lines: int) -> Path:
-    """A file of so many names: the list again and again."""
+    """A file with `lines` names: the list, repeated."""
     file = case.folder / f"{lines}.txt"
     if not file.exists():
         names = Path(case.data).read_text(encoding="utf-8").splitlines(keepends=True)
@@ -121,7 +105,7 @@ def ten_million(case: Case) -> list[float]:
 
 
 def ten_million_goals(case: Case) -> list[float]:
-    """Three times the file and eight bytes a line; the seconds that a tenth of the names takes."""
+    """Three times the size of the file plus eight bytes a line; the seconds for a tenth of the names."""
     size = 3 * repeated(case, 10_000_000).stat().st_size + 8 * 10_000_000
     return [size, *worker("ours", "first_batch", "seconds", data=str(repeated(case, 1_000_000)))]
 
@@ -134,7 +118,7 @@ def contexts(block_size: int) -> Measurement:
 
 
 def whole_names(kind: str, what: str, form: str, highest: float) -> tuple[Measurement, Measurement]:
-    """A training step, and 10,000 drawn names, of one of the nets of whole names against its obvious form."""
+    """A training step, and 10,000 drawn names, of a net of whole names against its usual form."""
     step = Row(f"{kind}-step", f"{what}, a training step ({form})", highest)
     names = Row(f"{kind}-sampling", f"10,000 names, {what} (500 x20, all read anew)", 0.2)
     steps = [of(file, "training", times=1 / 100, net=kind, steps=100) for file in ("family", "makemore")]
@@ -151,7 +135,7 @@ MEASUREMENTS = (
     ),
     Measurement(
         (Row("bigram", "neural bigram on all pairs, 200 steps", 0.5),),
-        of("lightning", "bigram", steps=200),
+        of("in_lightning", "bigram", steps=200),
         of("peers", "bigram", steps=200),
     ),
     contexts(3),
@@ -200,24 +184,19 @@ MEASUREMENTS = (
         process("-c", "pass"),
     ),
     Measurement(
-        (Row("two-processes", "examples a second in two processes (in one)", 1.6, unit="/s", at_least=True),),
-        examples_per_second("--trainer.strategy", "ddp", "--trainer.devices", "2", "--data.batch_size", "4096"),
-        examples_per_second("--data.batch_size", "8192"),
-    ),
-    Measurement(
         (Row("lr-find", "LR sweep of 1,000 steps, its drawing left out", 1.3),),
-        of("lightning", "sweep", steps=1000),
+        of("in_lightning", "sweep", steps=1000),
         of("peers", "sweep", steps=1000),
     ),
     Measurement(
         (Row("elsewhere", "BoringModel, a step with StepsPerExecution (without)", 0.5),),
-        lambda case: [worker("lightning", "elsewhere", "seconds", steps=5_000, per_execution=100)[0] / 5_000],
-        lambda case: [worker("lightning", "elsewhere", "seconds", steps=5_000)[0] / 5_000],
+        lambda case: [worker("in_lightning", "elsewhere", "seconds", steps=5_000, per_execution=100)[0] / 5_000],
+        lambda case: [worker("in_lightning", "elsewhere", "seconds", steps=5_000)[0] / 5_000],
     ),
     Measurement(
         (Row("lightning", "a step of charlm fit (plain Lightning's, same MLP)", None),),
         per_step,
-        of("lightning", "mlp", times=1 / STEPS, steps=STEPS),
+        of("in_lightning", "mlp", times=1 / STEPS, steps=STEPS),
     ),
 )
 NAMES = tuple(row.name for measurement in MEASUREMENTS for row in measurement.rows)

@@ -1,4 +1,4 @@
-"""bench_lr_finder.py: its arithmetic on curves made by hand, and real tasks from end to end, much shortened."""
+"""scripts/bench/lr_finder.py: its arithmetic on given curves, and real tasks with few steps."""
 
 import math
 
@@ -7,12 +7,12 @@ import pytest
 
 @pytest.fixture(scope="module")
 def measures(script):
-    return script("bench_lr_measure")
+    return script("lr_measure")
 
 
 @pytest.fixture(scope="module")
 def bench(script, measures):
-    return script("bench_lr_finder")
+    return script("lr_finder")
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def test_a_rule_that_gives_no_rate_is_charged_the_untrained_net(bench, measures,
     assert bench.until_divergence([3.0] * 30 + [math.nan, 1.0]) == pytest.approx([3.0] * 30 + [math.nan], nan_ok=True)
 
 
+@pytest.mark.slow
 def test_real_tasks_are_measured_once_and_kept(bench, measures, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(measures, "STEPS", 20)
     monkeypatch.setattr(measures, "SWEEPS", 2)

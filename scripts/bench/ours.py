@@ -1,10 +1,10 @@
-"""What charlm does without Lightning, as workers of bench.py."""
+"""charlm without Lightning, as workers of bench.py."""
 
 import statistics
 
 import torch
-from bench_peers import trained
-from bench_worker import Numbers, clock, peak_memory, work
+from peers import trained
+from worker import Numbers, clock, peak_memory, work
 
 from charlm.data.batches import BatchLoader
 from charlm.data.splits import load_splits
@@ -15,7 +15,7 @@ from charlm.tokenizer import CharTokenizer
 
 
 def contexts(data: str, block_size: int) -> Numbers:
-    """A file to the tensors of its three splits: the median of nine times in one process."""
+    """From a file to the tensors of its three splits: the median of nine repetitions in one process."""
     times = []
     for _ in range(9):
         with clock(numbers := Numbers()):
@@ -27,7 +27,7 @@ def contexts(data: str, block_size: int) -> Numbers:
 
 
 def first_batch(data: str) -> Numbers:
-    """A file to its first shuffled batch."""
+    """From a file to its first shuffled batch."""
     numbers = Numbers()
     with peak_memory(numbers), clock(numbers):
         next(iter(BatchLoader(load_splits(data).train, 32, sampling="epoch")))
@@ -35,7 +35,7 @@ def first_batch(data: str) -> Numbers:
 
 
 def sampling(data: str, count: int) -> Numbers:
-    """Draw names side by side, from the weights that the notebook's loop has trained."""
+    """Draw names in one batch, with the weights that the notebook's loop has trained."""
     names, (C, W1, b1, W2, b2) = trained(data)
     net = MLP(len(C))
     with torch.no_grad():
@@ -48,7 +48,7 @@ def sampling(data: str, count: int) -> Numbers:
 
 
 def evaluation(data: str) -> Numbers:
-    """The losses of all three splits, batch by batch; the streams they are gathered from count as memory."""
+    """The losses of all three splits, batch by batch; the encoded splits count as memory."""
     splits, numbers = load_splits(data, split_by="line"), Numbers()
     net = MLP(splits.tokenizer.vocab_size)
     parts = (splits.train, splits.val, splits.test)

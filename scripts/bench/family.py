@@ -1,4 +1,4 @@
-"""charlm's nets of whole names, as shipped, as workers of bench.py."""
+"""charlm's nets of whole names with the settings of their shipped configs, as workers of bench.py."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 import yaml
-from bench_worker import Numbers, clock, work
 from torch import nn
+from worker import Numbers, clock, work
 
 from charlm.cli.trainer.configs import CONFIGS
 from charlm.data.name_batches import NameLoader

@@ -1,4 +1,4 @@
-"""Lightning in one process, as workers of bench.py: charlm's bigram, and what has nothing of charlm."""
+"""Workers of bench.py that train with Lightning: charlm's bigram and sweep, a plain MLP and a BoringModel."""
 
 import time
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from bench_peers import build_dataset, read_names
-from bench_worker import Numbers, clock, work
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
+from peers import build_dataset, read_names
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from worker import Numbers, clock, work
 
 from charlm.callbacks.lr_finder.sweep import LRSweep
 from charlm.cli.trainer.threads import choose_threads

@@ -1,4 +1,4 @@
-"""The nets of bench_lr_tasks.py, from torch alone. B batch, T = block_size, C width, V vocabulary."""
+"""The nets of lr_tasks.py, in plain torch. B batch, T = block_size, C width, V vocabulary."""
 
 import itertools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What bench_lr_finder.py measures of a task, once: its sweeps, and the validation loss that each rate leads to."""
+"""Measures a task of lr_finder.py once: its sweeps, and the validation loss after training at each rate."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench_lr_tasks import T, Task
+from lr_tasks import T, Task
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,18 +1,17 @@
-"""The tasks of bench_lr_finder.py: nets and optimizers. B batch, T = block_size, C width, V vocabulary.
+"""The tasks of lr_finder.py: nets and optimizers. B batch, T = block_size, C width, V vocabulary.
 
-Two nets are this package's. The halves were set down before anything was measured: rules were chosen on one, the other
-was looked at once, at the end. A net with its three optimizers is in one half, so the other holds nets new to the rule.
-The further nets were added after that, the rule unchanged. What a trial takes for too high was chosen on all of
-these; the fresh nets were looked at once, after that.
+The nets of the part "choose" served to choose the default rule; those of "report" were looked at once, after that.
+"further" nets were added later, with the rule unchanged, and served with the first two parts to choose the threshold of
+a trial; "fresh" nets were looked at once, after that.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-import bench_lr_nets as nets
+import lr_nets as nets
 import torch
-from bench_lr_nets import T
+from lr_nets import T
 from torch import nn
 
 from charlm.nets.bigram import Bigram
