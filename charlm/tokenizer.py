@@ -10,10 +10,10 @@ from torch import Tensor
 from charlm.messages import shortened
 
 BOUNDARY = 0
-"""The id that starts and ends every name. It stands for no character: a '.' in a name is a character like any other."""
+"""The id that starts and ends every name. It is not a character: a '.' in a name has an id of its own."""
 
 IGNORED = -1
-"""A target that does not count: the padding in batches of whole names."""
+"""The target of padding in batches of whole names; losses leave it out."""
 
 UNPRINTABLE = {
     "Cc": "a control character",
@@ -21,10 +21,14 @@ UNPRINTABLE = {
     "Zl": "a line separator",
     "Zp": "a line separator",
 }
-"""Unicode categories that no character of a name has."""
+"""Unicode categories that are refused in names, and what their characters are called in messages."""
 
-_STRANGER = 255  # the byte of -1
-_CHUNK = 1 << 20  # characters encoded at a time, so that wide alphabets need no second copy of a large text
+LONGEST_NAME = 64
+"""Characters of the longest name that is accepted by default."""
+
+_OUT_OF_VOCABULARY = -1
+_OUT_OF_VOCABULARY_BYTE = 255  # -1 as uint8
+_CHUNK = 1 << 20  # characters encoded at a time, so that a large text is not copied as int32 as a whole
 
 
 class CharTokenizer:
@@ -57,12 +61,12 @@ class CharTokenizer:
 
     @classmethod
     def from_text(cls, text: str) -> "CharTokenizer":
-        """The tokenizer of the sorted distinct characters of `text`; line breaks do not count."""
+        """The tokenizer for the sorted distinct characters of `text`, without line breaks."""
         return cls("".join(sorted(set(text) - {"\n"})))
 
     @property
     def dtype(self) -> torch.dtype:
-        """The smallest that holds all ids: uint8, int16 where V > 256, int32 where V > 32768."""
+        """The smallest dtype that holds all ids: uint8, int16 if V > 256, int32 if V > 32768."""
         return torch.uint8 if self.vocab_size <= 1 << 8 else torch.int16 if self.vocab_size <= 1 << 15 else torch.int32
 
     def encode(self, name: str) -> list[int]:
@@ -80,7 +84,7 @@ class CharTokenizer:
         return [self._ids[ch] for ch in name]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The characters of `ids`; the boundary stands for none.
+        """The characters of `ids`; boundaries are left out.
 
         Raises:
             ValueError: an id outside 0..V-1.
@@ -91,32 +95,32 @@ class CharTokenizer:
         return "".join(self.alphabet[i - 1] for i in ids if i != BOUNDARY)
 
     def encode_lines(self, text: str) -> Tensor:
-        r"""Encode a whole list of names at once, without a Python loop over its characters.
+        r"""Encode a list of names, without a Python loop over its characters.
 
         Args:
             text: names, each ended by "\n".
 
         Returns:
-            `dtype` (N,): one id for every character, the boundary for every "\n".
+            `dtype` (N,): one id for every character, and the boundary for every "\n".
 
         Raises:
             ValueError: a character outside the alphabet; the message gives the line.
         """
-        if self.vocab_size < _STRANGER and text.isascii():
-            found = bytearray(text, "ascii").translate(self._bytes)
-            if (at := found.find(_STRANGER)) >= 0:
-                raise ValueError(self._stranger(text, at))
+        if self.vocab_size < _OUT_OF_VOCABULARY_BYTE and text.isascii():
+            found = bytearray(text, "ascii").translate(self._byte_table)
+            if (at := found.find(_OUT_OF_VOCABULARY_BYTE)) >= 0:
+                raise ValueError(self._out_of_vocabulary(text, at))
             return torch.from_numpy(np.frombuffer(found, np.uint8))
         ids = torch.empty(len(text), dtype=self.dtype)
         for start in range(0, len(text), _CHUNK):
             chunk = self._table.take(code_points(text[start : start + _CHUNK]), mode="clip")
             if chunk.min() < 0:
-                raise ValueError(self._stranger(text, start + int(chunk.argmin())))
+                raise ValueError(self._out_of_vocabulary(text, start + int(chunk.argmin())))
             ids.numpy()[start : start + _CHUNK] = chunk
         return ids
 
     def decode_lines(self, ids: Tensor) -> list[str]:
-        """The names of a whole list at once, without a Python loop over its characters.
+        """Decode a list of names, without a Python loop over its characters.
 
         Args:
             ids: integers (N,) in 0..V-1; names, each ended by the boundary.
@@ -126,19 +130,19 @@ class CharTokenizer:
 
     @cached_property
     def _table(self) -> np.ndarray:
-        """Ids by code point, -1 for strangers; the last entry catches every code point past the alphabet's."""
+        """Ids by code point, -1 for characters out of vocabulary; the last entry stands for all higher code points."""
         codes = [ord(ch) for ch in self.alphabet]
-        table = np.full(max(*codes, ord("\n")) + 2, -1, np.int32)
+        table = np.full(max(*codes, ord("\n")) + 2, _OUT_OF_VOCABULARY, np.int32)
         table[codes] = np.arange(1, self.vocab_size)
         table[ord("\n")] = BOUNDARY
         return table
 
     @cached_property
-    def _bytes(self) -> bytes:
-        """The same table for `bytes.translate`, the fastest way for ASCII."""
+    def _byte_table(self) -> bytes:
+        """The same table for `bytes.translate`, which encodes ASCII fastest."""
         return self._table.take(np.arange(256), mode="clip").astype(np.uint8).tobytes()
 
-    def _stranger(self, text: str, at: int) -> str:
+    def _out_of_vocabulary(self, text: str, at: int) -> str:
         line = text.count("\n", 0, at) + 1
         start = text.rfind("\n", 0, at) + 1
         name = text[start : text.find("\n", at)]
@@ -151,8 +155,12 @@ class CharTokenizer:
 def check_vocab_size(vocab_size: int | None, alphabet: str) -> None:
     """Refuse a net with fewer ids than an alphabet needs.
 
+    Args:
+        vocab_size: V of the net; None is accepted.
+        alphabet: the characters that the net has to know.
+
     Raises:
-        ValueError: it has.
+        ValueError: `vocab_size` is too small.
     """
     if vocab_size is not None and vocab_size <= len(alphabet):
         raise ValueError(f"vocab_size is {vocab_size}, and the alphabet needs {len(alphabet) + 1} ids; leave it out")

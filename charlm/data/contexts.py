@@ -1,4 +1,4 @@
-"""From names to windows and targets. Dimension key: N examples, B batch, T = block_size, S stream length."""
+"""From names to contexts and targets. Dimension key: N examples, B batch, T = block_size, S stream length."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from torch.nn import functional as F
 
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
-_BLOCK = 1 << 14  # examples laid out at a time, so that what is between the stream and them stays in the cache
+_EXAMPLES_AT_ONCE = 1 << 14  # few enough for the processor's cache to hold the intermediate arrays
 
 
 class Contexts:
-    """The examples of one split, kept as the stream of its characters and gathered by index when asked for.
+    """The examples of one split, stored as one stream of ids and gathered by number on demand.
 
-    Every id of the stream is a target once; its context is the T ids before it, the boundary where the name had not
-    begun. So the stream alone, one byte a character for up to 255 letters, holds all examples of any block size.
+    Every id of the stream is a target once; its context is the T ids before it, with boundaries before the name's
+    beginning. So the stream alone, one byte per character for up to 255 letters, holds all examples for any T.
 
     Args:
-        stream: (S,) uint8, int16 or int32, names each ended by the boundary.
-        block_size: T, characters of context, >= 1.
-        positions: int64 (N,), the targets that count, as indices into `stream`; None: all S of them.
+        stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
+        block_size: T, the context length in characters, >= 1.
+        positions: int64 (N,), indices into `stream` of the targets to use; None: all S of them.
 
     Raises:
         ValueError: `block_size` < 1.
@@ -36,7 +36,7 @@ class Contexts:
 
     @classmethod
     def of_padded(cls, padded: Tensor, block_size: int, positions: Tensor | None = None) -> "Contexts":
-        """The same from a stream that has T boundaries before it, (T + S,), which is kept without a copy."""
+        """Build from a stream (T + S,) that begins with T boundaries already, without copying it."""
         contexts = cls(padded[:0], block_size, positions)
         contexts.stream = padded
         return contexts
@@ -45,14 +45,17 @@ class Contexts:
         return len(self.stream) - self.block_size if self.positions is None else len(self.positions)
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The examples of the given numbers.
+        """The examples with the given numbers.
 
         Args:
             index: int64 (B,), each in 0..N-1.
 
         Returns:
-            context: int64 (B, T), oldest first.
+            context: int64 (B, T), oldest character first.
             target: int64 (B,).
+
+        Raises:
+            IndexError: a number outside 0..N-1.
         """
         at = index if self.positions is None else self.positions[index]
         context, target = np.empty((len(at), self.block_size), np.int64), np.empty(len(at), np.int64)
@@ -60,40 +63,40 @@ class Contexts:
         return torch.from_numpy(context), torch.from_numpy(target)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """All N examples in order, as `gather` gives them."""
+        """All N examples in order, in the form of `gather`."""
         context, target = np.empty((len(self), self.block_size), np.int64), np.empty(len(self), np.int64)
-        for start in range(0, len(self), _BLOCK):
-            block = slice(start, min(start + _BLOCK, len(self)))
-            at = block if self.positions is None else self.positions[block].numpy()
-            self._fill(context[block], target[block], at)
+        for start in range(0, len(self), _EXAMPLES_AT_ONCE):
+            some = slice(start, min(start + _EXAMPLES_AT_ONCE, len(self)))
+            at = some if self.positions is None else self.positions[some].numpy()
+            self._fill(context[some], target[some], at)
         return torch.from_numpy(context), torch.from_numpy(target)
 
     def _fill(self, context: np.ndarray, target: np.ndarray, at: np.ndarray | slice) -> None:
-        """Lay out the examples whose targets stand at `at` in the stream, from the target back to the oldest."""
+        """Write the examples whose targets are at `at` in the stream, column by column from the newest character."""
         stream = self.stream.numpy()
         target[:] = stream[self.block_size :][at]
-        narrow = np.empty(context.shape, stream.dtype)  # widened in one go: half the time of writing int64 columns
-        begun: np.ndarray | bool = True
+        narrow = np.empty(context.shape, stream.dtype)  # widened at the end: twice as fast as writing int64 columns
+        in_name: np.ndarray | bool = True
         for column in range(self.block_size - 1, -1, -1):
-            ids = stream[column:][at] * begun  # what lies before a boundary belongs to another name
+            ids = stream[column:][at] * in_name  # before a boundary is another name, which becomes boundaries
             narrow[:, column] = ids
-            begun = ids != BOUNDARY
+            in_name = ids != BOUNDARY
         context[:] = narrow
 
 
 def notebook_positions(stream: Tensor, block_size: int) -> Tensor:
-    """The targets of the course notebook, which does not pad: its first window is the boundary and T - 1 characters.
+    """The targets of the course notebook, which does not pad: its first window is a boundary and T - 1 characters.
 
-    So a name's first T - 1 characters are never predicted, and names shorter than T - 1 give no example.
+    A name's first T - 1 characters are therefore never predicted, and names shorter than T - 1 give no example.
 
     Returns:
         int64 (N,): indices into `stream`.
     """
-    inside = torch.ones(len(stream), dtype=torch.bool)
-    inside[: block_size - 1] = False
-    for older in range(1, block_size):  # no boundary among the T - 1 before
-        inside[older:] &= stream[:-older] != BOUNDARY
-    return torch.nonzero(inside).squeeze(1)
+    fills_window = torch.ones(len(stream), dtype=torch.bool)
+    fills_window[: block_size - 1] = False
+    for distance in range(1, block_size):  # no boundary among the T - 1 ids before
+        fills_window[distance:] &= stream[:-distance] != BOUNDARY
+    return torch.nonzero(fills_window).squeeze(1)
 
 
 def build_contexts(
@@ -103,8 +106,8 @@ def build_contexts(
 
     Args:
         names: names over the tokenizer's alphabet.
-        tokenizer: the character table; its token 0 pads on the left and ends each name.
-        block_size: context length T in characters, >= 1.
+        tokenizer: the characters and their ids; the boundary, id 0, pads on the left and ends each name.
+        block_size: T, the context length in characters, >= 1.
         pad: False leaves out each name's first T - 1 targets, as the course notebook does.
 
     Returns:

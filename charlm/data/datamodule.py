@@ -14,9 +14,9 @@ from charlm.data.contexts import Contexts
 from charlm.data.download import MAKEMORE, download_makemore, refuse_address
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
-from charlm.data.splits import Part, Splits, load_splits
+from charlm.data.splits import DEFAULT_SPLIT, Part, Shares, Splits, load_splits
 from charlm.nets.interface import check_longest
-from charlm.tokenizer import CharTokenizer
+from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class NamesDataModule(pl.LightningDataModule):
         alphabet: str | None = None,
         block_size: int = 3,
         batch_size: int | None = 32,
-        split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        split: Shares = DEFAULT_SPLIT,
         split_by: Literal["name", "line", "pair"] = "name",
         split_seed: int = 42,
         lowercase: bool = False,
@@ -65,7 +65,7 @@ class NamesDataModule(pl.LightningDataModule):
         shuffle_seed: int | None = 0,
         pad: bool = True,
         eval_batch_size: int = 8192,
-        max_length: int = 64,
+        max_length: int = LONGEST_NAME,
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)

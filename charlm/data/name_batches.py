@@ -1,25 +1,25 @@
-"""Batches of whole names, in an order that a saved run can take up again. Dimension key: M names, B, L positions."""
+"""Batches of whole names, in an order that a saved run can resume. Dimension key: M names, B batch, L positions."""
 
 from collections.abc import Iterator
 
 from torch import Tensor
 
-from charlm.data.batches import BatchLoader, Order
+from charlm.data.batches import BatchLoader
 from charlm.data.sequences import Sequences
 
 
 class NameLoader(BatchLoader):
     """A `BatchLoader` of whole names: batches of input and target, both int64 (B, L), padding marked by target -1.
 
-    The names of a batch are drawn whatever their length. Batches of similar length have less padding and train worse: a
-    GRU of 230,000 weights came to 1.984 nats per character by pools of 64 batches sorted by length, to 1.978 by pools
-    of four, and to 1.959 like this, in 12 epochs each. What the padding costs the nets can leave out: the longest names
-    come first in a training batch, so that those that have ended are always the last rows.
+    A batch holds names of any lengths, in the order of the draw. (Batches of names of similar length have less padding
+    and train worse: a GRU of 230,000 weights reached 1.984 nats per character with pools of 64 batches sorted by
+    length, 1.978 with pools of four, and 1.959 like this, in 12 epochs each.) Within a training batch the longest names
+    come first, so that names that have ended are always the last rows and nets can skip them.
 
-    Args: as `BatchLoader`'s, with a `Sequences` for the examples; `batch_size` counts names.
+    Args: as for `BatchLoader`, with `Sequences` as the examples; `batch_size` counts names.
 
     Raises:
-        ValueError: as `BatchLoader`.
+        ValueError: as for `BatchLoader`.
 
     Example:
         >>> from charlm.data.splits import load_splits
@@ -29,13 +29,13 @@ class NameLoader(BatchLoader):
         (True, 32)
     """
 
-    contexts: Sequences
+    examples: Sequences
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = Order(self)
-        while self._batch < len(self):
-            (index,) = order.batches(self._batch, self._batch + 1)
+        order = self._order()
+        while self._batches_done < len(order):
+            (index,) = order.batches(self._batches_done, self._batches_done + 1)
             if self.sampling != "sequential":
-                index = index[self.contexts.lengths[index].argsort(stable=True, descending=True)]
-            self._batch += 1
-            yield self.contexts.gather(index)
+                index = index[self.examples.lengths[index].argsort(stable=True, descending=True)]
+            self._batches_done += 1
+            yield self.examples.gather(index)

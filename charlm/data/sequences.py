@@ -10,30 +10,30 @@ from charlm.tokenizer import BOUNDARY, IGNORED, CharTokenizer
 
 
 class Sequences:
-    """The names of one split, whole: each position's input is the character before its target, the boundary at first.
+    """The whole names of one split. At each position the input is the character before the target, first the boundary.
 
-    The targets are exactly those of `Contexts` over the same stream, so that losses are means over the same characters.
+    The targets are exactly those of `Contexts` on the same stream, so losses are means over the same characters.
 
     Args:
-        stream: (S,) uint8, int16 or int32, names each ended by the boundary.
+        stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
     """
 
     def __init__(self, stream: Tensor) -> None:
         self.stream = stream
         ends = (stream == BOUNDARY).nonzero().squeeze(1)
         self.starts = torch.cat([ends.new_zeros(1), ends[:-1] + 1])[: len(ends)]
-        self.lengths = ends - self.starts + 1  # int64 (M,): positions of each name, its end counted
+        self.lengths = ends - self.starts + 1  # int64 (M,): positions of each name, including its end
 
     @classmethod
     def of_contexts(cls, contexts: Contexts) -> "Sequences":
-        """The names of a split whose windows are kept.
+        """The whole names of a split.
 
         Raises:
-            ValueError: they are not all there, as examples were split and not names, or the first ones left out.
+            ValueError: the split does not hold whole names, because single examples were split or left out.
         """
         if contexts.positions is not None:
             raise ValueError(
-                "this model takes whole names, which data.split_by pair and data.pad false do not have; leave them out"
+                "this model takes whole names, and data.split_by pair and data.pad false cut them; leave these out"
             )
         return cls(contexts.stream[contexts.block_size :])
 
@@ -41,45 +41,45 @@ class Sequences:
         return len(self.lengths)
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The names of the given numbers, each padded to the longest of them.
+        """The names with the given numbers, padded to the longest of them.
 
         Args:
             index: int64 (B,), each in 0..M-1, at least one.
 
         Returns:
             names: int64 (B, L), the boundary and then the characters; padded with the boundary.
-            target: int64 (B, L), the characters and then the boundary; padded with -1, which no loss counts.
+            target: int64 (B, L), the characters and then the boundary; padded with -1, which losses leave out.
         """
         starts, lengths = self.starts[index, None], self.lengths[index, None]
-        place = torch.arange(int(lengths.max()))
-        inside = place < lengths
-        ids = self.stream[(starts + place).clamp_(max=len(self.stream) - 1)].long()
+        position = torch.arange(int(lengths.max()))
+        inside = position < lengths
+        ids = self.stream[(starts + position).clamp_(max=len(self.stream) - 1)].long()
         target = torch.where(inside, ids, IGNORED)
         names = torch.full_like(target, BOUNDARY)
         names[:, 1:] = torch.where(inside[:, 1:], target[:, :-1], BOUNDARY)
         return names, target
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """All M names in order, as `gather` gives them."""
+        """All M names in order, in the form of `gather`."""
         return self.gather(torch.arange(len(self)))
 
 
 def known_before(names: Tensor) -> Tensor:
-    """What comes before each position of names (B, L): int64 (B, L, L), padded with the boundary at the end."""
+    """The inputs up to each position of names (B, L): int64 (B, L, L), with boundaries after them."""
     L = names.shape[1]
     return names[:, None] * torch.ones(L, L, dtype=names.dtype, device=names.device).tril()
 
 
 def build_sequences(names: Sequence[str], tokenizer: CharTokenizer) -> tuple[Tensor, Tensor]:
-    """Pair every name with itself, one character on.
+    """Pair every name with itself, shifted by one character.
 
     Args:
         names: names over the tokenizer's alphabet, at least one.
-        tokenizer: the character table.
+        tokenizer: the characters and their ids.
 
     Returns:
         names: int64 (B, L), the boundary and then the characters; padded with the boundary.
-        target: int64 (B, L), the characters and then the boundary; padded with -1, which no loss counts.
+        target: int64 (B, L), the characters and then the boundary; padded with -1, which losses leave out.
 
     Raises:
         ValueError: no names, a character outside the alphabet, or a line break in a name.

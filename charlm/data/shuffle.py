@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_LISTED = 1 << 22  # the longest order that is kept as a list, 8 bytes a number
+_MOST_LISTED = 1 << 22  # length of the longest order that is stored as a list, 8 bytes per number
 _ROUNDS = 6
 
 
@@ -29,9 +29,9 @@ def mix(words: np.ndarray, key: int) -> np.ndarray:
 
 
 class Shuffle:
-    """A random order of 0..N-1, of which any piece can be had.
+    """A random order of 0..N-1 with access to any piece of it.
 
-    Up to four million numbers it is `torch.randperm`; a longer one is not kept but computed, and needs no memory.
+    Up to four million numbers the order is `torch.randperm`; a longer one is computed piece by piece, without memory.
 
     Args:
         total: N, >= 1.
@@ -42,13 +42,13 @@ class Shuffle:
         self.total = total
         self.listed: Tensor | None = None
         self.keys: list[int] = []
-        if total <= _LISTED:
+        if total <= _MOST_LISTED:
             self.listed = torch.randperm(total, generator=generator)
         else:
             self.keys = torch.randint(2**63 - 1, (_ROUNDS,), generator=generator).tolist()
 
     def piece(self, first: int, last: int) -> Tensor:
-        """int64 (B,): the numbers at the places `first` to `last` - 1 of the order, cut at N."""
+        """int64 (B,): the numbers at places `first` to `last` - 1 of the order; fewer at its end."""
         if self.listed is not None:
             return self.listed[first:last]
         places = np.arange(first, min(last, self.total), dtype=np.uint64)
@@ -58,13 +58,14 @@ class Shuffle:
 def permute(numbers: np.ndarray, total: int, keys: list[int]) -> np.ndarray:
     """The images of numbers under a keyed permutation of 0..N-1.
 
-    A Feistel network, one round a key, permutes the power of two that holds N; what falls outside is sent on until it
-    falls inside. With a random function and five or more rounds it cannot be told from a random permutation.
+    A Feistel network with one round per key permutes 0..2**n-1, where 2**n is the first power of two not below N.
+    Images of N or more are permuted again until they are below N (cycle walking). With a random function and five or
+    more rounds, the result cannot be told from a random permutation.
 
     Args:
         numbers: uint64 (B,), each below `total`.
         total: N, >= 1.
-        keys: of the rounds, each >= 0.
+        keys: one for each round, each >= 0.
 
     Returns:
         uint64 (B,).
@@ -80,7 +81,7 @@ def permute(numbers: np.ndarray, total: int, keys: list[int]) -> np.ndarray:
 
 
 def _feistel(numbers: np.ndarray, bits: int, keys: list[int]) -> np.ndarray:
-    """Each round changes one part by a hash of the other, which can be undone: so no two numbers meet."""
+    """Each round changes one half by a hash of the other half; that can be undone, so no two numbers get one image."""
     low_bits = np.uint64(bits // 2)
     low_mask, high_mask = ((np.uint64(1) << np.uint64(n)) - np.uint64(1) for n in (bits // 2, bits - bits // 2))
     changed, other = numbers >> low_bits, numbers & low_mask

@@ -1,4 +1,4 @@
-"""Which names train, which validate and which test. Dimension key: M names (lines), N examples, S stream length."""
+"""Which names are for training, validation and test. Dimension key: M names (lines), N examples, S stream length."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,26 +9,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.data.cleaning import line_lengths
 from charlm.data.contexts import Contexts, notebook_positions
-from charlm.data.corpus import Corpus, line_lengths, read_corpus
+from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.shuffle import mix
-from charlm.tokenizer import BOUNDARY, CharTokenizer, code_points
+from charlm.tokenizer import BOUNDARY, LONGEST_NAME, CharTokenizer, code_points
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+Shares = tuple[float, float, float]
+DEFAULT_SPLIT: Shares = (0.8, 0.1, 0.1)
+"""The shares of train, val and test, as in the course."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """One list of names, cut into three.
+    """One list of names, cut into three parts.
 
     Args:
         corpus: the clean names.
         tokenizer: the characters and their ids.
         train: the examples to train on.
-        val: the examples to choose by.
+        val: the examples to choose settings by.
         test: the examples to report on.
-        name_split: uint8 (M,), 0, 1 or 2 for every line; None where examples and not names were split.
+        name_split: uint8 (M,), 0, 1 or 2 for every line; None if examples were split instead of names.
     """
 
     corpus: Corpus
@@ -39,7 +43,7 @@ class Splits:
     name_split: np.ndarray | None
 
     def names(self, part: Part) -> list[str]:
-        """The lines of one split in the order of the file; all lines where examples were split (`split_by="pair"`)."""
+        """The lines of one split in the order of the file; all lines if examples were split (`split_by="pair"`)."""
         names = self.corpus.names()
         if self.name_split is None:
             return names
@@ -50,12 +54,12 @@ def load_splits(
     path: str | None = None,
     alphabet: str | None = None,
     block_size: int = 3,
-    split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    split: Shares = DEFAULT_SPLIT,
     split_by: Literal["name", "line", "pair"] = "name",
     split_seed: int = 42,
     lowercase: bool = False,
     pad: bool = True,
-    max_length: int = 64,
+    max_length: int = LONGEST_NAME,
 ) -> Splits:
     """Read names and split them; the arguments are those of NamesDataModule.
 
@@ -63,7 +67,7 @@ def load_splits(
         OSError: the file cannot be read or downloaded.
         ValueError: bad names (see `read_corpus`), a character outside `alphabet`, a bad `split`, too few names for it.
     """
-    if len(split) != 3 or not (min(split) >= 0 and abs(sum(split) - 1) <= 1e-6 and split[0] > 0):  # nan is refused too
+    if len(split) != 3 or not (min(split) >= 0 and abs(sum(split) - 1) <= 1e-6 and split[0] > 0):  # NaN fails, too
         raise ValueError(
             f"split is {split}; give three shares for train, val and test that sum to 1, the first above 0"
         )
@@ -79,7 +83,7 @@ def load_splits(
         train, val, test = _split_pairs(tokenizer.encode_lines(corpus.text), block_size, split, split_seed, pad)
         return Splits(corpus, tokenizer, train, val, test, name_split=None)
     name_split = (_split_names if split_by == "name" else _split_lines)(corpus, split, split_seed)
-    streams = _streams(corpus, tokenizer, name_split, block_size)
+    streams = _padded_streams(corpus, tokenizer, name_split, block_size)
     train, val, test = (
         Contexts.of_padded(s, block_size, None if pad else notebook_positions(s[block_size:], block_size))
         for s in streams
@@ -87,11 +91,11 @@ def load_splits(
     return Splits(corpus, tokenizer, train, val, test, name_split)
 
 
-def split_sizes(total: int, split: tuple[float, float, float], what: str) -> tuple[int, int]:
-    """Where train and val end among `total`; every split with a share gets at least one.
+def split_sizes(total: int, split: Shares, what: str) -> tuple[int, int]:
+    """The places among `total` at which val and test begin; every split with a share gets at least one.
 
     Raises:
-        ValueError: fewer than that.
+        ValueError: `total` is too small for that.
     """
     first = int(split[0] * total + 1e-9)  # the lectures' rounding, without float dust such as 0.7 + 0.2 < 0.9
     second = int((split[0] + split[1]) * total + 1e-9)
@@ -103,34 +107,30 @@ def split_sizes(total: int, split: tuple[float, float, float], what: str) -> tup
     return first, second
 
 
-def _split_names(corpus: Corpus, split: tuple[float, float, float], seed: int) -> np.ndarray:
-    """All copies of a name fall together: each name's 64-bit hash, keyed by the seed, is its place in the shuffle."""
-    keys = _name_keys(corpus, seed)
-    starts = [np.uint64(quarter << 62) for quarter in range(4)]  # one after the other, so that less is held at a time
-    quarters = [_distinct(keys[(keys >= start) & (keys <= start + np.uint64(2**62 - 1))]) for start in starts]
-    val, test = (_of_rank(quarters, cut) for cut in split_sizes(sum(map(len, quarters)), split, "distinct names"))
-    return (keys >= val).view(np.uint8) + (keys >= test)
+def _split_names(corpus: Corpus, split: Shares, seed: int) -> np.ndarray:
+    """Split the distinct names, in the order of their hashes, so that all copies of a name are in one split.
+
+    The lowest 80 % of the distinct hashes are train, the next 10 % val, the highest 10 % test (or as `split` says). The
+    hash depends on the name and the seed alone, not on the name's place in the file.
+    """
+    hashes = _name_hashes(corpus, seed)
+    distinct = _sorted_distinct(hashes)
+    starts = split_sizes(len(distinct), split, "distinct names")
+    nothing_above = np.uint64(2**64 - 1)
+    val, test = (distinct[start] if start < len(distinct) else nothing_above for start in starts)
+    return (hashes >= val).view(np.uint8) + (hashes >= test)
 
 
-def _distinct(keys: np.ndarray) -> np.ndarray:
-    """The distinct keys, sorted; `keys` are sorted in place. Much faster than `np.unique` where few are repeated."""
-    keys.sort()
-    new = np.ones(len(keys), bool)
-    np.not_equal(keys[1:], keys[:-1], out=new[1:])
-    return keys[new]
+def _sorted_distinct(hashes: np.ndarray) -> np.ndarray:
+    """As `np.unique`, which is a hundred times slower for millions of different numbers."""
+    ordered = np.sort(hashes)
+    is_new = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return ordered[is_new]
 
 
-def _of_rank(quarters: list[np.ndarray], rank: int) -> np.uint64:
-    """The key of this rank among all, the greatest number past the last of them."""
-    for quarter in quarters:
-        if rank < len(quarter):
-            return quarter[rank]
-        rank -= len(quarter)
-    return np.uint64(2**64 - 1)
-
-
-def _split_lines(corpus: Corpus, split: tuple[float, float, float], seed: int) -> np.ndarray:
-    """Every line for itself, as in the lectures: repeated names leak from train to test."""
+def _split_lines(corpus: Corpus, split: Shares, seed: int) -> np.ndarray:
+    """Split the lines, as the lectures do: copies of a name may leak from train to test."""
     total = len(corpus)
     first, second = split_sizes(total, split, "names")
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed)).numpy()
@@ -140,10 +140,8 @@ def _split_lines(corpus: Corpus, split: tuple[float, float, float], seed: int) -
     return name_split
 
 
-def _split_pairs(
-    stream: Tensor, block_size: int, split: tuple[float, float, float], seed: int, pad: bool
-) -> list[Contexts]:
-    """Every example for itself, as in the course notebooks: the same name trains and tests."""
+def _split_pairs(stream: Tensor, block_size: int, split: Shares, seed: int, pad: bool) -> list[Contexts]:
+    """Split the examples, as the course notebooks do: the same name is in train and test."""
     positions = None if pad else notebook_positions(stream, block_size)
     total = len(stream) if positions is None else len(positions)
     cuts = split_sizes(total, split, "context/target pairs")
@@ -152,14 +150,14 @@ def _split_pairs(
     return [Contexts(stream, block_size, part) for part in parts]
 
 
-def _streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, block_size: int) -> list[Tensor]:
-    """The ids of each split's names, in the order of the file, behind the T boundaries that `Contexts` has there."""
+def _padded_streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, block_size: int) -> list[Tensor]:
+    """The ids of each split's names in the order of the file, after T boundaries, as `Contexts` needs them."""
     ends = np.full(len(PARTS), block_size)
-    for lines, _, lengths in _blocks(corpus):
+    for lines, _, lengths in _chunks(corpus):
         ends += [np.dot(name_split[lines] == part, lengths) for part in range(len(PARTS))]
     streams = [torch.full((end,), BOUNDARY, dtype=tokenizer.dtype) for end in ends.tolist()]
     filled = [block_size] * len(PARTS)
-    for lines, text, lengths in _blocks(corpus):
+    for lines, text, lengths in _chunks(corpus):
         ids = tokenizer.encode_lines(text).numpy()
         part_of = np.repeat(name_split[lines], lengths)
         for part, stream in enumerate(streams):
@@ -169,26 +167,26 @@ def _streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, b
     return streams
 
 
-def _blocks(corpus: Corpus) -> Iterator[tuple[slice, str, np.ndarray]]:
-    """The list piece by piece: which lines, their text, and their lengths with the line ends, int64."""
+def _chunks(corpus: Corpus) -> Iterator[tuple[slice, str, np.ndarray]]:
+    """The list in chunks: which lines, their text, and int64 lengths that include the line ends."""
     first = 0
-    for text in corpus.blocks():
+    for text in corpus.chunks():
         lengths = line_lengths(text)
         yield slice(first, first + len(lengths)), text, lengths
         first += len(lengths)
 
 
-def _name_keys(corpus: Corpus, seed: int) -> np.ndarray:
-    """uint64 (M,): a hash of every name, the sum of one mixed word for each character at its place.
+def _name_hashes(corpus: Corpus, seed: int) -> np.ndarray:
+    """uint64 (M,): a hash of every name, the sum of one mixed word for each character and its position.
 
-    It is of characters and not of ids, so that another alphabet does not move a name to another split.
+    Characters are hashed rather than ids, so that another alphabet does not move a name to another split.
     """
-    keys = np.empty(len(corpus), np.uint64)
-    for lines, text, lengths in _blocks(corpus):
+    hashes = np.empty(len(corpus), np.uint64)
+    for lines, text, lengths in _chunks(corpus):
         ends = np.cumsum(lengths)
         words = code_points(text).astype(np.uint64)
         words[ends - 1] = 0  # the line ends
         words <<= np.uint64(32)
         words |= (np.arange(len(text)) - np.repeat(ends - lengths, lengths)).view(np.uint64)
-        keys[lines] = np.diff(np.cumsum(mix(words, seed))[ends - 1], prepend=np.uint64(0))
-    return mix(keys, seed)
+        hashes[lines] = np.diff(np.cumsum(mix(words, seed))[ends - 1], prepend=np.uint64(0))
+    return mix(hashes, seed)

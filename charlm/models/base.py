@@ -25,11 +25,9 @@ from charlm.models.train_mean import StepMean
 from charlm.nets.interface import takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
 from charlm.runs.checkpoint import FORMAT
-from charlm.tokenizer import IGNORED, CharTokenizer, check_vocab_size
+from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
 
 Batch = tuple[Tensor, Tensor]
-
-_LONGEST = 64  # characters of a drawn name, where the data do not say what they accept
 
 
 class LitCharLM(pl.LightningModule, ABC):
@@ -125,7 +123,7 @@ class LitCharLM(pl.LightningModule, ABC):
     def sample_names(self, n: int, seed: int) -> list[str]:
         """`n` names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws."""
         data: Any = getattr(trainer_of(self), "datamodule", None)
-        longest = data.hparams.get("max_length", _LONGEST) if data is not None else _LONGEST
+        longest = data.hparams.get("max_length", LONGEST_NAME) if data is not None else LONGEST_NAME
         return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
 
     def forward(self, context: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ import pytest
 
 from charlm.cli.main import main
 from charlm.data import corpus as corpus_file
-from charlm.data import text_blocks as text_blocks_file
+from charlm.data import text_chunks as text_chunks_file
 from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS, load_splits
-from charlm.data.text_blocks import text_blocks
+from charlm.data.text_chunks import text_chunks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Lightning's own use of jsonargparse
@@ -73,15 +73,15 @@ REFUSED = {  # the row of the table: (the file, what is said)
     "a line of 65": (lines("anna", "é" * 65), f"FILE, line 2: a name of 65 characters; {LONG}"),
     "5 MB without a line end": (
         lines("anna") + b"a" * 5_000_000,
-        "FILE, line 2: more than 2,097,152 bytes without the end of a line; give a text file with one name a line",
+        "FILE, line 2: more than 2,097,152 bytes without a line end; give a text file with one name a line",
     ),
     "a million accents": (
         lines("anna", "a" + "\u0301\u0316" * 500_000), f"FILE, line 2: a name of 1000001 characters; {LONG}"
     ),
     "65,537 letters": (
         lines(*(ALL_LETTERS[i : i + 40] for i in range(0, 65_537, 40))),
-        "FILE, up to line 1639: 65,560 different characters, which no list of names has; at most 65,536 are accepted,"
-        " give another file",
+        "FILE, up to line 1639: 65,560 different characters, more than any list of names has; at most 65,536 are"
+        " accepted, give another file",
     ),
 }  # fmt: skip
 ACCEPTED = {  # the row of the table: (the file, its names, what is said of it)
@@ -184,8 +184,8 @@ PLACES = {
     "directory": (".", "FILE is a directory; give a text file with one name a line"),
     "endless": (
         "/dev/zero",
-        "FILE is a pipe or a device, which cannot be read a second time as a model's names are; write the names to a"
-        " file and give that",
+        "FILE is a pipe or a device, and the names must be readable again later; write them to a"
+        " file and give that file",
     ),
     "cannot be read": (
         "/proc/self/mem", "FILE cannot be read (Input/output error); give a copy of it in another place"
@@ -237,26 +237,24 @@ def test_a_file_without_permission_is_refused(tmp_path):
 def test_a_file_that_changes_while_it_is_read_is_refused(content, tmp_path):
     file = tmp_path / "names.txt"
     file.write_bytes(lines(*TWENTY))
-    blocks = text_blocks(file, size=12)
+    blocks = text_chunks(file, size=12)
     assert next(blocks) == "av\naw\nax\nay\n"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=f"^{file} changed while it was read; start again when nothing writes to it$"):
+    with pytest.raises(ValueError, match=f"^{file} changed while it was read; try again when no program writes to it$"):
         list(blocks)
 
 
 @pytest.mark.parametrize(("longest", "end"), [(100, "\n"), (100, "\r"), (99, "\n"), (99, "")])
 def test_of_a_line_without_an_end_little_is_held(longest, end, tmp_path, monkeypatch):
     """The bytes of a line that are held are at most as many as are stated."""
-    monkeypatch.setattr(text_blocks_file, "_LONGEST", longest)
-    monkeypatch.setattr(corpus_file, "_BLOCK", 25)
+    monkeypatch.setattr(text_chunks_file, "_MOST_BYTES", longest)
+    monkeypatch.setattr(corpus_file, "_CHUNK_BYTES", 25)
     file = tmp_path / "names.txt"
     file.write_bytes(f"{'a' * 49}{end}{'b' * 50}{end}".encode() if end else b"a" * 100_000)
     if end:
         assert read_corpus(file).names() == ["a" * 49, "b" * 50]
     else:
-        with pytest.raises(
-            ValueError, match=", line 1: more than 49 bytes without the end of a line; give a text file"
-        ):
+        with pytest.raises(ValueError, match=", line 1: more than 49 bytes without a line end; give a text file"):
             read_corpus(file)
 
 

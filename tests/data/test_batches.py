@@ -37,7 +37,7 @@ def flat(batches):
 @pytest.fixture(params=[1 << 22, 0], ids=["listed", "computed"])
 def either_order(request, monkeypatch):
     """The order of a short list and that of a very long one."""
-    monkeypatch.setattr(shuffle_file, "_LISTED", request.param)
+    monkeypatch.setattr(shuffle_file, "_MOST_LISTED", request.param)
 
 
 @pytest.mark.usefixtures("either_order")

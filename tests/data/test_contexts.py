@@ -112,7 +112,7 @@ def test_the_notebook_predicts_from_the_place_of_the_last_padding_on(names, T):
 @given(NAMES, st.integers(1, 6), st.integers(1, 9))
 def test_all_examples_are_the_same_whatever_the_block(names, T, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contexts_file, "_BLOCK", block)
+        patch.setattr(contexts_file, "_EXAMPLES_AT_ONCE", block)
         context, target = build_contexts(names, ABC, T)
     contexts, targets = padded(names, T)
     assert (context.tolist(), target.tolist()) == (contexts, targets)

@@ -252,13 +252,13 @@ def test_a_file_reads_as_its_lines_one_by_one(scratch, text):
 def reading(path, block, **options):
     """The corpus or the message, when the file is taken in blocks of so many bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_file, "_BLOCK", block)
+        patch.setattr(corpus_file, "_CHUNK_BYTES", block)
         try:
             corpus = read_corpus(path, **options)
         except ValueError as error:
             return str(error)
-        assert "".join(corpus.blocks()) == corpus.text
-        assert all(text.endswith("\n") for text in corpus.blocks())
+        assert "".join(corpus.chunks()) == corpus.text
+        assert all(text.endswith("\n") for text in corpus.chunks())
         return corpus
 
 

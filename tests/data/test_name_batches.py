@@ -42,7 +42,7 @@ def flat(batches):
 @pytest.mark.parametrize("batch_size", [1, 7, 25, 99, 100, 1000, None])
 @pytest.mark.parametrize("sampling", ["sequential", "epoch"])
 def test_an_epoch_shows_every_name_once(monkeypatch, sampling, batch_size, listed):
-    monkeypatch.setattr(shuffle, "_LISTED", listed)
+    monkeypatch.setattr(shuffle, "_MOST_LISTED", listed)
     loader = NameLoader(sequences(), batch_size, sampling=sampling, seed=3)
     for epoch in range(2):
         loader.set_epoch(epoch)

@@ -2,10 +2,12 @@
 
 import itertools
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from charlm.data.resumable_loader import ResumableLoader
 
@@ -89,7 +91,7 @@ def test_processes_share_every_global_batch():
 
 
 def test_what_it_does_in_other_words_is_refused():
-    with pytest.raises(ValueError, match=r"^ResumableLoader orders the examples by itself; leave sampler, shuffle out"):
+    with pytest.raises(ValueError, match="sets the order by `sampling` and `seed`; leave sampler, shuffle out"):
         ResumableLoader(range(3), 1, shuffle=True, sampler=None)
 
 
@@ -97,3 +99,42 @@ def test_another_order_is_not_resumed():
     state = ResumableLoader(range(8), 2, seed=1).state_dict()
     with pytest.raises(ValueError, match=r"^the checkpoint was made with other batches \(seed 1, now 2\)"):
         ResumableLoader(range(8), 2, seed=2).load_state_dict(state)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_a_sequential_training_saved_at_the_end_of_an_epoch_resumes_with_the_next_epoch(tmp_path):
+    """Lightning tells every loader the epoch; without it, the resumed loader had no batches left."""
+
+    class Seen(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.batches = torch.nn.Parameter(torch.zeros(())), []
+
+        def training_step(self, batch, _):
+            self.batches.append(batch.tolist())
+            return self.weight * 1
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def fit(checkpoint=None):
+        saver = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+        trainer = pl.Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=checkpoint is None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[saver] if checkpoint is None else [],
+        )
+        model, loader = Seen(), ResumableLoader(range(6), 2, sampling="sequential")
+        trainer.fit(model, loader, ckpt_path=checkpoint, weights_only=True)
+        return model.batches
+
+    unbroken = fit()
+    assert unbroken == [[0, 1], [2, 3], [4, 5]] * 2
+    for steps in (2, 3, 4):
+        assert fit(tmp_path / f"step={steps}.ckpt") == unbroken[steps:]

@@ -68,7 +68,7 @@ def test_one_net_has_the_same_loss_both_ways():
 
 def test_examples_that_are_not_whole_names_are_refused():
     contexts = Contexts(LETTERS.encode_lines("ab\n"), 1, positions=torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"^this model takes whole names, which data.split_by pair and data.pad false"):
+    with pytest.raises(ValueError, match=r"^this model takes whole names, and data.split_by pair and data.pad false"):
         Sequences.of_contexts(contexts)
 
 

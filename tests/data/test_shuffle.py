@@ -16,7 +16,7 @@ LARGE = (1 << 18) + 12_345
 @pytest.fixture
 def computed(monkeypatch):
     """No order is kept as a list, however short."""
-    monkeypatch.setattr(shuffle_file, "_LISTED", 0)
+    monkeypatch.setattr(shuffle_file, "_MOST_LISTED", 0)
 
 
 def seeded(seed):
@@ -88,7 +88,7 @@ def test_an_order_is_kept_up_to_four_million_numbers():
 @given(total=st.integers(1, 500), seed=st.integers(0, 2**63), cuts=st.lists(st.integers(0, 600), max_size=5))
 def test_any_piece_of_an_order_can_be_had(listed, total, seed, cuts):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shuffle_file, "_LISTED", listed)
+        patch.setattr(shuffle_file, "_MOST_LISTED", listed)
         shuffle, whole = Shuffle(total, seeded(seed)), order(total, seed)
     assert (whole.dtype, sorted(whole.tolist())) == (torch.int64, list(range(total)))
     edges = sorted([0, *cuts, 600])

@@ -105,7 +105,7 @@ def test_a_long_list_is_split_as_a_short_one(scratch, names, block, split_by, pa
     options = {"split_by": split_by, "pad": pad, "block_size": 2}
     whole = load_splits(str(scratch), **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_file, "_BLOCK", block)
+        patch.setattr(corpus_file, "_CHUNK_BYTES", block)
         blocks = load_splits(str(scratch), **options)
     assert parts_of(blocks) == parts_of(whole)
     for part in PARTS:

@@ -253,7 +253,7 @@ def test_sampled_names_end_where_the_positions_do(kind):
 
 def test_windows_of_pairs_that_were_split_cannot_be_whole_names(data, trainer):
     data.hparams["split_by"] = "pair"
-    with pytest.raises(ValueError, match=r"this model takes whole names, which data\.split_by pair"):
+    with pytest.raises(ValueError, match=r"this model takes whole names, and data\.split_by pair"):
         trainer(max_steps=1).fit(make(LitGRU), data)
 
 

@@ -9,8 +9,7 @@ from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
-
-_LONGEST = 64  # characters of a name, where a checkpoint does not say which names it was trained on
+from charlm.tokenizer import LONGEST_NAME
 
 
 def sample(
@@ -85,7 +84,7 @@ def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple
 def longest_name(checkpoint: Checkpoint) -> int:
     """The longest name to draw, in characters: what its training accepted."""
     longest = checkpoint.data.get("max_length")
-    return longest if isinstance(longest, int) else _LONGEST
+    return longest if isinstance(longest, int) else LONGEST_NAME
 
 
 def _training_names(checkpoint: Checkpoint, *, wanted: bool) -> set[str] | None:

@@ -10,9 +10,9 @@ from charlm.cli.text import cleaned, is_mark, refuse_strangers
 from charlm.data.corpus import read_corpus
 from charlm.inference.scoring import NameScore, score_names
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.tokenizer import LONGEST_NAME
 
 _CIRCLE = "\N{DOTTED CIRCLE}"
-_LONGEST = 64  # characters of a name in a file, if the model was not trained on longer ones
 
 
 def score(names: list[str], checkpoint: str | None = None) -> None:
@@ -67,7 +67,7 @@ def marked(score: NameScore, guess: float) -> str:
 def _listed(arguments: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     """The names of all arguments, cleaned as the names file of the checkpoint was."""
     lowercase, longest = bool(checkpoint.data.get("lowercase")), checkpoint.data.get("max_length")
-    longest = max(longest, _LONGEST) if isinstance(longest, int) else _LONGEST
+    longest = max(longest, LONGEST_NAME) if isinstance(longest, int) else LONGEST_NAME
     names: list[str] = []
     for argument in arguments:
         if argument == "-":

@@ -1,0 +1,92 @@
+"""Which examples form each batch of an epoch. Dimension key: N examples, B batch."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from charlm.data.shuffle import Shuffle
+
+Sampling = Literal["sequential", "epoch", "replacement"]
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The generator for one epoch of a training: another one for each pair of seed and epoch."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+
+
+@dataclass
+class BatchOrder:
+    """The example numbers of every batch of one epoch, for one process.
+
+    Args:
+        total: N, the number of examples.
+        batch_size: examples per batch and process. A global batch has `batch_size * world_size` examples.
+        sampling: as for `BatchLoader`.
+        seed: of the order; None draws from torch's global generator.
+        epoch: number of the epoch; each one has its own order.
+        rank: number of this process.
+        world_size: number of processes.
+    """
+
+    total: int
+    batch_size: int
+    sampling: Sampling
+    seed: int | None
+    epoch: int
+    rank: int
+    world_size: int
+
+    def __post_init__(self) -> None:
+        self.global_size = self.batch_size * self.world_size
+        self._drawn = 0  # batches drawn with replacement so far
+
+    def __len__(self) -> int:
+        """Batches in the epoch; the last one is smaller where N is no multiple of the global batch."""
+        batches = -(-self.total // self.global_size)
+        if self.sampling == "sequential":
+            return min(batches, self.total // self.world_size)  # so that no rank gets an empty piece
+        return batches
+
+    def batches(self, first: int, last: int) -> Tensor:
+        """The example numbers of the batches from `first` up to, but without, `last`; int64 (n, B).
+
+        The rows have one size, so a smaller last batch comes alone: n may be less than `last - first`, and is at least
+        1. With replacement, ask for the batches in rising order.
+        """
+        if self.sampling == "sequential" and self.world_size > 1:
+            return self._even_piece(first)
+        if self.sampling == "replacement":
+            numbers = self._draw(first, last)
+        else:
+            last = max(first + 1, min(last, self.total // self.global_size))
+            numbers = self._places(first * self.global_size, last * self.global_size)
+        return numbers.view(last - first, self.world_size, -1)[:, self.rank]
+
+    @cached_property
+    def _generator(self) -> torch.Generator | None:
+        return None if self.seed is None else epoch_generator(self.seed, self.epoch)
+
+    @cached_property
+    def _shuffle(self) -> Shuffle:
+        return Shuffle(self.total, self._generator)
+
+    def _even_piece(self, batch: int) -> Tensor:
+        """This rank's part of a batch in which every rank has as many examples as the others, but for one."""
+        first, last = (self.total * k // len(self) for k in (batch, batch + 1))
+        return torch.arange(first, last).tensor_split(self.world_size)[self.rank][None]
+
+    def _places(self, first: int, last: int) -> Tensor:
+        """The examples at these places of the order; the last batch is filled up so that all ranks have as many."""
+        if self.sampling == "sequential":
+            return torch.arange(first, min(last, self.total))
+        numbers = self._shuffle.piece(first, last)
+        return torch.cat([numbers, self._shuffle.piece(0, -len(numbers) % self.world_size)])
+
+    def _draw(self, first: int, last: int) -> Tensor:
+        if self.seed is not None and self._drawn < first:  # a resumed epoch: skip what was drawn before
+            torch.randint(self.total, ((first - self._drawn) * self.global_size,), generator=self._generator)
+        self._drawn = last
+        return torch.randint(self.total, ((last - first) * self.global_size,), generator=self._generator)

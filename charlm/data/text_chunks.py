@@ -1,0 +1,94 @@
+"""A text file from disk in chunks of whole lines, with only a little of it in memory, whatever the file holds."""
+
+import codecs
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_MOST_BYTES = 1 << 22  # held of a file without line ends
+
+
+def text_chunks(file: Path, size: int) -> Iterator[str]:
+    r"""Read the text of a UTF-8 file in chunks of about `size` bytes, each of whole lines.
+
+    Lines may end with LF, CRLF or CR and come with "\n", the last one too. A byte order mark (BOM) is left out.
+
+    Raises:
+        OSError: no such file, a directory, a pipe or a device, or it cannot be read.
+        ValueError: the bytes are not UTF-8, or there are millions of them without a line end; the message gives the
+            line. Or the file changed while it was read.
+    """
+    lines_before = 0
+    for data in _whole_lines(file, size):
+        text = _decode(data, file, lines_before)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = text if text.endswith("\n") else text + "\n"
+        yield text
+        lines_before += text.count("\n")
+
+
+def _whole_lines(file: Path, size: int) -> Iterator[bytes]:
+    """The bytes of the file without a BOM."""
+    try:
+        _check_regular_file(file)
+        with file.open("rb") as stream:
+            before = os.fstat(stream.fileno())
+            chunks = _cut_at_line_ends(stream, size)
+            yield next(chunks, b"").removeprefix(codecs.BOM_UTF8)
+            yield from chunks
+            after = os.fstat(stream.fileno())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no names file {file}; give an existing file, or 'makemore'") from None
+    except PermissionError:
+        raise PermissionError(f"{file} may not be read by this user; change its permissions (chmod u+r)") from None
+    except OSError as error:
+        if error.errno is None:  # the message is ours already
+            raise
+        raise OSError(f"{file} cannot be read ({error.strerror}); give a copy of it in another place") from None
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ValueError(f"{file} changed while it was read; try again when no program writes to it")
+
+
+def _check_regular_file(file: Path) -> None:
+    if file.is_dir():  # first, since Windows gives a PermissionError for reading a directory
+        raise IsADirectoryError(f"{file} is a directory; give a text file with one name a line")
+    if not file.exists():  # also where the file's name has a NUL, which open would refuse in other words
+        raise FileNotFoundError
+    if not file.is_file():
+        raise OSError(
+            f"{file} is a pipe or a device, and the names must be readable again later;"
+            " write them to a file and give that file"
+        )
+
+
+def _cut_at_line_ends(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    """All bytes in pieces of whole lines; only pieces of more than `_MOST_BYTES` may end amid a line."""
+    rest = b""
+    while piece := stream.read(max(size, len(rest))):  # doubling, so that a long line takes linear time
+        data = rest + piece
+        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1  # a CR at the end may be half of a CRLF
+        if len(data) > _MOST_BYTES:
+            end = len(data)
+        if end:
+            yield data[:end]
+        rest = data[end:]
+    if rest:
+        yield rest
+
+
+def _decode(data: bytes, file: Path, lines_before: int) -> str:
+    if len(data) > _MOST_BYTES:
+        raise ValueError(
+            f"{file}, line {lines_before + 1}: more than {_MOST_BYTES // 2:,} bytes without a line end;"
+            " give a text file with one name a line"
+        )
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = lines_before + len(re.findall(rb"\r\n?|\n", data[: error.start])) + 1
+        raise ValueError(
+            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8 and try again"
+        ) from None
