@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charlm.callbacks.shared.fonts import quiet_fonts
+from charlm.callbacks.shared.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# colours that stay apart for colour-blind readers: Okabe and Ito 2008, Color Universal Design; but for its yellow
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# without the yellow, which is too faint for a line
+_COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
 _STYLES = ("-", (0, (4, 1.5)))
 MOST_RUNS = len(_COLORS) * len(_STYLES)
 _SMOOTHED = 200  # train points from which the mean over a window is drawn
@@ -184,8 +186,7 @@ def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[s
         for shown, text in zip(legend.get_texts(), texts, strict=True):
             shown.set_parse_math(False)  # a name may have dollars, or begin with an underscore
             shown.set_text(text)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box
+        with quiet_fonts():
             width = legend.get_window_extent(renderer).width
         if columns == 1 or width <= figure.bbox.width:
             break

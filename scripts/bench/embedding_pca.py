@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from charlm.callbacks.embedding_pca.components import Components, principal_components
-from charlm.callbacks.embedding_pca.figure import embedding_figure
 from charlm.callbacks.embedding_pca.rows import Rows, choose_rows
+from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.shared.render import render
 
 _REST = 0.3  # seconds
@@ -66,7 +66,9 @@ def compare(table: Tensor, pairs: int) -> dict[str, float]:
         taken.append((ours, seconds(lambda: reference(DIMS).fit_transform(whole))))
 
     def picture() -> object:
-        return render(embedding_figure(table[rows.sample][rows.drawn], shown, rows.of_drawn(labels), "table"))
+        return render(
+            embedding_figure(table[rows.sample][rows.drawn], shown, rows.of(labels, rows.sample[rows.drawn]), "table")
+        )
 
     picture()
     return {

@@ -1,6 +1,6 @@
-"""Principal components from frame to frame, the global random numbers left alone.
+"""Principal components whose axes carry on from frame to frame. The global random state is not used.
 
-Dimension key: V rows, C columns, k components, m directions.
+Dimension key: V rows, C columns, k axes, m components.
 """
 
 from itertools import permutations
@@ -9,20 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_CLOSE = 0.1  # relative distance, |a - b| / (a + b), from which two variances are told apart in full
-_KEEP = 0.4  # by how much the overlaps of another order of the axes have to be better for it to be drawn
-_DOUBLE = 5e8  # multiplications up to which all components are computed, in float64
-_EXTRA = 8  # random columns beside those asked for, and
-_POWERS = 12  # powers of the Gram matrix, for the leading components of larger tables
+_CLOSE = 0.1  # two variances a and b count as different from |a - b| / (a + b) = 0.1 on: 22 % apart
+_BETTER = 0.4  # axes keep another order than that of the variances if it raises the sum of their overlaps by this
+_EXACT = 5e8  # multiplications up to which all components are computed in float64
+_BLOCK, _ITERATIONS = 32, 12  # size of the subspace iteration for larger tables
 
 
 class Components(NamedTuple):
-    """The directions in which a table is drawn.
+    """The axes on which a table is drawn.
 
     axes: float64 (C, k), orthonormal columns.
-    explained: the share of the whole variance along each axis as it is drawn, in [0, 1]; zeros where there is none.
+    explained: share of the table's variance along each axis, in [0, 1]; zeros for a table without variance.
     points: float64 (V, k), the centred rows on the axes.
-    names: what each axis is: "PC1" for the component of most variance, "PC1/2" between the first two.
+    names: "PC1" for the component of largest variance, "PC1/2" for an axis between the first two.
     """
 
     axes: Tensor
@@ -32,137 +31,127 @@ class Components(NamedTuple):
 
 
 def principal_components(table: Tensor, k: int = 2, previous: Tensor | None = None) -> Components:
-    """The k directions along which the rows of `table` vary most, drawn as a film needs them.
+    """Compute the `k` axes along which the rows of `table` vary most, so that successive frames can be compared.
 
-    Without `previous` these are the principal components, the one of most variance first. With it, each axis goes on
-    as the component that it overlaps with most, whatever its rank has become, and points the same way. Components whose
-    variances are within 22 % of each other are hardly told apart by the data (North et al. 1982); the closer they are,
-    the more their axes stay where they were, in the plane of the two, and so they turn over step by step as the
-    variances pass each other, also where only one of them is drawn. All others are the components themselves.
+    Without `previous`, the axes are the principal components in the order of their variances. With `previous`, each
+    axis continues as the component that overlaps with it most, whatever the rank of that component, and keeps its sign.
+    Components whose variances are within 22 % of each other are hardly told apart by the data (North et al. 1982). The
+    closer two variances are, the more an axis keeps its earlier direction in the plane of the two components, so it
+    turns gradually while the variances pass each other. All other axes are the components themselves.
 
-    What cannot be smoothed: a table that has changed much since `previous`, and variances that pass each other,
-    all these 22 %, within a frame or two.
+    Axes still jump when the table itself has changed much since `previous`, or when two variances pass each other
+    within a frame or two.
 
     Args:
         table: (V, C), any floating type and device, V >= 2 and C >= k; constant columns and rows are fine.
-        k: number of components, >= 1.
-        previous: the axes (C, k) of an earlier version of the table; another shape counts as none.
+        k: number of axes, >= 1.
+        previous: the axes (C, k) of an earlier frame; axes of another shape are ignored.
 
     Returns:
-        Exact in float64. Of a table of more than 5e8 multiplications, such as 2000 x 768, only the leading components
-        are computed, in float32: the axes lie within about 1e-3 of the exact ones where these stand out by the 22 %,
-        and hold their variance to a few percent where no component stands out.
+        Exact components in float64. For a table that takes more than 5e8 multiplications, such as 2000 x 768, the
+        leading components in float32: the axes are within about 1e-3 of the exact ones where these stand out by 22 %,
+        and hold the same variance to a few percent where no component stands out.
 
     Raises:
-        ValueError: a table that is too small, or that has NaN or infinite values.
+        ValueError: `table` is too small, or has NaN or infinite values.
+
+    Example:
+        >>> found = principal_components(torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]))
+        >>> found.names, [round(share, 3) for share in found.explained]
+        (['PC1', 'PC2'], [1.0, 0.0])
+        >>> [round(value, 3) for value in found.points[:, 0].tolist()]
+        [-5.0, 0.0, 5.0]
 
     Source: Jolliffe 2002, Principal Component Analysis, chapter 3; North et al. 1982, Monthly Weather Review 110.
     """
     rows, columns = table.shape
     if rows < 2 or columns < k:
         raise ValueError(f"{k} principal components need at least 2 rows and {k} columns, not {rows} and {columns}")
-    large = rows * columns * min(rows, columns) > _DOUBLE
-    table = table.detach().to("cpu", torch.float32 if large else torch.float64)
+    exact = rows * columns * min(rows, columns) <= _EXACT
+    table = table.detach().to("cpu", torch.float64 if exact else torch.float32)
     mean = table.mean(0)
     if not mean.isfinite().all():
         raise ValueError("the table has NaN or infinite values")
     centred = table - mean
     before = None if previous is None or previous.shape != (columns, k) else previous.to("cpu", torch.float64)
-    variances, directions = _leading(centred, k, before) if large else _spectrum(centred, k)
+    variances, components = _all_components(centred, k) if exact else _leading_components(centred, before)
     if before is None:
-        axes = _pointing(_orthonormal(directions[:, :k]))
+        axes = _first_signs(_orthonormal(components[:, :k]))
     else:
-        axes = _orthonormal(directions @ _mixed(variances, directions.T @ before))
+        axes = _orthonormal(components @ _continued(variances, components.T @ before))
     points = (centred @ axes.to(centred.dtype)).double()
-    total = float(centred.square().sum()) if large else float(variances.sum())
+    total = float(centred.square().sum())
     explained = [along / total if total > 0 else 0.0 for along in points.square().sum(0).tolist()]
-    return Components(axes, explained, points, [_name(weights) for weights in (directions.T @ axes).square().T])
+    return Components(axes, explained, points, [_name(weights) for weights in (components.T @ axes).square().T])
 
 
-def _spectrum(centred: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Variances (m,), falling, and their directions (C, m), orthonormal in float64; m >= k.
+def _all_components(centred: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Variances (m,), falling, and orthonormal components (C, m), both float64, m >= k."""
+    if len(centred) < centred.shape[1]:
+        padded = torch.nn.functional.pad(centred, (0, 0, 0, max(0, k - len(centred))))  # fewer rows have fewer than k
+        _, spread, components = torch.linalg.svd(padded, full_matrices=False)
+        return spread.square(), components.T
+    variances, components = torch.linalg.eigh(centred.T @ centred)  # rising; several times as fast as the SVD
+    return variances.clamp(min=0).flip(0), components.flip(1)
 
-    By way of the Gram matrix where there are more rows than columns.
+
+def _leading_components(centred: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The first components of `_all_components`, about thirty, by subspace iteration from `previous` and fixed columns.
+
+    Source: Halko, Martinsson and Tropp 2011, SIAM Review 53, algorithm 4.4.
     """
-    rows, columns = centred.shape
-    if rows < columns:
-        _, spread, wide = torch.linalg.svd(centred, full_matrices=rows < k)
-        variances, directions = torch.zeros(len(wide), dtype=torch.float64), wide.T.double()
-        variances[: len(spread)] = spread.double().square()
-        return variances, directions
-    rising, directions = torch.linalg.eigh(centred.T @ centred)
-    return rising.double().clamp(min=0).flip(0), directions.double().flip(1)
-
-
-def _leading(centred: Tensor, k: int, previous: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The first some hundred of `_spectrum`, the ones that stand out to float32's precision.
-
-    By a block Krylov space of the smaller Gram matrix, which starts from the axes before and fixed random columns.
-
-    Source: Musco and Musco 2015, Randomized Block Krylov Methods, algorithm 2.
-    """
-    rows, columns = centred.shape
-    block = torch.randn(columns, k + _EXTRA, generator=torch.Generator().manual_seed(0))
+    block = torch.randn(centred.shape[1], _BLOCK, generator=torch.Generator().manual_seed(0))
     if previous is not None:
         block = torch.cat([previous.float(), block], 1)
-    wide = rows < columns
-    gram = centred @ centred.T if wide else centred.T @ centred
-    blocks = [torch.linalg.qr(centred @ block if wide else block).Q]
-    for _ in range(_POWERS):
-        blocks.append(torch.linalg.qr(gram @ blocks[-1]).Q)
-    basis = torch.linalg.qr(torch.cat(blocks, 1)).Q
-    rising, inner = torch.linalg.eigh(basis.T @ (gram @ basis))
-    directions = (basis @ inner).flip(1)
-    if wide:
-        directions = torch.linalg.qr(centred.T @ directions).Q
-    return rising.double().clamp(min=0).flip(0), directions.double()
+    for _ in range(_ITERATIONS):
+        block = torch.linalg.qr(centred.T @ (centred @ block)).Q
+    _, spread, inner = torch.linalg.svd(centred @ block, full_matrices=False)
+    return spread.double().square(), (block @ inner.T).double()
 
 
-def _mixed(variances: Tensor, overlap: Tensor) -> Tensor:
-    """Where the axes go on, in the basis of the components: (m, k), columns not yet orthonormal.
+def _continued(variances: Tensor, overlap: Tensor) -> Tensor:
+    """Each new axis as weights (m, k) of the components: its earlier direction, as far as the data allow, and its own.
 
     Args:
         variances: (m,), of the components.
-        overlap: (m, k), of the components with the axes before.
+        overlap: (m, k), of the components with the earlier axes.
     """
     axis = torch.arange(overlap.shape[1])
-    rank = _ranks(overlap[: len(axis)].abs())
-    between, sums = (variances[:, None] - variances[rank]).abs(), variances[:, None] + variances[rank]
-    apart = (between / (_CLOSE * sums).clamp(min=1e-300)).clamp(max=1)
-    close = 1 - apart.square()  # 1 where variances are equal, 0 from _CLOSE on
-    exact = torch.zeros_like(overlap)
-    exact[rank, axis] = torch.where(overlap[rank, axis] < 0, -1.0, 1.0).double()
-    close[rank, axis] = 0
-    free = close.amax(0).clamp(
-        max=1 - 1e-9
-    )  # how free the axis is to stay; never quite, so that it has somewhere to go
-    close[rank, axis] = free
-    return close * overlap + (1 - free) * exact
+    own = _own_components(overlap[: len(axis)].abs())
+    gap = (variances[:, None] - variances[own]).abs()
+    total = (variances[:, None] + variances[own]).clamp(min=1e-300)
+    similar = 1 - (gap / (_CLOSE * total)).clamp(max=1).square()  # 1 for equal variances, 0 from 22 % apart on
+    similar[own, axis] = 0
+    similar[own, axis] = most = similar.amax(0)
+    weights = similar * overlap
+    # the pull to the axis's own component: never 0, since an axis at right angles to it would have nowhere to go
+    weights[own, axis] += (1 - most).clamp(min=1e-9) * torch.where(overlap[own, axis] < 0, -1.0, 1.0)
+    return weights
+
+
+def _own_components(overlap: Tensor) -> Tensor:
+    """The component (k,) that each axis continues as, from overlaps (k, k); in order of variance unless others fit."""
+    axis = torch.arange(len(overlap))
+    orders = [torch.tensor(order) for order in permutations(range(len(overlap)))]  # the first is that of the variances
+    sums = [float(overlap[order, axis].sum()) for order in orders]
+    sums[0] += _BETTER
+    return orders[sums.index(max(sums))]
 
 
 def _orthonormal(columns: Tensor) -> Tensor:
-    """The nearest orthonormal columns to those of (C, k): orthogonal Procrustes, by the polar decomposition."""
+    """The orthonormal columns (C, k) nearest to `columns`: orthogonal Procrustes."""
     left, _, right = torch.linalg.svd(columns, full_matrices=False)
     return left @ right
 
 
-def _ranks(overlap: Tensor) -> Tensor:
-    """The component that each axis goes on as: those of k x k that overlap most, by rank unless others are better."""
-    axis = torch.arange(len(overlap))
-    orders = [torch.tensor(order) for order in permutations(range(len(overlap)))]  # by rank is the first of them
-    sums = [float(overlap[order, axis].sum()) for order in orders]
-    sums[0] += _KEEP
-    return orders[sums.index(max(sums))]
-
-
-def _pointing(axes: Tensor) -> Tensor:
-    """Axes (C, k) whose signs, which are free, are such that each one's largest element is positive."""
+def _first_signs(axes: Tensor) -> Tensor:
+    """Axes (C, k) with signs that make the largest element of each positive."""
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     return torch.where(largest < 0, -axes, axes)
 
 
 def _name(weights: Tensor) -> str:
-    """The components that make up nine tenths of an axis, from its squared overlaps (m,) with all of them."""
+    """Name an axis by the components that make up nine tenths of it, from its squared overlaps (m,) with all."""
     falling, ranks = weights.sort(descending=True)
     needed = int((falling.cumsum(0) < 0.9 * falling.sum()).sum()) + 1
     first, last = int(ranks[:needed].min()) + 1, int(ranks[:needed].max()) + 1

@@ -1,12 +1,10 @@
-"""What is left of an embedding when its training is over: film, frames, neighbours, and the table for the projector."""
+"""What is shown when the training of an embedding ends: a film, nine frames, neighbours, and the projector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
@@ -18,94 +16,82 @@ from charlm.callbacks.embedding_pca.rows import Rows
 from charlm.callbacks.shared.loggers import Failed, attempt, send_text, write_file
 from charlm.callbacks.shared.publish import publish
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _MULTIPLES = 9  # frames side by side
 
 
-class Ending(NamedTuple):
-    """All that the end of a training is shown from.
+class Destination(NamedTuple):
+    """Where results go: a trainer's loggers, under a step, and files in the run directory.
 
-    name: of the table.
-    suffix: of tags and, with "-" for "/", of files, where several tables are watched.
-    table: (V, C), its labelled rows as they are in the end, on the CPU.
-    rows: their labels and kinds.
-    frames: the table through the training.
-    axes: float64 (C, k), of the last picture; None where there was none.
-    axis_names: what they are.
-    step: the x-axis value.
-    directory: for files.
+    `suffix` tells the tags of several tables apart ("/net.embedding"), and with "-" for "/" the files.
     """
 
-    name: str
-    suffix: str
-    table: Tensor
-    rows: Rows
-    frames: Frames
-    axes: Tensor | None
-    axis_names: list[str]
-    step: int
+    trainer: Trainer
     directory: str
+    suffix: str
+    step: int
 
-    def file(self, ending: str) -> str:
-        """The name of a file."""
-        return f"embedding_pca{self.suffix}{ending}".replace("/", "-")
+    def file(self, ending: str, content: bytes) -> Failed:
+        """Write embedding_pca with that ending."""
+        name = f"embedding_pca{self.suffix}{ending}".replace("/", "-")
+        return write_file(self.trainer, self.directory, name, content)
+
+    def figure(self, tag: str, figure: Figure) -> Failed:
+        """Send a figure and write it as a PNG file."""
+        return publish(self.trainer, figure, f"{tag}{self.suffix}", self.step, self.directory)
+
+    def gif(self, tag: str, gif: bytes) -> Failed:
+        """Send a GIF to TensorBoard, whose pages play it."""
+        failed: Failed = {}
+        for logger in self.trainer.loggers:
+            failed |= attempt(type(logger).__name__, partial(_send_gif, logger, gif, f"{tag}{self.suffix}", self.step))
+        return failed
 
 
-def show_ending(trainer: Trainer, ending: Ending, frames: int, projector_rows: int) -> Failed:
-    """Write and log all there is, each thing whether or not the others can be.
+def show_film(
+    to: Destination, name: str, rows: Rows, frames: Frames, axes: Tensor, axis_names: list[str], most: int
+) -> Failed:
+    """Send a film of at most `most` >= 2 frames, and up to nine of them side by side, unless there is only one.
 
     Args:
-        trainer: its loggers are used.
-        ending: of the training.
-        frames: the most of the animation.
-        projector_rows: the most rows for the projector; 0 for none.
-
-    Returns:
-        What failed.
+        to: where the pictures go.
+        name: of the table.
+        rows: the labels and kinds of the table's rows.
+        frames: the table during the training.
+        axes: float64 (C, k), k >= 2, those of the last picture.
+        axis_names: what these axes are.
+        most: the most frames of the film.
     """
-    failed = trying("keeping its frames", partial(write_frames, trainer, ending))
-    failed |= trying("drawing its film", partial(_film, trainer, ending, frames))
-    # a sixtieth of the time that isfinite takes for all values
-    if len(ending.table) > 1 and torch.stack(ending.table.aminmax()).isfinite().all():
-        failed |= trying("listing its neighbours", partial(_neighbours, trainer, ending, projector_rows))
-        failed |= trying("giving it to the projector", partial(_project, trainer, ending, projector_rows))
-    return failed
-
-
-def trying(what: str, do: Callable[[], Failed]) -> Failed:
-    """What failed inside of something, or that it failed as a whole."""
-    failed: Failed = {}
-    whole = attempt(what, lambda: failed.update(do()))
-    return failed | whole
-
-
-def write_frames(trainer: Trainer, ending: Ending) -> Failed:
-    """Write the frames that there are as an .npz file."""
-    if not ending.frames.steps:
+    if len(axes) != frames.columns or len(frames.chosen(2)[0]) < 2:
         return {}
-    content = ending.frames.npz(ending.rows.labels, ending.rows.kinds or [])
-    return write_file(trainer, ending.directory, ending.file(".npz"), content)
+    labels, kinds = rows.of(rows.labels, frames.rows), rows.kinds and rows.of(rows.kinds, frames.rows)
+    film, few = (
+        Film(*frames.chosen(count), labels, kinds, name, axes[:, :2], axis_names[:2]) for count in (most, _MULTIPLES)
+    )
+    gif = animation(film)
+    failed = to.file(".gif", gif) | to.gif("embedding_pca_film", gif)
+    return failed | to.figure("embedding_pca_frames", small_multiples(few))
 
 
-def _film(trainer: Trainer, ending: Ending, count: int) -> Failed:
-    labels, kinds = ending.rows.labels, ending.rows.kinds
-    kept = ending.frames.rows.tolist()
-    steps, tables = ending.frames.chosen(count) if count else ([], ending.table)
-    if len(steps) < 2 or ending.axes is None or len(ending.axes) != ending.frames.columns:
-        return {}
-    named = [labels[row] for row in kept], kinds and [kinds[row] for row in kept], ending.name
-    seen_from = ending.axes[:, :2], ending.axis_names[:2]
-    gif = animation(Film(steps, tables, *named, *seen_from))
-    failed = write_file(trainer, ending.directory, ending.file(".gif"), gif)
-    tag = f"embedding_pca_film{ending.suffix}"
-    for logger in trainer.loggers:
-        failed |= attempt(type(logger).__name__, partial(_send_gif, logger, gif, tag, ending.step))
-    steps, tables = ending.frames.chosen(_MULTIPLES)
-    few = small_multiples(Film(steps, tables, *named, *seen_from))
-    return failed | publish(trainer, few, f"embedding_pca_frames{ending.suffix}", ending.step, ending.directory)
+def show_neighbours(to: Destination, name: str, rows: Rows, table: Tensor, projector_rows: int) -> Failed:
+    """Send the nearest rows of each row as a text; `table` (V, C) holds the labelled rows, finite, on the CPU."""
+    text = neighbours_text(table, rows.labels, name)
+    if 0 < projector_rows < len(table):
+        text += f"\n\nThe projector has the first {projector_rows} of {len(table)} rows."
+    return send_text(to.trainer, text, f"embedding_neighbours{to.suffix}", to.step)
+
+
+def show_in_projector(to: Destination, name: str, rows: Rows, table: Tensor, most: int) -> Failed:
+    """Write the first `most` rows of `table` (V, C) for TensorBoard's projector."""
+    table = table[:most]
+    kinds = rows.kinds[: len(table)] if rows.kinds and any(rows.kinds) else None
+    return send_to_projector(to.trainer, name, table, rows.labels[: len(table)], kinds) if most else {}
 
 
 def _send_gif(logger: Any, gif: bytes, tag: str, step: int) -> None:
-    """TensorBoard's pages play a GIF; its writer takes it as it is, but by add_summary only."""
+    """By the event writer's add_summary: every other method of SummaryWriter takes pixels and writes a PNG."""
     writer: Any = getattr(getattr(logger, "experiment", None), "file_writer", None)
     if hasattr(writer, "add_summary"):
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -113,17 +99,3 @@ def _send_gif(logger: Any, gif: bytes, tag: str, step: int) -> None:
         width, height = (int.from_bytes(gif[at : at + 2], "little") for at in (6, 8))
         image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=gif)
         writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
-
-
-def _neighbours(trainer: Trainer, ending: Ending, projector_rows: int) -> Failed:
-    text = neighbours_text(ending.table, ending.rows.labels, ending.name)
-    if 0 < projector_rows < len(ending.table):
-        text += f"\n\nThe projector has the first {projector_rows} of {len(ending.table)} rows."
-    return send_text(trainer, text, f"embedding_neighbours{ending.suffix}", ending.step)
-
-
-def _project(trainer: Trainer, ending: Ending, most: int) -> Failed:
-    table = ending.table[:most]
-    labels, kinds = ending.rows.labels[: len(table)], ending.rows.kinds
-    kinds = kinds[: len(table)] if kinds and any(kinds) else None
-    return send_to_projector(trainer, ending.name, table, labels, kinds) if most else {}

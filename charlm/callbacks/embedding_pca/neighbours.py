@@ -1,4 +1,4 @@
-"""The nearest neighbours of an embedding's rows, as a table in Markdown. Dimension key: V rows, C columns."""
+"""The nearest neighbours of an embedding's rows, as a Markdown table. Dimension key: V rows, C columns, Q queries."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,56 +6,53 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_CHUNK = 4096  # rows that are compared with at a time
+_CHUNK = 32  # queries at a time, which bounds the memory for their cosines to all rows
 
 
 class Neighbours(NamedTuple):
-    """The rows nearest to each of Q rows, nearest first: their numbers, int64 (Q, n), and their cosines, float32."""
+    """The rows nearest to each of Q rows, nearest first: row numbers int64 (Q, n), cosines float32 (Q, n)."""
 
     rows: Tensor
     cosines: Tensor
 
 
 def nearest_rows(table: Tensor, queries: Tensor, count: int) -> Neighbours:
-    """The `count` other rows with the largest cosine to each row asked for; of equals the first.
+    """Find the `count` other rows with the largest cosine similarity to each query; the first ones of equals.
 
-    The cosine is that of the rows as they are, not centred, in float32; that of a row of zeros is 0. No more than Q
-    times some thousand cosines are held at a time.
+    The rows are not centred, and a row of zeros has cosine 0 to every other one. Computed in float32.
 
     Args:
-        table: (V, C).
+        table: (V, C), any floating type.
         queries: int64 (Q,), row numbers.
-        count: of neighbours; fewer where the table has fewer other rows.
+        count: of neighbours; a table with fewer other rows gives fewer.
     """
-    asked = torch.nn.functional.normalize(table[queries].float(), dim=1)
-    best = torch.empty(len(queries), 0)
-    rows = torch.empty(len(queries), 0, dtype=torch.int64)
-    for start in range(0, len(table), _CHUNK):
-        others = torch.nn.functional.normalize(table[start : start + _CHUNK].float(), dim=1)
-        here = torch.arange(start, start + len(others))
-        cosines = (asked @ others.T).masked_fill(queries[:, None] == here, -torch.inf)
-        best, rows = torch.cat([best, cosines], 1), torch.cat([rows, here.expand_as(cosines)], 1)
-        best, order = best.sort(stable=True, dim=1, descending=True)
-        best, rows = best[:, : count + 1], rows.gather(1, order[:, : count + 1])
-    count = min(count, len(table) - 1)
-    return Neighbours(rows[:, :count], best[:, :count].clamp(-1, 1))
+    table, count = table.float(), min(count, len(table) - 1)
+    lengths = table.norm(dim=1).clamp(min=1e-12)
+    found = []
+    for rows in queries.split(_CHUNK):
+        cosines = (table[rows] / lengths[rows, None]) @ table.T / lengths
+        cosines[torch.arange(len(rows)), rows] = -torch.inf
+        best, others = cosines.sort(dim=1, descending=True, stable=True)
+        found.append((others[:, :count], best[:, :count].clamp(-1, 1)))
+    rows, cosines = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return Neighbours(rows, cosines)
 
 
 def neighbours_text(table: Tensor, labels: Sequence[str], name: str, max_rows: int = 200, count: int = 5) -> str:
-    """A line for each row, in Markdown: its label, and those of its nearest rows with their cosines.
+    """List the nearest rows of each row with their cosines, as a Markdown table.
 
     Args:
         table: (V, C), on the CPU.
-        labels: V texts; what Markdown or HTML would take for its own is escaped.
+        labels: V texts, escaped where Markdown or HTML would interpret them.
         name: of the table.
-        max_rows: the most rows to write, the first ones; their neighbours are looked for among all.
+        max_rows: the most rows to list, the first ones; neighbours are searched among all rows.
         count: of neighbours.
     """
     shown = min(len(table), max_rows)
     found = nearest_rows(table, torch.arange(shown), count)
     text = f"The rows of `{name}` with the largest cosine similarity to each row."
     if shown < len(table):
-        text += f" The first {shown} of {len(table)} rows are listed, with their neighbours among all."
+        text += f" The first {shown} of {len(table)} rows are listed, with their neighbours among all rows."
     columns = found.rows.shape[1]
     lines = [text, "", f"| row |{' nearest |' if columns else ''}" + "".join(f" {i}. |" for i in range(2, columns + 1))]
     lines.append("| --- |" + " --- |" * columns)
@@ -66,7 +63,7 @@ def neighbours_text(table: Tensor, labels: Sequence[str], name: str, max_rows: i
 
 
 def cell(label: str) -> str:
-    r"""A label in a cell of a table in Markdown: nothing of it acts, and nothing vanishes.
+    r"""Write a label for a cell of a Markdown table, so that every character of it shows and none acts as markup.
 
     Example:
         >>> cell("a|b"), cell(" "), cell("\n")

@@ -17,17 +17,17 @@ _CONFIG = "projector_config.pbtxt"
 def send_to_projector(
     trainer: Trainer, name: str, table: Tensor, labels: Sequence[str], kinds: Sequence[str] | None
 ) -> Failed:
-    """Write a table for the projector of each TensorBoard logger; it takes the place of an earlier one of that name.
+    """Write a table for the projector of each TensorBoard logger, replacing an earlier one of that name.
 
-    The files are those that SummaryWriter.add_embedding writes, in a quarter of its time. That method forgets what
-    another writer has listed in the directory, as that of a run which is resumed; here all other tables stay.
+    The files are those of SummaryWriter.add_embedding, written in a quarter of the time. That method also drops the
+    tables that another writer has listed in the directory, such as the one of a run that is resumed; here they stay.
 
     Args:
         trainer: its loggers are used.
         name: of the table.
         table: (V, C), on the CPU.
-        labels: V texts; shown by repr where they have white space or nothing to see.
-        kinds: V texts, to colour by; None for the row numbers.
+        labels: V texts, shown by repr if they have white space at an end or nothing visible.
+        kinds: V texts to colour by; None: the row numbers.
 
     Returns:
         What failed.
@@ -43,20 +43,20 @@ def send_to_projector(
 
 
 def tensors_tsv(table: Tensor) -> bytes:
-    """Six digits of each value; with columns of zeros up to three, as the projector shows nothing for fewer."""
+    """Write six digits of each value, and columns of zeros if there are fewer than three: the projector needs three."""
     padded = torch.nn.functional.pad(table.float(), (0, max(0, 3 - table.shape[1])))
-    line = "\t".join(["%.6g"] * padded.shape[1])
-    return "".join(line % tuple(row) + "\n" for row in padded.tolist()).encode()
+    line = "\t".join(["%.6g"] * padded.shape[1]) + "\n"
+    return "".join(line % tuple(row) for row in padded.tolist()).encode()
 
 
 def metadata_tsv(labels: Sequence[str], kinds: Sequence[str] | None) -> bytes:
-    """A header, as two columns have to have, and a line for each row."""
-    seconds = range(len(labels)) if kinds is None else map(_seen, kinds)
-    lines = [f"{_seen(label)}\t{second}\n" for label, second in zip(labels, seconds, strict=True)]
+    """Write a header, which the projector needs for two columns, and a line for each row."""
+    seconds = range(len(labels)) if kinds is None else map(_visible, kinds)
+    lines = [f"{_visible(label)}\t{second}\n" for label, second in zip(labels, seconds, strict=True)]
     return f"label\t{'row' if kinds is None else 'kind'}\n{''.join(lines)}".encode()
 
 
-def _seen(label: str) -> str:
+def _visible(label: str) -> str:
     return label if label.isprintable() and label and label == label.strip() else repr(label)
 
 
@@ -66,20 +66,17 @@ def _write(
     from google.protobuf import text_format
     from tensorboard.plugins.projector import ProjectorConfig
 
-    folder = f"projector/{name}"
-    config, files = ProjectorConfig(), get_filesystem(directory)
-    if files.exists(f"{directory}/{_CONFIG}"):
-        with files.open(f"{directory}/{_CONFIG}", "r") as file:
+    folder, system = f"projector/{name}", get_filesystem(directory)
+    config = ProjectorConfig()
+    if system.exists(f"{directory}/{_CONFIG}"):
+        with system.open(f"{directory}/{_CONFIG}", "r") as file:
             text_format.Parse(file.read(), config)
     others = [info for info in config.embeddings if info.tensor_name != name]
     del config.embeddings[:]
     config.embeddings.extend(others)
     config.embeddings.add(tensor_name=name, tensor_path=f"{folder}/tensors.tsv", metadata_path=f"{folder}/metadata.tsv")
-    written = {
-        f"{directory}/{folder}": {"tensors.tsv": tensors_tsv(table), "metadata.tsv": metadata_tsv(labels, kinds)},
-        directory: {_CONFIG: text_format.MessageToString(config).encode()},
-    }
-    for place, contents in written.items():
-        for file_name, content in contents.items():
-            for error in write_file(trainer, place, file_name, content).values():
-                raise error
+    failed = write_file(trainer, f"{directory}/{folder}", "tensors.tsv", tensors_tsv(table))
+    failed |= write_file(trainer, f"{directory}/{folder}", "metadata.tsv", metadata_tsv(labels, kinds))
+    failed |= write_file(trainer, directory, _CONFIG, text_format.MessageToString(config).encode())
+    for error in failed.values():
+        raise error

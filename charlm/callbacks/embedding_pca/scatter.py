@@ -1,13 +1,16 @@
-"""A labelled scatter plot in several panels, as a matplotlib Figure of its own, never through pyplot."""
+"""Labelled scatter plots of an embedding, as matplotlib Figures without pyplot.
+
+Dimension key: V rows, C columns, k components, N points.
+"""
 
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from charlm.callbacks.embedding_pca.components import Components
+from charlm.callbacks.embedding_pca.kinds import Look, looks_of
 from charlm.callbacks.shared.fonts import SIGNS, legible, printable
 
 if TYPE_CHECKING:
@@ -15,33 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-
-class Look(NamedTuple):
-    """How points of a kind are drawn: colour, marker, and the colour of a label inside of the marker."""
-
-    color: str
-    marker: str
-    ink: str = "white"
-
-
-# colours that stay apart for colour-blind readers: Okabe and Ito 2008, Color Universal Design
-_BLACK = Look("#000000", "D")
-_LOOKS = [
-    Look("#0072B2", "s"),
-    Look("#D55E00", "o"),
-    Look("#009E73", "h"),
-    Look("#CC79A7", "p", "black"),
-    Look("#E69F00", "^", "black"),
-    Look("#56B4E9", "v", "black"),
-    _BLACK,
-    Look("#F0E442", "8", "black"),
-]
-_OF_LETTERS = {"vowel": _LOOKS[1], "consonant": _LOOKS[0], "boundary": _BLACK, "other": _LOOKS[2]}
-_PLAIN = Look("#0072B2", "o")
-_REST = Look("#999999", "X", "black")
-_VOWELS = set("aeiouæøœə\N{LATIN SMALL LETTER DOTLESS I}")
-_WRITTEN = 200  # most points whose labels are written
-_INSIDE = 100  # most points whose short labels are written into the markers
+_WRITTEN = 200  # up to this many points, labels are written
+_INSIDE = 100  # up to this many points, short labels are written inside the markers
 
 
 class Panel(NamedTuple):
@@ -53,135 +31,109 @@ class Panel(NamedTuple):
     points: Tensor
 
 
-def kind_of(label: str) -> str:
-    """What a label stands for: "vowel", "consonant", "boundary" (".", "·" or "<>") or "other"; accents do not count."""
-    if label in {".", "·", "<>"}:
-        return "boundary"
-    if len(label) != 1 or not label.isalpha() or not unicodedata.name(label, "").startswith("LATIN"):
-        return "other"
-    base = unicodedata.normalize("NFD", label.lower())[0]
-    return "vowel" if base in _VOWELS else "consonant"
+class Legend(NamedTuple):
+    """The kinds below all panels: their names, the font families for them, the number of columns, height in inches."""
+
+    names: list[str]
+    family: list[str]
+    columns: int
+    height: float
 
 
-def looks_of(kinds: Sequence[str]) -> tuple[list[str], dict[str, Look]]:
-    """Kinds as they are drawn: those of letters as ever, others by their frequency; beyond eight, the rest as one.
+def embedding_figure(
+    table: Tensor, components: Components, labels: Sequence[str], title: str, kinds: Sequence[str] | None = None
+) -> Figure:
+    """Draw the rows of an embedding by its first component against each other one, and by its first two columns.
 
     Args:
-        kinds: for each point; "" throughout for none.
-
-    Returns:
-        The kinds, the rest by the name "5 more kinds", and how each of them is drawn.
-
-    Example:
-        >>> looks_of(["even", "odd", "odd"])[1]["odd"].color
-        '#0072B2'
+        table: (V, C), C >= 2.
+        components: k >= 2 components with the points of these V rows.
+        labels: V texts; up to 200 are written, those of one or two characters inside the markers.
+        title: above the panels.
+        kinds: V texts, see `charlm.callbacks.embedding_pca.kinds.looks_of`; None: all rows look alike.
     """
-    counts = Counter(kinds)
-    if len(counts) < 2 and "" in counts:
-        return list(kinds), {"": _PLAIN}
-    if set(counts) <= set(_OF_LETTERS):
-        return list(kinds), {kind: look for kind, look in _OF_LETTERS.items() if kind in counts}
-    own = [kind for kind, _ in counts.most_common(len(_LOOKS))]
-    looks = dict(zip(own, _LOOKS, strict=False))
-    if len(counts) == len(own):
-        return list(kinds), looks
-    rest = f"{len(counts) - len(own)} more kinds"
-    return [kind if kind in looks else rest for kind in kinds], {**looks, rest: _REST}
+    shares = zip(components.names, components.explained, strict=True)
+    names = [f"{name} ({100 * share:.0f} % of variance)" for name, share in shares]
+    panels = [
+        Panel("principal components", names[0], names[other], components.points[:, [0, other]])
+        for other in range(1, len(names))
+    ]
+    panels.append(Panel("first two columns", "column 0", "column 1", table[:, :2].detach().cpu().double()))
+    return labelled_scatter(panels, labels, title, kinds)
 
 
 def labelled_scatter(
     panels: Sequence[Panel], labels: Sequence[str], title: str, kinds: Sequence[str] | None = None
 ) -> Figure:
-    """Points with their labels, in panels one above the other, their kinds told apart by colour and by marker.
-
-    Upright, since TensorBoard shows pictures in narrow cards.
+    """Draw the same N >= 1 labelled points in panels one above the other, as TensorBoard's narrow cards need it.
 
     Args:
-        panels: at least one, all of the same N >= 1 points.
-        labels: N texts; up to 200 are written, those of one or two characters into the markers.
+        panels: at least one.
+        labels: N texts.
         title: above all panels.
-        kinds: N texts, see `looks_of`; None for points that are all alike.
+        kinds: N texts; None: all points look alike.
     """
     from matplotlib.figure import Figure
 
     drawn, looks = looks_of(kinds or [""] * len(labels))
     width, side, between = 4.8, 3.9, 0.95  # inches; `side` of a panel, which is square
-    legend = legend_height(looks, width)
-    bottom, top = 0.56 + legend, 0.7
+    legend = legend_for(looks, width)
+    bottom, top = 0.56 + legend.height, 0.7
     height = bottom + side * len(panels) + between * (len(panels) - 1) + top
     figure = Figure(figsize=(width, height), dpi=110)
-    # margins by hand: a layout engine doubles the time that drawing takes
+    # fixed margins: a layout engine doubles the time that drawing takes
     figure.subplots_adjust(0.75 / width, bottom / height, 1 - 0.15 / width, 1 - top / height, hspace=between / side)
     figure.suptitle(title, fontsize=15, y=1 - 0.1 / height, va="top", parse_math=False)
     all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, panel in zip(all_axes, panels, strict=True):
-        _frame(axes, panel)
+        axes.set_title(panel.title, fontsize=13)
+        axes.set_xlabel(panel.x_label, fontsize=13)
+        axes.set_ylabel(panel.y_label, fontsize=13, labelpad=2)
+        axes.tick_params(labelsize=11)
+        axes.locator_params(nbins=6)
+        x_limits, y_limits = square(panel.points)
+        axes.set(xlim=x_limits, ylim=y_limits, aspect="equal", axisbelow=True)  # equal: the plot shows distances
+        axes.grid(alpha=0.25)
         scatter(axes, panel.points, labels, drawn, looks)
-    add_legend(figure, all_axes[0], looks)
+    add_legend(figure, all_axes[0], legend)
     return figure
 
 
-def _legend_columns(looks: dict[str, Look], width: float) -> int:
-    """How many kinds stand side by side: as many as surely fit, in lines of about one length; 0 without kinds."""
+def legend_for(looks: dict[str, Look], width: float) -> Legend:
+    """Lay out a legend in lines of about equal length for a figure of `width` inches; empty without kinds."""
     if set(looks) <= {""}:
-        return 0
-    longest = max(map(len, _legend_names(looks)[0]))
-    most = max(1, int(width / (0.5 + 0.12 * longest)))  # inches: a marker with its gaps, and 13 points a letter
-    return math.ceil(len(looks) / math.ceil(len(looks) / most))
+        return Legend([], [], 0, 0.0)
+    names, family = legible([printable(kind) for kind in looks])
+    names = [f" {name}" if name.startswith("_") else name for name in names]  # matplotlib hides names that begin with _
+    most = max(1, int(width / (0.5 + 0.12 * max(map(len, names)))))  # inches: marker and gaps, 13 points a letter
+    columns = math.ceil(len(names) / math.ceil(len(names) / most))
+    return Legend(names, family, columns, 0.25 + 0.28 * math.ceil(len(names) / columns))
 
 
-def legend_height(looks: dict[str, Look], width: float) -> float:
-    """The inches that `add_legend` needs below a figure of that width; 0 without kinds."""
-    columns = _legend_columns(looks, width)
-    return 0.25 + 0.28 * math.ceil(len(looks) / columns) if columns else 0.0
-
-
-def add_legend(figure: Figure, axes: Axes, looks: dict[str, Look]) -> None:
-    """The kinds, if there are any, below all panels; `axes` has a scatter plot for each, made by `scatter`."""
-    columns = _legend_columns(looks, figure.get_figwidth())
-    if not columns:
+def add_legend(figure: Figure, axes: Axes, legend: Legend) -> None:
+    """Add the legend of `axes`, whose first collections are those of `scatter`, at the bottom of the figure."""
+    if not legend.names:
         return
-    groups: Any = axes.collections[: len(looks)]
-    names, family = _legend_names(looks)
+    groups: Any = axes.collections[: len(legend.names)]
     style: dict[str, Any] = {"loc": "lower center", "fontsize": 13, "frameon": False, "borderaxespad": 0.1}
     style |= {"handletextpad": 0.2, "columnspacing": 1.2, "labelspacing": 0.3}
     larger = max(1.0, (80 / float(groups[0].get_sizes()[0])) ** 0.5)
-    legend = figure.legend(groups, names, ncols=columns, markerscale=larger, **style)
-    for text in legend.get_texts():
+    for text in figure.legend(groups, legend.names, ncols=legend.columns, markerscale=larger, **style).get_texts():
         text.set_parse_math(False)
-        text.set_fontfamily(family)
-
-
-def _legend_names(looks: dict[str, Look]) -> tuple[list[str], list[str]]:
-    """The kinds as they are written, and the fonts for it."""
-    names, family = legible([printable(kind) for kind in looks])
-    # matplotlib leaves out names that begin with "_"
-    return [f" {name}" if name.startswith("_") else name for name in names], family
+        text.set_fontfamily(legend.family)
 
 
 def square(points: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits for x and y, of one length, that hold points (N, 2) and change only where these have moved far.
+    """Return limits for x and y, of equal length, that hold points (N, 2).
 
-    The length is one of a geometric series, 1.2 apart, and the middle a multiple of an eighth of it: in a series of
-    pictures points are seen to move, which limits that move along with them would hide.
+    In a series of pictures the limits change only when the points have moved far, so that one sees the points move:
+    the length is one of a geometric series with ratio 1.2, and the centre is a multiple of an eighth of the length.
     """
     lowest, highest = points.amin(0), points.amax(0)
     extent = float((highest - lowest).max())
     half = 1.2 ** math.ceil(math.log(0.59 * extent, 1.2)) if extent > 0 else 1.0
     x, y = (4 * (lowest + highest) / 2 / half).round().div(4).mul(half).tolist()
     return (x - half, x + half), (y - half, y + half)
-
-
-def _frame(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title, fontsize=13)
-    axes.set_xlabel(panel.x_label, fontsize=13)
-    axes.set_ylabel(panel.y_label, fontsize=13, labelpad=2)
-    axes.tick_params(labelsize=11)
-    axes.locator_params(nbins=6)
-    x_limits, y_limits = square(panel.points)
-    axes.set(xlim=x_limits, ylim=y_limits, aspect="equal")  # distances are what it shows
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
 
 
 def scatter(
@@ -192,17 +144,17 @@ def scatter(
     looks: dict[str, Look],
     scale: float = 1,
 ) -> None:
-    """Draw points (N, 2), N >= 1, with their labels: a scatter plot for each kind, a text for each label.
+    """Draw points (N, 2), N >= 1, a scatter plot for each kind, and a text for each label.
 
-    Labels beside the points are written as far as they do not run into each other, the first ones first. A text's gid
-    is the number of its point.
+    A label beside its point is left out if it would run into an earlier one. The gid of a text is the number of its
+    point.
 
     Args:
-        axes: to draw in, with its limits.
-        points: where.
+        axes: to draw in, with limits.
+        points: float (N, 2).
         labels: N texts.
         kinds: N texts.
-        looks: of each kind, see `looks_of`.
+        looks: of each kind.
         scale: of markers and letters.
     """
     from matplotlib import rcParams
@@ -219,28 +171,25 @@ def scatter(
         return
     style: dict[str, Any] = {"family": family, "xytext": (3, 3), "fontsize": scale * (10 if len(labels) <= 60 else 7)}
     if inside:
-        weight = "bold" if family == rcParams["font.family"] else "normal"  # of other fonts there may be no bold ones
-        style |= {"xytext": (0, 0), "ha": "center", "va": "center", "weight": weight}
-        style["fontsize"] = scale * (14 if longest == 1 else 10)
-    rows = range(len(texts)) if inside else _apart(axes, points, texts, style["fontsize"])
-    for row in rows:
+        weight = "bold" if family == rcParams["font.family"] else "normal"  # other fonts may lack a bold face
+        style |= {"ha": "center", "va": "center", "weight": weight, "fontsize": scale * (14 if longest == 1 else 10)}
+    for row in range(len(texts)) if inside else _apart(axes, points, texts, style["fontsize"]):
         if inside:
             style["color"] = looks[kinds[row]].ink
-            style["xytext"] = (0, 4.5 * scale if texts[row] == SIGNS[" "] else 0)  # which hangs below the line
+            style["xytext"] = (0, 4.5 * scale if texts[row] == SIGNS[" "] else 0)  # this sign hangs below the line
         place = tuple(points[row].tolist())
         axes.annotate(texts[row], place, gid=str(row), textcoords="offset points", parse_math=False, **style)
 
 
 def _apart(axes: Axes, points: Tensor, texts: Sequence[str], size: float) -> list[int]:
-    """The rows whose texts of that font size, in points, can be written without running into one written before."""
+    """Choose rows, the first ones first, whose texts in a font of `size` points do not run into each other."""
     wide, high = (72 / axes.figure.dpi * pixels for pixels in (axes.bbox.width, axes.bbox.height))
     x, y = points.T.tolist()
     (left, right), (low, top) = axes.get_xlim(), axes.get_ylim()
-    written: list[tuple[float, float, float]] = []  # left, right and bottom
+    written: list[tuple[float, float, float]] = []  # start, end and base of each text
     rows = []
     for row, text in enumerate(texts):
-        start = (x[row] - left) / (right - left) * wide
-        base = (y[row] - low) / (top - low) * high
+        start, base = (x[row] - left) / (right - left) * wide, (y[row] - low) / (top - low) * high
         end = start + 0.62 * size * len(text)
         if all(end < a or b < start or abs(base - c) > size for a, b, c in written):
             written.append((start, end, base))

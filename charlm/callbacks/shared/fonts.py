@@ -1,8 +1,11 @@
-"""How labels are written in a picture, whatever script they are in."""
+"""Fonts for labels in any script: what to write, in which font families, and no flood of warnings about fonts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 
 SIGNS = {  # of white space; matplotlib's own font has them
@@ -10,29 +13,51 @@ SIGNS = {  # of white space; matplotlib's own font has them
     "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
     "\t": "\N{RIGHTWARDS ARROW TO BAR}",
 }
-_REGULAR = 400  # weight of the letters in running text
-_BOXES = "lastresort"  # a font with a box for every character, which tells none of them apart
+_REGULAR = 400  # font weight of running text
+_BOXES = "lastresort"  # a font that draws the same box for every letter of a script
+_said: set[str] = set()  # messages of matplotlib about fonts so far
 
 
 def printable(label: str) -> str:
-    """A label as it is written: white space by its sign, by repr if nothing would show, 16 characters at most."""
+    """Return a label as it is written: a sign for white space, repr if nothing would show, at most 16 characters."""
     if label in SIGNS:
         return SIGNS[label]
     visible = label if label.isprintable() and label.strip() else repr(label)
     return visible if len(visible) <= 16 else visible[:15] + "…"
 
 
-def legible(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Texts as there are fonts for them, and these fonts.
+@contextmanager
+def quiet_fonts() -> Iterator[None]:
+    """Draw with matplotlib: each message about a missing font appears once, warnings about missing glyphs never."""
 
-    matplotlib's own has the Latin, Greek, Cyrillic, Armenian, Hebrew and Arabic letters; for others, fonts of this
-    machine are looked through.
+    def is_new(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in _said
+        _said.add(message)
+        return new
+
+    logger = logging.getLogger("matplotlib.font_manager")
+    logger.addFilter(is_new)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box, which says it
+            yield
+    finally:
+        logger.removeFilter(is_new)
+
+
+@quiet_fonts()
+def legible(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Find fonts for texts in any script.
+
+    matplotlib's own font has the Latin, Greek, Cyrillic, Armenian, Hebrew and Arabic letters; other letters are looked
+    up in the fonts of this machine.
 
     Args:
         texts: any.
 
     Returns:
-        The texts, with the code point in place of a character that no font has (U+30AB); and the font families for
+        The texts, where a character without a font is replaced by its code point (U+30AB); and the font families for
         matplotlib's `family`.
     """
     from matplotlib import rcParams
@@ -49,13 +74,13 @@ def legible(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 @cache
 def _search(letters: frozenset[str]) -> tuple[list[str], set[str]]:
-    """Families that together have as many of the letters as this machine can draw, and those that none has."""
+    """Families of this machine that together have as many of the letters as possible, and the letters without any."""
     from matplotlib.font_manager import fontManager
 
     upright = [font for font in fontManager.ttflist if font.style == "normal"]
     plain = {font.name: font.fname for font in sorted(upright, key=lambda font: font.weight == _REGULAR)}
     families, absent = [], set(letters)
-    # sans-serif ones first, as the rest of the picture
+    # sans-serif fonts first, like the rest of the picture
     for name in sorted(plain, key=lambda name: ("Sans" not in name, "Mono" in name, name)):
         found = set() if _BOXES in name.replace(" ", "").lower() else absent & _characters(plain[name])
         if found:
@@ -74,7 +99,7 @@ def _characters_of_family(family: str) -> frozenset[str]:
 
 @cache
 def _characters(file: str) -> frozenset[str]:
-    """What a font has; nothing if it cannot be read."""
+    """The characters of a font file; none if it cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -1,4 +1,4 @@
-"""A matplotlib Figure as a file in the run directory, and in whatever loggers a Trainer has."""
+"""Send a matplotlib Figure to a Trainer's loggers and to a file in the run directory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def publish(trainer: Trainer, figure: Figure, tag: str, step: int, directory: str) -> Failed:
-    """Draw a figure once, write it to `directory` (over the one before) and send it to each logger that takes pictures.
+    """Draw a figure once, write it to `directory`, replacing an earlier one, and send it to each logger of pictures.
 
-    Call it in the process of rank 0 only. Nothing is written in a `fast_dev_run`.
+    Call it in the process of rank 0 only. A `fast_dev_run` writes nothing.
 
     Args:
         trainer: its loggers are used.
-        figure: made by matplotlib.figure.Figure, not by pyplot, whose window would be cut off from it.
-        tag: the name in the logger; also the file's, with "-" for "/".
+        figure: made by matplotlib.figure.Figure, not by pyplot, whose window would lose it.
+        tag: the name in the logger; the file's name has "-" in place of "/".
         step: the x-axis value, see `charlm.callbacks.shared.progress.logged_step`.
         directory: from `charlm.callbacks.shared.loggers.run_directory`; made if missing.
 
     Returns:
-        What failed, by file or logger; a failure at one does not keep the picture from the others.
+        What failed, by file or logger; the others get the picture all the same.
 
     Raises:
         Exception: what matplotlib raises for a figure that cannot be drawn.

@@ -89,13 +89,6 @@ def test_a_list_that_cannot_be_read_is_told_and_left_alone(tmp_path):
     assert config.read_text() == "no such thing {"
 
 
-def test_a_trial_run_and_other_loggers_get_nothing(tmp_path):
-    logger = logger_in(tmp_path)
-    assert send_to_projector(trainer_with(logger, fast_dev_run=True), "a", TABLE, ["a", "b", "c"], None) == {}
-    assert send_to_projector(trainer_with(CSVLogger(tmp_path, "csv")), "a", TABLE, ["a", "b", "c"], None) == {}
-    assert not list(tmp_path.rglob("*.tsv"))
-
-
 def test_values_are_written_to_six_digits():
     assert tensors_tsv(torch.tensor([[1 / 3, -1e-12, 0.0, 1e30]])) == b"0.333333\t-1e-12\t0\t1e+30\n"
     assert tensors_tsv(torch.ones(1, 1)) == b"1\t0\t0\n"

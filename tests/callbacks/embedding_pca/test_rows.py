@@ -12,8 +12,8 @@ class Module:
 def test_all_rows_of_a_small_table_are_computed_with_and_drawn():
     rows = choose_rows(["a", "b", "c"], ["x", "y", "x"], columns=4, max_rows=5)
     assert rows.sample.tolist() == rows.drawn.tolist() == [0, 1, 2]
-    assert rows.of_drawn(rows.labels) == ["a", "b", "c"]
-    assert rows.of_drawn(rows.kinds) == ["x", "y", "x"]
+    assert rows.of(rows.labels, rows.drawn) == ["a", "b", "c"]
+    assert rows.of(rows.kinds, rows.drawn) == ["x", "y", "x"]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,6 @@ def test_large_tables_are_sampled_alike_each_time_without_the_global_generator(c
     assert (rows.drawn.diff() > 0).all()
     assert torch.equal(rows.sample, again.sample)
     assert torch.equal(rows.drawn, again.drawn)
-    assert rows.of_drawn(labels) == [labels[row] for row in rows.sample[rows.drawn]]
 
 
 @pytest.mark.parametrize(
@@ -56,8 +55,8 @@ def test_the_models_kinds_are_not_those_of_other_labels():
 @pytest.mark.parametrize(
     ("given", "labels", "message"),
     [
-        (["u"], ["a", "b"], "EmbeddingPCA has 1 kinds for the 2 labelled rows of net.0; give one a row"),
-        (None, ["a", "b"], "Module.embedding_kinds has 3 kinds for the 2 labelled rows of net.0; give one a row"),
+        (["u"], ["a", "b"], "EmbeddingPCA has 1 kinds for the 2 labelled rows of net.0"),
+        (None, ["a", "b"], "Module.embedding_kinds has 3 kinds for the 2 labelled rows of net.0"),
     ],
 )
 def test_too_many_or_too_few_kinds_are_refused(given, labels, message):

@@ -5,13 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont
-from matplotlib.ft2font import FT2Font
 
 from charlm.callbacks.embedding_pca.components import principal_components
-from charlm.callbacks.embedding_pca.figure import embedding_figure
-from charlm.callbacks.embedding_pca.scatter import kind_of, looks_of, scatter, square
+from charlm.callbacks.embedding_pca.kinds import kind_of
+from charlm.callbacks.embedding_pca.scatter import embedding_figure, square
 from charlm.callbacks.shared.render import render
 
 LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
@@ -76,12 +73,6 @@ def test_every_label_stands_at_its_own_point():
     assert markers == {"v": [[0, 0]], "c": [[4, 0], [0, 1]]}
 
 
-def test_what_are_not_letters_is_drawn_plainly():
-    figure = figure_of(["the", "of", "and"])
-    assert figure.legends == []
-    assert [len(axes.collections) for axes in figure.axes] == [1, 1]
-
-
 def test_a_third_component_has_a_panel_of_its_own():
     labels = [axes.get_ylabel()[:4] for axes in figure_of(LETTERS, k=3).axes]
     assert labels == ["PC2 ", "PC3 ", "colu"]
@@ -116,29 +107,6 @@ def test_of_more_than_eight_kinds_the_rarest_are_drawn_as_one():
     assert sum(len(group.get_offsets()) for group in figure.axes[0].collections) == len(kinds)
 
 
-def test_a_label_is_legible_on_its_marker():
-    """By the contrast of the Web Content Accessibility Guidelines: 3 for large letters."""
-
-    def luminance(color):
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    kinds = [f"kind {number}" for number in range(9)]
-    figure = figure_of(list("abcdefghi"), kinds=kinds)
-    colors = list(colors_of(figure).values())
-    for note, color in zip(figure.axes[0].texts, colors, strict=True):
-        low, high = sorted([luminance(note.get_color()), luminance(color)])
-        assert (high + 0.05) / (low + 0.05) > 3
-
-
-@pytest.mark.parametrize(("letters", "lines"), [(1, 2), (12, 4), (60, 8)])
-def test_kinds_stand_side_by_side_in_the_legend_as_far_as_they_fit(letters, lines):
-    figure = figure_of(list("abcdefgh"), kinds=[f"{number}" * letters for number in range(8)])
-    render(figure)
-    heights = {round(text.get_window_extent().y0) for text in figure.legends[0].get_texts()}
-    assert len(heights) == lines
-
-
 @pytest.mark.parametrize("kinds", [["_a", "$x$", "", " "], ["a\nb", "\t", "x" * 60, "é"]])
 def test_any_text_can_be_a_kind_and_stands_in_the_legend(kinds):
     figure = figure_of(list("abcd"), kinds=kinds)
@@ -165,25 +133,6 @@ def test_all_that_is_written_lies_within_the_picture_and_nothing_on_a_title(k, k
     assert title.get_window_extent().y0 > figure.axes[0].title.get_window_extent().y1
 
 
-@pytest.mark.parametrize(("count", "size"), [(27, 230), (150, 30), (300, 8)])
-def test_markers_and_letters_are_scaled_together(count, size):
-    axes = Figure().add_subplot()
-    labels = [chr(ord("a") + row) if count == 27 else f"word {row}" for row in range(count)]
-    points = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
-    for scale in (1, 0.5):
-        scatter(axes, points, labels, [""] * count, looks_of([""])[1], scale)
-    assert [group.get_sizes().tolist() for group in axes.collections] == [[size], [size / 4]]
-    sizes = [text.get_fontsize() for text in axes.texts]
-    assert sizes == sorted(sizes, reverse=True)
-    assert (not sizes) == (count == 300)
-    assert not sizes or sizes[0] == 2 * sizes[-1]
-
-
-def test_a_kind_and_what_has_none_are_told_apart():
-    figure = figure_of(["the", "of", "and"], kinds=["", "word", "word"])
-    assert len(set(colors_of(figure).values())) == 2
-
-
 def test_no_kinds_need_no_legend():
     figure = figure_of(LETTERS, kinds=[""] * 27)
     assert figure.legends == []
@@ -203,17 +152,6 @@ def test_limits_hold_all_points_and_no_more_than_they_need(seed, scale, offset):
         assert high - low < 1.5 * extent
 
 
-def test_limits_stay_while_points_move_a_little():
-    """In 200 frames whose points drift by a hundredth of their spread each, from one place to another."""
-    start, goal = torch.randn(2, 27, 2, generator=torch.Generator().manual_seed(1)).double()
-    limits = [square(start + (goal - start) * frame / 200) for frame in range(200)]
-    assert len(set(limits)) < 15
-
-
-def test_many_points_are_drawn_without_labels():
-    assert texts(figure_of([str(row) for row in range(500)]).axes[0]) == []
-
-
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1e30])
 def test_tables_without_spread_and_of_any_size_can_be_drawn(value):
     table = torch.full((3, 2), value)
@@ -227,25 +165,6 @@ def test_any_text_can_be_a_label():
     figure = embedding_figure(table, principal_components(table), labels, "")
     assert texts(figure.axes[1]) == ["$_$", r"'a\nb'", "⇥", "␣", "''", "x" * 15 + "…", "%", "_^{}"]
     assert render(figure).ndim == 3
-
-
-def test_white_space_stands_in_its_marker_as_a_sign_that_the_font_has():
-    """As do other short labels; what takes four signs to be written does not, and none of them do."""
-    font = FT2Font(findfont(FontProperties(weight="bold"))).get_charmap()
-    for labels, inside in (([" ", "\n", "\t", "a"], True), (["\r", "a"], False), (["ab", "\n"], True)):
-        figure = figure_of(labels)
-        notes = figure.axes[0].texts
-        assert {note.get_ha() for note in notes} == {"center" if inside else "left"}
-        assert all(ord(char) in font for note in notes for char in note.get_text())
-    figure = figure_of([" ", "\n", "\t"])
-    assert texts(figure.axes[0]) == ["␣", "↵", "⇥"]
-    shown = render(figure)
-    for note in figure.axes[0].texts:
-        note.set_visible(False)
-        rows = (render(figure) != shown).any((1, 2)).nonzero()[0]
-        note.set_visible(True)
-        middle = len(shown) - figure.axes[0].transData.transform(note.xy)[1]
-        assert abs((rows.min() + rows.max()) / 2 - middle) < 3  # pixels; markers are 26 wide
 
 
 def test_labels_beside_points_do_not_run_into_each_other():

@@ -11,7 +11,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.textpath import text_to_path
 
 from charlm.callbacks.embedding_pca.components import principal_components
-from charlm.callbacks.embedding_pca.figure import embedding_figure
+from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.shared import fonts as lettering
 from charlm.callbacks.shared.fonts import legible, printable
 from charlm.inference.bigram_table import bigram_heatmap
