@@ -482,7 +482,7 @@ MISTAKES = {
     "compare": r"there is no command 'compare'; .*Did you mean compare-counts\?",
     "fit --trainer.callbacks+=EmbedingPCA": r"no class 'EmbedingPCA' for --trainer.callbacks\. Did you mean Embedding",
     "fit --trainer.callbacks+=StepDecay": r"StepDecay cannot be made, the following arguments are required: milestones",
-    "fit --trainer.callbacks+=EmbeddingPCA --trainer.callbacks.dims=5": r"EmbeddingPCA's dims is 2 or 3, not 5",
+    "fit --trainer.callbacks+=EmbeddingPCA --trainer.callbacks.dims=5": r"EmbeddingPCA's dims must be 2 or 3, not 5",
     "fit --trainer.callbacks+=StepDecay --trainer.callbacks.milestones=[2,1]": r"milestones rise strictly, unlike",
     "fit --trainer.max_steps many": r"--trainer.max_steps is 'many'; allowed: a whole number",
     "fit --model.optimizer Adam": r"--model.optimizer is 'Adam'; allowed: SGD, AdamW",
