@@ -17,7 +17,7 @@ from charlm.cli.table import Table
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
 from charlm.data.datamodule import NamesDataModule
-from charlm.models.windows import LitCharLM
+from charlm.models.base import LitCharLM
 from charlm.nets.loss import evaluate
 
 TWENTY_NAMES = (

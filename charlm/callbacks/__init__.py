@@ -1,40 +1,23 @@
-"""Lightning callbacks for anyone's project: each loads its file when it is first used (PEP 562)."""
+"""Lightning callbacks for any project; each loads its file when it is first used (PEP 562)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from charlm.callbacks.atomic_io import AtomicCheckpointIO
-    from charlm.callbacks.dashboard.callback import Dashboard
-    from charlm.callbacks.embedding_pca.callback import EmbeddingPCA
-    from charlm.callbacks.exact_resume.callback import ExactResume
-    from charlm.callbacks.finite_loss import FiniteLoss
-    from charlm.callbacks.graceful_stop import GracefulStop
-    from charlm.callbacks.local_all_reduce import LocalAllReduce
-    from charlm.callbacks.lr_finder.callback import LRFinder
-    from charlm.callbacks.name_samples import NameSamples
-    from charlm.callbacks.process_guard import ProcessGuard
-    from charlm.callbacks.progress_bar import StepProgressBar
-    from charlm.callbacks.run_checkpoint import RunCheckpoint
-    from charlm.callbacks.step_decay.callback import StepDecay
-    from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
-
-__all__ = [
-    "AtomicCheckpointIO",
-    "Dashboard",
-    "EmbeddingPCA",
-    "ExactResume",
-    "FiniteLoss",
-    "GracefulStop",
-    "LRFinder",
-    "LocalAllReduce",
-    "NameSamples",
-    "ProcessGuard",
-    "RunCheckpoint",
-    "StepDecay",
-    "StepProgressBar",
-    "StepsPerExecution",
-]
+if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getattr__`
+    from charlm.callbacks.atomic_io import AtomicCheckpointIO as AtomicCheckpointIO
+    from charlm.callbacks.dashboard.callback import Dashboard as Dashboard
+    from charlm.callbacks.embedding_pca.callback import EmbeddingPCA as EmbeddingPCA
+    from charlm.callbacks.exact_resume.callback import ExactResume as ExactResume
+    from charlm.callbacks.finite_loss import FiniteLoss as FiniteLoss
+    from charlm.callbacks.graceful_stop import GracefulStop as GracefulStop
+    from charlm.callbacks.local_all_reduce import LocalAllReduce as LocalAllReduce
+    from charlm.callbacks.lr_finder.callback import LRFinder as LRFinder
+    from charlm.callbacks.name_samples import NameSamples as NameSamples
+    from charlm.callbacks.process_guard import ProcessGuard as ProcessGuard
+    from charlm.callbacks.progress_bar import StepProgressBar as StepProgressBar
+    from charlm.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
+    from charlm.callbacks.step_decay.callback import StepDecay as StepDecay
+    from charlm.callbacks.steps_per_execution.callback import StepsPerExecution as StepsPerExecution
 
 _FILE_OF = {
     "AtomicCheckpointIO": "atomic_io",
@@ -52,12 +35,14 @@ _FILE_OF = {
     "StepProgressBar": "progress_bar",
     "StepsPerExecution": "steps_per_execution",
 }
+if not TYPE_CHECKING:  # type checkers take the imports above, for a star import too
+    __all__ = [*_FILE_OF]
 
 
 def __getattr__(name: str) -> object:
     if name not in _FILE_OF:
         raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; its public names are {', '.join(__all__)}"
+            f"module {__name__!r} has no attribute {name!r}; its public names are {', '.join(sorted(_FILE_OF))}"
         )
     value = getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
     globals()[name] = value  # the next use finds it without this function
@@ -65,4 +50,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_FILE_OF})

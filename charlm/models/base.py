@@ -1,4 +1,4 @@
-"""What all models share around their net. Dimension key: B batch, T = block_size, V = vocab_size."""
+"""The loss, metrics and optimizer of every model. Dimension key: B batch, T = block_size, L positions, V characters."""
 
 import string
 from abc import ABC, abstractmethod
@@ -18,6 +18,7 @@ from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.callbacks.steps_per_execution.step_log import is_recording
 from charlm.data.sequences import known_before
 from charlm.inference.sampling import sample_names
+from charlm.messages import parameters_of
 from charlm.models.loading import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
@@ -33,20 +34,20 @@ Batch = tuple[Tensor, Tensor]
 class LitCharLM(pl.LightningModule, ABC):
     """A character-level language model of names: the loss, the metrics and the optimizer around a net.
 
-    The models are its subclasses. Their arguments are numbers and strings only, so that a checkpoint alone can sample,
-    score and be loaded safely.
+    A model is a subclass with a `net_class`, whose `__init__` lists the arguments of the net besides `vocab_size` and
+    hands on `**training`. All arguments are numbers and strings, so that a checkpoint alone can sample, score and be
+    loaded safely.
 
     Args:
-        net_args: the arguments of `net_class` besides `vocab_size`, numbers and strings.
         alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
-        vocab_size: V, the characters and the boundary; null: one id for each of them.
+        vocab_size: V, the characters and the start/end token; null: one id for each of them.
         optimizer: "SGD" (without momentum) or "AdamW".
         lr: learning rate; with one cycle its peak.
         weight_decay: the optimizer's own decay per step; biases, norms and embeddings do not decay.
         schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.
-        warmup: the share of the steps in which one cycle rises.
-        label_smoothing: this share of each target is spread over all characters, in training alone; the losses that are
-            logged are without it.
+        warmup: the share of the steps in which the rate of one cycle rises.
+        label_smoothing: this share of each target is spread over all characters, in training only; the logged losses
+            are without label smoothing.
 
     Raises:
         ValueError: `lr` or `weight_decay` below 0, `warmup` not between 0 and 1, `label_smoothing` not in [0, 1), or
@@ -54,17 +55,16 @@ class LitCharLM(pl.LightningModule, ABC):
     """
 
     models: ClassVar[dict[str, type["LitCharLM"]]] = {}
-    """The model around each net, by the net's name."""
+    """The model around each net, by the net's name; each subclass adds itself."""
 
     def __init_subclass__(cls) -> None:
-        """Note which net it is the model of; a subclass of a model does not take its place."""
+        """Add the model to `models`; a subclass of a model does not take its place."""
         super().__init_subclass__()
         if isinstance(cls.net_class, type):
             cls.models.setdefault(cls.net_class.__name__, cls)
 
     def __init__(
         self,
-        net_args: dict[str, Any],
         alphabet: str = string.ascii_lowercase,
         vocab_size: int | None = None,
         optimizer: OptimizerName = "AdamW",
@@ -75,13 +75,15 @@ class LitCharLM(pl.LightningModule, ABC):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["net_args"])  # those of the subclass too
+        self.save_hyperparameters()  # with the arguments of the subclass, among which are those of the net
         check_training(lr, weight_decay, warmup, label_smoothing)
         check_vocab_size(vocab_size, alphabet)
-        self._net_args = {"vocab_size": vocab_size or len(alphabet) + 1, **net_args}
+        vocab_size = vocab_size or len(alphabet) + 1
+        of_net = {name: self.hparams[name] for name in parameters_of(self.net_class) if name in self.hparams}
+        self._net_args = {**of_net, "vocab_size": vocab_size}
         self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet)
-        accuracy = MulticlassAccuracy(self._net_args["vocab_size"], average="micro", validate_args=False)
+        accuracy = MulticlassAccuracy(vocab_size, average="micro", validate_args=False)
         metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
         self._train_mean = StepMean()  # since the last validation
         self.val_metrics = metrics.clone(postfix="/val")
@@ -94,14 +96,14 @@ class LitCharLM(pl.LightningModule, ABC):
 
     @property
     def takes(self) -> Literal["windows", "names"]:
-        """What a batch is to be: windows and the character after each, or whole names."""
+        """What the batches hold: windows and the character after each, or whole names."""
         return "names" if takes_names(self.net) else "windows"
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning's cannot tell the subclass from the file
         cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **hyperparameters: Any
     ) -> "LitCharLM":
-        """The model of a checkpoint, of whichever subclass it is; no code from the file runs.
+        """Load a model of any kind from a checkpoint; no code from the file runs.
 
         Args:
             checkpoint_path: a local file.
@@ -110,18 +112,18 @@ class LitCharLM(pl.LightningModule, ABC):
 
         Raises:
             OSError: no such file.
-            ValueError: not a checkpoint of charlm, a damaged one, or one of another model than the class asked; or a
-                replaced size or alphabet that the weights do not fit.
+            ValueError: the file is not a checkpoint of charlm, is damaged, or holds another model than this class; or
+                the weights do not fit a replaced size or alphabet.
         """
         return load_model(cls.models, cls, checkpoint_path, map_location, hyperparameters)
 
     @property
     def embedding_labels(self) -> list[str]:
-        """The label of each row of an embedding table; "." stands for the boundary."""
+        """The label of each row of an embedding table; "." stands for the start/end token."""
         return [".", *self.tokenizer.alphabet]
 
     def sample_names(self, n: int, seed: int) -> list[str]:
-        """`n` names drawn from the net as it is, for the callback NameSamples; the same seed gives the same draws."""
+        """Draw `n` names from the net as it is, for the callback NameSamples; a seed draws the same names again."""
         data: Any = getattr(trainer_of(self), "datamodule", None)
         longest = data.hparams.get("max_length", LONGEST_NAME) if data is not None else LONGEST_NAME
         return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
@@ -135,17 +137,17 @@ class LitCharLM(pl.LightningModule, ABC):
 
         Args:
             context: int64 (B, T); or names (B, L).
-            target: int64 (B,); or (B, L), where -1 does not count.
+            target: int64 (B,); or (B, L), where -1 is ignored.
         """
         return cross_entropy(self.net(context), target)
 
     def smoothed(self, context: Tensor, target: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-        """The same without and with label smoothing."""
+        """The cross-entropy without label smoothing, which is logged, and with it, which is minimised."""
         logits = self.net(context)
         return cross_entropy(logits.detach(), target), cross_entropy(logits, target, label_smoothing)
 
     def penalty(self) -> Tensor | None:
-        """What is added to the cross-entropy to get the loss that is minimised; None: nothing."""
+        """A term that is added to the cross-entropy before the loss is minimised; None: nothing is added."""
         return None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -187,9 +189,13 @@ class LitCharLM(pl.LightningModule, ABC):
         self._evaluate(batch, "test", self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """What the net makes of each character: its context, target, nats and the likeliest character's id.
+        """Predict each of the N characters of a batch.
 
-        Of whole names the context is all that comes before it, padded with boundaries.
+        Returns:
+            context: int64 (N, T), the characters before; of whole names (N, L), padded with token 0.
+            target: int64 (N,), the character itself.
+            nats: float (N,), its surprise, -log p(target).
+            likeliest: int64 (N,), the id of the character with the highest probability.
         """
         context, target = batch
         logits = self.net(context)
@@ -199,10 +205,10 @@ class LitCharLM(pl.LightningModule, ABC):
         return {"context": context, "target": target, "nats": nats(logits, target), "likeliest": logits.argmax(-1)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD without momentum or AdamW over all weights, at the constant rate `lr` or by one cycle up to it.
+        """SGD without momentum or AdamW over all weights, at the constant rate `lr` or with one cycle up to it.
 
         Raises:
-            ValueError: one cycle in a training whose length is not known.
+            ValueError: schedule "one-cycle" in a training without a known number of steps.
         """
         given = self.hparams
         mixed = isinstance(getattr(trainer_of(self), "precision_plugin", None), MixedPrecision)
@@ -213,18 +219,18 @@ class LitCharLM(pl.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Count the losses from here on, and check that a schedule that was taken up goes as far as the training.
+        """Start the mean of the training losses anew in a new run, and check that a restored schedule is long enough.
 
         Raises:
-            ValueError: it ends before.
+            ValueError: the schedule ends before the training does.
         """
-        if self.trainer.global_step == 0:  # what there is comes from another training, or from a sweep of the rate
+        if self.trainer.global_step == 0:  # losses so far are of an earlier training, or of a learning-rate sweep
             self._train_mean.load()
         for config in self.trainer.lr_scheduler_configs:
             check_end(config.scheduler.state_dict(), self.trainer.estimated_stepping_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what loads the net without Lightning, and the losses of a mean that is not complete."""
+        """Add the entry that loads the net without Lightning, and the training losses since the last validation."""
         checkpoint["charlm"] = {
             "format": FORMAT,
             "net": type(self.net).__name__,
@@ -234,7 +240,7 @@ class LitCharLM(pl.LightningModule, ABC):
         checkpoint["train_mean"] = list(self._train_mean.state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with that mean."""
+        """Restore the training losses since the last validation."""
         self._train_mean.load(checkpoint.get("train_mean", (0.0, 0)))
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:

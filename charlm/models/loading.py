@@ -27,9 +27,11 @@ def load_model(
         hyperparameters: values that replace the checkpoint's.
     """
     loaded = load_checkpoint(path)
-    kind = kinds[type(loaded.net).__name__]
-    if not issubclass(kind, asked):
-        raise ValueError(f"{path} holds a {kind.__name__}, not a {asked.__name__}; load it by {kind.__name__}")
+    net = type(loaded.net).__name__
+    kind = kinds.get(net)
+    if kind is None or not issubclass(kind, asked):
+        held = kind.__name__ if kind is not None else f"Lit{net}"
+        raise ValueError(f"{path} holds a {held}, not a {asked.__name__}; load it by charlm.LitCharLM")
     known = parameters_of(kind)
     own = {name: value for name, value in loaded.hyperparameters.items() if name in known}
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay

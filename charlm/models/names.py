@@ -16,6 +16,7 @@ from charlm.nets.loss import cross_entropy
 from charlm.nets.lstm import LSTM
 from charlm.nets.rnn import RNN
 from charlm.nets.transformer import Transformer
+from charlm.tokenizer import LONGEST_NAME
 
 
 class LitBoW(LitCharLM):
@@ -32,8 +33,10 @@ class LitBoW(LitCharLM):
 
     net_class = BoW
 
-    def __init__(self, block_size: int = 65, n_embd: int = 64, n_hidden: int = 64, **training: Any) -> None:
-        super().__init__({"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}, **training)
+    def __init__(
+        self, block_size: int = LONGEST_NAME + 1, n_embd: int = 64, n_hidden: int = 64, **training: Any
+    ) -> None:
+        super().__init__(**training)
 
 
 class LitRecurrent(LitCharLM):
@@ -50,8 +53,7 @@ class LitRecurrent(LitCharLM):
     def __init__(
         self, n_embd: int = 32, n_hidden: int = 256, n_layer: int = 1, dropout: float = 0.0, **training: Any
     ) -> None:
-        sizes = {"n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
-        super().__init__({**sizes, "dropout": dropout}, **training)
+        super().__init__(**training)
 
 
 class LitRNN(LitRecurrent):
@@ -90,15 +92,14 @@ class LitTransformer(LitCharLM):
 
     def __init__(
         self,
-        block_size: int = 65,
+        block_size: int = LONGEST_NAME + 1,
         n_layer: int = 4,
         n_head: int = 4,
         n_embd: int = 64,
         dropout: float = 0.0,
         **training: Any,
     ) -> None:
-        sizes = {"block_size": block_size, "n_layer": n_layer, "n_head": n_head, "n_embd": n_embd}
-        super().__init__({**sizes, "dropout": dropout}, **training)
+        super().__init__(**training)
 
 
 class LitEnsemble(LitCharLM):
@@ -131,8 +132,7 @@ class LitEnsemble(LitCharLM):
         dropout: float = 0.0,
         **training: Any,
     ) -> None:
-        sizes = {"members": members, "n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
-        super().__init__({"kind": kind, **sizes, "dropout": dropout}, **training)
+        super().__init__(**training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The mean of the nets' own cross-entropies."""

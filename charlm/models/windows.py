@@ -15,7 +15,6 @@ from charlm.inference.learnt_bigram import learnt_bigram
 from charlm.models.base import LitCharLM
 from charlm.models.fast_bigram import loss_by_counts
 from charlm.models.fast_mlp import AnalyticLoss, gradient_function, is_plain
-from charlm.models.names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
 from charlm.models.optimizers import OptimizerName
 from charlm.nets.bigram import Bigram
 from charlm.nets.deepmlp import DeepMLP
@@ -50,7 +49,7 @@ class LitBigram(LitCharLM):
         lr: float = 50.0,
         **training: Any,
     ) -> None:
-        super().__init__({"init": init}, optimizer=optimizer, lr=lr, **training)
+        super().__init__(optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy; for a batch of more examples than there are pairs, from the counts of the pairs."""
@@ -96,8 +95,7 @@ class LitMLP(LitCharLM):
         lr: float = 0.1,
         **training: Any,
     ) -> None:
-        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
-        super().__init__({**sizes, "init": init}, optimizer=optimizer, lr=lr, **training)
+        super().__init__(optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy, with analytic gradients where they are the net's."""
@@ -141,8 +139,7 @@ class LitDeepMLP(LitCharLM):
         dropout: float = 0.0,
         **training: Any,
     ) -> None:
-        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden, "n_layer": n_layer}
-        super().__init__({**sizes, "dropout": dropout}, **training)
+        super().__init__(**training)
 
 
 class LitWaveNet(LitCharLM):
@@ -163,24 +160,4 @@ class LitWaveNet(LitCharLM):
     def __init__(
         self, block_size: int = 8, n_embd: int = 24, n_hidden: int = 128, dropout: float = 0.0, **training: Any
     ) -> None:
-        sizes = {"block_size": block_size, "n_embd": n_embd, "n_hidden": n_hidden}
-        super().__init__({**sizes, "dropout": dropout}, **training)
-
-
-__all__ = [
-    "MODELS",
-    "LitBigram",
-    "LitBoW",
-    "LitCharLM",
-    "LitDeepMLP",
-    "LitEnsemble",
-    "LitGRU",
-    "LitLSTM",
-    "LitMLP",
-    "LitRNN",
-    "LitTransformer",
-    "LitWaveNet",
-]
-
-MODELS = LitCharLM.models
-"""The model around each net, by the net's name: what `--model NAME` and a checkpoint mean."""
+        super().__init__(**training)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from charlm.nets.parts.layers import start_logits
 from charlm.nets.parts.sizes import check_sizes
+from charlm.tokenizer import LONGEST_NAME
 
 State = tuple[Tensor, ...]
 
@@ -26,7 +27,9 @@ class BoW(nn.Module):
 
     takes = "names"
 
-    def __init__(self, vocab_size: int = 27, block_size: int = 65, n_embd: int = 64, n_hidden: int = 64) -> None:
+    def __init__(
+        self, vocab_size: int = 27, block_size: int = LONGEST_NAME + 1, n_embd: int = 64, n_hidden: int = 64
+    ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
         self.block_size = block_size

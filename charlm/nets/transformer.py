@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from charlm.nets.parts.dropout import Dropout
 from charlm.nets.parts.packing import inside_names
 from charlm.nets.parts.sizes import check_dropout, check_sizes
+from charlm.tokenizer import LONGEST_NAME
 
 State = tuple[Tensor, ...]
 _STD = 0.02  # of the first weights, as in GPT-2
@@ -125,7 +126,7 @@ class Transformer(nn.Module):
     def __init__(
         self,
         vocab_size: int = 27,
-        block_size: int = 65,
+        block_size: int = LONGEST_NAME + 1,
         n_layer: int = 4,
         n_head: int = 4,
         n_embd: int = 64,

@@ -16,7 +16,8 @@ from tensorboard.plugins.hparams import metadata
 from charlm.cli.main import main
 from charlm.data.corpus import read_corpus
 from charlm.data.datamodule import NamesDataModule
-from charlm.models.windows import LitBigram, LitCharLM, LitMLP
+from charlm.models.base import LitCharLM
+from charlm.models.windows import LitBigram, LitMLP
 from charlm.runs.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse

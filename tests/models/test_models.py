@@ -12,19 +12,9 @@ from charlm.data.datamodule import NamesDataModule
 from charlm.data.sequences import Sequences
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
-from charlm.models.windows import (
-    MODELS,
-    LitBoW,
-    LitCharLM,
-    LitDeepMLP,
-    LitEnsemble,
-    LitGRU,
-    LitLSTM,
-    LitMLP,
-    LitRNN,
-    LitTransformer,
-    LitWaveNet,
-)
+from charlm.models.names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
+from charlm.models.registry import MODELS, LitCharLM
+from charlm.models.windows import LitDeepMLP, LitMLP, LitWaveNet
 from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint import NETS, load_checkpoint
 

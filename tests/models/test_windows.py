@@ -10,7 +10,8 @@ from charlm.data.batches import BatchLoader
 from charlm.data.contexts import build_contexts
 from charlm.data.datamodule import NamesDataModule
 from charlm.inference.bigram_table import bigram_heatmap, character_labels
-from charlm.models.windows import MODELS, LitBigram, LitCharLM, LitMLP
+from charlm.models.registry import MODELS, LitCharLM
+from charlm.models.windows import LitBigram, LitMLP
 from charlm.nets.bigram import Bigram
 from charlm.nets.loss import evaluate
 from charlm.nets.mlp import MLP
@@ -194,7 +195,7 @@ def test_a_model_is_its_net_with_the_arguments_given(kind, net):
 
 def test_the_base_class_is_no_model():
     with pytest.raises(TypeError, match="abstract"):
-        LitCharLM({}, ALPHABET)
+        LitCharLM(ALPHABET)
 
 
 def test_a_prediction_says_what_the_net_makes_of_every_example(data, trainer):
@@ -271,7 +272,7 @@ def test_loading_leaves_the_global_generator_alone(kind, saved):
 
 def test_a_checkpoint_of_another_model_is_refused(saved):
     _, file = saved(LitBigram)
-    with pytest.raises(ValueError, match=r"model\.ckpt holds a LitBigram, not a LitMLP; load it by LitBigram$"):
+    with pytest.raises(ValueError, match=r"model\.ckpt holds a LitBigram, not a LitMLP; load it by charlm\.LitCharLM"):
         LitMLP.load_from_checkpoint(file)
 
 

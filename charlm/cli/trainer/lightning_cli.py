@@ -28,7 +28,7 @@ from charlm.cli.trainer.sources import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
 from charlm.messages import parameters_of
-from charlm.models.windows import MODELS, LitCharLM
+from charlm.models.registry import MODELS, LitCharLM
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
 from charlm.runs.logger import RunLogger, SaveConfig, its_own_run, log_later, quiet

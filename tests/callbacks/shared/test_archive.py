@@ -278,7 +278,8 @@ from pathlib import Path
 import lightning.pytorch as pl, torch
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.runs.checkpoint import load_checkpoint
-from charlm.models.windows import LitCharLM, LitMLP
+from charlm.models.base import LitCharLM
+from charlm.models.windows import LitMLP
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import torch
 from charlm.cli.commands.export import export
 from charlm.cli.main import main
 from charlm.inference.export import check
-from charlm.models.windows import LitCharLM
+from charlm.models.registry import LitCharLM
 from charlm.runs.checkpoint import NETS, load_checkpoint
 
 FORMATS = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
