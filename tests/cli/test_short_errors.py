@@ -56,7 +56,7 @@ def said(parser, line, capsys):
         ("--COUNT 3", "there is no option --COUNT. Did you mean --count?"),
         ("--opt 3", "there is no option --opt. Did you mean --optimizer?"),
         ("--xyzzy 3", "there is no option --xyzzy; see tool --help"),
-        ("three", "what is 'three' for? Options begin with --; see tool --help"),
+        ("three", "unexpected argument 'three'; options begin with --, see tool --help"),
         ("--count three", "--count is 'three'; allowed: a whole number"),
         ("--count 3.5", "--count is '3.5'; allowed: a whole number"),
         ("--share half", "--share is 'half'; allowed: a number or null"),
@@ -76,7 +76,7 @@ def test_a_mistake_gets_one_line_on_what_is_allowed(line, message, parser, capsy
     [
         ("--optimizer Plian", "there is no class 'Plian' for --optimizer. Did you mean Plain?"),
         ("--optimizer Zzz", "there is no class 'Zzz' for --optimizer"),
-        ("--optimizer {0}", "--optimizer: Plain cannot be made, the following arguments are required: rate"),
+        ("--optimizer {0}", "--optimizer: cannot make Plain, the following arguments are required: rate"),
         ("--optimizer {0} --optimizer.rate x", "--optimizer.rate is 'x'; allowed: a number"),
         ("--optimizer {0} --optimizer.rate 1 --optimizer.kind c", "--optimizer.kind is 'c'; allowed: a, b"),
         (
@@ -126,7 +126,7 @@ def test_a_mistake_behind_a_command_is_told_with_the_commands_own_options(capsys
 
 def test_the_program_is_what_was_typed():
     assert program(ShortErrors(prog="charlm fit")) == "charlm fit"
-    assert program(ShortErrors(prog="charlm [options] fit")) == "charlm"
+    assert program(ShortErrors(prog="charlm [options] fit")) == "charlm fit"
 
 
 def test_a_message_that_is_not_known_is_cut_to_its_beginning():
