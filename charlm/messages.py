@@ -1,4 +1,4 @@
-"""Parts of messages: what was perhaps meant, alphabets, the arguments of a class. Needs no torch."""
+"""Parts of error messages: suggestions, alphabets, the arguments of a class. Needs no torch."""
 
 import difflib
 import inspect
@@ -8,7 +8,12 @@ _SHOWN = 40  # characters
 
 
 def did_you_mean(wanted: str, names: Iterable[str], prefix: str = "") -> str:
-    """The end of a message: the nearest of `names`, whatever the case, after `prefix`; "" where none is near.
+    """The end of a message: the most similar of `names`, upper or lower case, or "" if none is similar.
+
+    Args:
+        wanted: what the user typed.
+        names: the names that exist.
+        prefix: put before the name.
 
     Example:
         >>> did_you_mean("modle", ["model", "data"], prefix="--")
@@ -21,17 +26,17 @@ def did_you_mean(wanted: str, names: Iterable[str], prefix: str = "") -> str:
 
 
 def shortened(alphabet: str) -> str:
-    """An alphabet for a message: its first 40 characters, and how many it has where there are more."""
+    """An alphabet for a message: its first 40 characters, and its length if there are more."""
     return repr(alphabet) if len(alphabet) <= _SHOWN else f"{alphabet[:_SHOWN]!r}... ({len(alphabet)} characters)"
 
 
 def parameters_of(kind: type) -> list[str]:
-    """The arguments of a class, with those of the class below it to which it hands its `**kwargs`."""
+    """The arguments of a class, including those of the base class to which it passes its `**kwargs`."""
     names: list[str] = []
     for part in (part for part in kind.__mro__ if "__init__" in vars(part)):
         of_part = list(inspect.signature(part.__init__).parameters.values())[1:]  # type: ignore[misc]  # of the class
         plain = [p for p in of_part if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        # a subclass gives what its base class needs
+        # the subclass passes the base class's required arguments itself
         names += [p.name for p in plain if p.name not in names and (part is kind or p.default is not p.empty)]
         if not any(p.kind == p.VAR_KEYWORD for p in of_part):
             break

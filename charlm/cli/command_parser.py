@@ -1,4 +1,4 @@
-"""The command lines of charlm's own commands, made from their functions' signatures and docstrings."""
+"""The parsers of charlm's own commands, made from the signatures and docstrings of their functions."""
 
 import inspect
 from collections.abc import Callable
@@ -17,14 +17,14 @@ def run_command(name: str, args: list[str]) -> None:
 
 
 def command_function(name: str) -> Callable[..., None]:
-    """The function of a command: compare-counts is `compare_counts` in compare_counts.py."""
+    """The function of a command: for compare-counts it is `compare_counts` in commands/compare_counts.py."""
     word = name.replace("-", "_")
     function: Callable[..., None] = getattr(import_module(f"charlm.cli.commands.{word}"), word)
     return function
 
 
 def command_parser(name: str) -> ShortErrors:
-    """The parser of a command: options for its parameters (-n or --n for `n`), flags, a list as positionals."""
+    """The parser of a command, with an option for each parameter (-n or --n for `n`); lists are positional."""
     function = command_function(name)
     doc = parse_docstring(function.__doc__ or "")
     description = " ".join(filter(None, (doc.short_description, doc.long_description)))
@@ -48,7 +48,8 @@ def _option(parameter: inspect.Parameter) -> list[str]:
 
 def _kind(parameter: inspect.Parameter) -> dict[str, Any]:
     if _is_list(parameter):
-        return {"nargs": "+" if parameter.default is inspect.Parameter.empty else "*", "type": str}
+        required = parameter.default is inspect.Parameter.empty
+        return {"nargs": "+", "type": str} if required else {"nargs": "*", "type": str, "default": None}
     if parameter.annotation is bool:
         return {"action": "store_true"}
     return {"type": parameter.annotation, "default": parameter.default}

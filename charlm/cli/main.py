@@ -1,6 +1,6 @@
-"""The command `charlm`: which part of the package answers, and how its errors reach the user. Wiring only.
+"""The command `charlm`: it picks the part of the package that answers, and shows errors to the user.
 
-Only `fit`, `validate`, `test`, `predict` and `lr-find` import Lightning; all else starts in the time that torch takes.
+Only `fit`, `validate`, `test`, `predict` and `lr-find` import Lightning, so all other commands start sooner.
 """
 
 import io
@@ -15,29 +15,30 @@ from pathlib import Path
 from charlm import __version__
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 
-USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND ..."
+USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND"
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run `charlm ARGS...`; a user's mistake is one or two sentences on standard error and exit status 2.
+    """Run `charlm ARGS...`.
 
-    The status is 4 where the loss of a training is no number any more, 130 or 143 where a signal has stopped it.
+    A user's mistake gives one or two sentences on standard error and exit status 2. The status is 4 if the loss became
+    NaN or infinite, and 130 or 143 if a signal stopped the command.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot take a letter gets its escape
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a letter gets its escape
             stream.reconfigure(errors="backslashreplace")
     with short_errors("charlm"):
         try:
             run(sys.argv[1:] if args is None else args)
-        except BrokenPipeError:  # `charlm sample | head`: the reader has what it wanted
+        except BrokenPipeError:  # `charlm sample | head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except KeyboardInterrupt:  # Ctrl-C needs no traceback; the status is the shells' for it
+        except KeyboardInterrupt:  # no traceback for Ctrl-C; shells expect this status
             raise SystemExit(130) from None
 
 
 @contextmanager
 def short_errors(program: str) -> Iterator[None]:
-    """Tell a user's mistake in a sentence or two, after the name of the program, and exit with status 2."""
+    """Print a user's mistake as one or two sentences after the name of the program, and exit with status 2."""
     try:
         yield
     except Exception as error:
@@ -49,7 +50,7 @@ def short_errors(program: str) -> Iterator[None]:
 
 
 def run(args: list[str]) -> None:
-    """Hand `args` to the part that answers them."""
+    """Hand `args` to the part of the package that answers them."""
     if not args or args[0] in ("-h", "--help"):
         print(help_text())
     elif args[0] == "--version":
@@ -66,28 +67,29 @@ def help_text() -> str:
     lines += [f"  {name:<16}{text}" for name, text in {**TRAINER_COMMANDS, **COMMANDS}.items()]
     lines += [
         "",
-        "`charlm COMMAND --help` says more; `charlm fit` alone trains the MLP on the names that come with charlm.",
+        "`charlm COMMAND --help` says more. `charlm fit` by itself trains the MLP on the",
+        "names that come with charlm.",
     ]
     return "\n".join(lines)
 
 
 def message_of(error: BaseException) -> str | None:
-    """What to tell the user: an error raised by this package, or by Lightning's own checks, to say what to change.
+    """What to tell the user; None for a defect, which keeps its traceback.
 
-    So are those of the operating system about a file, and Lightning's about a package that an option needs. Any other
-    exception is a defect, and keeps its traceback: None.
+    An error is for the user if charlm or Lightning's own checks raise it, if the operating system raises it about a
+    file, or if it names a package that an option needs.
     """
     while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
-        error = error.__cause__  # why it could not make an object
+        error = error.__cause__  # why jsonargparse could not make an object
     raised, place = is_raised(error), origin(error)
-    told = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
-    own = raised and told and place.is_relative_to(Path(__file__).parents[1])
-    of_file = isinstance(error, OSError) and error.filename is not None
-    of_package = isinstance(error, ModuleNotFoundError) and error.name is None  # written by hand, not by `import`
-    checked = type(error).__name__ == "MisconfigurationException" or (
+    ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
+    by_charlm = raised and ours and place.is_relative_to(Path(__file__).parents[1])
+    about_file = isinstance(error, OSError) and error.filename is not None
+    about_package = isinstance(error, ModuleNotFoundError) and error.name is None  # raised by hand, not by `import`
+    by_lightning = type(error).__name__ == "MisconfigurationException" or (
         raised and isinstance(error, ValueError) and "lightning" in place.parts
     )
-    return str(error).strip() if own or of_file or of_package or checked else None
+    return str(error).strip() if by_charlm or about_file or about_package or by_lightning else None
 
 
 def origin(error: BaseException) -> Path:
@@ -96,5 +98,5 @@ def origin(error: BaseException) -> Path:
 
 
 def is_raised(error: BaseException) -> bool:
-    """Whether a `raise` of Python code made it; what numpy or torch throw from inside an expression has none."""
+    """Whether a `raise` statement raised `error`; errors out of the compiled code of numpy or torch have none."""
     return (traceback.extract_tb(error.__traceback__)[-1].line or "").startswith("raise")

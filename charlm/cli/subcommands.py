@@ -1,16 +1,16 @@
-"""The subcommands of `charlm`, with a line of help each."""
+"""The subcommands of `charlm`, each with a line of help."""
 
 TRAINER_COMMANDS = {
     "fit": "train a model, then show its losses and ten names",
-    "validate": "losses and accuracy of a checkpoint on the val split",
-    "test": "losses and accuracy of a checkpoint on the test split",
-    "predict": "write what a checkpoint makes of every character of the test split to a CSV file",
-    "lr-find": "sweep the learning rate of what fit would train, and suggest one",
+    "validate": "loss and accuracy of a checkpoint on the validation split",
+    "test": "loss and accuracy of a checkpoint on the test split",
+    "predict": "write a checkpoint's predictions on the test split to a CSV file",
+    "lr-find": "sweep the learning rate of a model, and suggest one",
 }
 COMMANDS = {
     "sample": "draw names from a checkpoint",
     "score": "how surprising given names are to a checkpoint, and where",
-    "export": "a checkpoint as a file for other programs: torch.export, ONNX or safetensors",
+    "export": "a checkpoint as torch.export, ONNX or safetensors file",
     "summary": "hyperparameters and losses of runs, side by side",
     "plot": "the loss curves of runs in one picture",
     "dashboard": "TensorBoard on the runs",

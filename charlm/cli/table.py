@@ -17,8 +17,8 @@ class Table:
     """Columns with names.
 
     Args:
-        header: the names.
-        rows: as many cells each; None where the value is not known.
+        header: name of each column.
+        rows: a cell for each column, None where the value is not known.
     """
 
     header: Sequence[str]
@@ -26,15 +26,15 @@ class Table:
 
 
 def render(table: Table, format: Format = "text", width: int | None = None) -> str:
-    """Write a table: fractions with four decimals, thousands apart, numbers to the right, "-" for what is not known.
+    """Write a table with four decimals, commas between thousands, numbers to the right and "-" for unknown values.
 
-    Text is aligned for a terminal that shows wide characters in two cells and combining marks in none. CSV has plain
-    numbers, and nothing for what is not known.
+    Text is aligned for a terminal, which shows wide characters in two cells and combining marks in none. CSV has plain
+    numbers, and empty cells for unknown values.
 
     Args:
         table: what to write.
         format: "text", "markdown" or "csv".
-        width: text only: columns of the terminal to fit into, by narrower gaps and then by shortening the first cells.
+        width: for text, the columns of the terminal. A wider table gets narrower gaps, then shorter first cells.
 
     Returns:
         The lines, without a line break at the end.
@@ -70,7 +70,7 @@ def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None) -> s
 
 
 def _shortened(text: str, width: int) -> str:
-    """The end of a text, which tells runs apart better than its beginning."""
+    """The end of a text, since paths of runs differ at their ends."""
     if display_width(text) <= width:
         return text
     while display_width(text) > width - 2 or (text and is_mark(text[0])):

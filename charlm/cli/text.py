@@ -1,4 +1,4 @@
-"""Text as a user types it and as a terminal shows it."""
+"""Text as users type it and as terminals show it."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from charlm.messages import shortened
 
 _MARKS = ("Mn", "Mc", "Me")
-_WITHOUT_CELL = ("Mn", "Me", "Cf")  # a spacing mark (Mc) takes a cell of its own
+_WITHOUT_CELL = ("Mn", "Me", "Cf")  # but a spacing mark (Mc) takes a cell
 
 
 def is_mark(ch: str) -> bool:
-    """Whether a character belongs onto the one before it: an accent that is not composed, a vowel sign."""
+    """Whether a character is drawn onto the previous one, as an accent or a vowel sign."""
     return unicodedata.category(ch) in _MARKS
 
 
 def display_width(text: str) -> int:
-    """The cells that a text takes in a terminal: two for a wide character, none for a mark upon another character.
+    """The width of a text in terminal cells: two for a wide character, none for a combining mark.
 
     Example:
         >>> [display_width(name) for name in ("mia", "ミア", "mi" + chr(0x302) + "a")]
@@ -27,26 +27,26 @@ def display_width(text: str) -> int:
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:
-    """A text and spaces up to `width` cells of a terminal; `right`: the spaces before it."""
+    """A text filled with spaces up to `width` terminal cells, at its end or, with `right`, at its beginning."""
     spaces = " " * (width - display_width(text))
     return spaces + text if right else text + spaces
 
 
 def cleaned(text: str, *, lowercase: bool) -> str:
-    """A text as those of a names file are: composed (NFC), and in lower case if theirs were turned to it."""
+    """A text in the form of the names in training: composed (NFC), and in lower case if they were lowercased."""
     return unicodedata.normalize("NFC", text.lower() if lowercase else text)
 
 
-def refuse_strangers(what: str, texts: Iterable[str], alphabet: str) -> None:
-    """Refuse texts with a character that a model does not know.
+def check_vocabulary(what: str, texts: Iterable[str], alphabet: str) -> None:
+    """Check that all characters of some texts are in a model's alphabet.
 
     Args:
-        what: they are, for the message.
-        texts: after `cleaned`.
-        alphabet: the model's.
+        what: word for a text in the message, such as "name".
+        texts: what `cleaned` returned.
+        alphabet: the characters that the model knows.
 
     Raises:
-        ValueError: there is one; the message says which, and where.
+        ValueError: an out-of-vocabulary character; the message says which and where.
     """
     known = frozenset(alphabet)
     for text in texts:

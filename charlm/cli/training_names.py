@@ -1,4 +1,4 @@
-"""The names a checkpoint was trained on."""
+"""The names that a checkpoint was trained on."""
 
 import inspect
 
@@ -7,10 +7,10 @@ from charlm.runs.checkpoint import Checkpoint
 
 
 def training_splits(checkpoint: Checkpoint) -> Splits:
-    """Read and split the names again as for the training of a checkpoint.
+    """Read and split the names as the training of a checkpoint did.
 
     Raises:
-        ValueError: the checkpoint does not say which names, they are not here, cannot be read, or have changed since.
+        ValueError: the checkpoint does not name its data, or the data cannot be read or has changed.
     """
     arguments = inspect.signature(load_splits).parameters
     settings = {key: value for key, value in checkpoint.data.items() if key in arguments}

@@ -590,7 +590,7 @@ def test_help_lists_every_command(args, cli):
     assert (done.status, done.err) == (0, "")
     listed = re.findall(r"^  ([a-z-]+)  +\w", done.out, re.M)
     assert listed == [*TRAINER_COMMANDS, *COMMANDS]
-    assert max(len(line) for line in done.out.splitlines()) <= 105
+    assert max(len(line) for line in done.out.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *COMMANDS])

@@ -1,6 +1,6 @@
 import pytest
 
-from charlm.cli.text import cleaned, display_width, is_mark, padded, refuse_strangers
+from charlm.cli.text import cleaned, display_width, is_mark, padded, check_vocabulary
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_text_is_lowered_before_it_is_composed_as_in_a_names_file():
 
 
 def test_the_first_stranger_is_named():
-    refuse_strangers("name", ["ab", "ba", ""], "ab")
+    check_vocabulary("name", ["ab", "ba", ""], "ab")
     with pytest.raises(
         ValueError, match=r"^name 'axb' has 'x' \(U\+0078\) at position 1, outside the alphabet 'ab' of"
     ):
-        refuse_strangers("name", ["ab", "axb", "y"], "ab")
+        check_vocabulary("name", ["ab", "axb", "y"], "ab")

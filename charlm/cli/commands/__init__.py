@@ -1,1 +1,1 @@
-"""The way out: one subcommand a file, whose signature and docstring are its command line."""
+"""The commands that need no Trainer, one in each file. Signature and docstring of its function are the command line."""

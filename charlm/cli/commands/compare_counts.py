@@ -1,4 +1,4 @@
-"""`charlm compare-counts`: a neural bigram beside the one that counts. Dimension key: V = vocab_size."""
+"""`charlm compare-counts`: a trained bigram against counting. Dimension key: V = vocab_size."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from charlm.callbacks.shared import render as pixels
+from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.training_names import training_splits
 from charlm.data.splits import PARTS, Splits
@@ -19,11 +20,11 @@ from charlm.runs.directory import run_directory
 def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | None = None) -> None:
     """Compare a trained bigram with counting: the loss of both on each split, and both tables as a picture.
 
-    Nothing is trained. The picture also goes to TensorBoard, as figure "bigram" of the run, if the run has a log there.
+    If the run has a TensorBoard log, the picture is added to it as figure "bigram".
 
     Args:
         checkpoint: a .ckpt file or run directory of a bigram; by default the newest run in lightning_logs.
-        k: added to every count, at least 0; 0: a pair that the training names do not have gets probability 0.
+        k: added to every count, at least 0. With 0, a pair that is not in the training names has probability 0.
         out: the PNG file to write; by default bigram.png in the run directory.
 
     Raises:
@@ -46,7 +47,7 @@ def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | Non
 
 @torch.inference_mode()
 def neural_probabilities(net: Bigram) -> Tensor:
-    """The table the net has learnt, float64 (V, V); row: the character before."""
+    """The probabilities of the net, float64 (V, V); row: the previous character."""
     return net(torch.arange(len(net.W))[:, None]).double().softmax(dim=1)
 
 
@@ -83,10 +84,7 @@ def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture:
     ]
     figure = bigram_heatmap(panels, character_labels(checkpoint.tokenizer.alphabet), cell_text=size <= MOST_LABELS)
     drawn = pixels.render(figure)
-    try:
-        picture.write_bytes(pixels.png(drawn))
-    except OSError as error:
-        raise OSError(f"cannot write {picture} ({error.strerror}); give another file as --out") from error
+    write_out(picture, pixels.png(drawn))
     print(f"heat map: {picture}")
     run = run_directory(checkpoint.path)
     if any(run.glob("events.out.tfevents.*")):

@@ -1,4 +1,4 @@
-"""`charlm dashboard`: TensorBoard on the runs, set up to keep what they show."""
+"""`charlm dashboard`: TensorBoard on the runs, set up to show all of their pictures and texts."""
 
 import errno
 import io
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 EVENTS = "events.out.tfevents.*"
 SAMPLES = "images=1000,text=1000"
-"""By itself TensorBoard keeps ten of a run's pictures and texts, drawn by lot. Its "0: all" shows none of them."""
+"""By default TensorBoard shows ten pictures and texts of a run, chosen at random; 0 would show none."""
 PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
-"""Curves that stand first on the page, which else begins with `accuracy`, as the groups go by the alphabet."""
+"""Curves at the top of the page, whose groups are in alphabetical order and would begin with `accuracy`."""
 _PORTS = 20
 _ADVICE = "NOTE: Using experimental fast data loading logic."  # as TensorBoard has done by default since 2021
-_boards: list["program.TensorBoard"] = []  # kept, as on Windows the process that reads the files ends with its object
+_boards: list["program.TensorBoard"] = []  # on Windows the process that reads the files ends when its object does
 
 
 def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int = 6006, open: bool = False) -> None:
     """Show runs in TensorBoard, until Ctrl-C: losses, learning rates, pictures, names, hyperparameters.
 
     Args:
-        runs: a directory of runs, or some run directories, to see only those; by default lightning_logs.
-        host: the address to listen on; 0.0.0.0 lets other machines look, too.
-        port: the port to listen on, 0 for any; if it is taken, a free one that follows.
+        runs: a directory of runs, or run directories, to show only these; by default lightning_logs.
+        host: the address to listen on; 0.0.0.0 lets other machines connect.
+        port: the port to listen on, 0 for any free one; if it is taken, one of the next 20 that is free.
         open: open the page in the browser.
 
     Raises:
         OSError: no such directory.
-        ValueError: an address or a port that cannot be listened on.
+        ValueError: an address or a port on which TensorBoard cannot listen.
     """
     if not 0 <= port < 2**16:
         raise ValueError(f"--port is {port}; allowed: 0 to {2**16 - 1}")
@@ -62,9 +62,9 @@ def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int 
         print(f"TensorBoard  {url}  (Ctrl-C ends it)", flush=True)
         if open:
             webbrowser.open(url)
-        while True:  # in turns, since Windows hands over a Ctrl-C only between two
+        while True:  # in steps, since Windows delivers Ctrl-C only between them
             time.sleep(1)
-    print()  # the prompt goes below the terminal's ^C
+    print()  # the terminal's ^C gets a line of its own
 
 
 def serve(logdir: Path, host: str, port: int) -> str:
@@ -79,9 +79,9 @@ def serve(logdir: Path, host: str, port: int) -> str:
         The address of the page.
 
     Raises:
-        ValueError: it cannot listen there.
+        ValueError: TensorBoard cannot listen there.
     """
-    is_free(host, port)  # an address that is not this machine's is told before anything is started
+    is_free(host, port)  # a wrong address is an error before anything starts
     board = program.TensorBoard(server_class=on_free_port)
     options = ["--logdir", str(logdir), "--host", host, "--port", str(port), "--samples_per_plugin", SAMPLES]
     board.configure(argv=[None, *options, "--window_title", "charlm"])
@@ -102,10 +102,10 @@ def on_free_port(app: "WSGIApplication", flags: Namespace) -> "program.WerkzeugS
         flags: its options.
 
     Raises:
-        ValueError: it cannot listen there.
+        ValueError: TensorBoard cannot listen there.
     """
     for port in (*range(flags.port, min(flags.port + _PORTS, 2**16)), 0):
-        # where another program was faster after all, one of them is raised by TensorBoard, the other by its server
+        # if another program takes the port meanwhile, TensorBoard or its server raises one of these
         with suppress(program.TensorBoardPortInUseError, SystemExit):
             if is_free(flags.host, port):
                 server = program.WerkzeugServer(with_pins(app), Namespace(**{**vars(flags), "port": port}))
@@ -116,7 +116,7 @@ def on_free_port(app: "WSGIApplication", flags: Namespace) -> "program.WerkzeugS
 
 
 def with_pins(app: "WSGIApplication") -> "WSGIApplication":
-    """Lead the bare address to the page with the pinned curves, each drawn as it was measured, without smoothing.
+    """Redirect the bare address to the page with the pinned curves, drawn without smoothing.
 
     Args:
         app: TensorBoard's application.
@@ -134,17 +134,17 @@ def with_pins(app: "WSGIApplication") -> "WSGIApplication":
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether no program listens there.
+    """Whether the port is free.
 
     Raises:
-        ValueError: this program cannot, for another reason.
+        ValueError: this program cannot listen there for another reason.
     """
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return False
-        reason = str(error.strerror).partition(" (")[0]  # behind it stands the address once more
+        reason = str(error.strerror).partition(" (")[0]  # the rest is the address again
         raise ValueError(
             f"TensorBoard cannot listen on {host}, port {port}: {reason};"
             " give an address of this machine as --host, and a --port from 1024 on"
@@ -154,10 +154,10 @@ def is_free(host: str, port: int) -> bool:
 
 @contextmanager
 def one_directory(places: Sequence[Path]) -> Iterator[Path]:
-    """The directory that TensorBoard is to look at.
+    """One directory with all runs, since TensorBoard takes only one, and calls a run that it is given ".".
 
-    One that holds runs is taken as it is. Several, or single runs, are linked into a directory of their own, by their
-    paths from the lowest directory that holds all of them: TensorBoard takes one, and calls a run that is it ".".
+    A directory that holds runs is given as it is. Several directories, or single runs, are linked into a temporary
+    one, by their paths below their common parent.
     """
     if len(places) == 1 and not any(places[0].glob(EVENTS)):
         yield places[0]
@@ -175,7 +175,7 @@ def one_directory(places: Sequence[Path]) -> Iterator[Path]:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end what runs here as Ctrl-C does, so that nothing is left behind."""
+    """Let SIGTERM end the block as Ctrl-C does, so that temporary files are removed."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

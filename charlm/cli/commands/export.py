@@ -1,12 +1,11 @@
 """`charlm export`: a trained model as a file for other programs."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
+from charlm.cli.out_file import write_out
 from charlm.inference.export import about, check, to_onnx, to_safetensors, to_torch
 from charlm.nets.interface import block_size_of, positions_of, takes_names
 from charlm.runs.checkpoint import load_checkpoint
@@ -29,9 +28,9 @@ def export(
 
     Args:
         checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
-        format: torch is a torch.export program (.pt2) and onnx a model for onnxruntime and others, both for batches
-            of any size and, where the model takes names, of any length; safetensors are the weights alone.
-        out: the file to write, over the one before; by default the name of the run, in this directory.
+        format: torch is a torch.export program (.pt2), onnx a model for onnxruntime and others; both take batches of
+            any size and, if the model takes whole names, names of any length. safetensors has only the weights.
+        out: the file to write, an existing one is overwritten; by default the name of the run, in this directory.
 
     Raises:
         ModuleNotFoundError: the format needs a package that is not installed.
@@ -49,10 +48,7 @@ def export(
     V = told["net_args"]["vocab_size"]
     content, run = make(loaded.net, told)
     off = check(loaded.net, run, V)
-    try:
-        _write(file, content)
-    except OSError as error:
-        raise OSError(f"cannot write {file} ({error.strerror}); give another file as --out") from error
+    write_out(file, content)
     print(file)
     print(f"{told['net']}, {len(content) / 1000:,.1f} kB, at most {off:.1g} off the checkpoint's logits")
     print(_shapes(loaded.net, V))
@@ -60,7 +56,7 @@ def export(
 
 
 def _shapes(net: nn.Module, V: int) -> str:
-    """What goes in and what comes out."""
+    """The shapes of the input and the output."""
     if not takes_names(net):
         return f"ids int64 (batch, {block_size_of(net)}) to logits float32 (batch, {V})"
     longest = f" <= {positions_of(net)}" if positions_of(net) else ""
@@ -68,15 +64,6 @@ def _shapes(net: nn.Module, V: int) -> str:
 
 
 def _name(checkpoint: Path) -> str:
-    """That of the run; a checkpoint outside of one has its own."""
+    """The name of the run, or of a checkpoint that is in no run."""
     place = checkpoint.resolve()
     return run_directory(place).name if place.parent.name == "checkpoints" else place.stem
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write the whole file or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as folder:
-        partial = Path(folder) / file.name
-        partial.write_bytes(content)
-        os.replace(partial, file)

@@ -8,28 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
+from charlm.cli.out_file import write_out
 from charlm.runs.curves import MOST_RUNS, Curve, loss_curves
 from charlm.runs.events import Drop, Scalars, find_event_runs, is_rate, last_written, rate_drops, read_scalars
 
 _TAGS = ("loss/train", "loss/val")
-_LEFT_OUT = {"pgf", "raw", "rgba"}  # of matplotlib's formats: one needs LaTeX, two are pixels without a size
+_LEFT_OUT = {"pgf", "raw", "rgba"}  # formats of matplotlib that need LaTeX, or are pixels without a size
 
 
 def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAGS[0], val: str = _TAGS[1]) -> None:
     """Draw the loss curves of runs in one picture: train thin, val thick, and where the learning rate drops.
 
-    It reads the events files that TensorBoard reads, also those of runs that are not charlm's, and of runs that are
-    still going on.
+    It reads the same event files as TensorBoard, also of other programs and of runs that are still training.
 
     Args:
         runs: run directories, or directories with runs below them; by default the newest run in lightning_logs.
-        out: the file to write, over the one before; its suffix is the format: png, svg, pdf and others.
-        train: the tag of the losses in training.
-        val: the tag of the losses on other data.
+        out: the file to write, whose ending is the format: png, svg, pdf and others; an existing file is overwritten.
+        train: the tag of the training loss.
+        val: the tag of the validation loss.
 
     Raises:
         OSError: no such directory, or no run in it.
-        ValueError: a format that is not known, a run without losses, or more runs than can be told apart.
+        ValueError: an unknown format, a run without losses, or too many runs for one picture.
     """
     file = Path(out)
     kind = _format(file)
@@ -45,18 +45,14 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
     )
     picture = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font has is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph")  # letters without a font are drawn as boxes
         figure.savefig(picture, format=kind)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise OSError(f"cannot write {file} ({error.strerror}); give another file as --out") from error
+    write_out(file, picture.getvalue())
     print(file)
 
 
 def distinct_names(runs: Sequence[Path]) -> dict[Path, str]:
-    """The name of each directory, with as many of those above it as it takes to tell equal ones apart.
+    """The name of each directory, with as many of its parents as it takes to make the names different.
 
     Args:
         runs: different directories.
@@ -72,10 +68,10 @@ def distinct_names(runs: Sequence[Path]) -> dict[Path, str]:
 
 
 def spell_drops(drops: Sequence[Drop]) -> str:
-    """What happens at a step, such as "lr 0.1 → 0.01 at 15,000"; of several groups what all have in common.
+    """The label of a step at which the learning rate drops, such as "lr 0.1 → 0.01 at 15,000".
 
     Args:
-        drops: of each group that has one there.
+        drops: the drop of each parameter group at this step; the label says what they have in common.
     """
     step, before, after = drops[0]
     if len({f"{before:.3g} {after:.3g}" for _, before, after in drops}) == 1:
@@ -85,11 +81,11 @@ def spell_drops(drops: Sequence[Drop]) -> str:
 
 
 def _chosen(runs: list[str] | None) -> list[Path]:
-    """The runs that are meant, each once.
+    """The chosen runs, each once.
 
     Raises:
-        FileNotFoundError: a directory without one.
-        ValueError: more than can be told apart.
+        FileNotFoundError: a directory without a run.
+        ValueError: too many runs for one picture.
     """
     places = [Path(run) for run in runs] if runs else [max(_runs(Path("lightning_logs")), key=last_written)]
     found = {run.resolve(): run for place in places for run in _runs(place)}
@@ -99,7 +95,7 @@ def _chosen(runs: list[str] | None) -> list[Path]:
 
 
 def _runs(place: Path) -> list[Path]:
-    """The runs of a directory: itself if it has events files, else all below it."""
+    """The directory itself if it has event files, else all runs below it."""
     below = find_event_runs(place)
     if not below:
         missing = "holds no run with events files" if place.is_dir() else "is not a directory"
@@ -108,7 +104,7 @@ def _runs(place: Path) -> list[Path]:
 
 
 def _read(run: Path, tags: tuple[str, str]) -> Scalars:
-    """The losses and rates of a run; what is damaged is named on stderr."""
+    """The losses and rates of a run; damaged files are named on stderr."""
     scalars = read_scalars(run, lambda tag: tag in tags or is_rate(tag))
     for note in scalars.notes:
         print(note, file=sys.stderr)
@@ -116,22 +112,18 @@ def _read(run: Path, tags: tuple[str, str]) -> Scalars:
 
 
 def _check_tags(read: dict[Path, Scalars], tags: tuple[str, str]) -> None:
-    """Refuse a tag that was asked for and that no run has.
-
-    Raises:
-        ValueError: there is one.
-    """
+    """Refuse a tag from the command line that no run has."""
     known = sorted({tag for scalars in read.values() for tag in scalars.tags})
     for option, tag, default in zip(("train", "val"), tags, _TAGS, strict=True):
         if tag != default and tag not in known:
-            raise ValueError(f"--{option} is {tag!r}, which no run has; there are {', '.join(known) or 'no scalars'}")
+            raise ValueError(f"--{option} is {tag!r}, which no run has; the tags are {', '.join(known) or 'none'}")
 
 
 def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Path]) -> dict[Path, dict[str, Curve]]:
-    """The curves of every run that has some; what was found without any, beside others, is named on stderr.
+    """The curves of all runs that have some. A run without curves that the user did not name is named on stderr.
 
     Raises:
-        ValueError: one that was named has none, or none has any.
+        ValueError: a run that the user named has no curves, or no run has any.
     """
     curves: dict[Path, dict[str, Curve]] = {}
     for run, scalars in read.items():
@@ -159,7 +151,7 @@ def _marks(scalars: Scalars) -> dict[float, str]:
 
 
 def _is_charlms(run: Path) -> bool:
-    """Whether it was `charlm fit` that wrote it, whose losses are in nats per character."""
+    """Whether `charlm fit` wrote the run, so that its losses are in nats per character."""
     config = run / "config.yaml"
     return config.is_file() and "class_path: charlm." in config.read_text(encoding="utf-8", errors="replace")
 
@@ -170,5 +162,5 @@ def _format(file: Path) -> str:
     known = sorted(set(FigureCanvasBase.get_supported_filetypes()) - _LEFT_OUT)
     kind = file.suffix.lower().removeprefix(".")
     if kind not in known:
-        raise ValueError(f"--out {file} says no format that can be written; end it in one of .{', .'.join(known)}")
+        raise ValueError(f"--out {file} has no known format; end it in one of .{', .'.join(known)}")
     return kind

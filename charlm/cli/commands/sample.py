@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Collection, Iterable, Sequence
 
-from charlm.cli.text import cleaned, refuse_strangers
+from charlm.cli.text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
@@ -30,29 +30,29 @@ def sample(
 
     Args:
         checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
-        n: how many names.
-        prefix: how every name begins.
-        temperature: above 0; 1 is the model's own distribution, less gives the likeliest names, more is wilder.
+        n: how many names to print.
+        prefix: the beginning of every name.
+        temperature: above 0; 1 is the model's own distribution, lower is more likely, higher is wilder.
         top_k: draw from the k most likely characters only; by default from all.
         top_p: draw from the fewest most likely characters that together have this probability, above 0, up to 1; by
             default from all.
         seed: the same seed gives the same names.
-        new_only: only names that the model was not trained on.
-        distinct: no name twice.
+        new_only: print only names that the model was not trained on.
+        distinct: print no name twice.
         mark: write "new" or "in train" after each name and a tab.
-        log_prob: write after each name and a tab its log-probability in nats, before the mark: under the model's own
-            distribution (temperature 1, without top_k and top_p), all characters and the end included. A name that was
-            cut at max_length counts as if it ended there, or has a - where the model has no place for an end.
-        max_length: the longest name in characters, the prefix included; longer ones are cut. By default the longest
-            that was accepted in training (data.max_length).
+        log_prob: write after each name and a tab its log-probability in nats, with the end of the name, under the
+            model's own distribution (temperature 1, no top_k or top_p). A name that was cut at max_length counts as if
+            it ended there; it gets a - if the model has no position left for the end.
+        max_length: the longest name in characters, with the prefix; longer names are cut. By default the longest name
+            that training accepted (data.max_length).
 
     Raises:
         OSError: no such checkpoint.
-        ValueError: a bad checkpoint or argument, or the training names are wanted and cannot be read.
+        ValueError: a bad checkpoint or argument, or --new-only without readable training names.
     """
     loaded = load_checkpoint(checkpoint)
     prefix = cleaned(prefix, lowercase=bool(loaded.data.get("lowercase")))
-    refuse_strangers("the prefix", [prefix], loaded.tokenizer.alphabet)
+    check_vocabulary("the prefix", [prefix], loaded.tokenizer.alphabet)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
     names = sample_names(
         loaded.net,
@@ -82,13 +82,13 @@ def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple
 
 
 def longest_name(checkpoint: Checkpoint) -> int:
-    """The longest name to draw, in characters: what its training accepted."""
+    """The longest name to draw, in characters, as in training."""
     longest = checkpoint.data.get("max_length")
     return longest if isinstance(longest, int) else LONGEST_NAME
 
 
 def _training_names(checkpoint: Checkpoint, *, wanted: bool) -> set[str] | None:
-    """The names of the training split; None where they cannot be read, which is said, and an error if `wanted`."""
+    """The names of the training split. If they cannot be read: an error if `wanted`, else a line on stderr and None."""
     try:
         return set(training_splits(checkpoint).names("train"))
     except ValueError as error:
@@ -99,7 +99,7 @@ def _training_names(checkpoint: Checkpoint, *, wanted: bool) -> set[str] | None:
 
 
 def _log_probabilities(checkpoint: Checkpoint, names: Sequence[str]) -> list[str]:
-    """Of each name, in nats with two decimals; "-" where it fills all positions of the net, so that none is left."""
+    """The log-probability of each name in nats; "-" for a name that fills all positions of the net."""
     positions = positions_of(checkpoint.net)
     scored = [name for name in names if positions is None or len(name) < positions]
     nats = {score.name: score.total for score in score_names(checkpoint.net, checkpoint.tokenizer, scored)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from charlm.cli.table import Table, render
-from charlm.cli.text import cleaned, is_mark, refuse_strangers
+from charlm.cli.text import check_vocabulary, cleaned, is_mark
 from charlm.data.corpus import read_corpus
 from charlm.inference.scoring import NameScore, score_names
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
@@ -18,14 +18,14 @@ _CIRCLE = "\N{DOTTED CIRCLE}"
 def score(names: list[str], checkpoint: str | None = None) -> None:
     """Print how surprising names are to a trained model, in nats (-log of the probability), and where.
 
-    In the last column brackets mark a name's most surprising character, and every other one that the model finds less
-    likely than a blind guess would: em[q]a. The end of a name counts as a character: emmaq[.] ends unexpectedly. An
-    accent or a vowel sign that the brackets part from its letter stands on a dotted circle. The last line is the mean
-    over all names, the loss of the model on them.
+    In the last column brackets mark the most surprising character of a name, and all others that are less likely than a
+    blind guess: em[q]a. The end of a name counts as a character: emmaq[.] ends unexpectedly. An accent or a vowel sign
+    that a bracket separates from its letter stands on a dotted circle. The last line is the mean over all names, which
+    is the loss of the model on them.
 
     Args:
-        names: names; files with one name a line (what ends in .txt or has a slash, or a dot and is a file); - for
-            standard input. A name may have a slash where the model's names have some and no such file exists.
+        names: names, files with one name a line, or - for standard input. A file is what ends in .txt or has a slash,
+            or has a dot and exists. With a model of names that have slashes, a slash makes a file only if it exists.
         checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
 
     Raises:
@@ -38,7 +38,7 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
         raise ValueError(
             "there are no names to score; give names, a file with one name a line, or - for standard input"
         )
-    refuse_strangers("name", listed, loaded.tokenizer.alphabet)
+    check_vocabulary("name", listed, loaded.tokenizer.alphabet)
     scores = score_names(loaded.net, loaded.tokenizer, listed)
     guess = math.log(loaded.tokenizer.vocab_size)
     rows = [(s.name, s.mean, s.total, marked(s, guess)) for s in scores]

@@ -31,9 +31,9 @@ def summary(runs: list[str] | None = None, format: Format = "text") -> None:
 
 
 def summary_table(runs: Iterable[Path]) -> Table:
-    """The table of runs: run, what sets the nets apart, final losses; the lowest val loss first, unknown ones last.
+    """The table of runs with model, sizes and final losses; the lowest val loss first, unknown losses last.
 
-    What <run>/results.json does not say comes from the run's checkpoint; torch is imported for that alone. A damaged
+    What <run>/results.json does not have comes from the run's checkpoint, and only then torch is imported. A damaged
     results.json is named on stderr.
     """
     rows = [(run, _facts(run)) for run in runs]
@@ -45,10 +45,10 @@ def summary_table(runs: Iterable[Path]) -> Table:
 
 
 def find_runs(place: Path) -> list[Path]:
-    """The runs at or below a directory, those with a checkpoint or results, by path.
+    """The runs at or below a directory, which have a checkpoint or results, sorted by path.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: no such directory, or no run in it.
     """
     checkpoints = [run_directory(file) for file in place.rglob("*.ckpt") if not file.name.startswith(".")]
     runs = sorted({*checkpoints, *[file.parent for file in place.rglob("results.json")]})
@@ -59,7 +59,7 @@ def find_runs(place: Path) -> list[Path]:
 
 
 def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What sets a net apart in the table, to be kept in results.json or shown: `FACTS`, those that it has."""
+    """The `FACTS` of a net that it has, for the table and for results.json."""
     net = checkpoint.net
     return {
         **{key: size for key in ("n_embd", "n_hidden") if type(size := checkpoint.hyperparameters.get(key)) is int},
@@ -76,6 +76,6 @@ def _facts(run: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
     if "parameters" not in facts:
-        with suppress(OSError, ValueError):  # a run without a good checkpoint still has its line
+        with suppress(OSError, ValueError):  # a run without a readable checkpoint still gets a line
             facts = {**net_facts(load_checkpoint(run)), **facts}
     return facts

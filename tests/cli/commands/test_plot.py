@@ -147,7 +147,7 @@ def test_the_suffix_is_the_format(write, suffix):
 @pytest.mark.parametrize("out", ["loss", "loss.doc", "loss.raw", ".", "folder/"])
 def test_another_format_is_refused_with_those_there_are(write, out):
     write("run")
-    with pytest.raises(ValueError, match=r"says no format that can be written; end it in one of .*\.pdf, \.png, .*svg"):
+    with pytest.raises(ValueError, match=r"has no known format; end it in one of .*\.pdf, \.png, .*svg"):
         plot(out=out)
 
 
@@ -217,7 +217,7 @@ def test_losses_that_are_not_finite_are_drawn_without(write, capsys):
 def test_a_tag_that_no_run_has_is_refused(write):
     run = str(write("run"))
     with pytest.raises(
-        ValueError, match="--train is 'train_los', which no run has; there are loss/train, loss/val, lr"
+        ValueError, match="--train is 'train_los', which no run has; the tags are loss/train, loss/val, lr"
     ):
         plot([run], train="train_los")
 
