@@ -1,6 +1,6 @@
 import pytest
 
-from charlm.cli.text import cleaned, display_width, is_mark, padded, check_vocabulary
+from charlm.cli.text import check_vocabulary, cleaned, display_width, is_mark, padded
 
 
 @pytest.mark.parametrize(
