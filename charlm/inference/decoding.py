@@ -1,4 +1,7 @@
-"""A net's logits from character to character, for many names side by side. Dimension key: B rows, T, V."""
+"""Incremental decoding: a net's logits, character by character, for many names side by side.
+
+Dimension key: B rows (names in the making), T = block_size of a window net, V = vocab_size.
+"""
 
 from typing import Any
 
@@ -9,53 +12,53 @@ from charlm.nets.interface import block_size_of, takes_names
 from charlm.nets.loss import device_of
 from charlm.tokenizer import BOUNDARY
 
-_WINDOWS = 1 << 16  # rows at a time: what bounds the memory
-_NAMES = 1 << 10  # and here what each row has held stays in the processor's cache
 
-
-class WindowWalk:
-    """A net that sees the last T characters.
+class WindowDecoder:
+    """Decode with a net that sees the last T characters.
 
     Args:
         net: context int64 (B, T) in, logits (B, V) out; T is `net.block_size`.
-        rows: B, names at first.
+        rows: B, the number of names at first.
     """
 
-    most = _WINDOWS
+    max_rows = 1 << 16  # bounds the memory
 
     def __init__(self, net: nn.Module, rows: int) -> None:
         self.net = net
         self.device = device_of(net)
         self.context = torch.full((rows, block_size_of(net)), BOUNDARY, device=self.device)
 
-    def begin(self, ids: list[int]) -> Tensor:
-        """Logits (B, V) after these characters in every row."""
-        window = ([BOUNDARY] * self.context.shape[1] + ids)[-self.context.shape[1] :]
+    def start(self, prefix: list[int]) -> Tensor:
+        """Logits (B, V) after the ids of a prefix, the same in every row."""
+        window = ([BOUNDARY] * self.context.shape[1] + prefix)[-self.context.shape[1] :]
         self.context = torch.tensor(window, device=self.device).repeat(len(self.context), 1)
         return self.net(self.context)
 
-    def step(self, ids: Tensor, going_on: Tensor) -> Tensor:
-        """Logits of the rows that go on, after one more character of each; the others leave.
+    def step(self, ids: Tensor, unfinished: Tensor) -> Tensor:
+        """Read one more character of each name, and drop the finished names.
 
         Args:
-            ids: int64 (B,), of all rows.
-            going_on: bool (B,).
+            ids: int64 (B,), the next character of every row.
+            unfinished: bool (B,), the rows to keep.
+
+        Returns:
+            the logits of the rows that are kept.
         """
-        ids, going_on = ids.to(self.device), going_on.to(self.device)
-        self.context = torch.cat([self.context[:, 1:], ids[:, None]], dim=1)[going_on]
+        ids, unfinished = ids.to(self.device), unfinished.to(self.device)
+        self.context = torch.cat([self.context[:, 1:], ids[:, None]], dim=1)[unfinished]
         return self.net(self.context)
 
 
-class NameWalk:
-    """A net that keeps a state of all characters so far, and reads each of them once.
+class NameDecoder:
+    """Decode with a net that has a state of all characters so far, and reads each character once.
 
     Args:
-        net: with `step(ids, state)`, which gives logits (B, V) and the state after one more character; dimension 1 of
+        net: with `step(ids, state)`, which returns logits (B, V) and the state after one more character; dimension 1 of
             the state's tensors is the row.
-        rows: B, names at first.
+        rows: B, the number of names at first.
     """
 
-    most = _NAMES
+    max_rows = 1 << 10  # so that the state of all rows stays in the processor's cache
 
     def __init__(self, net: nn.Module, rows: int) -> None:
         self.net: Any = net
@@ -63,28 +66,26 @@ class NameWalk:
         self.rows = rows
         self.state: tuple[Tensor, ...] | None = None
 
-    def begin(self, ids: list[int]) -> Tensor:
-        """Logits (B, V) after these characters in every row."""
-        for read in [BOUNDARY, *ids]:  # one row for all: so far they are the same
+    def start(self, prefix: list[int]) -> Tensor:
+        """Logits (B, V) after the ids of a prefix, the same in every row."""
+        for read in [BOUNDARY, *prefix]:  # in one row, and repeated then
             logits, self.state = self.net.step(torch.tensor([read], device=self.device), self.state)
-        self.state = tuple(held.repeat_interleave(self.rows, dim=1) for held in self.state or ())
+        self.state = tuple(part.repeat_interleave(self.rows, dim=1) for part in self.state or ())
         return logits.repeat(self.rows, 1)
 
-    def step(self, ids: Tensor, going_on: Tensor) -> Tensor:
-        """Logits of the rows that go on, after one more character of each; the others leave.
-
-        Args:
-            ids: int64 (B,), of all rows.
-            going_on: bool (B,).
-        """
-        if not going_on.all():
-            kept = going_on.nonzero().squeeze(1)
-            ids, at = ids[kept], kept.to(self.device)
-            self.state = tuple(held.index_select(1, at) for held in self.state or ())
+    def step(self, ids: Tensor, unfinished: Tensor) -> Tensor:
+        """Read one more character of each name, and drop the finished names; as `WindowDecoder.step`."""
+        if not unfinished.all():
+            rows = unfinished.nonzero().squeeze(1)
+            ids, rows = ids[rows], rows.to(self.device)
+            self.state = tuple(part.index_select(1, rows) for part in self.state or ())
         logits, self.state = self.net.step(ids.to(self.device), self.state)
         return logits
 
 
-def walk(net: nn.Module) -> type[WindowWalk] | type[NameWalk]:
-    """The way to go for a net."""
-    return NameWalk if takes_names(net) else WindowWalk
+Decoder = WindowDecoder | NameDecoder
+
+
+def decoder_for(net: nn.Module) -> type[WindowDecoder] | type[NameDecoder]:
+    """The decoder class for a net."""
+    return NameDecoder if takes_names(net) else WindowDecoder

@@ -18,20 +18,21 @@ from charlm.nets.interface import block_size_of, positions_of, takes_names
 from charlm.runs.checkpoint import FORMAT, Checkpoint
 
 NOTE = "charlm"
-"""Where a file tells what it holds: the key of its metadata; in a torch.export program the extra file charlm.json."""
+"""The metadata key under which a file describes itself; in a torch.export program the extra file charlm.json."""
 TOLERANCE = 1e-5
-"""How far the logits of a file may be off; where the largest is above 1, times that, since float32 rounds so."""
+"""The largest allowed error of a file's logits, relative to the largest logit where that is above 1."""
 
-_BATCHES = (1, 2, 5, 64)  # what is tried on a file
+_BATCHES = (1, 2, 5, 64)  # the sizes that a file is checked with
 _LENGTHS = (1, 2, 9, 40)
 
 Run = Callable[[Tensor], Tensor]
+"""Runs an exported file: ids int64 in, logits out."""
 
 
 def about(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file has to tell besides the weights, fit for JSON: the net and its arguments, the alphabet, the training.
+    """Describe a net for the programs that load it: its class and arguments, the alphabet, the training; fit for JSON.
 
-    Character number i of the alphabet, counted from 0, has the id i + 1; the id 0 begins and ends every name.
+    Character i of the alphabet, counted from 0, has the id i + 1; the id 0 begins and ends every name.
     """
     return {
         "format": FORMAT,
@@ -44,39 +45,39 @@ def about(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def to_torch(net: nn.Module, told: dict[str, Any]) -> tuple[bytes, Run]:
-    """A torch.export program.
+def to_torch(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
+    """Export as a torch.export program.
 
     Args:
         net: in eval mode; its weights are set to need no gradients.
-        told: goes along as charlm.json.
+        description: stored in the file as charlm.json.
 
     Returns:
-        the file's content, and what runs it: ids int64 in, logits out.
+        the file's content, and a function that runs it.
     """
     program = traced(net)
     packed = io.BytesIO()
-    torch.export.save(program, packed, extra_files={f"{NOTE}.json": json.dumps(told)})
+    torch.export.save(program, packed, extra_files={f"{NOTE}.json": json.dumps(description)})
     packed.seek(0)
     return packed.getvalue(), torch.export.load(packed).module()
 
 
-def to_onnx(net: nn.Module, told: dict[str, Any]) -> tuple[bytes, Run]:
-    """An ONNX model with the input "ids" and the output "logits".
+def to_onnx(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
+    """Export as an ONNX model with the input "ids" and the output "logits".
 
     Args:
         net: in eval mode; its weights are set to need no gradients.
-        told: goes along in metadata_props.
+        description: stored in the file's metadata_props.
 
     Returns:
-        the file's content, and what runs it: ids int64 in, logits out.
+        the file's content, and a function that runs it.
 
     Raises:
-        ModuleNotFoundError: a package of charlm[onnx] is missing.
+        ModuleNotFoundError: one of the packages of lightning-charlm[export] is missing.
     """
     runtime = [_package(name, "onnx") for name in ("onnx", "onnxscript", "onnxruntime")][-1]
     program = traced(net)
-    with any_length(), _quiet():  # torch.onnx traces it again
+    with any_length(), _without_needless_warnings():  # torch.onnx traces the program again
         model: Any = torch.onnx.export(
             program,
             dynamo=True,
@@ -88,96 +89,96 @@ def to_onnx(net: nn.Module, told: dict[str, Any]) -> tuple[bytes, Run]:
             custom_translation_table={torch.ops.aten.rnn_tanh.input: onnx_rnn},
         )
     for node in model.model.graph.all_nodes():
-        node.metadata_props.clear()  # where on this machine each line of code is
-    model.model.metadata_props[NOTE] = json.dumps(told)
+        node.metadata_props.clear()  # paths of this machine
+    model.model.metadata_props[NOTE] = json.dumps(description)
     packed = io.BytesIO()
     model.save(packed)
     session = runtime.InferenceSession(packed.getvalue(), providers=["CPUExecutionProvider"])
     return packed.getvalue(), lambda ids: torch.from_numpy(session.run(["logits"], {"ids": ids.numpy()})[0])
 
 
-def to_safetensors(net: nn.Module, told: dict[str, Any]) -> tuple[bytes, Run]:
-    """The weights by the names of `net.state_dict()`.
+def to_safetensors(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
+    """Export the weights alone, under the names of `net.state_dict()`.
 
     Args:
         net: in eval mode.
-        told: goes along as metadata.
+        description: stored as the file's metadata.
 
     Returns:
-        the file's content, and what runs it: ids int64 in, logits out.
+        the file's content, and a function that runs it: a new net with these weights.
 
     Raises:
-        ModuleNotFoundError: a package of charlm[safetensors] is missing.
+        ModuleNotFoundError: one of the packages of lightning-charlm[export] is missing.
     """
     safetensors = _package("safetensors.torch", "safetensors")
-    weights = {name: held.contiguous() for name, held in net.state_dict().items()}
-    packed = safetensors.save(weights, {NOTE: json.dumps(told)})
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
-        again = type(net)(**told["net_args"]).eval()
-    again.load_state_dict(safetensors.load(packed))
-    return packed, again
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    packed = safetensors.save(weights, {NOTE: json.dumps(description)})
+    with torch.random.fork_rng(devices=[]):  # a new net draws weights, which are replaced at once
+        loaded = type(net)(**description["net_args"]).eval()
+    loaded.load_state_dict(safetensors.load(packed))
+    return packed, loaded
 
 
 @torch.no_grad()
 def check(net: nn.Module, run: Run, vocab_size: int) -> float:
-    """How far the logits of a file are off, on random ids of several sizes.
+    """Compare the logits of an exported file with those of its net, on random ids of several sizes.
 
     Args:
-        net: what was exported.
-        run: the file: ids int64 in, logits out.
-        vocab_size: V, ids that the net knows.
+        net: the exported net.
+        run: runs the file.
+        vocab_size: V, the number of ids that the net knows.
 
     Returns:
         the largest difference.
 
     Raises:
-        ValueError: one is larger than `TOLERANCE` allows, or the net's own logits are not finite.
+        ValueError: a difference is larger than `TOLERANCE` allows, or the net's own logits are NaN or infinite.
     """
     generator = torch.Generator().manual_seed(0)
     longest = positions_of(net) or max(_LENGTHS)
     lengths = {min(length, longest) for length in _LENGTHS} | {longest} if takes_names(net) else {block_size_of(net)}
-    off = 0.0
+    largest = 0.0
     for length in sorted(lengths):
         for batch in _BATCHES:
             ids = torch.randint(vocab_size, (batch, length), generator=generator)
-            logits, wanted = run(ids), net(ids)
-            if not wanted.isfinite().all():
+            logits, expected = run(ids), net(ids)
+            if not expected.isfinite().all():
                 raise ValueError(
-                    "the checkpoint's own logits are NaN or infinite; nothing is written: use another checkpoint"
+                    "the checkpoint's own logits are NaN or infinite, so nothing is written; use another checkpoint"
                 )
-            allowed = TOLERANCE * max(1.0, wanted.abs().max().item())
-            here = (logits - wanted).abs().max().item() if logits.shape == wanted.shape else math.inf
-            if not here <= allowed:  # NaN too
+            allowed = TOLERANCE * max(1.0, expected.abs().max().item())
+            error = (logits - expected).abs().max().item() if logits.shape == expected.shape else math.inf
+            if not error <= allowed:  # also for NaN
                 raise ValueError(
-                    f"for ids {tuple(ids.shape)} the exported logits are off by {here:.1e}, and {allowed:.1e} is"
-                    " allowed; nothing is written: give another --format"
+                    f"for ids {tuple(ids.shape)} the exported logits are off by {error:.1e}, and {allowed:.1e} is"
+                    " allowed, so nothing is written; give another --format"
                 )
-            off = max(off, here)
-    return off
+            largest = max(largest, error)
+    return largest
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch.onnx's words on a package that charlm does not use, and on one of torch's own functions."""
+def _without_needless_warnings() -> Iterator[None]:
+    """Silence torch.onnx about torchvision, which charlm does not use, and about a deprecated function inside torch."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
 
-    def heard(record: logging.LogRecord) -> bool:
+    def is_needed(record: logging.LogRecord) -> bool:
         return "torchvision is not installed" not in record.getMessage()
 
-    log.addFilter(heard)
+    log.addFilter(is_needed)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             yield
     finally:
-        log.removeFilter(heard)
+        log.removeFilter(is_needed)
 
 
-def _package(name: str, extra: str) -> Any:
+def _package(name: str, format: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"--format {extra} needs the package {name.split('.')[0]}, which is not installed:"
-            f" pip install 'charlm[{extra}]'"
+            f"--format {format} needs the package {name.split('.')[0]}, which is not installed:"
+            " pip install 'lightning-charlm[export]'"
         ) from error

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import nn
 
-from charlm.inference.choosing import Choice
-from charlm.inference.decoding import NameWalk, WindowWalk, walk
+from charlm.inference.character_sampler import CharacterSampler
+from charlm.inference.decoding import Decoder, decoder_for
 from charlm.nets.interface import positions_of
 from charlm.nets.loss import evaluating
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
-_ROUNDS = 8  # how often names are drawn again in place of excluded ones
+_ROUNDS = 8  # at most, of drawing more names in place of excluded ones
 
 
 @torch.inference_mode()
@@ -31,44 +31,43 @@ def sample_names(
 ) -> list[str]:
     """Draw names character by character from a net's own distribution, many of them side by side.
 
-    The draws come from a generator of their own: the same seed gives the same names, and torch's global generator stays
-    where it is. Ids without a character are never drawn. No name is empty: without a prefix, the end is not offered as
-    the first character. A name that reaches `max_length` is cut there.
+    The same seed gives the same names; torch's global generator is not used. Ids without a character are never drawn.
+    No name is empty: without a prefix, the first character cannot be the end. A name is cut at `max_length`.
 
     Args:
-        net: of windows: context int64 (B, T) in, logits (B, V or more) for the next character out; or of names, with
-            `takes = "names"` and `step`, as in `NameWalk`.
+        net: takes windows: context int64 (B, T) in, logits (B, V or more) for the next character out; or takes names,
+            with `takes = "names"` and `step`, as for `NameDecoder`.
         tokenizer: the characters of the net's first V ids.
-        n: names to draw, >= 1.
-        prefix: how every name begins.
-        temperature: > 0; the logits are divided by it: below 1 nearer to the most likely names, above 1 wilder.
-        top_k: draw from the k most likely characters only, the end counted as one, >= 1; None: from all.
+        n: number of names to draw, >= 1.
+        prefix: the beginning of every name.
+        temperature: > 0; the logits are divided by it. Below 1 gives more likely names, above 1 wilder ones.
+        top_k: draw from the k most likely characters only, >= 1; the end of the name counts as one. None: from all.
         top_p: draw from the fewest most likely characters that together have this probability, in (0, 1]; None: all.
         seed: of the draws.
-        max_length: the longest name in characters, the prefix included; a net with fewer positions cuts at its own
-            `block_size`.
-        exclude: names that are not to come out, as those of the training split; others are drawn in their place.
-        distinct: no name twice; others are drawn in their place.
+        max_length: length of the longest name in characters, including the prefix; a net with fewer positions cuts
+            names at its last position.
+        exclude: names that must not be drawn, such as those of the training split; others are drawn in their place.
+        distinct: draw no name twice; others are drawn in place of repeated ones.
 
     Returns:
-        n names in the order of their drawing.
+        n names in the order in which they were drawn.
 
     Raises:
-        ValueError: an argument outside its range, a prefix with a character outside the alphabet, too few other names
+        ValueError: an argument outside its range, a prefix with a character outside the alphabet, too few allowed names
             after several rounds, or a net that gives no character a probability.
     """
-    choice = Choice(temperature, top_k, top_p)
+    sampler = CharacterSampler(temperature, top_k, top_p)
     positions = positions_of(net)
     max_length = max_length if positions is None else min(max_length, positions)
     _check(n, prefix, seed, max_length)
-    start = tokenizer.encode(prefix)
+    prefix_ids = tokenizer.encode(prefix)
     generator = torch.Generator().manual_seed(seed)
     taken = set(exclude)
     names: list[str] = []
     tried, size = 0, n
     with evaluating(net):
         for _ in range(_ROUNDS):
-            for drawn in _draws(net, tokenizer, size, start, choice, max_length, generator):
+            for drawn in _draws(net, tokenizer, size, prefix_ids, sampler, max_length, generator):
                 for name in drawn:
                     if name not in taken:
                         names.append(name)
@@ -77,9 +76,9 @@ def sample_names(
             if len(names) >= n:
                 return names[:n]
             tried += size
-            size = min(2 * (n - len(names)) * tried // max(len(names), 1) + 64, max(n, walk(net).most))
+            size = min(2 * (n - len(names)) * tried // max(len(names), 1) + 64, max(n, decoder_for(net).max_rows))
     raise ValueError(
-        f"only {len(names)} of {tried} drawn names are {_wanted(exclude, distinct)}; {n} were asked for:"
+        f"only {len(names)} of {tried} drawn names are {_allowed(exclude, distinct)}, and {n} were asked for;"
         " ask for fewer, or raise temperature, top_k or top_p"
     )
 
@@ -88,7 +87,7 @@ def _check(n: int, prefix: str, seed: int, max_length: int) -> None:
     if n < 1:
         raise ValueError(f"n is {n}; ask for at least 1 name")
     if not -(2**63) <= seed < 2**64:
-        raise ValueError(f"seed is {seed}; it must fit into 64 bits")
+        raise ValueError(f"seed is {seed}; give a whole number of at most 64 bits")
     if max_length <= len(prefix):
         raise ValueError(
             f"max_length is {max_length}, and the prefix {prefix!r} has {len(prefix)} characters; max_length counts"
@@ -96,7 +95,7 @@ def _check(n: int, prefix: str, seed: int, max_length: int) -> None:
         )
 
 
-def _wanted(exclude: Collection[str], distinct: bool) -> str:
+def _allowed(exclude: Collection[str], distinct: bool) -> str:
     outside = f"outside the {len(frozenset(exclude))} excluded ones" if exclude else ""
     return " and ".join(filter(None, [outside, "distinct" if distinct else ""]))
 
@@ -105,39 +104,40 @@ def _draws(
     net: nn.Module,
     tokenizer: CharTokenizer,
     size: int,
-    start: list[int],
-    choice: Choice,
+    prefix: list[int],
+    sampler: CharacterSampler,
     max_length: int,
     generator: torch.Generator,
 ) -> Iterator[list[str]]:
-    """`size` names that begin with the ids `start`, as many at a time as the net's walk can take."""
-    way = walk(net)
-    for first in range(0, size, way.most):
-        yield _draw(way(net, min(way.most, size - first)), tokenizer, start, choice, max_length, generator)
+    """`size` names that begin with the ids of a prefix, as many at a time as the net's decoder can take."""
+    decoder = decoder_for(net)
+    for first in range(0, size, decoder.max_rows):
+        rows = min(decoder.max_rows, size - first)
+        yield _draw(decoder(net, rows), tokenizer, prefix, sampler, max_length, generator)
 
 
 def _draw(
-    way: WindowWalk | NameWalk,
+    decoder: Decoder,
     tokenizer: CharTokenizer,
-    start: list[int],
-    choice: Choice,
+    prefix: list[int],
+    sampler: CharacterSampler,
     max_length: int,
     generator: torch.Generator,
 ) -> list[str]:
-    """One name for each row of the walk; a finished row leaves the work."""
-    logits = way.begin(start)
+    """One name for each row of the decoder; finished rows leave the computation."""
+    logits = decoder.start(prefix)
     rows = len(logits)
-    alive = torch.arange(rows)
-    columns = [torch.full((rows,), i) for i in start]
+    open_rows = torch.arange(rows)
+    columns = [torch.full((rows,), i) for i in prefix]
     while True:
-        drawn = choice(logits[:, : tokenizer.vocab_size].cpu(), generator, end_allowed=bool(columns))
-        columns.append(torch.full((rows,), BOUNDARY).index_copy(0, alive, drawn))
-        going_on = drawn != BOUNDARY
-        alive = alive[going_on]
-        if not len(alive) or len(columns) == max_length:
+        drawn = sampler(logits[:, : tokenizer.vocab_size].cpu(), generator, end_allowed=bool(columns))
+        columns.append(torch.full((rows,), BOUNDARY).index_copy(0, open_rows, drawn))
+        unfinished = drawn != BOUNDARY
+        open_rows = open_rows[unfinished]
+        if not len(open_rows) or len(columns) == max_length:
             break
-        logits = way.step(drawn, going_on)
-    columns.append(torch.full((rows,), BOUNDARY))  # where a name was cut, it ends here
+        logits = decoder.step(drawn, unfinished)
+    columns.append(torch.full((rows,), BOUNDARY))  # the end of names that were cut at `max_length`
     ids = torch.stack(columns, dim=1)
     ended = ids == BOUNDARY
     return tokenizer.decode_lines(ids[(ended.cumsum(1) - ended.long()) == 0])  # up to the first boundary of each row

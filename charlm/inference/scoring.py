@@ -1,4 +1,4 @@
-"""How surprising names are to a net. Dimension key: B examples or names, L positions, V."""
+"""How surprising names are to a net. Dimension key: B examples or names, L positions."""
 
 import itertools
 import math
@@ -14,8 +14,8 @@ from charlm.nets.interface import block_size_of, check_longest, takes_names
 from charlm.nets.loss import device_of, evaluating, nats
 from charlm.tokenizer import IGNORED, CharTokenizer
 
-_WINDOWS = 1 << 16  # characters scored at a time: bounds the memory
-_NAMES = 1 << 10  # names scored at a time, as they are padded to the longest of them
+_WINDOWS_AT_ONCE = 1 << 16  # bounds the memory
+_NAMES_AT_ONCE = 1 << 10  # few, because they are padded to the longest of them
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class NameScore:
 
     Args:
         name: the name.
-        nats: the surprise -log p in nats of each character after those before it; the last one is the name's end.
+        nats: -log p in nats of each character, given those before it; the last one is for the name's end.
     """
 
     name: str
@@ -32,27 +32,29 @@ class NameScore:
 
     @property
     def total(self) -> float:
-        """Nats of the whole name, its end included: -log p(name)."""
+        """-log p(name) in nats, including the name's end."""
         return math.fsum(self.nats)
 
     @property
     def mean(self) -> float:
-        """Nats per character, the end counted as one."""
+        """Nats per character; the end counts as one."""
         return self.total / len(self.nats)
 
 
 @torch.inference_mode()
 def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) -> list[NameScore]:
-    """How surprising each character of each name is, in nats; their mean over all names is the net's loss on them.
+    """Score each character of each name by -log p, in nats; the mean over all characters is the net's loss on them.
 
     Args:
         net: as for `sample_names`.
         tokenizer: the characters of the net's ids.
         names: names over the tokenizer's alphabet.
 
+    Returns:
+        one score for each name, in the same order.
+
     Raises:
-        ValueError: a character outside the alphabet, or a name that is too long for the net, which the message names;
-            or logits that are NaN.
+        ValueError: a character outside the alphabet, a name that is too long for the net, or NaN logits.
     """
     for name in names:
         tokenizer.encode(name)
@@ -60,7 +62,7 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
         return []
     with evaluating(net):
         surprises = torch.cat(list(_surprises(net, tokenizer, names)))
-    if surprises.isnan().any():  # infinity is the answer of a count table
+    if surprises.isnan().any():  # infinity is allowed: a count table has it for pairs that it never saw
         raise ValueError("the net gives no character a probability: its logits are NaN; use another checkpoint")
     surprise = surprises.tolist()
     ends = itertools.accumulate(len(name) + 1 for name in names)
@@ -68,15 +70,15 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
 
 
 def _surprises(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) -> Iterator[Tensor]:
-    """The nats of every character of all names, piece by piece, float (B,)."""
+    """The nats of every character of all names, float (B,), a part at a time."""
     device = device_of(net)
     if not takes_names(net):
         context, target = build_contexts(names, tokenizer, block_size_of(net))
-        for c, t in zip(context.split(_WINDOWS), target.split(_WINDOWS), strict=True):
+        for c, t in zip(context.split(_WINDOWS_AT_ONCE), target.split(_WINDOWS_AT_ONCE), strict=True):
             yield nats(net(c.to(device)), t.to(device)).cpu()
         return
     longest = max(names, key=len)
     check_longest(net, len(longest), repr(longest))
-    for first in range(0, len(names), _NAMES):
-        whole, target = build_sequences(names[first : first + _NAMES], tokenizer)
+    for first in range(0, len(names), _NAMES_AT_ONCE):
+        whole, target = build_sequences(names[first : first + _NAMES_AT_ONCE], tokenizer)
         yield nats(net(whole.to(device)), target.to(device)).cpu()[target != IGNORED]

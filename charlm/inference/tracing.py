@@ -1,4 +1,4 @@
-"""Nets as torch.export programs. Dimension key: B batch, L length, C = n_embd, H = n_hidden."""
+"""Trace nets as torch.export programs. Dimension key: B batch, L length, C = n_embd, H = n_hidden."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from torch.export import Dim, ExportedProgram
 from charlm.nets.interface import block_size_of, positions_of, takes_names
 
 OPSET = 20
-"""The version of ONNX's operators."""
+"""The version of ONNX's operator set."""
 
 _RECURRENT = (torch.ops.aten.rnn_tanh.input, torch.ops.aten.gru.input, torch.ops.aten.lstm.input)
 
 
 def traced(net: nn.Module) -> ExportedProgram:
-    """The net for any batch, and any length that it can take."""
-    net.requires_grad_(False)  # so that the logits can go to numpy
+    """Trace a net for batches of any size, and for names of any length that it can take."""
+    net.requires_grad_(False)  # so that the logits can be converted to numpy
     dims = {0: Dim("batch")}
     if has_lengths(net):
         dims[1] = Dim("length", min=1, max=positions_of(net))
@@ -30,60 +30,64 @@ def traced(net: nn.Module) -> ExportedProgram:
         warnings.filterwarnings("ignore", r"The tensor attributes self\.\S*recurrent\._flat_weights", UserWarning)
         program = torch.export.export(net, (ids,), dynamic_shapes=(dims,), strict=False)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # where on this machine each line of code is
+        node.meta.pop("stack_trace", None)  # paths of this machine
     return program
 
 
 def has_lengths(net: nn.Module) -> bool:
-    """Whether names of several lengths go into it."""
+    """Whether a net takes inputs of several lengths."""
     return takes_names(net) and positions_of(net) != 1
 
 
 @contextmanager
 def any_length() -> Iterator[None]:
-    """Keep torch's recurrent layers whole, for any length, while a net is traced.
+    """Trace torch's recurrent layers as single operators, for names of any length.
 
-    Torch (2.13) learns the shapes of their results by going through the example's characters one by one, which nails
-    its length. Here it gets the shapes alone. (torch.export._patches does the like, with a loop, for two of the three.)
+    Torch (2.13) finds the shapes of their results by a loop over the example's characters, which fixes the length. Here
+    it gets the shapes from `_result_shapes` instead. (torch.export._patches does this for two of the three layers, but
+    with a loop.)
     """
     key = torch._C.DispatchKey.CompositeImplicitAutograd
-    slots: list[tuple[dict[Any, Any], Any]] = [(op.py_kernels, key) for op in _RECURRENT]
-    slots += [(torch._decomp.decomposition_table, op) for op in _RECURRENT]
-    held = [table[at] for table, at in slots]
+    entries: list[tuple[dict[Any, Any], Any]] = [(op.py_kernels, key) for op in _RECURRENT]
+    entries += [(torch._decomp.decomposition_table, op) for op in _RECURRENT]
+    originals = [table[entry] for table, entry in entries]
     try:
-        for table, at in slots:
-            table[at] = _shapes
+        for table, entry in entries:
+            table[entry] = _result_shapes
         yield
     finally:
-        for (table, at), kept in zip(slots, held, strict=True):
-            table[at] = kept
+        for (table, entry), original in zip(entries, originals, strict=True):
+            table[entry] = original
 
 
-def _shapes(input: Tensor, state: Tensor | list[Tensor], params: list[Tensor], *_: Any) -> tuple[Tensor, ...]:
-    """Results of the right shapes for `input` (L, B, C): units (L, B, H) and what each tensor of the state becomes."""
+def _result_shapes(input: Tensor, state: Tensor | list[Tensor], params: list[Tensor], *_: Any) -> tuple[Tensor, ...]:
+    """Tensors of the right shapes for `input` (L, B, C): hidden units (L, B, H) and the tensors of the new state."""
     states = [state] if isinstance(state, Tensor) else state
-    return input.new_empty(*input.shape[:2], states[0].shape[2]), *(held.clone() for held in states)
+    return input.new_empty(*input.shape[:2], states[0].shape[2]), *(tensor.clone() for tensor in states)
 
 
 def onnx_rnn(input: Any, state: Any, params: Any, has_biases: bool, num_layers: int, *_: Any) -> tuple[Any, Any]:
-    """ONNX's operators for nn.RNN as `Recurrent` makes it; those for GRU and LSTM come with onnxscript.
+    """Write nn.RNN in ONNX's operators, in the form that `Recurrent` uses; onnxscript does so for GRU and LSTM.
 
     Args:
         input: (L, B, C).
-        state: (num_layers, B, H), at first.
-        params: of each layer the weights (H, C), (H, H) and, if `has_biases`, the biases (H,), (H,).
-        has_biases: whether there are some.
-        num_layers: each reads the one below.
+        state: (num_layers, B, H), the initial state.
+        params: for each layer the weights (H, C), (H, H) and, if `has_biases`, the biases (H,), (H,).
+        has_biases: whether the layers have biases.
+        num_layers: each layer reads the one before it.
+
+    Returns:
+        the hidden units of the last layer (L, B, H), and the final state (num_layers, B, H).
     """
     op = getattr(import_module("onnxscript"), f"opset{OPSET}")
-    x, last = input, []
-    of_each = len(params) // num_layers
+    x, final_states = input, []
+    per_layer = len(params) // num_layers
     for layer in range(num_layers):
-        weight, recurrent, *biases = params[layer * of_each : (layer + 1) * of_each]
+        weight, recurrent, *biases = params[layer * per_layer : (layer + 1) * per_layer]
         bias = op.Unsqueeze(op.Concat(*biases, axis=0), [0]) if has_biases else None
-        first = op.Slice(state, [layer], [layer + 1], [0])
+        initial = op.Slice(state, [layer], [layer + 1], [0])
         weights = (op.Unsqueeze(weight, [0]), op.Unsqueeze(recurrent, [0]), bias)
-        hidden, held = op.RNN(x, *weights, None, first, hidden_size=recurrent.shape[1])
-        x = op.Squeeze(hidden, [1])  # of one direction
-        last.append(held)
-    return x, op.Concat(*last, axis=0)
+        hidden, final = op.RNN(x, *weights, None, initial, hidden_size=recurrent.shape[1])
+        x = op.Squeeze(hidden, [1])  # there is one direction
+        final_states.append(final)
+    return x, op.Concat(*final_states, axis=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from charlm.callbacks.internals.fast_step import GradientFunction
 from charlm.data.splits import Splits
-from charlm.inference.learnt_bigram import learnt_bigram
+from charlm.inference.bigram_table import learnt_bigram
 from charlm.models.base import LitCharLM
 from charlm.models.fast_bigram import loss_by_counts
 from charlm.models.fast_mlp import AnalyticLoss, gradient_function, is_plain

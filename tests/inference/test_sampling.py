@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
-from charlm.inference import decoding as walks
-from charlm.inference import sampling
-from charlm.inference.choosing import Choice
+from charlm.inference import decoding, sampling
+from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import NameScore, score_names
 from charlm.nets.bigram import Bigram
@@ -108,20 +107,20 @@ def test_the_likeliest_name_comes_alone(settings):
     assert set(sample_names(net, AB, 100, **settings)) == {"ba"}
 
 
-class FromScratch:
-    """The plain way for a net of names: all characters again for every one that is drawn."""
+class FullDecoder:
+    """Plain decoding for a net of names: it reads all characters again for every new one."""
 
-    most = 32
+    max_rows = 32
 
     def __init__(self, net, rows):
         self.net, self.rows = net, rows
 
-    def begin(self, ids):
-        self.names = torch.tensor([0, *ids]).repeat(self.rows, 1)
+    def start(self, prefix):
+        self.names = torch.tensor([0, *prefix]).repeat(self.rows, 1)
         return self.net(self.names)[:, -1]
 
-    def step(self, ids, going_on):
-        self.names = torch.cat([self.names, ids[:, None]], dim=1)[going_on]
+    def step(self, ids, unfinished):
+        self.names = torch.cat([self.names, ids[:, None]], dim=1)[unfinished]
         return self.net(self.names)[:, -1]
 
 
@@ -131,7 +130,7 @@ class FromScratch:
     [{}, {"prefix": "ma"}, {"temperature": 0.7, "top_k": 9}, {"top_p": 0.95, "max_length": 12}, {"distinct": True}],
     ids=str,
 )
-def test_with_a_state_the_names_are_those_of_the_plain_way(kind, options, monkeypatch):
+def test_incremental_decoding_gives_the_names_of_plain_decoding(kind, options, monkeypatch):
     torch.manual_seed(0)
     net = kind(27).double()  # so that no draw falls between what the two ways round differently
     with torch.no_grad():
@@ -139,9 +138,9 @@ def test_with_a_state_the_names_are_those_of_the_plain_way(kind, options, monkey
             single.output.weight.normal_(std=0.3)
             if single.output.bias is not None:
                 single.output.bias[0] = 2.0
-    monkeypatch.setattr(walks.NameWalk, "most", FromScratch.most)
+    monkeypatch.setattr(decoding.NameDecoder, "max_rows", FullDecoder.max_rows)
     by_state = sample_names(net, LETTERS, 70, **options)
-    monkeypatch.setattr(sampling, "walk", lambda net: FromScratch)
+    monkeypatch.setattr(sampling, "decoder_for", lambda net: FullDecoder)
     assert sample_names(net, LETTERS, 70, **options) == by_state
     assert len(set(map(len, by_state))) > 1, "names of one length would not show whether the right rows go on"
 
@@ -190,7 +189,7 @@ def test_temperature_comes_before_top_p():
 @settings(deadline=None)
 def test_what_is_drawn_is_among_the_allowed(logits, top_p, top_k, temperature):
     """Against a plain list: sorted, cut at k, then cut where the share is reached."""
-    choice = Choice(temperature, top_k, top_p)
+    choice = CharacterSampler(temperature, top_k, top_p)
     generator = torch.Generator().manual_seed(0)
     drawn = set(choice(torch.tensor(logits).repeat(50, 1), generator, end_allowed=True).tolist())
     weights = [math.exp((logit - max(logits)) / temperature) for logit in torch.tensor(logits).tolist()]
@@ -214,9 +213,9 @@ def test_distinct_names_are_the_first_of_each_kind():
 def test_distinct_names_may_run_out():
     net = table([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     assert sorted(sample_names(net, AB, 2, distinct=True)) == ["a", "b"]
-    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct; 3 were asked for: ask for fewer"):
+    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct, and 3 were .*; ask for fewer"):
         sample_names(net, AB, 3, distinct=True)
-    with pytest.raises(ValueError, match=r"only 1 of \d+ .* are outside the 1 excluded ones and distinct; 2 were"):
+    with pytest.raises(ValueError, match=r"only 1 of \d+ .* are outside the 1 excluded ones and distinct, and 2 were"):
         sample_names(net, AB, 2, distinct=True, exclude=["a"])
 
 
@@ -293,7 +292,7 @@ def test_excluded_names_are_replaced():
 def test_where_all_names_are_excluded_it_ends_with_advice():
     net = table([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     with pytest.raises(
-        ValueError, match=r"only 0 of \d+ drawn names are outside the 1 excluded ones; 5 were asked for"
+        ValueError, match=r"only 0 of \d+ drawn names are outside the 1 excluded ones, and 5 were asked for"
     ):
         sample_names(net, AB, 5, exclude={"a"})
 
@@ -314,7 +313,7 @@ def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": math.inf}, "temperature is inf"),
         ({"top_k": 0}, "top_k is 0; it must be at least 1"),
-        ({"seed": 2**64}, "seed is 18446744073709551616; it must fit into 64 bits"),
+        ({"seed": 2**64}, "seed is 18446744073709551616; give a whole number of at most 64 bits"),
         ({"max_length": 0}, "max_length is 0"),
         ({"prefix": "abc", "max_length": 3}, "the prefix 'abc' has 3 characters"),
         ({"prefix": "jöe"}, "'ö' at position 1, outside the alphabet"),

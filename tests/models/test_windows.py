@@ -435,7 +435,7 @@ def test_a_warm_up_that_is_no_share_is_refused(warmup):
 def test_a_large_count_fits_into_its_cell_beside_the_colour_of_its_share(count, shown):
     shares = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
     counts = torch.full((2, 2), count)
-    figure = bigram_heatmap([("counts", shares)], character_labels("a"), cell_text=True, written=[counts])
+    figure = bigram_heatmap([("counts", shares)], character_labels("a"), cell_text=True, cell_numbers=[counts])
     assert figure.axes[0].texts[1].get_text() == f".a\n{shown}"
     assert figure.axes[0].images[0].get_clim() == (0, 1)
 

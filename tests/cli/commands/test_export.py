@@ -260,7 +260,7 @@ def test_logits_that_are_off_are_refused(change, message):
     net.block_size = 3
     torch.nn.init.uniform_(net.weight, -1, 1)
     assert check(net, lambda ids: net(ids) + 3e-6, V) == pytest.approx(3e-6, rel=0.1)
-    with pytest.raises(ValueError, match=f"{message}.*; nothing is written: give another --format"):
+    with pytest.raises(ValueError, match=f"{message}.*, so nothing is written; give another --format"):
         check(net, lambda ids: net(ids) + change, V)
 
 
@@ -304,6 +304,6 @@ def test_a_missing_package_is_a_sentence_with_its_remedy(folder, tmp_path, monke
         main(["export", "--checkpoint", str(folder / "MLP.ckpt"), "--format", form, "--out", str(out)])
     assert capsys.readouterr().err == (
         f"charlm: error: --format {form} needs the package {package}, which is not installed:"
-        f" pip install 'charlm[{form}]'\n"
+        f" pip install 'lightning-charlm[export]'\n"
     )
     assert not out.exists()

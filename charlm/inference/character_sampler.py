@@ -1,4 +1,4 @@
-"""Which character comes next. Dimension key: B rows, V = vocab_size."""
+"""Draw the next character from logits. Dimension key: B rows, V = vocab_size."""
 
 import math
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from charlm.tokenizer import BOUNDARY
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How one id is drawn from logits.
+class CharacterSampler:
+    """Draw one id from each row of logits.
 
     Args:
-        temperature: > 0; the logits are divided by it: below 1 nearer to the most likely names, above 1 wilder.
-        top_k: draw from the k most likely characters only, the end counted as one, >= 1; None: from all.
+        temperature: > 0; the logits are divided by it. Below 1 gives more likely names, above 1 wilder ones.
+        top_k: draw from the k most likely characters only, >= 1; the end of the name counts as one. None: from all.
         top_p: draw from the fewest most likely characters that together have this probability, in (0, 1]; after
             `temperature` and `top_k`; None: from all.
 
@@ -40,25 +40,33 @@ class Choice:
             raise ValueError(f"top_p is {self.top_p}; give a share of the probability above 0, up to 1")
 
     def __call__(self, logits: Tensor, generator: torch.Generator, *, end_allowed: bool) -> Tensor:
-        """One id for each row of logits (B, V), int64 (B,).
+        """Draw one id from each row.
+
+        Args:
+            logits: (B, V) on the CPU.
+            generator: for the draws.
+            end_allowed: whether the end of the name may be drawn.
+
+        Returns:
+            int64 (B,).
 
         Raises:
-            ValueError: a row without a probability: NaN or infinite logits.
+            ValueError: the logits of a row are NaN or infinite.
         """
         first = 0 if end_allowed else BOUNDARY + 1
-        below = self._weights(logits[:, first:]).cumsum(1, dtype=torch.float64)  # up to their sum, a part of it drawn
-        drawn = torch.rand(len(below), 1, dtype=torch.float64, generator=generator) * below[:, -1:]
-        return (below <= drawn).sum(1) + first  # the first that exceeds it, so none without a probability
+        cumulative = self._weights(logits[:, first:]).cumsum(1, dtype=torch.float64)
+        drawn = torch.rand(len(cumulative), 1, dtype=torch.float64, generator=generator) * cumulative[:, -1:]
+        return (cumulative <= drawn).sum(1) + first  # the first that exceeds `drawn`; it has a probability above 0
 
     def _weights(self, scores: Tensor) -> Tensor:
-        """(B, V) not below 0, in proportion to the probabilities."""
+        """(B, V), in proportion to the probabilities after temperature, top_k and top_p."""
         best = scores.amax(1, keepdim=True)
         if not best.isfinite().all():
             raise ValueError(
                 "the net gives no character a probability: its logits are NaN or infinite, or it is a count table that"
-                " needs k > 0"
+                " needs k > 0; use another checkpoint"
             )
-        scores = scores - best  # first, so that a tiny temperature gives -inf for the others, never NaN
+        scores = scores - best  # before dividing, so that a tiny temperature gives -inf for the others, never NaN
         if self.top_k is not None and self.top_k < scores.shape[1]:
             likely = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, scores.topk(self.top_k).indices, True)
             scores = scores.masked_fill(~likely, -math.inf)
@@ -69,8 +77,8 @@ class Choice:
 
 
 def _nucleus(weights: Tensor, share: float) -> Tensor:
-    """The largest weights of each row up to the one at which they have this share of the sum; 0 for the others."""
-    falling, ids = weights.double().sort(dim=1, descending=True, stable=True)
-    before = falling.cumsum(1) - falling  # what the larger ones have together: 0 for the largest, which always stays
-    kept = falling.masked_fill(before >= share * falling.sum(1, keepdim=True), 0)
-    return torch.zeros_like(kept).scatter_(1, ids, kept)
+    """Keep the fewest largest weights of each row that together have this share of the sum; set the others to 0."""
+    descending, ids = weights.double().sort(dim=1, descending=True, stable=True)
+    larger = descending.cumsum(1) - descending  # the sum of the larger weights: 0 for the largest, which always stays
+    nucleus = descending.masked_fill(larger >= share * descending.sum(1, keepdim=True), 0)
+    return torch.zeros_like(nucleus).scatter_(1, ids, nucleus)
