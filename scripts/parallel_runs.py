@@ -1,10 +1,10 @@
-"""Start trainings at the same moment in one folder, and count their run directories.
+"""Starts trainings at the same moment in one folder, and counts their run directories.
 
 python scripts/parallel_runs.py                       8 at once, 20 times
 python scripts/parallel_runs.py --at_once 4 --times 2
 
-Each is a `charlm fit` of a few steps with a seed of its own. Every run directory has to hold the config, the
-checkpoints and the results of one of them, whole. Exit status 1 where that is not so.
+Each training is a `charlm fit` of a few steps with its own seed. Every run directory has to hold the config, the
+checkpoints and the results of exactly one training; otherwise the exit status is 1.
 """
 
 import os
@@ -22,11 +22,11 @@ from charlm.runs.directory import read_results
 
 
 def main(at_once: PositiveInt = 8, times: PositiveInt = 20) -> None:
-    """Start them and print one line of figures.
+    """Start the trainings and print one line of figures.
 
     Args:
         at_once: trainings that are started at the same moment.
-        times: how often, in the same folder.
+        times: repetitions, in the same folder.
     """
     with tempfile.TemporaryDirectory(prefix="parallel-runs-") as folder:
         failed = 0
@@ -43,7 +43,7 @@ def main(at_once: PositiveInt = 8, times: PositiveInt = 20) -> None:
 
 
 def start(folder: Path, seed: int) -> "subprocess.Popen[bytes]":
-    """A training of a few steps."""
+    """Start a training of a few steps."""
     options = ["--trainer.max_steps=6", "--trainer.val_check_interval=3", "--trainer.enable_progress_bar=false"]
     command = [sys.executable, "-m", "charlm", "fit", f"--seed_everything={seed}", *options]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
@@ -51,7 +51,7 @@ def start(folder: Path, seed: int) -> "subprocess.Popen[bytes]":
 
 
 def seed_of(run: Path) -> int | None:
-    """The seed of the training that a run directory is of; None where its parts are missing or of several."""
+    """The seed of the training in a run directory; None if a part is missing or parts come from several trainings."""
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     files = sorted((run / "checkpoints").glob("*.ckpt"))
     events = list(run.glob("events.out.tfevents.*"))

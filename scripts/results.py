@@ -1,17 +1,17 @@
-"""Train shipped configs with several seeds on one list of names and write their table: the README's results.
+"""Trains the shipped configs with several seeds on one list of names and writes the README's table of results.
 
-python scripts/results.py                                          the names that come with charlm
+python scripts/results.py                                          the bundled names
 python scripts/results.py --data makemore                          the course's 32,033 names
 python scripts/results.py --data my_names.txt --configs [mlp,gru] --seeds 1
 
-Each row is a config; its losses are means over the seeds, in nats per character, with their standard deviation. They
-are of the checkpoint with the lowest val loss; what was tuned was tuned on val, and test was looked at once, for the
-table. With split_by name all names of val and test are unseen; with line, as in the lectures, the list repeats some,
-and "unseen" are the others. Seconds are of a CPU, for the whole `charlm fit` on one thread, start and report included,
-the median. New are names that are not in train, counted once each, among 10,000 drawn from the first seed's model.
+Each row is a config. Its losses are means and standard deviations over the seeds, in nats per character, at the
+checkpoint with the lowest val loss; settings were tuned on val, and test was evaluated once, for the table. With
+split_by name, all names of val and test are unseen; with line, as in the lectures, train contains some of them, and the
+"unseen" columns leave these out. Seconds are the median CPU time of a whole `charlm fit` on one thread. New counts the
+distinct names that are not in train, among 10,000 drawn from the first seed's model.
 
-A run that is done is not done again: its row is in <out>/<split_by>/<config>-seed<seed>/row.json. Another list, config
-or option makes it anew.
+A finished run is not repeated: its row is in <out>/<split_by>/<config>-seed<seed>/row.json. A change of the list, the
+config or an option trains it again.
 """
 
 import hashlib
@@ -54,20 +54,20 @@ def main(
     jobs: PositiveInt = 1,
     fit: tuple[str, ...] = (),
 ) -> None:
-    """Train what is not trained yet, and print and write the table.
+    """Train the missing runs, then print and write the table.
 
     Args:
-        data: a file with one name a line, or makemore; by default the names that come with charlm.
-        out: the folder of the runs and of the table, in a folder for each `split_by`.
+        data: a file with one name a line, or makemore; by default the bundled names.
+        out: the folder for the runs and the table, with a subfolder for each `split_by`.
         configs: the shipped configs to train.
-        seeds: how many trainings of each, with the seeds 0, 1, ... for weights and order; the split stays.
+        seeds: trainings per config, with seeds 0, 1, ... for weights and order; the split is always the same.
         split_by: name or line, as in `charlm fit`.
-        jobs: trainings side by side, on one thread each.
-        fit: more options of `charlm fit`, for all of them.
+        jobs: trainings at the same time, on one thread each.
+        fit: further options of `charlm fit`, for every training.
 
     Raises:
-        OSError: no such list of names.
-        ValueError: bad names.
+        OSError: the list of names cannot be read.
+        ValueError: the list has bad names.
     """
     source = ["--data.path", data] if data else []
     for name in configs:
@@ -86,13 +86,13 @@ def main(
 
 
 def row_of(out: Path, config: str, seed: int, options: Sequence[str], names: str) -> dict[str, Any]:
-    """The figures of one run, which is trained unless it is there."""
+    """The figures of one run, which is trained unless it is finished."""
     run = out / f"{config}-seed{seed}"
     settings = [config, hashlib.sha256((CONFIGS / f"{config}.yaml").read_bytes()).hexdigest(), *options, names]
     file = run / "row.json"
     if file.is_file() and (row := json.loads(file.read_text(encoding="utf-8")))["settings"] == settings:
         return row
-    shutil.rmtree(run, ignore_errors=True)  # of other settings, or not finished
+    shutil.rmtree(run, ignore_errors=True)  # unfinished, or made with other settings
     seconds = train(run, config, seed, options)
     row = {"config": config, "seed": seed, "settings": settings, "seconds": seconds, **figures(run)}
     beside = file.with_suffix(".part")
@@ -103,10 +103,7 @@ def row_of(out: Path, config: str, seed: int, options: Sequence[str], names: str
 
 
 def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
-    """Train in a process of its own; the seconds of a CPU that it took, start and report included.
-
-    On one thread they are the time it takes on a machine that does nothing else, and other programs do not move them.
-    """
+    """Train in a new process, and give its CPU time in seconds, which other programs do not affect."""
     logger = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
     where = [
         "--trainer.logger=charlm.runs.logger.RunLogger",
@@ -121,15 +118,15 @@ def train(run: Path, config: str, seed: int, options: Sequence[str]) -> float:
     with log.open("w", encoding="utf-8") as file:
         one_thread = {"OMP_NUM_THREADS": "1", **os.environ}
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=one_thread)
-        _, status, used = os.wait4(process.pid, 0)  # of this child alone, though others run beside it
+        _, status, used = os.wait4(process.pid, 0)  # of this child only
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"charlm fit --config {config} failed; {log} says why. What is done is kept.")
+        raise SystemExit(f"charlm fit --config {config} failed; {log} says why. Finished runs are kept.")
     return used.ru_utime + used.ru_stime
 
 
 def figures(run: Path) -> dict[str, Any]:
-    """Losses of the kept checkpoint on all names and on the unseen ones, and what it draws."""
+    """Losses of the best checkpoint on all names and on unseen names, and the names that it draws."""
     loaded, results = load_checkpoint(run), read_results(run)
     splits = training_splits(loaded)
     names = {part: splits.names(part) for part in PARTS}
@@ -146,7 +143,7 @@ def figures(run: Path) -> dict[str, Any]:
 
 
 def table_of(configs: Sequence[str], rows: Sequence[dict[str, Any]], *, repeated: bool) -> Table:
-    """One line a config, of all its seeds; with the losses on unseen names where some are `repeated` in train."""
+    """One line per config; with the losses on unseen names if names may be `repeated` in train."""
     keys = ["val", "test"] + ["val_unseen", "test_unseen"] * repeated
     lines = []
     for config in configs:
@@ -160,7 +157,7 @@ def table_of(configs: Sequence[str], rows: Sequence[dict[str, Any]], *, repeated
 
 
 def spread(losses: Sequence[float | None]) -> str | None:
-    """Mean and standard deviation."""
+    """The mean and standard deviation as text."""
     known = [loss for loss in losses if loss is not None]
     if not known:
         return None

@@ -45,7 +45,7 @@ def main(
     """Measure, print the table and write it as JSON.
 
     Args:
-        data: a file with one name a line, or makemore; by default the names that come with charlm.
+        data: a file with one name a line, or makemore; by default the bundled names.
         out: the JSON file, with the value of every pair and the machine.
         pairs: measurements of ours and of the peer, in turn; use 5 or more for published figures.
         format: the format of the printed table.

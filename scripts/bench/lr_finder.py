@@ -44,7 +44,7 @@ def main(
     """Measure what the cache does not hold yet, and print the table.
 
     Args:
-        data: a file with one name a line, or makemore; by default the names that come with charlm.
+        data: a file with one name a line, or makemore; by default the bundled names.
         cache: a JSON file with sweeps and trained rates, written after each task; use another file for other data.
         further: also measure the ten nets that were added later, which takes as long again.
         check: suggestions of the default rule to train at, for comparison with the interpolated losses.

@@ -14,13 +14,13 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 
 WINDOW = (1100, 1040)
-"""Pixels of the page: four cards of Time Series, as wide as a README shows without making them much smaller."""
-PATIENCE = 30.0  # seconds until a page has to show what is asked of it
+"""Page size in pixels: four cards of Time Series, about as wide as a README is shown."""
+PATIENCE = 30.0  # seconds until a page has to show the expected text
 OPTIONS = (
     "--headless=new",
-    "--no-sandbox",  # which root cannot have, as in containers
+    "--no-sandbox",  # root, as in containers, cannot use one
     "--disable-dev-shm-usage",
-    "--enable-unsafe-swiftshader",  # WebGL without a graphics card: the projector draws by it
+    "--enable-unsafe-swiftshader",  # WebGL without a graphics card, for the projector
     "--hide-scrollbars",
     "--no-first-run",
     "--disable-background-networking",
@@ -29,7 +29,7 @@ OPTIONS = (
     "--disable-quic",
     "--force-color-profile=srgb",
 )
-# through shadow roots and frames, and what is seen only
+# visible nodes, also in shadow roots and frames
 _WALK = """
 const all = [];
 const seen = (node) => !node.checkVisibility || node.checkVisibility({opacityProperty: true, visibilityProperty: true});
@@ -45,7 +45,7 @@ const text = () => all.map((node) => node.nodeType === 3 ? node.data : ' ').join
 """
 # TensorBoard's messages: a bar at the bottom, the projector's dialog, a chart's or a table's warning
 _COMPLAINTS = "mat-snack-bar-container, paper-toast, #notification-dialog, .error"
-# the middle of the first element, which may lie in a frame of a frame, as the mouse counts
+# the centre of the first element in page coordinates, also in nested frames
 _CENTER = """
 const found = elements(arguments[0]).find((node) => node.innerText.trim().startsWith(arguments[1]));
 if (!found) return null;
@@ -79,13 +79,13 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def open(self, tab: str, *texts: str) -> None:
-        """Load a tab anew, and wait until it shows all of `texts`."""
-        self.driver.get("about:blank")  # what comes behind the # does not load a page anew
+        """Load a tab, and wait until it shows all of `texts`."""
+        self.driver.get("about:blank")  # a new fragment alone does not reload a page
         self.driver.get(f"{self.address}#{tab}")
         self.wait_for(*texts)
 
     def wait_for(self, *texts: str) -> None:
-        """Wait until all of `texts` are seen; spaces do not count, as TensorBoard breaks its tags at any place."""
+        """Wait until all of `texts` are visible; spaces do not count, because TensorBoard breaks tags anywhere."""
 
         def seen() -> bool:
             text = "".join(self.text().split())
@@ -94,15 +94,15 @@ class Page:
         self.until(seen, f"page with {texts}")
 
     def text(self) -> str:
-        """All text that is seen, with single spaces."""
+        """All visible text, with single spaces."""
         return str(self.run("return text()"))
 
     def count(self, selector: str) -> int:
-        """How many elements that are seen match a CSS selector."""
+        """The number of visible elements that match a CSS selector."""
         return int(self.run("return elements(arguments[0]).length", selector))
 
     def click(self, selector: str, text: str = "") -> None:
-        """Click with the mouse on the first element that matches a CSS selector and begins with `text`."""
+        """Click on the first element that matches a CSS selector and begins with `text`."""
         center: list[float] = []
 
         def found() -> bool:
@@ -115,14 +115,14 @@ class Page:
         mouse.perform()
 
     def run(self, script: str, *args: Any) -> Any:
-        """What a piece of JavaScript returns, that has `all` nodes, `elements(selector)` and `text(nodes)`."""
+        """Run JavaScript that may use `all` nodes, `elements(selector)` and `text()`, and give its result."""
         return self.driver.execute_script(_WALK + script, *args)
 
     def until(self, shown: Callable[[], bool], what: str) -> None:
         """Wait for `shown()`.
 
         Raises:
-            TimeoutError: it stays false.
+            TimeoutError: `shown()` stays false for `PATIENCE` seconds.
         """
         end = time.monotonic() + PATIENCE
         while not shown():
@@ -131,7 +131,7 @@ class Page:
             time.sleep(0.1)
 
     def settle(self) -> None:
-        """Wait until two pictures in a row are the same: nothing is loaded or moved any more."""
+        """Wait until two pictures in a row are the same, so that nothing is loading or moving."""
         before = [b""]
 
         def still() -> bool:
@@ -143,21 +143,21 @@ class Page:
         self.until(still, "rest")
 
     def errors(self) -> list[str]:
-        """What the browser's console and TensorBoard's messages on the page complain of."""
+        """Errors in the browser's console and in TensorBoard's messages on the page."""
         entries = self.driver.get_log("browser")
         console = [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
         texts = "return elements(arguments[0]).map((node) => node.text || node.innerText)"
         return console + self.run(texts, _COMPLAINTS)
 
     def picture(self, box: tuple[int, int, int, int] | None = None) -> Image.Image:
-        """What is seen, or a part of it: left, upper, right and lower edge."""
+        """A picture of the page, or of a box of it: left, upper, right and lower edge."""
         self.settle()
         return Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB").crop(box)
 
 
 @contextmanager
 def chromium() -> Iterator[Chrome]:
-    """A headless Chromium with a profile of its own.
+    """A headless Chromium with a new profile.
 
     Raises:
         FileNotFoundError: Chromium or its driver is not installed.

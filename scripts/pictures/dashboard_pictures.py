@@ -1,11 +1,11 @@
-"""Pictures of TensorBoard on a run, as the README shows them, taken by a headless Chromium.
+"""Takes the README's pictures of TensorBoard with a headless Chromium.
 
     charlm fit --config mlp --data makemore
     charlm fit --model Bigram --data makemore
     charlm fit --config mlp-fast --data makemore
     python scripts/pictures/dashboard_pictures.py lightning_logs/version_0 --out .github
 
-tests/dashboard/test_browser.py looks at the pages in the same way.
+tests/dashboard/test_browser.py checks the same pages.
 """
 
 import argparse
@@ -20,7 +20,7 @@ COLORS = 128
 
 
 def save(picture: Image.Image, file: Path) -> None:
-    """Write a PNG of few colours: a third of the size, and no difference to be seen."""
+    """Write a PNG with few colours, a third of the size without a visible difference."""
     picture.quantize(COLORS, dither=Image.Dither.NONE).save(file, optimize=True)
     print(f"{file}  {picture.width} x {picture.height}  {file.stat().st_size / 1000:.0f} kB")
 
@@ -48,7 +48,7 @@ def images(page: Page) -> Image.Image:
 
 
 def text(page: Page) -> Image.Image:
-    """The names that were drawn last, and below them those before the first step."""
+    """The names of the last step, and below them the names before the first step."""
     page.open("text&tagFilter=samples", "samples", "After")
     last = page.picture((285, 176, 1100, 670))
     page.run("elements('#steps-container').forEach((steps) => { steps.scrollTop = steps.scrollHeight; })")
@@ -60,12 +60,12 @@ def text(page: Page) -> Image.Image:
 
 
 def hparams(page: Page) -> Image.Image:
-    """The table of all runs, of which a few columns are hidden to fit the page of the README."""
+    """The table of all runs, with a few columns hidden to fit into the README."""
     page.resize(1500, 560)
     page.open("hparams", "Trial ID", "model", "loss/val")
     for column in ("batch_size", "schedule", "optimizer", "accuracy/val"):
         page.click("paper-checkbox", column)
-        page.wait_for("version_0")  # the table is asked for anew
+        page.wait_for("version_0")  # the table is loaded again
         page.settle()
     return page.picture((300, 64, 1500, 310))
 
@@ -83,9 +83,9 @@ TABS = {each.__name__: each for each in (time_series, custom_scalars, images, te
 
 
 def main() -> None:
-    """Take the pictures of all tabs: of the run alone, and HParams of all runs beside it."""
+    """Take the pictures of all tabs of one run, and of HParams with the runs beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="directory of a run, with others beside it")
+    parser.add_argument("run", type=Path, help="directory of a run, with other runs beside it")
     parser.add_argument("--out", type=Path, default=Path("."), help="directory for the pictures")
     options = parser.parse_args()
     with one_directory([options.run]) as alone, chromium() as driver:
