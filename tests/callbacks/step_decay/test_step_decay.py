@@ -1,5 +1,4 @@
 import inspect
-import itertools
 import math
 import warnings
 
@@ -9,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, RandomIterableDataset
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -112,13 +110,6 @@ def logged(directory, tag):
     return [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
 
 
-@pytest.mark.parametrize(
-    ("position", "factor"), [(0, 1), (4999, 1), (5000, 0.1), (5001, 0.1), (7999, 0.1), (8000, 0.01), (10**9, 0.01)]
-)
-def test_a_milestone_is_the_first_step_with_the_new_rate(position, factor):
-    assert decay_factor(position, [5000, 8000], gamma=0.1) == pytest.approx(factor)
-
-
 rising = st.lists(st.integers(1, 1000), unique=True).map(sorted)
 
 
@@ -133,21 +124,6 @@ def test_rates_of_a_run_by_hand(trainer):
     model = Model()
     trainer(StepDecay([2, 3, 6], gamma=0.5), max_epochs=2).fit(model)
     assert model.rates() == [0.1, 0.1, 0.05, 0.025, 0.025, 0.025, 0.0125, 0.0125, 0.0125, 0.0125]
-
-
-@row("accumulation")
-def test_steps_are_optimizer_steps_under_accumulation(trainer):
-    """Batches of 4 + 1 an epoch: the second milestone falls on the partial window that ends the second epoch."""
-    model = Model()
-    trainer(StepDecay([1, 3], gamma=0.5), max_epochs=3, accumulate_grad_batches=4).fit(model)
-    assert model.rates() == [0.1, 0.05, 0.05, 0.025, 0.025, 0.025]
-
-
-@row("unit epoch")
-def test_epochs_are_completed_epochs(trainer):
-    model = Model(batches=2)
-    trainer(StepDecay([1, 3], gamma=0.5, unit="epoch"), max_epochs=4).fit(model)
-    assert model.rates() == [0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.025, 0.025]
 
 
 @row("unit fraction")
@@ -168,15 +144,12 @@ class Endless(Model):
 
 @pytest.mark.parametrize(("model", "length"), [(Endless, {"max_epochs": 2}), (Model, {"max_epochs": -1})])
 def test_fractions_need_a_known_length(trainer, model, length):
-    said = "StepDecay's milestones are fractions of a training whose length is unknown; set max_steps, or"
-    with pytest.raises(ValueError, match=f"^{said} max_epochs with a loader that has"):
+    with pytest.raises(
+        ValueError, match="fractions of a training whose length is unknown; set max_steps, or max_epochs"
+    ):
         trainer(StepDecay([0.5], unit="fraction"), **length).fit(model())
-
-
-def test_max_steps_is_a_known_length(trainer):
-    model = Endless()
-    trainer(StepDecay([0.5], unit="fraction", gamma=0.5), max_steps=4).fit(model)
-    assert model.rates() == [0.1, 0.1, 0.05, 0.05]
+    trainer(StepDecay([0.5], unit="fraction", gamma=0.5), max_steps=4).fit(known := model())
+    assert known.rates() == [0.1, 0.1, 0.05, 0.05]
 
 
 @row("parameter groups")
@@ -266,44 +239,100 @@ class Bare(Model):
 
 
 @row("a bare optimizer")
-def test_steps_of_a_bare_optimizer_are_not_counted_which_is_said_once(trainer):
-    with pytest.warns(UserWarning, match=r"^StepDecay has counted no optimizer step in a whole epoch") as warned:
-        trainer(StepDecay([2]), max_epochs=3).fit(Bare())
-    assert len([warning for warning in warned if "StepDecay" in str(warning.message)]) == 1
-
-
-@row("a bare optimizer")
-def test_epochs_of_a_bare_optimizer_are_counted(trainer):
-    model = Bare(batches=2)
-    trainer(StepDecay([1], gamma=0.5, unit="epoch"), max_epochs=2).fit(model)
-    assert model.rates() == [0.1, 0.1, 0.05, 0.05]
+@pytest.mark.parametrize("unit", ["step", "epoch"])
+def test_of_a_bare_optimizer_epochs_are_counted_but_not_steps_and_one_warning_says_so(trainer, unit):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        trainer(StepDecay([1], gamma=0.5, unit=unit), max_epochs=3).fit(model := Bare(batches=2))
+    said = [str(warning.message) for warning in warned if "StepDecay" in str(warning.message)]
+    assert len(said) == (unit == "step")
+    assert all("has counted no optimizer step in a whole epoch" in each for each in said)
+    assert model.rates() == [0.1] * 2 + ([0.1] if unit == "step" else [0.05]) * 4
 
 
 def saved_at(tmp_path, step):
     return ModelCheckpoint(tmp_path / "saved", "{step}", every_n_train_steps=step, save_top_k=-1)
 
 
+@pytest.fixture
+def unbroken_and_rest(trainer, tmp_path):
+    """Two models: one trained without a break, and one trained on from a checkpoint of that training."""
+
+    def train(decay, step, later=None, model=Model, rest=None, **options):
+        first, second = model(), (rest or model)()
+        saver = saved_at(tmp_path, step)
+        trainer(*([decay] if decay else []), saver, enable_checkpointing=True, **{"max_epochs": 2} | options).fit(first)
+        last = {"max_epochs": 2} | options | {name: value for name, value in (later or {}).items() if name != "decay"}
+        resume = trainer((later or {}).get("decay", decay), **last)
+        resume.fit(second, ckpt_path=tmp_path / "saved" / f"step={step}.ckpt")
+        return first, second
+
+    return train
+
+
+@row("accumulation")
+@row("unit epoch")
 @row("ckpt_path")
-@pytest.mark.parametrize("step", [3, 5, 6])
-def test_a_resumed_run_stays_on_its_curve(trainer, tmp_path, step):
-    """From a checkpoint inside an epoch, at its end, and after a milestone."""
-    unbroken, rest = Model(), Model()
-    trainer(StepDecay([4, 7], gamma=0.5), saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2).fit(
-        unbroken
-    )
-    assert unbroken.rates() == [0.1] * 4 + [0.05] * 3 + [0.025] * 3
-    resume = trainer(StepDecay([4, 7], gamma=0.5), max_epochs=2)
-    resume.fit(rest, ckpt_path=tmp_path / "saved" / f"step={step}.ckpt")
-    assert rest.rates() == unbroken.rates()[step:]
-
-
+@row("ckpt_path, accumulation")
 @row("ckpt_path, unit epoch")
-def test_a_resumed_run_counts_its_epochs_on(trainer, tmp_path):
-    first, rest = Model(), Model()
-    decay = StepDecay([2], gamma=0.5, unit="epoch")
-    trainer(decay, saved_at(tmp_path, 5), enable_checkpointing=True, max_epochs=1).fit(first)
-    trainer(decay, max_epochs=3).fit(rest, ckpt_path=tmp_path / "saved" / "step=5.ckpt")
-    assert rest.rates() == [0.1] * 5 + [0.05] * 5
+@pytest.mark.parametrize(
+    ("decay", "step", "accumulated", "rates"),
+    [  # from a checkpoint inside an epoch, at its end, and after a milestone
+        (StepDecay([4, 7], gamma=0.5), 3, 1, [0.1] * 4 + [0.05] * 3 + [0.025] * 3),
+        (StepDecay([4, 7], gamma=0.5), 5, 1, [0.1] * 4 + [0.05] * 3 + [0.025] * 3),
+        (StepDecay([4, 7], gamma=0.5), 7, 1, [0.1] * 4 + [0.05] * 3 + [0.025] * 3),
+        (StepDecay([3, 5], gamma=0.5), 2, 2, [0.1] * 3 + [0.05] * 2 + [0.025]),  # windows of 2 + 2 + 1 batches
+        (StepDecay([3, 5], gamma=0.5), 4, 2, [0.1] * 3 + [0.05] * 2 + [0.025]),
+        (StepDecay([1], gamma=0.5, unit="epoch"), 3, 1, [0.1] * 5 + [0.05] * 5),
+        (StepDecay([1], gamma=0.5, unit="epoch"), 5, 1, [0.1] * 5 + [0.05] * 5),
+        (StepDecay([0.8], gamma=0.5, unit="fraction"), 2, 1, [0.1] * 8 + [0.05] * 2),
+        (StepDecay([0.8], gamma=0.5, unit="fraction"), 9, 1, [0.1] * 8 + [0.05] * 2),
+    ],
+)
+def test_a_resumed_run_stays_on_its_curve(unbroken_and_rest, decay, step, accumulated, rates):
+    """The same callback serves both trainings. Warnings are errors here."""
+    unbroken, rest = unbroken_and_rest(decay, step, accumulate_grad_batches=accumulated)
+    assert unbroken.rates() == rates
+    assert rest.rates() == rates[step:]
+
+
+@row("ckpt_path, other milestones")
+def test_new_milestones_are_followed_with_a_warning_that_names_both(unbroken_and_rest):
+    said = r"new milestones=\[6\], gamma=0.1, unit='step'; the checkpoint has milestones=\[2\], gamma=0.5, unit='step'"
+    with pytest.warns(UserWarning, match=said):
+        _, rest = unbroken_and_rest(StepDecay([2], gamma=0.5), 4, {"decay": StepDecay([6])})
+    assert rest.rates() == pytest.approx([0.1] * 2 + [0.01] * 4)  # the base is the first run's, not the decayed 0.05
+
+
+@row("ckpt_path, other length")
+def test_fractions_of_another_length_mean_other_steps_and_warn(unbroken_and_rest):
+    """After 4 of 10 steps; a drop at a third of them is still to come if there are 20."""
+    with pytest.warns(UserWarning, match="40% was done in the checkpoint, which is 20% now"):
+        _, rest = unbroken_and_rest(StepDecay([1 / 3], gamma=0.5, unit="fraction"), 4, {"max_epochs": 4})
+    assert rest.rates() == [0.1] * 3 + [0.05] * 13
+
+
+@row("ckpt_path, new to the run")
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_it_can_join_a_run_that_began_without_it(unbroken_and_rest, scheduled):
+    """The base is the rate that run began with, also if a scheduler has lowered it since."""
+
+    def decayed_by_ten(parts):
+        optimizer = RecordingSGD(parts[0].parameters(), lr=0.1)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)] if scheduled else []
+
+    later = {"decay": StepDecay([2, 7], gamma=0.5)}
+    _, rest = unbroken_and_rest(None, 5, later, lambda: Model(decayed_by_ten), Model)
+    assert rest.rates() == [0.05] * 2 + [0.025] * 3
+
+
+def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
+    trainer(StepDecay([2.0]), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
+    state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
+    logged = state.pop("logged")
+    assert logged == [49, {"lr": pytest.approx(0.01)}]
+    arguments = {"milestones": [2], "gamma": 0.1, "unit": "step"}
+    assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": 0}
 
 
 @row("ckpt_path, manual")
@@ -319,94 +348,6 @@ def test_a_resumed_manual_run_counts_each_optimizers_steps_on(trainer, tmp_path,
     first.save_checkpoint(tmp_path / "saved.ckpt")
     trainer(decay, max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved.ckpt")
     assert (rest.rates(0), rest.rates(1)) == (critic, generator)
-
-
-@row("ckpt_path, other milestones")
-def test_new_milestones_are_followed_with_a_warning_that_names_both(trainer, tmp_path):
-    first, rest = Model(), Model()
-    trainer(StepDecay([2], gamma=0.5), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(first)
-    new = r"uses its new milestones=\[6\], gamma=0.1, unit='step'"
-    with pytest.warns(UserWarning, match=new + r"; the checkpoint has milestones=\[2\], gamma=0.5, unit='step'"):
-        trainer(StepDecay([6]), max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved" / "step=4.ckpt")
-    assert rest.rates() == pytest.approx([0.1] * 2 + [0.01] * 4)  # the base is the first run's, not the decayed 0.05
-
-
-@row("ckpt_path, other length")
-@pytest.mark.parametrize("max_epochs", [2, 4])
-def test_fractions_of_another_length_are_said_to_mean_other_steps(trainer, tmp_path, max_epochs):
-    """After 4 of 10 steps; a drop at a third of them is still to come where there are 20."""
-    decay = StepDecay([1 / 3], gamma=0.5, unit="fraction")
-    trainer(decay, saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=2).fit(Model())
-    rest = Model()
-    resume = trainer(StepDecay([1 / 3], gamma=0.5, unit="fraction"), max_epochs=max_epochs)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        resume.fit(rest, ckpt_path=tmp_path / "saved" / "step=4.ckpt")
-    said = [
-        str(warning.message) for warning in warned if "StepDecay's milestones are fractions" in str(warning.message)
-    ]
-    if max_epochs == 2:
-        assert (said, rest.rates()) == ([], [0.05] * 6)
-    else:
-        assert "40% was done in the checkpoint, which is 20% now" in said[0]
-        assert rest.rates() == [0.1] * 3 + [0.05] * 13
-
-
-@row("ckpt_path, new to the run")
-@pytest.mark.parametrize("scheduled", [False, True])
-def test_it_can_join_a_run_that_began_without_it(trainer, tmp_path, scheduled):
-    """The base is the rate that run began with, also where a scheduler has lowered it since."""
-
-    def decayed_by_ten(parts):
-        optimizer = RecordingSGD(parts[0].parameters(), lr=0.1)
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)] if scheduled else []
-
-    trainer(saved_at(tmp_path, 5), enable_checkpointing=True, max_epochs=1).fit(Model(decayed_by_ten))
-    rest = Model()
-    trainer(StepDecay([2, 7], gamma=0.5), max_epochs=2).fit(rest, ckpt_path=tmp_path / "saved" / "step=5.ckpt")
-    assert rest.rates() == [0.05] * 2 + [0.025] * 3
-
-
-def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
-    trainer(StepDecay([2.0]), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
-    state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
-    assert state == {
-        "milestones": [2],
-        "gamma": 0.1,
-        "unit": "step",
-        "base_rates": [[0.1]],
-        "steps": [4],
-        "done": 0,
-    } | {"logged": [49, {"lr": pytest.approx(0.01)}]}
-
-
-@row("fit again, new Trainer")
-def test_a_second_fit_starts_afresh(trainer):
-    decay = StepDecay([3], gamma=0.5)
-    for lr in (0.1, 0.4):
-        model = Model(lambda parts, lr=lr: RecordingSGD(parts[0].parameters(), lr=lr))
-        trainer(decay, max_epochs=1).fit(model)
-        assert model.rates() == [lr] * 3 + [lr / 2] * 2
-
-
-@row("fit again, same Trainer")
-def test_fitting_on_with_the_same_trainer_stays_on_the_curve(trainer):
-    model, decay = Model(), StepDecay([3, 7], gamma=0.5)
-    one = trainer(decay, max_epochs=1)
-    one.fit(model)
-    one.fit_loop.max_epochs = 2
-    one.fit(model)  # Lightning makes new optimizers
-    assert model.rates() == [0.05] * 2 + [0.025] * 3
-
-
-def test_the_base_is_what_other_callbacks_have_set_when_training_starts(trainer):
-    class Finder(Callback):
-        def on_train_start(self, trainer, pl_module):
-            trainer.optimizers[0].param_groups[0]["lr"] = 0.8
-
-    model = Model(batches=2)
-    trainer(StepDecay([1], gamma=0.5), Finder(), max_epochs=1).fit(model)
-    assert model.rates() == [0.8, 0.4]
 
 
 class Learner(Model):
@@ -434,8 +375,7 @@ def finder():
 
 
 @row("LRFinder")
-@pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize(("milestone", "unit"), [(5, "step"), (1, "epoch"), (0.5, "fraction")])
+@pytest.mark.parametrize(("first", "milestone", "unit"), [(0, 5, "step"), (1, 1, "epoch"), (0, 0.5, "fraction")])
 def test_the_base_is_the_rate_that_was_found_in_either_order(trainer, first, milestone, unit):
     found, model = finder(), Learner()
     callbacks = [StepDecay([milestone], gamma=0.5, unit=unit), found]
@@ -445,22 +385,8 @@ def test_the_base_is_the_rate_that_was_found_in_either_order(trainer, first, mil
     assert model.rates()[-10:] == pytest.approx([rate] * 5 + [rate / 2] * 5)
 
 
-@row("LRFinder")
-def test_groups_keep_their_ratio_to_the_rate_that_was_found(trainer):
-    def two_groups(parts):
-        weights = [{"params": [p], "lr": lr} for p, lr in zip(parts[0].parameters(), (0.001, 0.0002), strict=True)]
-        return RecordingSGD(weights, lr=1)
-
-    found, model = finder(), Learner(two_groups)
-    trainer(StepDecay([3], gamma=0.5), found, max_epochs=1).fit(model)
-    rate = found.result.suggestion
-    expected = [[rate, rate / 5]] * 3 + [[rate / 2, rate / 10]] * 2
-    assert model.trainer.optimizers[0].used[-5:] == [pytest.approx(rates) for rates in expected]
-
-
 @row("ckpt_path, LRFinder")
-@pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("step", [3, 5, 7])
+@pytest.mark.parametrize(("first", "step"), [(0, 3), (1, 7)])
 def test_a_resumed_run_keeps_the_rate_that_was_found(trainer, tmp_path, first, step):
     def callbacks():
         both = [StepDecay([4, 6], gamma=0.5), finder()]
@@ -511,20 +437,6 @@ def test_a_fit_from_loaded_weights_begins_anew(trainer, tmp_path):
     assert model.rates() == [0.1] * 3 + [0.05] * 2
 
 
-@row("ckpt_path, accumulation")
-@pytest.mark.parametrize("step", [2, 3, 4])
-def test_a_resumed_run_counts_windows_on(trainer, tmp_path, step):
-    """Batches of 2 + 2 + 1 an epoch: from inside an epoch, from its end, and from the first step after a milestone."""
-    options = {"max_epochs": 2, "accumulate_grad_batches": 2}
-    unbroken, rest = Model(), Model()
-    whole = trainer(StepDecay([3, 5], gamma=0.5), saved_at(tmp_path, step), enable_checkpointing=True, **options)
-    whole.fit(unbroken)
-    assert unbroken.rates() == [0.1] * 3 + [0.05] * 2 + [0.025]
-    resume = trainer(StepDecay([3, 5], gamma=0.5), **options)
-    resume.fit(rest, ckpt_path=tmp_path / "saved" / f"step={step}.ckpt")
-    assert rest.rates() == unbroken.rates()[step:]
-
-
 @row("manual optimization")
 def test_under_manual_optimization_the_steps_of_a_batch_count_one_by_one(trainer):
     class Thrice(Model):
@@ -573,11 +485,11 @@ def test_without_milestones_the_rate_is_logged_and_left_alone(trainer, tmp_path)
     model, logger = Model(with_scheduler), TensorBoardLogger(tmp_path, name="", version="run")
     trainer(StepDecay([]), max_epochs=1, logger=logger, log_every_n_steps=1).fit(model)
     assert model.rates() == pytest.approx([0.1 * 0.9**step for step in range(5)])
+    assert texts(tmp_path / "run") == []
     assert logged(tmp_path / "run", "lr") == list(enumerate(model.rates()))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(("accumulate", "many"), [(1, False), (2, False), (1, True)])
 def test_the_rate_a_step_used_is_logged_under_that_step(trainer, tmp_path, accumulate, many):
     """At the first step, at each drop, and where Lightning logs the loss; 8 batches an epoch make 16 steps or 8."""
     model, logger = Model(batches=8), TensorBoardLogger(tmp_path, name="", version="run")
@@ -586,14 +498,6 @@ def test_the_rate_a_step_used_is_logged_under_that_step(trainer, tmp_path, accum
     trainer(*executions, StepDecay([4, 5], gamma=0.5), logger=logger, **options).fit(model)
     regular = range(2, 16 // accumulate, 3)
     assert logged(tmp_path / "run", "lr") == [(step, model.rates()[step]) for step in sorted({0, 4, 5, *regular})]
-    losses = [step for step, _ in logged(tmp_path / "run", "loss")]
-    assert losses == (list(range(16 // accumulate)) if many else list(regular))
-
-
-def test_the_drop_of_a_new_epoch_is_logged_under_its_first_step(trainer, tmp_path):
-    model, logger = Model(), TensorBoardLogger(tmp_path, name="", version="run")
-    trainer(StepDecay([1], gamma=0.5, unit="epoch"), logger=logger, log_every_n_steps=100, max_epochs=2).fit(model)
-    assert logged(tmp_path / "run", "lr") == [(0, 0.1), (5, 0.05)]
 
 
 def test_under_manual_optimization_a_batch_logs_what_its_first_steps_use(trainer, tmp_path):
@@ -604,16 +508,6 @@ def test_under_manual_optimization_a_batch_logs_what_its_first_steps_use(trainer
     assert logged(tmp_path / "run", "lr/optimizer1") == [(0, 0.1), (1, 0.1), (2, 0.05)]
 
 
-def test_every_group_is_logged_at_a_drop(trainer, tmp_path):
-    def two_groups(parts):
-        return torch.optim.SGD([{"params": parts[0].parameters()}, {"params": parts[1].parameters(), "lr": 0.01}], 0.4)
-
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    trainer(StepDecay([2], gamma=0.5), logger=logger, log_every_n_steps=100, max_epochs=1).fit(Model(two_groups))
-    assert logged(tmp_path / "run", "lr/group0") == [(0, 0.4), (2, 0.2)]
-    assert logged(tmp_path / "run", "lr/group1") == [(0, 0.01), (2, 0.005)]
-
-
 def texts(directory):
     """(step, text) of the milestones in TensorBoard's files."""
     events = EventAccumulator(str(directory)).Reload()
@@ -621,91 +515,70 @@ def texts(directory):
     return [(event.step, event.tensor_proto.string_val[0].decode()) for tag in tags for event in events.Tensors(tag)]
 
 
+def text_of(trainer, tmp_path, decay, model=Model, others=(), **options):
+    trainer(decay, *others, logger=TensorBoardLogger(tmp_path, name="", version="text"), **options).fit(model())
+    return "\n".join(text for _, text in texts(tmp_path / "text"))
+
+
+EPOCH = {"milestones": [1], "unit": "epoch"}
+
+
 @pytest.mark.parametrize(
-    ("decay", "options", "rows"),
+    ("arguments", "options", "rows"),
     [
-        (StepDecay([3, 5000]), {}, ["step 3 | 3 | 0.1 | 0.01", "step 5,000 | 5,000 | 0.01 | 0.001"]),
-        (StepDecay([1], unit="epoch"), {}, ["1 epochs done | 5 | 0.1 | 0.01"]),
-        (StepDecay([1], unit="epoch"), {"accumulate_grad_batches": 2}, ["1 epochs done | 3 | 0.1 | 0.01"]),
-        (StepDecay([0.3, 0.7], unit="fraction"), {}, ["0.3 of the steps done | 3 | 0.1 | 0.01",
-                                                      "0.7 of the steps done | 7 | 0.01 | 0.001"]),
-        (StepDecay([1], unit="epoch"), {"reload_dataloaders_every_n_epochs": 1},
-         ["1 epochs done | not known beforehand | 0.1 | 0.01"]),
+        ({"milestones": [3, 5000]}, {}, ["step 3 | 3 | 0.1 | 0.01", "step 5,000 | 5,000 | 0.01 | 0.001"]),
+        ({"milestones": [0.3], "unit": "fraction"}, {}, ["0.3 of the steps done | 3 | 0.1 | 0.01"]),
+        (EPOCH, {}, ["1 epochs done | 5 | 0.1 | 0.01"]),
+        (EPOCH, {"accumulate_grad_batches": 2}, ["1 epochs done | 3 | 0.1 | 0.01"]),
+        (EPOCH, {"others": [GradientAccumulationScheduler({0: 2})]}, ["1 epochs done | 3 | 0.1 | 0.01"]),
+        (EPOCH, {"others": [GradientAccumulationScheduler({0: 1, 1: 2})]}, ["1 epochs done | not known beforehand |"]),
+        (EPOCH, {"reload_dataloaders_every_n_epochs": 1}, ["1 epochs done | not known beforehand |"]),
+        (EPOCH, {"model": Endless, "max_epochs": -1, "max_steps": 6}, ["1 epochs done | not known beforehand |"]),
+        (
+            EPOCH,
+            {"model": Gan},
+            ["factor | lr/optimizer0 | lr/optimizer1 |", "done | not known beforehand | 0.1 | 0.01 | 0.01"],
+        ),
     ],
-)  # fmt: skip
-def test_the_milestones_are_a_text_with_their_steps_and_rates(trainer, tmp_path, decay, options, rows):
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    trainer(decay, logger=logger, max_epochs=2, **options).fit(Model())
-    head = ["milestone | from optimizer step | factor | lr", "--- | ---: | ---: | ---:", "start | 0 | 1 | 0.1"]
-    assert texts(tmp_path / "run") == [(0, "\n".join(f"| {row} |" for row in head + rows))]
-
-
-@pytest.mark.parametrize(("step", "every"), [(3, 1), (3, 50), (5, 50), (7, 50), (7, 1)])
-def test_the_rest_of_a_training_says_the_same_steps(trainer, tmp_path, step, every):
-    """From inside an epoch, from its end, and after the first milestone; with its first log, there or later."""
-    decay = StepDecay([1, 3], gamma=0.5, unit="epoch")
-    options = {"log_every_n_steps": every}
-    trainer(decay, saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2, **options).fit(Model())
-    logger = TensorBoardLogger(tmp_path, name="", version="rest")
-    resume = trainer(decay, logger=logger, max_epochs=4, **options)
-    resume.fit(Model(), ckpt_path=tmp_path / "saved" / f"step={step}.ckpt")
-    ((_, text),) = texts(tmp_path / "rest")
-    assert "| 1 epochs done | 5 | 0.5 | 0.05 |\n| 3 epochs done | 15 | 0.25 | 0.025 |" in text
+)
+def test_the_milestones_are_a_text_with_their_steps_and_rates(trainer, tmp_path, arguments, options, rows):
+    text = text_of(trainer, tmp_path, StepDecay(**arguments), **{"max_epochs": 2} | options)
+    assert text.startswith("| milestone | from optimizer step | factor | lr")
+    assert all(row in text for row in rows)
 
 
 @pytest.mark.parametrize(
-    ("model", "others", "options"),
-    [(Model, [GradientAccumulationScheduler({0: 1, 1: 2})], {}), (Endless, [], {"max_steps": 6, "max_epochs": -1})],
+    ("batches", "step", "every", "rows"),
+    [  # from inside an epoch and after the first milestone; with epochs of another length
+        (5, 3, 50, "| 1 epochs done | 5 | 0.5 | 0.05 |\n| 3 epochs done | 15 | 0.25 | 0.025 |"),
+        (5, 7, 1, "| 1 epochs done | 5 | 0.5 | 0.05 |\n| 3 epochs done | 15 | 0.25 | 0.025 |"),
+        (2, 5, 50, "| 1 epochs done | not known beforehand | 0.5 | 0.05 |\n| 3 epochs done | 9 | 0.25 | 0.025 |"),
+    ],
 )
-def test_epochs_whose_length_can_change_have_no_steps(trainer, tmp_path, model, others, options):
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    trainer(StepDecay([1], unit="epoch"), *others, logger=logger, **({"max_epochs": 2} | options)).fit(model())
-    ((_, text),) = texts(tmp_path / "run")
-    assert "| 1 epochs done | not known beforehand | 0.1 | 0.01 |" in text
-
-
-def test_epochs_of_steps_that_are_always_two_batches_have_a_length(trainer, tmp_path):
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    steady = GradientAccumulationScheduler({0: 2})
-    trainer(StepDecay([1], unit="epoch"), steady, logger=logger, max_epochs=2).fit(Model())
-    ((_, text),) = texts(tmp_path / "run")
-    assert "| 1 epochs done | 3 | 0.1 | 0.01 |" in text
-
-
-def test_of_epochs_that_had_another_length_nothing_is_made_up(trainer, tmp_path):
-    decay = StepDecay([1, 3], gamma=0.5, unit="epoch")
-    trainer(decay, saved_at(tmp_path, 5), enable_checkpointing=True, max_epochs=1).fit(Model(batches=5))
+def test_a_resumed_training_says_the_same_steps(unbroken_and_rest, tmp_path, batches, step, every, rows):
     logger = TensorBoardLogger(tmp_path, name="", version="rest")
-    resume = trainer(decay, logger=logger, max_epochs=4)
-    resume.fit(Model(batches=2), ckpt_path=tmp_path / "saved" / "step=5.ckpt")
+    later = {"logger": logger, "max_epochs": 4, "log_every_n_steps": every}
+    decay = StepDecay([1, 3], gamma=0.5, unit="epoch")
+    unbroken_and_rest(decay, step, later, rest=lambda: Model(batches=batches))
     ((_, text),) = texts(tmp_path / "rest")
-    assert "| 1 epochs done | not known beforehand |" in text
-    assert "| 3 epochs done | 9 |" in text
-    assert resume.lightning_module.rates() == [0.05] * 4 + [0.025] * 2
+    assert rows in text
 
 
-def test_the_text_has_a_column_for_each_rate_and_no_steps_of_manual_epochs(trainer, tmp_path):
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    trainer(StepDecay([1], unit="epoch"), logger=logger, max_epochs=1).fit(Gan())
-    ((_, text),) = texts(tmp_path / "run")
-    assert "| factor | lr/optimizer0 | lr/optimizer1 |" in text
-    assert "| 1 epochs done | not known beforehand | 0.1 | 0.01 | 0.01 |" in text
-
-
-def test_there_is_no_text_without_milestones(trainer, tmp_path):
-    trainer(StepDecay([]), logger=TensorBoardLogger(tmp_path, name="", version="run"), max_epochs=1).fit(Model())
-    assert texts(tmp_path / "run") == []
-
-
-def test_a_logger_that_fails_to_take_the_text_does_not_stop_training(trainer, tmp_path):
+def test_a_logger_that_fails_does_not_stop_training_and_causes_one_warning_each(trainer, tmp_path):
     class Full(CSVLogger):
         def log_text(self, **_):
             raise OSError("no space left")
 
-    model = Model()
-    with pytest.warns(UserWarning, match=r"^StepDecay's table: Full failed with OSError: no space left"):
-        trainer(StepDecay([2]), logger=Full(tmp_path), max_epochs=1).fit(model)
+        def log_metrics(self, metrics, step=None):
+            if "lr" in metrics:
+                raise OSError("no space left")
+            super().log_metrics(metrics, step)
+
+    with pytest.warns(UserWarning, match="^StepDecay's (table|rates): Full failed with OSError: no space left") as said:
+        trainer(StepDecay([2, 4]), logger=Full(tmp_path), log_every_n_steps=1, max_epochs=1).fit(model := Model())
     assert len(model.rates()) == 5
+    warned = [str(warning.message).partition(":")[0] for warning in said if "Full failed" in str(warning.message)]
+    assert sorted(warned) == ["StepDecay's rates", "StepDecay's table"]
 
 
 @given(st.floats(0.001, 0.999), st.integers(1, 10**6))
@@ -714,12 +587,6 @@ def test_a_logger_that_fails_to_take_the_text_does_not_stop_training(trainer, tm
 def test_the_step_of_a_fraction_is_the_first_one_that_has_passed_it(milestone, length):
     step = first_step(milestone, length)
     assert step / length >= milestone > (step - 1) / length
-
-
-def test_nothing_is_logged_where_lightning_logs_no_steps(trainer, tmp_path):
-    logger = CSVLogger(tmp_path, name="", version="run")
-    trainer(StepDecay([1]), logger=logger, log_every_n_steps=0, max_epochs=1).fit(Model())
-    assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
 @pytest.mark.parametrize(("milestone", "unit"), [(3, "step"), (1, "epoch"), (0.5, "fraction")])
@@ -762,72 +629,6 @@ def test_a_module_without_optimizer_is_fine(trainer):
     trainer(StepDecay([1]), max_epochs=1).fit(manual)
 
 
-def test_the_global_random_state_is_left_alone(trainer):
-    states = []
-    for callbacks in ([], [StepDecay([2])]):
-        torch.manual_seed(3)
-        trainer(*callbacks, max_epochs=1).fit(Model())
-        states.append(torch.get_rng_state())
-    assert torch.equal(*states)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"milestones": [0, 5]}, r"milestones are whole numbers of steps, 1 or more, not \[0, 5\]; for fractions"),
-        (
-            {"milestones": [0.5]},
-            r"whole numbers of steps, 1 or more, not \[0.5\]; for fractions of the training use unit='fraction'",
-        ),
-        ({"milestones": [2.5], "unit": "epoch"}, r"milestones are whole numbers of epochs, 1 or more, not \[2.5\]"),
-        ({"milestones": [math.nan]}, r"milestones are whole numbers of steps, 1 or more, not \[nan\]"),
-        ({"milestones": [math.inf]}, r"milestones are whole numbers of steps, 1 or more, not \[inf\]"),
-        ({"milestones": [5, 10], "unit": "fraction"}, r"between 0 and 1, not \[5, 10\]; to count steps or epochs use"),
-        ({"milestones": [10, 5]}, r"milestones rise strictly, unlike \[10, 5\]; sort them and remove duplicates"),
-        ({"milestones": [0.5, 0.5], "unit": "fraction"}, r"milestones rise strictly, unlike \[0.5, 0.5\]"),
-        ({"milestones": [1], "gamma": 0}, r"gamma is a factor in \(0, 1\], not 0; 0.1 divides the rate by ten"),
-        ({"milestones": [0.5, 1], "unit": "fraction"}, r"between 0 and 1, not \[0.5, 1\]; to count"),
-        ({"milestones": [0.5, 1.5], "unit": "fraction"}, r"between 0 and 1, not \[0.5, 1.5\]; to count"),
-        ({"milestones": [1], "gamma": 1.5}, r"gamma is a factor in \(0, 1\], not 1.5"),
-        ({"milestones": [1], "gamma": 10}, r"gamma is a factor in \(0, 1\], not 10"),
-        ({"milestones": [1], "unit": "batch"}, r"unit is 'step', 'epoch' or 'fraction', not 'batch'"),
-    ],
-)
-def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        StepDecay(**arguments)
-
-
-def test_a_factor_of_1_is_one_that_leaves_the_rate(trainer):
-    trainer(StepDecay([2], gamma=1), max_epochs=1).fit(model := Model())
-    assert model.rates() == [0.1] * 5
-
-
-def test_whole_numbers_may_come_as_floats():
-    """As list[float] makes them on a command line."""
-    assert StepDecay([2.0, 5e3]).milestones == [2, 5000]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-def test_the_command_line_takes_it(tmp_path, monkeypatch):
-    arguments = ["fit", "--trainer.callbacks+=StepDecay", "--trainer.callbacks.milestones=[5000,8000]"]
-    arguments += [
-        "--seed_everything=false",
-        "--trainer.callbacks.gamma=0.5",
-        "--trainer.accelerator=cpu",
-        "--trainer.logger=false",
-    ]
-    monkeypatch.setattr("sys.argv", [*arguments, f"--trainer.default_root_dir={tmp_path}"])
-    cli = LightningCLI(BoringModel, run=False)
-    decay = next(callback for callback in cli.trainer.callbacks if isinstance(callback, StepDecay))
-    assert (decay.milestones, decay.gamma, decay.unit) == ([5000, 8000], 0.5, "step")
-
-
-def test_the_docstring_example_holds():
-    steps = itertools.islice(itertools.count(), 5)
-    assert [decay_factor(step, [2, 3], gamma=0.5) for step in steps] == [1.0, 1.0, 0.5, 0.25, 0.25]
-
-
 def test_the_rates_are_set_anew_where_the_groups_are_new(trainer):
     """As after `optimizer.load_state_dict`, which puts other groups in place of those it had."""
 
@@ -843,38 +644,25 @@ def test_the_rates_are_set_anew_where_the_groups_are_new(trainer):
     assert model.rates() == pytest.approx([0.1] * 8 + [0.01] * 2)
 
 
-def test_one_callback_object_serves_a_second_training(trainer, tmp_path):
-    decay = StepDecay([8], gamma=0.1)
-    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=7, save_top_k=-1)
-    trainer(decay, saver, max_epochs=2, enable_checkpointing=True).fit(Model())
-    model = Model()
-    trainer(decay, max_epochs=2).fit(model, ckpt_path=tmp_path / "step=7.ckpt")
-    assert model.rates() == pytest.approx([0.1, 0.01, 0.01])
-
-
-@pytest.mark.parametrize("step", [2, 5, 7, 9])
-def test_a_resumed_run_of_fractions_says_nothing_where_its_length_is_the_same(trainer, tmp_path, step):
-    """From checkpoints at steps where no rate is set. Warnings are errors here."""
-    first = trainer(
-        StepDecay([0.8], unit="fraction"), saved_at(tmp_path, step), enable_checkpointing=True, max_epochs=2
-    )
-    first.fit(Model())
-    path = tmp_path / "saved" / f"step={step}.ckpt"
-    assert torch.load(path, weights_only=True)["callbacks"]["StepDecay"]["done"] == step / 10
-    rest = Model()
-    trainer(StepDecay([0.8], unit="fraction"), max_epochs=2).fit(rest, ckpt_path=path)
-    assert rest.rates() == pytest.approx(([0.1] * 8 + [0.01] * 2)[step:])
-
-
-def test_a_logger_that_fails_to_take_the_rates_does_not_stop_training_and_is_warned_of_once(trainer, tmp_path):
-    class Full(CSVLogger):
-        def log_metrics(self, metrics, step=None):
-            if "lr" in metrics:
-                raise OSError("no space left")
-            super().log_metrics(metrics, step)
-
-    model = Model()
-    with pytest.warns(UserWarning, match=r"^StepDecay's rates: Full failed with OSError: no space left") as said:
-        trainer(StepDecay([2, 4]), logger=Full(tmp_path), log_every_n_steps=1, max_epochs=1).fit(model)
-    assert len(model.rates()) == 5
-    assert sum("StepDecay's rates" in str(warning.message) for warning in said) == 1
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"milestones": [0, 5]}, r"milestones are whole numbers of steps, 1 or more, not \[0, 5\]; for fractions"),
+        ({"milestones": [0.5]}, r"not \[0.5\]; for fractions of the training use unit='fraction'"),
+        ({"milestones": [2.5], "unit": "epoch"}, r"milestones are whole numbers of epochs, 1 or more, not \[2.5\]"),
+        ({"milestones": [math.nan]}, r"not \[nan\]"),
+        ({"milestones": [math.inf]}, r"not \[inf\]"),
+        (
+            {"milestones": [0.5, 1], "unit": "fraction"},
+            r"between 0 and 1, not \[0.5, 1\]; to count steps or epochs use",
+        ),
+        ({"milestones": [10, 5]}, r"milestones rise strictly, unlike \[10, 5\]; sort them and remove duplicates"),
+        ({"milestones": [0.5, 0.5], "unit": "fraction"}, r"milestones rise strictly, unlike \[0.5, 0.5\]"),
+        ({"milestones": [1], "gamma": 0}, r"gamma is a factor in \(0, 1\], not 0; 0.1 divides the rate by ten"),
+        ({"milestones": [1], "gamma": 1.5}, r"gamma is a factor in \(0, 1\], not 1.5"),
+        ({"milestones": [1], "unit": "batch"}, r"unit is 'step', 'epoch' or 'fraction', not 'batch'"),
+    ],
+)
+def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        StepDecay(**arguments)
