@@ -2,42 +2,39 @@
 
 import errno
 import os
-import re
-import secrets
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from charlm.callbacks.shared.archive import read_archive, refuse_address
+from charlm.callbacks.shared.whole_file import replacing
 
-if sys.platform != "win32":  # where a file that is open cannot be removed, so that nothing needs a lock
-    import fcntl
-
-_PARTIAL = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.partial")
 _WHAT_TO_DO = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space there, or save to another folder"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "save to a folder that you can write to"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a folder on the way to it is a file: save to another folder"),
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or save to another folder",
 }
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS}
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+"""Entries of the state of Lightning's ModelCheckpoint, which deletes files of these paths."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, safe against kill -9, a full disk, damage and files of strangers.
+    """Checkpoint files that survive kill -9, a full disk and damage, and that are safe to read from strangers.
 
-    A file is written beside the one that it is to replace, brought to the disk, and renamed: at every moment the old
-    checkpoint is there or the new one, whole, wherever the folder for temporary files is. Lightning writes that part
-    to the temporary folder, and where this is on another disk copies it over the old checkpoint. What a process that
-    was killed has left in a folder is removed at the next save or load there; what a living one is writing stays.
+    A checkpoint is written beside the file that it replaces, brought to the disk, and renamed: at every moment the old
+    checkpoint is there or the new one, whole. Lightning writes to the folder for temporary files first, and where that
+    is on another disk copies the content over the old checkpoint. The part that a killed process has written is removed
+    when the same file is next saved.
 
-    A file is read only if it is a local one, whole by its checksums (torch.load does not look at them), and holds
-    tensors and plain values alone: no code from it runs, whatever `weights_only` says.
+    A checkpoint is read only if it is a local file, whole by its checksums (torch.load does not look at them), and
+    holds nothing but tensors and plain values: no code from it runs, whatever `weights_only` says. The state of
+    Lightning's ModelCheckpoint holds paths of files that it will delete. Such a state is left out, with a warning, if a
+    path could be anything but a checkpoint file in that callback's folder. Folders are never deleted.
 
     Use: `Trainer(plugins=[AtomicCheckpointIO()])`.
 
@@ -47,53 +44,45 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         ValueError: an address instead of a path; loading: a damaged or foreign file.
     """
 
-    def __init__(self) -> None:
-        self._swept: set[Path] = set()
-
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write the file whole or not at all; the folder is made if it is not there."""
+        """Write the file whole or not at all; its folder is made if it does not exist."""
         if storage_options is not None:
             raise TypeError("AtomicCheckpointIO writes local files, for which there are no `storage_options`")
         refuse_address(path)
         file = Path(path)
-        self._sweep(file.parent)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(file, lambda stream: torch.save(checkpoint, stream))
+            with replacing(file) as raw:
+                stream: Any = _Stream(raw)
+                torch.save(checkpoint, stream)
+                stream.finish()
         except OSError as error:
-            raise _told(error, file) from None
+            raise _explained(error, file) from None
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = lambda storage, location: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a local file; it is always read as with `weights_only=True`."""
-        refuse_address(path)
-        self._sweep(Path(path).parent)
+        """Read a local file, always as with `weights_only=True`."""
         content = read_archive(path, map_location=map_location)
         if not isinstance(content, dict):
             raise ValueError(f"{path} is not a Trainer's: it holds a {type(content).__name__}; pass a .ckpt file")
-        return Content(content, path)
+        return Content(_without_foreign_paths(content, path), path)
 
-    def _sweep(self, folder: Path) -> None:
-        """Remove what dead processes left, once a folder."""
-        if folder in self._swept:
-            return
-        self._swept.add(folder)
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                if _PARTIAL.fullmatch(entry.name):
-                    _remove_if_dead(entry.path)
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a checkpoint file; a folder of this name stays."""
+        if not os.path.isdir(path):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 class MissingPartError(KeyError, ValueError):
-    """A checkpoint lacks what is asked of it."""
+    """A checkpoint lacks a part that the Trainer needs."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class Content(dict[str, Any]):
-    """A checkpoint's content, which says in a sentence what it does not have."""
+    """The content of a checkpoint; an entry that is missing is named in a sentence."""
 
     def __init__(self, content: Any = (), path: str | Path = "this") -> None:
         super().__init__(content)
@@ -103,57 +92,8 @@ class Content(dict[str, Any]):
         raise MissingPartError(f"{self.path} has no {key!r}, so it is no checkpoint of a Trainer; pass one that is")
 
 
-def _replace(file: Path, write: Callable[[Any], object]) -> None:
-    """Let `write` fill a new file, and put it in the place of `file` when it is on the disk."""
-    partial, raw = _new_partial(file)
-    stream = _Stream(raw)
-    try:
-        with raw:
-            write(stream)
-            stream.finish()
-            os.replace(partial, file)  # before the lock goes with the handle
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    _sync_folder(file.parent)
-
-
-def _new_partial(file: Path) -> tuple[Path, IO[bytes]]:
-    """A new file beside `file`, locked as long as it is open, with the permissions of any new file."""
-    while True:
-        partial = file.with_name(f".{file.name[:150]}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-        raw = open(partial, "xb")  # noqa: SIM115  # closed by the caller
-        if _locked(raw.fileno(), wait=True) and os.fstat(raw.fileno()).st_nlink == 0:
-            raw.close()  # a process that swept the folder was quicker than the lock
-            continue
-        return partial, raw
-
-
-def _remove_if_dead(partial: str) -> None:
-    """A living writer holds a lock, which ends with its process, however that ends."""
-    if sys.platform == "win32":
-        with suppress(OSError):
-            os.unlink(partial)
-        return
-    with suppress(OSError), open(partial, "rb") as file:
-        if _locked(file.fileno(), wait=False):
-            os.unlink(partial)
-
-
-def _locked(handle: int, wait: bool) -> bool:
-    """Whether the lock was had; not where another process has it, or where the file system has no locks."""
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
-
-
 class _Stream:
-    """What torch.save writes to. An error waits until it has ended, since its writer in C++ would not survive it."""
+    """The stream that torch.save writes to; errors wait for its end, as its writer in C++ does not survive them."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -168,31 +108,38 @@ class _Stream:
         return memoryview(data).nbytes
 
     def flush(self) -> None:
-        """Nothing: `finish` does."""
+        """Nothing: the file is flushed once, at its end."""
 
     def finish(self) -> None:
-        """Bring all to the disk."""
+        """Raise the first error."""
         if self._error is not None:
             raise self._error
-        self._raw.flush()
-        os.fsync(self._raw.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk, where the operating system has a way to."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
+def _without_foreign_paths(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """The content without the states of callbacks whose paths could name anything but a checkpoint file."""
+    states = content.get("callbacks")
+    if not isinstance(states, dict):
+        return content
+    foreign = [name for name, state in states.items() if isinstance(state, dict) and not _has_own_paths(state)]
+    for name in foreign:
+        rank_zero_warn(f"{path}: the state of {name!a:.80} has paths of other files and is left out")
+    return {**content, "callbacks": {name: state for name, state in states.items() if name not in foreign}}
 
 
-def _told(error: OSError, file: Path) -> OSError:
-    """The same error, in a sentence with what it means and what to do."""
+def _has_own_paths(state: dict[Any, Any]) -> bool:
+    best = state.get("best_k_models", {})
+    paths = [state.get(key, "") for key in _PATHS] + (list(best) if isinstance(best, dict) else [best])
+    return all(isinstance(path, str) and (path == "" or _is_checkpoint_file(path)) for path in paths)
+
+
+def _is_checkpoint_file(path: str) -> bool:
+    """Whether a path has no `..` and no link in it, and ends in .ckpt: Lightning compares folders by their names."""
+    return "\0" not in path and os.path.realpath(path) == path and path.endswith(".ckpt") and not os.path.isdir(path)
+
+
+def _explained(error: OSError, file: Path) -> OSError:
+    """The same error, with what it means and what to do."""
     cause = error.strerror or str(error) or type(error).__name__
     advice = _WHAT_TO_DO.get(error.errno or 0, "save to another folder")
     text = f"{cause}: this checkpoint was not written, and those before it are as they were; {advice}"

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
-from charlm.callbacks.run_checkpoint import RunCheckpoint, is_over
+from charlm.callbacks.shared.trainer_state import is_over
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -169,9 +169,10 @@ class _Taken:
 
 
 def _save(trainer: Trainer) -> str:
-    keepers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoint)]
-    if keepers:
-        return keepers[0].save_now(trainer)
+    """Save the state as it is; gives the file."""
+    for callback in trainer.checkpoint_callbacks:
+        if hasattr(callback, "save_now"):
+            return str(callback.save_now(trainer))
     folders = [str(folder) for c in trainer.checkpoint_callbacks if (folder := getattr(c, "dirpath", None))]
     file = Path((folders or [trainer.default_root_dir])[0]) / "stopped.ckpt"
     trainer.save_checkpoint(file)

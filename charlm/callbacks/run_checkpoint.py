@@ -1,156 +1,224 @@
-"""Checkpoints of a run: the best state, and the last one as well."""
+"""The two checkpoints of a run: its last state, and the state with the best value of a metric."""
 
+import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.loop_state import save_loop_state
+from charlm.callbacks.shared.archive import refuse_address
+from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, whose `save_last` keeps the last state of a run.
+class RunCheckpoint(Checkpoint):
+    """Keep a run's last state in `last.ckpt` and its best one in `best.ckpt`.
 
-    Lightning 2.6 rewrites last.ckpt only together with a best checkpoint, so that a run which is resumed from it would
-    lose all steps since the lowest val loss. Here it is written after every validation and when training ends, in a
-    state from which an epoch that `max_steps` has cut goes on with its next batch.
+    `last.ckpt` is written after every validation and when training ends; without validations, at the end of every
+    epoch. Training goes on from it with the next batch, also where `max_steps` has cut an epoch. `best.ckpt` is the
+    state whose own value of `monitor` was the lowest (or highest): a value measured at an earlier step never counts.
+    Files are written when an iteration is over, after its log, its validation and its schedulers. The files of the last
+    step are written after `on_train_end` of the other callbacks, so a run that is killed before does its end again.
 
-    What is chosen in a turn of the training loop is written when the turn has ended: after the step's log, the
-    validation and the schedulers. What the last step brings is written when training has ended, after the other
-    callbacks' `on_train_end`, so that a run which is killed before does them again. Old files are removed after the
-    new ones are there. `save_last="link"` means True, as a link could only be to a best state, which is an older one.
+    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. For more files
+    or other names add Lightning's ModelCheckpoint beside it.
 
-    Private parts of Lightning 2.6 used: `_save_checkpoint`, `_remove_checkpoint`, `_save_last_checkpoint`,
-    `_monitor_candidates`, `_last_global_step_saved`, `_last_checkpoint_saved`, `_should_skip_saving_checkpoint` and
-    `_should_remove_checkpoint`, all of ModelCheckpoint.
+    Args:
+        dirpath: folder of the two files; null: `checkpoints` in the logger's run, or in the trainer's
+            `default_root_dir` without a logger.
+        monitor: name of the logged metric that chooses the best state; null: there is no best.ckpt.
+        mode: whether the lowest ("min") or the highest ("max") value is the best.
+        save_last: whether to keep last.ckpt.
+        every_n_train_steps: write last.ckpt after every so many optimizer steps as well, >= 1.
+        save_weights_only: leave the optimizer's state out of best.ckpt, which makes it smaller; last.ckpt is always
+            whole.
+
+    Raises:
+        ValueError: an address as `dirpath`, an unknown `mode`, `every_n_train_steps` < 1, or nothing to save; in
+            training: a ModelCheckpoint that writes the same file.
+
+    Example:
+        >>> trainer = Trainer(max_epochs=20, callbacks=[RunCheckpoint("runs/1", monitor="val_loss")])
     """
 
-    per_execution = True  # for StepsPerExecution: it acts where an execution ends
-    _kept_at: int | None = None  # step of the last.ckpt that was written for its own sake
+    per_execution = True  # for StepsPerExecution: it acts at the end of an execution
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.save_last = bool(self.save_last)
-        self._due: list[tuple[bool, str]] = []  # files to write (True) and to remove, in this order
-        self._waits = False  # for the end of the turn
-        self._held = False  # until training has ended
-        self._left: list[str] = []  # old files that a killed process did not come to remove
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        *,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+        save_last: bool = True,
+        every_n_train_steps: int | None = None,
+        save_weights_only: bool = False,
+    ) -> None:
+        refuse_address(dirpath or "")
+        if mode not in ("min", "max"):
+            raise ValueError(f"RunCheckpoint's mode is {mode!r}; give 'min' or 'max'")
+        if every_n_train_steps is not None and every_n_train_steps < 1:
+            raise ValueError(f"RunCheckpoint's every_n_train_steps is {every_n_train_steps}; give steps >= 1 or null")
+        if not save_last and monitor is None:
+            raise ValueError("RunCheckpoint has nothing to save: give a metric to `monitor`, or save_last=True")
+        self.dirpath = dirpath
+        self.monitor, self.mode, self.save_last = monitor, mode, bool(save_last)
+        self.every_n_train_steps, self.save_weights_only = every_n_train_steps, save_weights_only
+        self._folder: Path | None = None
+        self._best: tuple[float, int] | None = None  # value and step
+        self._best_is_due = self._last_is_due = self._validated = False
+        self._last_step = -1  # at which last.ckpt was written
+        self._ends = False  # the files wait for the end of training
+
+    @property
+    def state_key(self) -> str:
+        return f"RunCheckpoint[monitor={self.monitor!r}, mode={self.mode!r}]"
+
+    @property
+    def best_model_path(self) -> str:
+        """The file of the best state, or without `monitor` of the last; "" as long as there is none."""
+        return self.last_model_path if self.monitor is None else self._existing("best.ckpt", self._best is not None)
+
+    @property
+    def last_model_path(self) -> str:
+        """The file of the last state; "" as long as there is none."""
+        return self._existing("last.ckpt", self._last_step >= 0)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the folder, which is the same in all processes."""
+        if stage == "fit":
+            is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
+            self._folder = None if is_trial else Path(trainer.strategy.broadcast(_folder(trainer, self.dirpath)))
+            self._last_step = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        for filepath in self._left:
-            super()._remove_checkpoint(trainer, filepath)
-        self._due, self._left, self._waits = [], [], True
+        for other in trainer.checkpoint_callbacks:
+            names = {"last"} if getattr(other, "save_last", None) else set()
+            names.add(str(getattr(other, "filename", None)))
+            if other is not self and getattr(other, "dirpath", None) == str(self._folder) and names & {"best", "last"}:
+                raise ValueError(
+                    f"{type(other).__name__} and RunCheckpoint write files of the same name in {self._folder}; give"
+                    " one of them another dirpath, or the other one a filename of its own and no save_last"
+                )
+        if not trainer.strategy.broadcast(self._existing("best.ckpt", True)):
+            self._best = None  # this run goes on from another one's checkpoint, and has no best state yet
+        self._best_is_due = self._last_is_due = self._ends = self._validated = False
         add_iteration_end(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Without a metric to choose by, save the last; the last step has done so."""
-        if self.monitor is not None or trainer.global_step != self._kept_at:
-            super().on_train_epoch_end(trainer, pl_module)
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        every, step = self.every_n_train_steps, trainer.global_step
+        self._last_is_due |= every is not None and step % every == 0 and step not in (0, self._last_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the best, then the last."""
-        super().on_validation_end(trainer, pl_module)
-        self._keep_last(trainer)
+        """Take the validation's value of `monitor`, if it has one, for the state as it is."""
+        if is_of_fit(trainer):
+            self._last_is_due = self._validated = True
+            self._judge(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the value of `monitor` that the epoch itself has, as a mean over its batches."""
+        self._judge(trainer)
+        if self.monitor not in (None, *trainer.callback_metrics) and (self._validated or not trainer.enable_validation):
+            names = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+            rank_zero_warn(f"there is no best.ckpt, as {self.monitor!r} is not logged; monitor one of: {names}")
+        if not trainer.enable_validation and self.every_n_train_steps is None:
+            self._last_is_due = trainer.global_step != self._last_step
 
     def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the turn has brought, unless it was the last one."""
-        self._held = is_over(trainer)
-        if not self._held:
+        """Write what is due, unless training ends with this iteration."""
+        self._ends = is_over(trainer)
+        if not self._ends:
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the last turn has brought, and the last state."""
-        if trainer.global_step != self._kept_at:
-            self._keep_last(trainer)
+        """Write what is due, and the last state."""
+        self._last_is_due = trainer.global_step != self._last_step or self._last_is_due
         self._write(trainer)
         self._leave(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """What the last turn has brought is not lost by an error after it."""
-        if self._held:
+        """Write what waited for the end of training, where an error comes in between."""
+        if self._ends:
             self._write(trainer)
         self._leave(trainer)
-        super().on_exception(trainer, pl_module, exception)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Once training has ended Lightning counts a cut epoch as a whole one; here it goes on with its next batch."""
+        """Let a cut epoch go on with its next batch: at the end of training Lightning counts it as a whole one."""
         save_loop_state(trainer, checkpoint["loops"])
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "left": list(self._left)}
+        return {} if self._best is None else {"value": self._best[0], "step": self._best[1]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._left = [old for old in state_dict.get("left", ()) if self._is_in_folder(old)]
+        value, step = state_dict.get("value"), state_dict.get("step")
+        self._best = (value, step) if type(value) is float and type(step) is int else None
 
     def save_now(self, trainer: Trainer) -> str:
-        """Save the last state at the end of a turn, whatever `save_last` says; gives the file."""
-        save_last, self.save_last = self.save_last, True
-        try:
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-        finally:
-            self.save_last = save_last
-        self._write(trainer)
+        """Save the last state, whatever `save_last` says, when an iteration is over; gives the file."""
+        self._last_is_due = True
+        self._write(trainer, last=True)
         return self.last_model_path
 
-    def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
-        """Whether a file is one of this training's: another is of steps that were lost, and are being done again."""
-        own = {self.best_model_path, self.last_model_path, *self.best_k_models}
-        return str(filepath) in own and super().file_exists(filepath, trainer)
-
-    def kept(self) -> str | None:
-        """The best checkpoint of this run, not of the one it goes on from; else the last; None if there is none.
-
-        Without a metric to choose by it is the last.
-        """
-        paths = [self.best_model_path, self.last_model_path][:: 1 if self.monitor is not None else -1]
-        own = Path(self.dirpath or "")
-        return next((path for path in paths if Path(path).is_file() and Path(path).parent == own), None)
-
-    def _keep_last(self, trainer: Trainer) -> None:
-        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
-            saved_at, self._kept_at = self._last_global_step_saved, trainer.global_step
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-            self._last_global_step_saved = saved_at  # a best one may follow at this very step
-
-    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        if not self._waits:
-            super()._save_checkpoint(trainer, filepath)
+    def _judge(self, trainer: Trainer) -> None:
+        """Let the state as it is be the best one if the value that was just measured is."""
+        if self.monitor is None:
             return
-        self._due.append((True, filepath))
-        self._last_global_step_saved, self._last_checkpoint_saved = trainer.global_step, filepath
+        value = _mean_over_processes(trainer, _logged_now(trainer, self.monitor))
+        sign = 1 if self.mode == "min" else -1
+        if math.isfinite(value) and (self._best is None or sign * value < sign * self._best[0]):
+            self._best, self._best_is_due = (value, trainer.global_step), True
 
-    def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        if self._due:
-            self._due.append((False, filepath))
-        else:
-            super()._remove_checkpoint(trainer, filepath)
+    def _write(self, trainer: Trainer, last: bool = False) -> None:
+        if self._folder is None:  # a trial, by fast_dev_run
+            return
+        if self._best_is_due:
+            trainer.save_checkpoint(self._folder / "best.ckpt", self.save_weights_only)
+        if self._last_is_due and (self.save_last or last):
+            trainer.save_checkpoint(self._folder / "last.ckpt", weights_only=False)
+            self._last_step = trainer.global_step
+        self._best_is_due = self._last_is_due = False
 
-    def _should_remove_checkpoint(self, trainer: Trainer, previous: str, current: str) -> bool:
-        """Also the file that the training has gone on from, which Lightning keeps: its run is this one."""
-        return previous != current and self._is_in_folder(previous)
-
-    def _is_in_folder(self, filepath: str) -> bool:
-        return Path(self.dirpath or "").absolute() in Path(filepath).absolute().parents
-
-    def _write(self, trainer: Trainer) -> None:
-        due, self._due = self._due, []
-        waits, self._waits = self._waits, False
-        for place, (is_new, filepath) in enumerate(due):
-            self._left = [old for is_later_new, old in due[place:] if not is_later_new]
-            (self._save_checkpoint if is_new else self._remove_checkpoint)(trainer, filepath)
-        self._waits, self._left = waits, []
+    def _existing(self, name: str, is_own: bool) -> str:
+        file = (self._folder or Path()) / name
+        return str(file) if is_own and self._folder is not None and os.path.isfile(file) else ""
 
     def _leave(self, trainer: Trainer) -> None:
-        self._due, self._waits, self._held = [], False, False
+        self._ends = False
         remove_iteration_end(trainer)
 
 
-def is_over(trainer: Trainer) -> bool:
-    """Whether training ends with the turn that has just ended."""
-    epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
-    no_more_epochs = trainer.max_epochs not in (None, -1) and epochs.processed >= trainer.max_epochs
-    return bool(trainer.should_stop or trainer.global_step == trainer.max_steps or no_more_epochs)
+def _folder(trainer: Trainer, dirpath: str | Path | None) -> str:
+    """The folder for checkpoints, where Lightning's ModelCheckpoint has it too."""
+    if dirpath is not None:
+        return os.path.realpath(os.path.expanduser(dirpath))
+    run = Path(trainer.default_root_dir)
+    if trainer.loggers:
+        logger = trainer.loggers[0]
+        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+        run = Path(logger.save_dir or run) / str(logger.name) / version
+    return os.path.realpath(run / "checkpoints")
+
+
+def _logged_now(trainer: Trainer, name: str) -> Tensor | None:
+    """The value that the loop which runs now has logged, not one that an earlier loop left in `callback_metrics`."""
+    earlier = trainer.callback_metrics.pop(name, None)
+    value = trainer.callback_metrics.get(name)  # Lightning adds what the loop has logged
+    if value is None and earlier is not None:
+        trainer.callback_metrics[name] = earlier
+    return value
+
+
+def _mean_over_processes(trainer: Trainer, value: Tensor | None) -> float:
+    """The mean over the processes that have a value, as it may be logged in the first one only; NaN without any."""
+    if trainer.world_size == 1:
+        return math.nan if value is None else float(value)
+    mine = torch.tensor([0.0, 0.0] if value is None else [float(value), 1.0], device=trainer.strategy.root_device)
+    total, count = trainer.strategy.reduce(mine, reduce_op="sum").tolist()
+    return total / count if count else math.nan

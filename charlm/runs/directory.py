@@ -1,34 +1,32 @@
 """The directories of runs: where their checkpoints are, and the results kept in them. Needs no torch."""
 
 import json
-import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from charlm.callbacks.shared.whole_file import write_text
 
-def find_checkpoint(
-    where: str | Path | None = None, root: str | Path = "lightning_logs", prefer: tuple[str, ...] = ("best", "last")
-) -> Path:
-    """The checkpoint file that is meant.
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""The checkpoints of a run, in its folder `checkpoints`."""
 
-    In a run it is the one its results.json is about, else the best `best*.ckpt`, by the val loss in the names (the
-    newest one where they have none), else the newest `last*.ckpt`, else the newest one. Of several runs it is the one
-    whose checkpoints changed last.
+
+def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightning_logs", prefer: str = BEST) -> Path:
+    """The checkpoint file that is meant: of a run its best.ckpt, else its last.ckpt, else its newest one.
 
     Args:
-        where: a file; a run directory, its checkpoints directory or one of several runs; None: the newest in `root`.
+        where: a file; a run directory, its checkpoints directory, or a directory of several runs, of which the one
+            counts whose checkpoints changed last; None: `root`.
         root: where runs are kept.
-        prefer: how the names of the files of a run begin, the wanted ones first; results.json counts if that is "best".
+        prefer: `BEST` or `LAST`, the one to take where a run has both.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: an address instead of a path.
+        ValueError: an address instead of a path, or a run of an older charlm, whose files have other names.
     """
     if where is not None and re.match(r"[A-Za-z]\w+:/", str(where)):
         raise ValueError(f"{where} is an address; charlm loads local files only: download it first and pass its path")
@@ -42,13 +40,10 @@ def find_checkpoint(
         missing = "has no checkpoint (*.ckpt) in it" if place.is_dir() else "does not exist"
         raise FileNotFoundError(f"{place} {missing}; pass a .ckpt file or the directory of a run")
     newest = max(files, key=os.path.getmtime)
-    siblings = [file for file in files if file.parent == newest.parent]
-    if prefer[:1] == ("best",) and (reported := [file for file in siblings if file.name == _reported(newest)]):
-        return reported[0]
-    for stem in prefer:
-        if named := [file for file in siblings if file.name.startswith(stem)]:
-            return min(named, key=lambda file: (_val_loss(file), -file.stat().st_mtime))
-    return newest
+    if older := next(newest.parent.glob("best-step*-val*.ckpt"), None):
+        raise ValueError(f"{newest.parent} is of an older charlm; pass the file that is meant, for instance {older}")
+    named = [newest.with_name(name) for name in (prefer, BEST, LAST)]
+    return next((file for file in named if file.is_file()), newest)
 
 
 def claim_number(root: Path) -> int:
@@ -102,32 +97,8 @@ def _last_written(run: Path) -> float:
 
 
 def checkpoints_of(run: Path) -> list[Path]:
-    """Its checkpoint files: first those that keep the last state, then the newest."""
-    files = [file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith(".")]
-    return sorted(files, key=lambda file: (file.name.startswith("last"), file.stat().st_mtime), reverse=True)
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file whole or not at all, also when the process is killed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # a directory of its own for each writer, since a file from `mkstemp` would be closed to all other users
-    with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
-        partial = Path(folder) / "partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
-
-
-def _reported(checkpoint: Path) -> object:
-    """The name of the checkpoint that the results of its run are about; None where they do not say."""
-    with suppress(OSError, ValueError):
-        return read_results(run_directory(checkpoint)).get("checkpoint")
-    return None
-
-
-def _val_loss(checkpoint: Path) -> float:
-    """As `charlm fit` writes it into the names: best-step000100-val2.1234.ckpt; infinite where there is none."""
-    found = re.search(r"(?<![A-Za-z])val(\d+\.\d+)", checkpoint.name)
-    return float(found[1]) if found else math.inf
+    """The checkpoint files of a run: the last state, then the best one."""
+    return [file for name in (LAST, BEST) if (file := run / "checkpoints" / name).is_file()]
 
 
 def run_directory(checkpoint: Path) -> Path:
@@ -156,4 +127,4 @@ def write_results(run: Path, losses: dict[str, Any]) -> None:
         losses: "train", "val" and "test" in nats per character, "checkpoint" (its name) and "step". More is welcome:
             the facts of commands/summary.py, if they stand here, spare `charlm summary` opening the checkpoint.
     """
-    write_whole(run / "results.json", json.dumps(losses, indent=2) + "\n")
+    write_text(run / "results.json", json.dumps(losses, indent=2) + "\n")

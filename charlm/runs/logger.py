@@ -23,7 +23,8 @@ from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from charlm.callbacks.graceful_stop import Stopped
-from charlm.runs.directory import claim_number, hold, write_whole
+from charlm.callbacks.shared.whole_file import write_text
+from charlm.runs.directory import claim_number, hold
 
 
 class RunLogger(TensorBoardLogger):
@@ -139,7 +140,7 @@ class SaveConfig(SaveConfigCallback):
         text = self.parser.dump(config, skip_none=False)
         if _NO_VALUE in text:  # jsonargparse's word for an object; left out, the option has its default again
             text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
-        write_whole(Path(self.folder) / self.config_filename, text)
+        write_text(Path(self.folder) / self.config_filename, text)
 
 
 def _without_objects(values: Any) -> Any:

@@ -6,7 +6,7 @@ python scripts/reliability/killsave.py --kills 200 --tmpdir /dev/shm --io lightn
 
 The process saves last.ckpt again and again and, when one is there, says so; it is killed at a moment drawn evenly over
 the time of some saves. After each kill the file is loaded, checksums and all: it has to be that of the last save that
-was over, or the one that was going on. Then the next process starts, and what the killed one left has to be gone.
+was over, or the one that was going on. Then the next process saves, and what the killed one left has to be gone.
 Exit status 1 if a file could not be read, a save was lost, or something is left at the end.
 """
 
@@ -67,7 +67,7 @@ def main(
     disk = "another disk" if crosses else "the same disk"
     print(f"{io}: {kills} kills in saves of {megabytes} MB, the temporary folder on {disk}")
     print(f"unreadable: {counts['unreadable']}, the good one before it lost: {counts['lost']}")
-    print(f"kills that left a partial file: {counts['left']}; after the next start: {len(left)} ({gigabytes:.2f} GB)")
+    print(f"kills that left a partial file: {counts['left']}; after the next save: {len(left)} ({gigabytes:.2f} GB)")
     raise SystemExit(1 if counts["unreadable"] or counts["lost"] or left else 0)
 
 
@@ -121,15 +121,17 @@ def strays(folder: Path) -> list[Path]:
 def saver(io: str, megabytes: int, file: Path, spare: Path, report: Connection | None) -> None:
     """The process that is killed: load what is there, then save without end and report the number of each save.
 
-    With 0 megabytes only load: the start after the last kill.
+    Without a report it saves once: the start after the last kill.
     """
     os.environ["TMPDIR"], tempfile.tempdir = str(spare), None
     plugin = _PLUGINS[io]()
     saves = plugin.load_checkpoint(file)["saves"] if file.exists() else 0
     weights = {str(number): torch.randn(250_000) for number in range(megabytes)}
-    while report is not None:
+    while True:
         saves += 1
         plugin.save_checkpoint({"saves": saves, "state_dict": weights}, file)
+        if report is None:
+            break
         report.send(saves)
 
 

@@ -33,7 +33,7 @@ class Model(BoringModel):
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_training_stops_at_that_step_and_says_where(trainer, tmp_path, value, steps):
-    keep = RunCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=1)
     training = trainer(
         FiniteLoss(), StepsPerExecution(steps), keep, max_steps=20, max_epochs=-1, enable_checkpointing=True
     )
@@ -49,7 +49,7 @@ def test_training_stops_at_that_step_and_says_where(trainer, tmp_path, value, st
 
 
 def test_the_message_names_the_last_good_checkpoint(trainer, tmp_path):
-    keep = RunCheckpoint(tmp_path, every_n_train_steps=2, save_last=True)
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=2)
     with pytest.raises(NonFiniteLoss, match=r"clip_val\)\. The last good checkpoint is .*last\.ckpt\.$"):
         trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Model(5))
     others = [ModelCheckpoint(tmp_path / "never", monitor="x"), ModelCheckpoint(tmp_path / "at", every_n_train_steps=2)]
@@ -65,7 +65,7 @@ def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_is_one(traine
             if self.trainer.global_step == 4:
                 self.layer.bias.data[0] = math.inf
 
-    keep = RunCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=1)
     with pytest.raises(NonFiniteLoss, match=r"^(layer\.bias is not finite after step|the loss is)"):
         trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Spoilt(-1))
     weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]

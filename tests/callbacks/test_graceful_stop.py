@@ -39,7 +39,7 @@ class Model(BoringModel):
     def train_dataloader(self):
         return DataLoader(RandomDataset(32, 1000))
 
-keep = [] if "plain" in sys.argv else [RunCheckpoint("kept", save_last=True, every_n_train_steps=10**6)]
+keep = [] if "plain" in sys.argv else [RunCheckpoint("kept", every_n_train_steps=10**6)]
 Trainer(
     accelerator="cpu", max_steps=500, limit_val_batches=0, logger=False, enable_model_summary=False,
     enable_checkpointing=bool(keep), enable_progress_bar=False, default_root_dir=".",

@@ -1,11 +1,18 @@
+"""last.ckpt is the last state, best.ckpt the state with the best value of its own, and nothing else is touched."""
+
+import os
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.callbacks.exact_resume.callback import ExactResume
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 
@@ -17,148 +24,272 @@ pytestmark = [
 
 
 class Model(BoringModel):
-    """Five batches an epoch; its val loss is what `losses` says, validation by validation."""
+    """Five batches an epoch; its val loss is what `losses` says, validation by validation, None: not logged."""
 
-    def __init__(self, losses=()):
+    def __init__(self, losses=(), **logged):
         super().__init__()
-        self.losses = iter(losses)
+        self.losses, self.logged = iter(losses), logged
 
     def train_dataloader(self):
         return DataLoader(RandomDataset(32, 5))
 
+    def training_step(self, batch, batch_idx):
+        output = super().training_step(batch, batch_idx)
+        for name, value in self.logged.items():
+            self.log(name, value(self.trainer.global_step), on_step=False, on_epoch=True)
+        return output
+
     def on_validation_epoch_end(self):
-        self.log("loss", next(self.losses))
+        if (loss := next(self.losses, None)) is not None:
+            self.log("loss", loss)
+
+
+EVERY_2 = {"val_check_interval": 2, "check_val_every_n_epoch": None, "limit_val_batches": 1, "max_epochs": -1}
+EVERY_EPOCH = {"limit_val_batches": 1, "max_epochs": 4, "max_steps": -1}
+
+
+def steps_of(folder):
+    files = sorted(folder.glob("*.ckpt"))
+    return {file.name: torch.load(file, weights_only=True)["global_step"] for file in files}
 
 
 @pytest.fixture
 def fit(trainer, tmp_path):
     """Fit with a RunCheckpoint in a run of the given name; gives the callback and the step of each file it left."""
 
-    def fit(losses=(), run="run", ckpt_path=None, save_last=True, **options):
-        choice = {"monitor": "loss" if losses else None, "save_on_train_epoch_end": not losses}
-        keep = RunCheckpoint(tmp_path / run, "best", save_last=save_last, **choice)
-        validations = {"limit_val_batches": 1, "val_check_interval": 2, "check_val_every_n_epoch": None}
-        options = {"max_epochs": -1, "enable_checkpointing": True, **(validations if losses else {}), **options}
-        options["num_sanity_val_steps"] = 0
-        trainer(ExactResume(), keep, **options).fit(Model(losses), ckpt_path=ckpt_path)
-        files = sorted((tmp_path / run).glob("*.ckpt"))
-        return keep, {file.name: torch.load(file, weights_only=True)["global_step"] for file in files}
+    def fit(model, *others, run="run", ckpt_path=None, trial=False, options=EVERY_2, max_steps=6, **choice):
+        keep = RunCheckpoint(tmp_path / run, **{"monitor": "loss", **choice})
+        options = {"max_steps": max_steps, "num_sanity_val_steps": 0, "enable_checkpointing": True, **options}
+        training = trainer(ExactResume(), keep, *others, fast_dev_run=trial, plugins=[AtomicCheckpointIO()], **options)
+        training.fit(model, ckpt_path=ckpt_path)
+        return keep, steps_of(tmp_path / run)
 
     return fit
 
 
-def test_last_is_written_after_every_validation_though_it_is_not_the_best(fit):
-    keep, steps = fit([3.0, 1.0, 2.0], max_steps=6)
-    assert steps == {"best.ckpt": 4, "last.ckpt": 6}
-    assert Path(keep.kept()).name == "best.ckpt"
+@pytest.mark.parametrize(
+    ("losses", "max_steps", "best", "last"),
+    [
+        ([3.0, 1.0, 2.0], 6, 4, 6),  # last is written though it is not the best
+        ([3.0, 1.0], 5, 4, 5),  # ... and though no validation came after the last step
+        ([3.0, 2.0, 1.0], 6, 6, 6),
+        ([float("nan"), float("inf"), 1.0, 2.0], 8, 6, 8),
+        ([1.0, None, 2.0], 6, 2, 6),  # a validation without the value leaves the older one where it was measured
+        ([3.0, None, None], 6, 2, 6),
+    ],
+)
+def test_best_is_the_state_whose_own_value_is_the_lowest(fit, losses, max_steps, best, last):
+    keep, steps = fit(Model(losses), max_steps=max_steps)
+    assert steps == {"best.ckpt": best, "last.ckpt": last}
+    assert [Path(path).name for path in (keep.best_model_path, keep.last_model_path)] == ["best.ckpt", "last.ckpt"]
 
 
-def test_last_is_the_last_step_though_no_validation_came_after_it(fit):
-    assert fit([3.0, 1.0], max_steps=5)[1] == {"best.ckpt": 4, "last.ckpt": 5}
+def test_the_highest_value_may_be_the_best(fit):
+    assert fit(Model([1.0, 3.0, 2.0]), mode="max")[1] == {"best.ckpt": 4, "last.ckpt": 6}
 
 
-def test_the_best_of_the_last_step_is_kept_too(fit):
-    assert fit([3.0, 2.0, 1.0], max_steps=6)[1] == {"best.ckpt": 6, "last.ckpt": 6}
+@pytest.mark.parametrize(
+    ("model", "monitor", "best"),
+    [
+        (lambda: Model([2.0, 1.0, 3.0, 4.0]), "loss", 10),
+        (lambda: Model([], train=lambda step: abs(step - 7.0)), "train", 10),  # mean over steps 5 to 9: 1.2
+        (lambda: Model([9.0] * 4, train=lambda step: -float(step)), "train", 20),
+    ],
+    ids=["val", "train", "train beside val"],
+)
+def test_where_lightning_validates_once_an_epoch_the_true_best_is_kept(fit, model, monitor, best):
+    assert fit(model(), options=EVERY_EPOCH, monitor=monitor)[1] == {"best.ckpt": best, "last.ckpt": 20}
 
 
-def test_a_link_would_be_to_an_older_state_so_a_file_is_written(fit, tmp_path):
-    assert fit([3.0, 1.0, 2.0], max_steps=6, save_last="link")[1] == {"best.ckpt": 4, "last.ckpt": 6}
-    assert not (tmp_path / "run" / "last.ckpt").is_symlink()
+class Reads(Callback):
+    """Another callback that looks at the metrics in each of its hooks, which has Lightning refresh them."""
+
+    def on_validation_end(self, trainer, pl_module):
+        assert trainer.callback_metrics["loss"] > 0
+
+    on_train_epoch_start = on_train_epoch_end = lambda self, trainer, pl_module: dict(trainer.callback_metrics)
+
+
+def test_a_value_is_never_taken_for_a_later_state(fit):
+    """The epoch ends a step after the validation: that state was not validated."""
+    keep, steps = fit(Model([3.0, 2.0, 1.0]), Reads(), options=EVERY_2 | {"max_epochs": 1}, max_steps=-1)
+    assert (steps, keep.state_dict()) == ({"best.ckpt": 4, "last.ckpt": 5}, {"value": 2.0, "step": 4})
+
+
+def test_of_files_between_validations_none_counts_as_best(fit, tmp_path):
+    seen = []
+
+    class Looks(Callback):
+        def on_train_batch_start(self, *_):
+            seen.append(steps_of(tmp_path / "run"))
+
+    fit(Model([5.0, 4.0]), Looks(), every_n_train_steps=2, options=EVERY_2 | {"val_check_interval": 3})
+    assert (seen[2], seen[5]) == ({"last.ckpt": 2}, {"best.ckpt": 3, "last.ckpt": 4})
 
 
 def test_without_a_metric_the_last_is_what_is_kept(fit):
-    keep, steps = fit(max_steps=7)
-    assert (steps["last.ckpt"], Path(keep.kept()).name) == (7, "last.ckpt")
-    keep, steps = fit(max_epochs=2, run="whole epochs")
-    assert steps == {"best.ckpt": 10, "last.ckpt": 10}
+    keep, steps = fit(Model(), monitor=None, options={}, max_steps=7)
+    assert (steps, Path(keep.best_model_path).name) == ({"last.ckpt": 7}, "last.ckpt")
+
+
+def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, tmp_path):
+    class Stops(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 13:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fit(Model(), Stops(), monitor=None, options={}, max_steps=20)
+    assert steps_of(tmp_path / "run") == {"last.ckpt": 10}
+
+
+def test_a_metric_that_is_not_logged_is_said_with_those_that_are(fit):
+    with pytest.warns(UserWarning, match=r"no best\.ckpt, as 'los' is not logged; monitor one of: loss"):
+        assert fit(Model([1.0] * 9), monitor="los")[1] == {"last.ckpt": 6}
 
 
 def test_a_run_that_was_stopped_in_mid_epoch_goes_on_there(fit, tmp_path):
-    fit(max_steps=7)
+    fit(Model(), max_steps=7, monitor=None, options={})
     progress = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["loops"]["fit_loop"]["epoch_progress"]
     assert progress["current"]["completed"] == 1, "the second epoch is not over"
 
 
-def test_what_is_kept_is_of_this_run_not_of_the_one_it_goes_on_from(fit, tmp_path):
-    fit([1.0], max_steps=2)
+def test_a_run_that_goes_on_keeps_its_best(fit, tmp_path):
+    fit(Model([1.0]), max_steps=2)
+    keep, steps = fit(Model([3.0, 2.0]), ckpt_path=tmp_path / "run" / "last.ckpt")
+    assert (steps, keep.state_dict()) == ({"best.ckpt": 2, "last.ckpt": 6}, {"value": 1.0, "step": 2})
+
+
+def test_another_run_that_goes_on_from_there_has_a_best_of_its_own(fit, tmp_path):
+    fit(Model([1.0]), max_steps=2)
     last = tmp_path / "run" / "last.ckpt"
-    keep, steps = fit([1.0], run="resumed", ckpt_path=last, max_steps=3, val_check_interval=4)
-    assert steps == {"last.ckpt": 3}
-    assert Path(keep.kept()) == tmp_path / "resumed" / "last.ckpt"
-    keep, steps = fit([1.0], run="nothing to do", ckpt_path=last, max_steps=2)
-    assert (keep.kept(), steps) == (None, {})
+    assert fit(Model([3.0, 4.0]), run="resumed", ckpt_path=last)[1] == {"best.ckpt": 4, "last.ckpt": 6}
+    keep, steps = fit(Model([1.0]), run="nothing to do", ckpt_path=last, max_steps=2)
+    assert (keep.best_model_path, keep.last_model_path, steps) == ("", "", {})
 
 
-def test_what_a_killed_process_did_not_come_to_remove_goes_when_its_run_goes_on(trainer, tmp_path, monkeypatch):
-    remove = RunCheckpoint._remove_checkpoint
+def test_the_files_of_the_last_step_come_after_the_end_of_the_other_callbacks(fit, tmp_path):
+    class Ends(Callback):
+        def on_train_end(self, trainer, pl_module):
+            self.found = steps_of(tmp_path / "run")
+            raise KeyError
 
-    def killed(self, trainer, filepath):
-        if not self._waits:  # for the end of the turn
-            raise KeyboardInterrupt
-        remove(self, trainer, filepath)
-
-    def options():
-        return {"max_epochs": -1, "limit_val_batches": 1, "val_check_interval": 2, "num_sanity_val_steps": 0} | {
-            "check_val_every_n_epoch": None, "enable_checkpointing": True, "max_steps": 8,
-        }  # fmt: skip
-
-    choice = {"filename": "best-{step}", "monitor": "loss", "save_last": True}
-    first = trainer(ExactResume(), RunCheckpoint(tmp_path, **choice), **options())
-    monkeypatch.setattr(RunCheckpoint, "_remove_checkpoint", killed)
-    with pytest.raises(SystemExit):
-        first.fit(Model([2.0, 1.0, 4.0, 5.0]))
-    monkeypatch.undo()
-    assert sorted(file.name for file in tmp_path.glob("*.ckpt")) == [
-        "best-step=2.ckpt",
-        "best-step=4.ckpt",
-        "last.ckpt",
-    ]
-    again = trainer(ExactResume(), RunCheckpoint(tmp_path, **choice), **options())
-    again.fit(Model([4.0, 5.0]), ckpt_path=tmp_path / "best-step=4.ckpt")
-    assert sorted(file.name for file in tmp_path.glob("*.ckpt")) == ["best-step=4.ckpt", "last.ckpt"]
-    further = trainer(ExactResume(), RunCheckpoint(tmp_path, **choice), **(options() | {"max_steps": 10}))
-    further.fit(Model([4.0, 5.0, 0.5]), ckpt_path=tmp_path / "best-step=4.ckpt")
-    assert sorted(file.name for file in tmp_path.glob("*.ckpt")) == ["best-step=10.ckpt", "last.ckpt"]
+    ends = Ends()
+    with pytest.raises(KeyError):
+        fit(Model([3.0, 2.0, 1.0]), ends)
+    assert ends.found == {"best.ckpt": 4, "last.ckpt": 4}
+    assert steps_of(tmp_path / "run") == {"best.ckpt": 6, "last.ckpt": 6}, "an error loses nothing"
 
 
-def test_nothing_is_written_in_a_trial_or_without_save_last(fit, tmp_path):
-    assert fit([1.0], fast_dev_run=True)[1] == {}
-    assert fit([1.0], max_steps=3, run="no last", save_last=False)[1] == {"best.ckpt": 2}
+def test_nothing_is_written_in_a_trial_or_without_save_last(fit):
+    assert fit(Model([1.0]), trial=True)[1] == {}
+    assert fit(Model([1.0]), max_steps=3, run="no last", save_last=False)[1] == {"best.ckpt": 2}
 
 
-def test_the_best_two_of_one_name_are_two_files(trainer, tmp_path):
-    choice = {"filename": "best", "monitor": "loss", "save_top_k": 2, "save_on_train_epoch_end": False}
-    keep = RunCheckpoint(tmp_path, **choice)
-    options = {"limit_val_batches": 1, "val_check_interval": 2, "check_val_every_n_epoch": None, "max_epochs": -1}
-    options |= {"max_steps": 6, "num_sanity_val_steps": 0, "enable_checkpointing": True}
-    trainer(ExactResume(), keep, **options).fit(Model([3.0, 1.0, 2.0]))
-    files = {file: torch.load(file, weights_only=True)["global_step"] for file in tmp_path.glob("*.ckpt")}
-    assert sorted(files.values()) == [4, 6]
-    assert files[Path(keep.best_model_path)] == 4
+def test_best_may_be_of_weights_only_and_last_is_whole(fit, tmp_path):
+    fit(Model([1.0]), save_weights_only=True, max_steps=2)
+    best, last = (torch.load(tmp_path / "run" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert ("optimizer_states" in best, "optimizer_states" in last) == (False, True)
 
 
-@pytest.mark.parametrize("save_last", [True, None, "link"])
-def test_the_last_state_is_saved_when_it_is_asked_for(trainer, tmp_path, save_last):
+@pytest.mark.parametrize("save_last", [True, False])
+def test_the_last_state_is_saved_when_it_is_asked_for(fit, tmp_path, save_last):
     class Asks(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        def on_iteration_end(self, trainer, pl_module):
             if trainer.global_step == 3:
+                (keep,) = trainer.checkpoint_callbacks
                 self.file = keep.save_now(trainer)
-                self.saved = torch.load(self.file, weights_only=True)["global_step"]
+                self.saved = steps_of(tmp_path / "run")
 
-    keep, asks = RunCheckpoint(tmp_path, "best", save_last=save_last), Asks()
-    trainer(asks, keep, max_steps=4, enable_checkpointing=True, max_epochs=-1).fit(Model())
-    assert (Path(asks.file).name, asks.saved) == ("last.ckpt", 3)
+    asks = Asks()
+    fit(Model([1.0]), asks, save_last=save_last, max_steps=4)
+    assert (Path(asks.file).name, asks.saved) == ("last.ckpt", {"best.ckpt": 2, "last.ckpt": 3})
 
 
-def test_what_lightning_saves_on_an_exception_is_saved(trainer, tmp_path):
-    class Failing(Model):
-        def training_step(self, batch, batch_idx):
-            if self.trainer.global_step == 3:
-                raise ZeroDivisionError
-            return super().training_step(batch, batch_idx)
+def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path):
+    for logger, folder in ((CSVLogger(tmp_path, "a", 3), "a/version_3"), (False, ".")):
+        trainer(RunCheckpoint(), logger=logger, max_steps=1, enable_checkpointing=True).fit(Model())
+        assert (tmp_path / folder / "checkpoints" / "last.ckpt").is_file()
 
-    keep = RunCheckpoint(tmp_path / "run", save_on_exception=True)
-    with pytest.raises(ZeroDivisionError):
-        trainer(keep, enable_checkpointing=True, max_epochs=1).fit(Failing())
-    (file,) = (tmp_path / "run").glob("*.ckpt")
-    assert torch.load(file, weights_only=True)["global_step"] == 3
+
+def test_lightnings_own_beside_it_keeps_the_best_three(fit, tmp_path):
+    top = ModelCheckpoint(tmp_path / "run", "top{step}", monitor="loss", save_top_k=3)
+    top_options = EVERY_2 | {"val_check_interval": 1}
+    steps = fit(Model([3.0, 1.0, 5.0, 2.0, 4.0, 6.0]), top, options=top_options)[1]
+    assert steps == {"best.ckpt": 2, "last.ckpt": 6, "topstep=1.ckpt": 1, "topstep=2.ckpt": 2, "topstep=4.ckpt": 4}
+
+
+def test_lightnings_own_is_refused_where_it_would_write_the_same_file(fit, tmp_path):
+    with pytest.raises(ValueError, match=r"ModelCheckpoint and RunCheckpoint write files of the same name in .*run"):
+        fit(Model([1.0]), ModelCheckpoint(tmp_path / "run", "top", save_last=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"dirpath": "s3://bucket/a"}, "is an address"),
+        ({"mode": "low"}, "mode is 'low'; give 'min' or 'max'"),
+        ({"every_n_train_steps": 0}, "every_n_train_steps is 0; give steps >= 1"),
+        ({"save_last": False}, "nothing to save: give a metric to `monitor`"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options, what):
+    with pytest.raises(ValueError, match=what):
+        RunCheckpoint(**options)
+
+
+STATES = [  # of a stranger's checkpoint: each names a victim in each way that a path can be spelled
+    lambda victim: {"last_model_path": victim, "best_model_path": "", "best_model_score": None},
+    lambda victim: {"best_model_path": victim, "best_model_score": torch.tensor(9.0)},
+    lambda victim: {
+        "best_k_models": {victim: torch.tensor(9.9)},
+        "kth_best_model_path": victim,
+        "kth_value": torch.tensor(9.9),
+        "best_model_score": torch.tensor(9.9),
+        "best_model_path": victim,
+    },
+    lambda victim: {"best_k_models": [victim] * 1000, "best_model_path": "", "best_model_score": None},
+    lambda victim: {"left": [victim], "value": victim, "step": victim, "best_model_path": victim, "dirpath": victim},
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=["last", "best", "top k", "a list", "other entries"])
+@pytest.mark.parametrize("spelled", ["absolute", "dots", "link", "folder", "text"])
+def test_a_checkpoint_deletes_and_writes_nothing_outside(trainer, tmp_path, state, spelled):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    (outside / "folder.ckpt").mkdir(parents=True)
+    run.mkdir()
+    for name in ("thesis.txt", "a.ckpt", "folder.ckpt/b.txt"):
+        (outside / name).write_text("precious")
+    os.symlink(outside, run / "link")
+    victim = {
+        "absolute": str(outside / "a.ckpt"),
+        "dots": f"{run}/../outside/a.ckpt",
+        "link": str(run / "link" / "a.ckpt"),
+        "folder": str(run / "link" / "folder.ckpt"),
+        "text": str(outside / "thesis.txt"),
+    }[spelled]
+
+    def training(max_steps, *more):
+        keepers = [RunCheckpoint(run, monitor="loss"), ModelCheckpoint(run, "top", monitor="loss", save_top_k=1)]
+        options = {"max_steps": max_steps, "enable_checkpointing": True, "num_sanity_val_steps": 0, **EVERY_2}
+        return trainer(*keepers, *more, plugins=[AtomicCheckpointIO()], **options)
+
+    training(2).fit(Model([2.0]))
+    evil = torch.load(run / "last.ckpt", weights_only=True)
+    evil["callbacks"] = {name: {"dirpath": str(run), **state(victim)} for name in evil["callbacks"]}
+    torch.save(evil, tmp_path / "evil.ckpt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        training(8).fit(Model([1.5, 1.0, 0.5]), ckpt_path=tmp_path / "evil.ckpt")
+    found = {file.relative_to(outside).as_posix(): file.read_text() for file in outside.rglob("*") if file.is_file()}
+    assert found == dict.fromkeys(("thesis.txt", "a.ckpt", "folder.ckpt/b.txt"), "precious")
+
+
+def test_a_state_that_is_left_out_is_said(tmp_path):
+    file = tmp_path / "a.ckpt"
+    own, foreign = str(tmp_path / "top.ckpt"), f"{tmp_path}/../b.ckpt"
+    states = {"own": {"last_model_path": own, "best_k_models": {own: torch.tensor(1.0)}}, "other": {"a": [1]}}
+    torch.save({"callbacks": {**states, "foreign": {"best_model_path": foreign}}}, file)
+    with pytest.warns(UserWarning, match=r"a\.ckpt: the state of 'foreign' has paths of other files and is left out"):
+        assert AtomicCheckpointIO().load_checkpoint(file)["callbacks"] == states

@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -88,9 +88,9 @@ def test_what_needs_training_step_gets_it(way, tmp_path):
 
 def test_a_run_taken_up_in_mid_execution_ends_with_the_same_weights(tmp_path):
     whole, _ = train(tmp_path, 1)
-    saver = RunCheckpoint(tmp_path, "{step}", monitor=None, every_n_train_steps=70, save_top_k=-1)
+    saver = RunCheckpoint(tmp_path, every_n_train_steps=70)
     train(tmp_path, 100, callbacks=[saver], max_steps=70, enable_checkpointing=True)
-    again, trainer = train(tmp_path, 100, ckpt_path=tmp_path / "step=70.ckpt")
+    again, trainer = train(tmp_path, 100, ckpt_path=tmp_path / "last.ckpt")
     assert trainer.global_step == 130
     assert_equal_weights(whole, again)
 
@@ -100,7 +100,7 @@ def test_everything_at_once_is_at_its_own_step(tmp_path):
         StepProgressBar(),
         StepDecay([70], gamma=0.1),
         EmbeddingPCA(every_n_steps=60, every_n_epochs=None),
-        RunCheckpoint(tmp_path / "kept", "{step}", monitor=None, every_n_train_steps=90, save_top_k=-1),
+        ModelCheckpoint(tmp_path / "kept", "{step}", monitor=None, every_n_train_steps=90, save_top_k=-1),
     ]
     options = {"enable_checkpointing": True, "enable_progress_bar": True, "logger": TensorBoardLogger(tmp_path)}
     _, trainer = train(

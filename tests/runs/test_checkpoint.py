@@ -316,7 +316,7 @@ def test_an_address_is_refused(address, kind):
 
 def test_changed_checkpoints_never_crash_hang_or_fill_the_memory(tmp_path):
     """The short form of scripts/reliability/fuzz_checkpoints.py."""
-    script = Path(__file__).parents[2] / "scripts" / "fuzz_checkpoints.py"
+    script = Path(__file__).parents[2] / "scripts" / "reliability" / "fuzz_checkpoints.py"
     command = [sys.executable, script, "--inputs", "200", "--slow", "20"]
     done = subprocess.run(
         command, env=os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
@@ -328,7 +328,7 @@ def test_changed_checkpoints_never_crash_hang_or_fill_the_memory(tmp_path):
 
 def test_flipped_bits_outside_the_values_of_tensors_are_counted(saved):
     """The short form of scripts/reliability/bitflip.py."""
-    script = Path(__file__).parents[2] / "scripts" / "bitflip.py"
+    script = Path(__file__).parents[2] / "scripts" / "reliability" / "bitflip.py"
     command = [sys.executable, script, "--flips", "200", "--checkpoint", saved(content()), "--where", "frame"]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

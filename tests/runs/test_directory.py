@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.runs.directory import find_checkpoint, read_results, run_directory, write_results
+from charlm.runs.directory import LAST, checkpoints_of, find_checkpoint, read_results, run_directory, write_results
 
 
 def touch(path, age=0):
@@ -19,27 +19,32 @@ def touch(path, age=0):
 def test_a_run_gives_its_best_checkpoint_then_its_last_then_its_newest(tmp_path):
     newest = touch(tmp_path / "checkpoints" / "epoch=3.ckpt")
     touch(tmp_path / "checkpoints" / "epoch=2.ckpt", age=50)
-    touch(tmp_path / "checkpoints" / ".lr_find_1.ckpt", age=-9)
+    touch(tmp_path / "checkpoints" / ".best.ckpt", age=-9)
     assert find_checkpoint(tmp_path) == newest
     last = touch(tmp_path / "checkpoints" / "last.ckpt", age=100)
     assert find_checkpoint(tmp_path) == last
-    touch(tmp_path / "checkpoints" / "best-2.30.ckpt", age=300)
-    best = touch(tmp_path / "checkpoints" / "best-2.20.ckpt", age=200)
+    best = touch(tmp_path / "checkpoints" / "best.ckpt", age=200)
     assert find_checkpoint(tmp_path) == find_checkpoint(str(tmp_path / "checkpoints")) == best
+    assert find_checkpoint(tmp_path, prefer=LAST) == last
     assert find_checkpoint(newest) == newest
+    assert checkpoints_of(tmp_path) == [last, best]
 
 
 def test_without_a_place_the_newest_run_is_meant(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    touch(Path("lightning_logs/version_9/checkpoints/best-1.ckpt"), age=100)
-    touch(Path("lightning_logs/version_10/checkpoints/best-2.ckpt"), age=60)
+    touch(Path("lightning_logs/version_9/checkpoints/best.ckpt"), age=100)
+    best = touch(Path("lightning_logs/version_10/checkpoints/best.ckpt"), age=60)
     touch(Path("lightning_logs/version_10/checkpoints/last.ckpt"), age=50)
-    assert (
-        find_checkpoint()
-        == find_checkpoint("lightning_logs")
-        == Path("lightning_logs/version_10/checkpoints/best-2.ckpt")
-    )
-    assert find_checkpoint(root="lightning_logs/version_9").name == "best-1.ckpt"
+    assert find_checkpoint() == find_checkpoint("lightning_logs") == best
+    assert find_checkpoint(root="lightning_logs/version_9").parts[1] == "version_9"
+
+
+def test_a_run_of_an_older_charlm_is_refused_with_what_to_do(tmp_path):
+    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt")
+    touch(tmp_path / "checkpoints" / "last.ckpt")
+    with pytest.raises(ValueError, match=r"is of an older charlm; pass the file that is meant, .*val2\.1234\.ckpt"):
+        find_checkpoint(tmp_path)
+    assert find_checkpoint(best) == best
 
 
 def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
@@ -80,40 +85,6 @@ def test_finding_runs_and_results_needs_no_torch():
     code = "import json, sys, charlm.runs.checkpoint, charlm.runs.directory; print(json.dumps('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
-
-
-def test_of_several_best_ones_the_lowest_val_loss_counts(tmp_path):
-    """As --checkpoint.save_top_k 3 leaves them: the newest may be the third."""
-    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt", age=50)
-    touch(tmp_path / "checkpoints" / "best-step000100-val10.5000.ckpt", age=70)
-    touch(tmp_path / "checkpoints" / "best-step000300-val2.2000.ckpt", age=10)
-    touch(tmp_path / "checkpoints" / "best-step000400-valnan.ckpt")
-    touch(tmp_path / "checkpoints" / "last.ckpt")
-    assert find_checkpoint(tmp_path) == best
-    newer = touch(tmp_path / "checkpoints" / "best-step000250-val2.1234-v1.ckpt", age=20)
-    assert find_checkpoint(tmp_path) == newer
-    assert find_checkpoint(tmp_path, prefer=("last", "best")).name == "last.ckpt"
-
-
-def test_the_checkpoint_that_the_results_are_about_comes_first(tmp_path):
-    for name in ("best-step000100-val2.3000.ckpt", "best-step000200-val2.1234.ckpt", "last.ckpt"):
-        touch(tmp_path / "checkpoints" / name)
-    write_results(tmp_path, {"val": 2.3, "checkpoint": "best-step000100-val2.3000.ckpt"})
-    assert find_checkpoint(tmp_path).name == "best-step000100-val2.3000.ckpt"
-    assert find_checkpoint(tmp_path, prefer=("last", "best")).name == "last.ckpt"
-    write_results(tmp_path, {"checkpoint": "last.ckpt"})
-    assert find_checkpoint(tmp_path).name == "last.ckpt"
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"checkpoint": 3}', '{"checkpoint": "gone.ckpt"}', '{"checkpoint": "../a.ckpt"}']
-)
-def test_results_that_name_no_checkpoint_of_the_run_are_passed_over(text, tmp_path):
-    touch(tmp_path / "a.ckpt", age=50)
-    best = touch(tmp_path / "checkpoints" / "best-step000200-val2.1234.ckpt")
-    touch(tmp_path / "checkpoints" / "last.ckpt")
-    (tmp_path / "results.json").write_text(text)
-    assert find_checkpoint(tmp_path) == best
 
 
 def test_results_may_be_read_by_whom_the_user_lets(tmp_path):

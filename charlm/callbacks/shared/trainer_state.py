@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -20,6 +21,13 @@ def trainer_of(pl_module: LightningModule) -> Trainer | None:
 def is_of_fit(trainer: Trainer) -> bool:
     """Whether a validation that runs now is one of a training, and not its sanity check."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
+def is_over(trainer: Trainer) -> bool:
+    """Whether training ends with the iteration that has just ended."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
+    no_more_epochs = trainer.max_epochs not in (None, -1) and epochs.processed >= trainer.max_epochs
+    return bool(trainer.should_stop or trainer.global_step == trainer.max_steps or no_more_epochs)
 
 
 def scalar_step(trainer: Trainer) -> int:

@@ -130,6 +130,7 @@ def batches_left(trainer: Trainer, steps: int) -> int:
     if any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs):
         return 1  # it reads trainer.callback_metrics after every step
     periods = [steps, *(c._every_n_train_steps for c in callbacks if isinstance(c, ModelCheckpoint))]
+    periods += [c.every_n_train_steps or 0 for c in callbacks if hasattr(c, "every_n_train_steps")]
     ends = [(done // period + 1) * period for period in periods if period > 0]
     if trainer.max_steps > 0:
         ends.append(trainer.max_steps)

@@ -95,16 +95,7 @@ class TrainerCLI(LightningCLI):
         )
         add_showing(parser)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "loss/val",
-                "checkpoint.filename": "best-step{step:06d}-val{loss/val:.4f}",
-                "checkpoint.auto_insert_metric_name": False,
-                "checkpoint.save_last": True,
-                # after validations only: at the end of an epoch that max_steps cuts, the val loss is an older one
-                "checkpoint.save_on_train_epoch_end": False,
-            }
-        )
+        parser.set_defaults({"checkpoint.monitor": "loss/val"})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse what `prepare` made of the command line."""
@@ -140,8 +131,7 @@ class TrainerCLI(LightningCLI):
             for parser in self._parsers:
                 parser.callback_keys.remove("checkpoint")
         elif config.data.split[1] == 0:  # nothing to choose by
-            config.checkpoint.monitor, config.checkpoint.filename = None, "step{step:06d}"
-            config.checkpoint.save_on_train_epoch_end = True
+            config.checkpoint.monitor = None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Lightning's trainer with our logger and callbacks, unless others are asked for."""
@@ -186,9 +176,9 @@ class TrainerCLI(LightningCLI):
     def after_fit(self) -> None:
         """The report on the checkpoint with the lowest val loss, or on the last one where there is no val split."""
         saver = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
-        kept = saver.kept() if saver is not None else None
-        if kept is None or self.trainer.logger is None:
-            kind = "no checkpoint was kept" if kept is None else f"the checkpoint {kept} belongs to no run (no logger)"
+        kept = (saver.best_model_path or saver.last_model_path) if saver is not None else ""
+        if not kept or self.trainer.logger is None:
+            kind = "no checkpoint was kept" if not kept else f"the checkpoint {kept} belongs to no run (no logger)"
             print(f"\nThere is no report: {kind}.")
             return
         checkpoint = load_checkpoint(kept)

@@ -16,7 +16,7 @@ from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.resuming import OPTION, find_resumed, take_resume
 from charlm.messages import did_you_mean
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
-from charlm.runs.directory import find_checkpoint, run_directory
+from charlm.runs.directory import BEST, LAST, find_checkpoint, run_directory
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +147,7 @@ class _CommandLine:
     def _checkpoint_file(self, where: str | None) -> Path:
         """The file that is meant: to go on training the last one of a run, else its best one."""
         last = where == "last" or (self.command == "fit" and where != "best")
-        prefer = ("last", "best") if last else ("best", "last")
-        return find_checkpoint(None if where in ("last", "best") else where, self.runs, prefer)
+        return find_checkpoint(None if where in ("last", "best") else where, self.runs, LAST if last else BEST)
 
     def _spelled_out(self, name: str, value: str) -> tuple[str, str]:
         """An option with the bare name of a config or a model spelled out, or with names as `--data FILE`."""

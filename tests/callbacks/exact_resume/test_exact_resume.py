@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,16 +96,7 @@ def fit(trainer, tmp_path):
     def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, more=(), **options):
         seed_everything(0 if ckpt_path is None else 99, verbose=False)
         watch, folder = Watch(), tmp_path / str(next(number))
-        keep = saver(folder)
-        files = []
-        written = keep._save_checkpoint
-
-        def note(trainer, filepath):
-            written(trainer, filepath)
-            if Path(filepath).is_file() and filepath not in [file for file, _ in files]:
-                files.append((filepath, len(watch.seen)))
-
-        keep._save_checkpoint = note
+        keep, files = saver(folder), []
         callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), *more, keep]
         options = {
             "max_epochs": 3,
@@ -114,7 +106,17 @@ def fit(trainer, tmp_path):
             **options,
         }
         validation = DataLoader(TensorDataset(torch.ones(4, 3)), 2)
-        trainer(*callbacks, **options).fit(Model(plateau), loader(), validation, ckpt_path=ckpt_path)
+        training = trainer(*callbacks, **options)
+        save = training.save_checkpoint
+
+        def save_and_copy(filepath, *further, **named):
+            save(filepath, *further, **named)
+            if Path(filepath).name != "best.ckpt":  # last.ckpt is the same state
+                copied = shutil.copy(filepath, f"{folder}-{len(files)}-step={training.global_step}.ckpt")
+                files.append((copied, len(watch.seen)))
+
+        training.save_checkpoint = save_and_copy
+        training.fit(Model(plateau), loader(), validation, ckpt_path=ckpt_path)
         return watch.seen, files
 
     return fit
@@ -129,16 +131,25 @@ def first_difference(seen, expected):
     return None
 
 
+class OfEveryEpoch(RunCheckpoint):
+    """Saves at the end of every epoch alone."""
+
+    def on_validation_end(self, trainer, pl_module):
+        pass
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self._last_is_due = True
+
+
 def of_every_turn(folder):
-    return RunCheckpoint(folder, "{epoch}-{step}", save_top_k=-1, every_n_train_steps=1)
+    return RunCheckpoint(folder, every_n_train_steps=1)
 
 
 def of_every_validation(folder):
-    return RunCheckpoint(folder, "{epoch}-{step}", monitor="val", save_top_k=-1, save_on_train_epoch_end=False)
+    return RunCheckpoint(folder, monitor="val")
 
 
-def of_every_epoch(folder):
-    return RunCheckpoint(folder, "{epoch}-{step}", save_top_k=-1, save_on_train_epoch_end=True)
+of_every_epoch = OfEveryEpoch
 
 
 def lightnings_own(folder):
@@ -204,7 +215,7 @@ def test_a_training_that_max_steps_has_cut_goes_on_in_its_epoch(fit):
         return [event for event in seen if event[0] == "step"]
 
     expected, _ = fit(of_every_epoch, max_epochs=-1, max_steps=12)
-    cut, files = fit(lambda folder: RunCheckpoint(folder, save_last=True), max_epochs=-1, max_steps=10)
+    cut, files = fit(RunCheckpoint, max_epochs=-1, max_steps=10)
     assert steps_of(cut) == steps_of(expected)[:10]
     seen, _ = fit(of_every_epoch, max_epochs=-1, max_steps=12, ckpt_path=files[-1][0])
     assert steps_of(seen) == steps_of(expected)[10:]

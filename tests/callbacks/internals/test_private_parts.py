@@ -37,12 +37,6 @@ CHARLM = Path(__file__).parents[3] / "charlm"
 METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("trainer_cli.py", "_add_subcommands"): (LightningCLI, ["parser", "kwargs"]),
     ("trainer_cli.py", "_parse_ckpt_path"): (LightningCLI, []),
-    ("callbacks/run_checkpoint.py", "_should_skip_saving_checkpoint"): (ModelCheckpoint, ["trainer"]),
-    ("callbacks/run_checkpoint.py", "_save_last_checkpoint"): (ModelCheckpoint, ["trainer", "monitor_candidates"]),
-    ("callbacks/run_checkpoint.py", "_monitor_candidates"): (ModelCheckpoint, ["trainer"]),
-    ("callbacks/run_checkpoint.py", "_save_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
-    ("callbacks/run_checkpoint.py", "_remove_checkpoint"): (ModelCheckpoint, ["trainer", "filepath"]),
-    ("callbacks/run_checkpoint.py", "_should_remove_checkpoint"): (ModelCheckpoint, ["trainer", "previous", "current"]),
     ("callbacks/loop_place.py", "_load_combined_loader_states"): (FitLoop, []),
     ("callbacks/exact_resume.py", "_should_accumulate"): (TrainingEpochLoop, []),
     ("callbacks/process_watch.py", "_exit"): (os, ["status"]),  # public, in spite of its name
@@ -54,8 +48,6 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
 ATTRIBUTES = {  # (file, name): an object that has it
     ("trainer_cli.py", "_subcommands_action"): ArgumentParser,
     ("parsers.py", "_actions"): argparse.ArgumentParser,
-    ("callbacks/run_checkpoint.py", "_last_global_step_saved"): ModelCheckpoint,
-    ("callbacks/run_checkpoint.py", "_last_checkpoint_saved"): ModelCheckpoint,
     ("callbacks/loop_place.py", "_batches_that_stepped"): pl.Trainer,
     ("callbacks/loop_place.py", "_restart_stage"): pl.Trainer,
     ("callbacks/loop_place.py", "_restarting"): pl.Trainer,
@@ -184,7 +176,6 @@ def test_the_private_attributes_are_there():
     assert parser._subcommands_action is commands
     assert list(inspect.signature(commands.add_subcommand).parameters) == ["name", "parser", "kwargs"]
     assert [action.option_strings for action in argparse.ArgumentParser()._actions] == [["-h", "--help"]]
-    assert ModelCheckpoint()._last_global_step_saved == 0
 
 
 def test_the_parts_of_the_training_loop_are_there(tmp_path):

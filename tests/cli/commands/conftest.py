@@ -47,7 +47,7 @@ def write_run(tmp_path, names_file, monkeypatch):
                 "NamesDataModule": {"sha256": read_corpus(str(names_file)).sha256, "source": str(names_file)},
                 "charlm": {"format": 1, "net": net, "net_args": args, "alphabet": alphabet},
             },
-            run / "checkpoints" / "best-2.20.ckpt",
+            run / "checkpoints" / "best.ckpt",
         )
         return run
 

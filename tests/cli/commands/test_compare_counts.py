@@ -39,7 +39,7 @@ def test_both_losses_stand_side_by_side_for_each_split(run, names_file, capsys):
 
 
 def test_the_largest_difference_is_named(run, names_file, capsys):
-    path = run / "checkpoints" / "best-2.20.ckpt"
+    path = run / "checkpoints" / "best.ckpt"
     content = torch.load(path, weights_only=True)
     counted = CountBigram.from_contexts(splits_of(names_file).train, SIZE, k=1.0)
     weights = counted.probabilities.log().float()

@@ -16,7 +16,7 @@ def lines(capsys):
 
 def learnt_by_heart(run, name):
     """Make the run's bigram give one name only; its letters must differ."""
-    path = run / "checkpoints" / "best-2.20.ckpt"
+    path = run / "checkpoints" / "best.ckpt"
     content = torch.load(path, weights_only=True)
     weights = torch.zeros_like(content["state_dict"]["net.W"])
     ids = [0, *[ord(ch) - ord("a") + 1 for ch in name], 0]
@@ -37,7 +37,7 @@ def test_it_prints_one_name_a_line_and_nothing_else(write_run, capsys):
 
 def test_it_takes_a_file_or_a_run_and_every_option(write_run, capsys):
     run = write_run("Bigram")
-    for place in (run, run / "checkpoints", run / "checkpoints" / "best-2.20.ckpt"):
+    for place in (run, run / "checkpoints", run / "checkpoints" / "best.ckpt"):
         sample(str(place), n=3, prefix="jo", temperature=0.8, top_k=5, seed=1, max_length=9)
         names = lines(capsys)
         assert len(names) == 3
@@ -95,7 +95,7 @@ def test_a_prefix_with_a_stranger_is_refused(alphabet, message, write_run):
 
 def sure_of(run, after):
     """Set the run's bigram: the logits after each id, of the boundary (0) or of letters from a (1) on."""
-    path = run / "checkpoints" / "best-2.20.ckpt"
+    path = run / "checkpoints" / "best.ckpt"
     content = torch.load(path, weights_only=True)
     weights = torch.full_like(content["state_dict"]["net.W"], -100.0)
     for before, chances in after.items():
@@ -127,7 +127,7 @@ def test_a_log_probability_stands_between_the_name_and_the_mark(write_run, capsy
 
 
 def test_a_name_that_fills_all_positions_of_the_net_has_no_log_probability(write_run, capsys):
-    path = write_run("Bigram") / "checkpoints" / "best-2.20.ckpt"
+    path = write_run("Bigram") / "checkpoints" / "best.ckpt"
     sizes = {"vocab_size": 27, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 4}
     weights = {f"net.{name}": values for name, values in Transformer(**sizes).state_dict().items()}
     entry = {"format": 1, "net": "Transformer", "net_args": sizes, "alphabet": string.ascii_lowercase}

@@ -20,7 +20,7 @@ def runs(write_run):
     bigram = write_run("Bigram", "version_0")
     small = write_run("MLP", "version_1", block_size=3, n_embd=2, n_hidden=5)
     lost = write_run("MLP", "version_2", block_size=3, n_embd=10, n_hidden=200)
-    write_results(bigram, {"train": 2.451, "val": 2.46, "test": 2.47, "checkpoint": "best-2.46.ckpt", "step": 12})
+    write_results(bigram, {"train": 2.451, "val": 2.46, "test": 2.47, "checkpoint": "best.ckpt", "step": 12})
     write_results(small, {"train": 2.1, "val": 2.2, "test": None})
     return bigram, small, lost
 
@@ -77,7 +77,7 @@ def test_the_working_directory_can_be_a_run(runs, monkeypatch, capsys):
 
 
 def test_a_damaged_checkpoint_leaves_its_results(runs):
-    (runs[0] / "checkpoints" / "best-2.20.ckpt").write_bytes(b"")
+    (runs[0] / "checkpoints" / "best.ckpt").write_bytes(b"")
     row = summary_table([runs[0]]).rows[0]
     assert row == ["version_0", *[None] * len(FACTS), 2.451, 2.46, 2.47]
 

@@ -32,9 +32,9 @@ def saved(tmp_path, monkeypatch):
     }
     folder = Path("lightning_logs/version_0/checkpoints")
     folder.mkdir(parents=True)
-    for name in ("best-step000005.ckpt", "last.ckpt"):
+    for name in ("best.ckpt", "last.ckpt"):
         torch.save(content, folder / name)
-    return folder / "best-step000005.ckpt"
+    return folder / "best.ckpt"
 
 
 def words(args):
@@ -185,8 +185,8 @@ def test_an_evaluation_takes_the_best_checkpoint_and_its_settings(command, where
     ("command", "where", "file"),
     [
         ("fit", "lightning_logs/version_0", "last.ckpt"),
-        ("fit", "best", "best-step000005.ckpt"),
-        ("fit", "lightning_logs/version_0/checkpoints/best-step000005.ckpt", "best-step000005.ckpt"),
+        ("fit", "best", "best.ckpt"),
+        ("fit", "lightning_logs/version_0/checkpoints/best.ckpt", "best.ckpt"),
         ("test", "last", "last.ckpt"),
     ],
 )
