@@ -4,7 +4,7 @@ TRAINER_COMMANDS = {
     "fit": "train a model, then show its losses and ten names",
     "validate": "loss and accuracy of a checkpoint on the validation split",
     "test": "loss and accuracy of a checkpoint on the test split",
-    "predict": "write a checkpoint's predictions on the test split to a CSV file",
+    "predict": "write the predictions of a checkpoint to a CSV file",
     "lr-find": "sweep the learning rate of a model, and suggest one",
 }
 COMMANDS = {

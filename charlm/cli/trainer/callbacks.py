@@ -1,4 +1,4 @@
-"""Which callbacks and plugins a trainer of the command line has."""
+"""The callbacks and plugins of a Trainer on the command line."""
 
 from typing import Any
 
@@ -26,20 +26,20 @@ _OWN = (
     *(StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, ProcessGuard, LRFinder, NameSamples, Dashboard),
     *_RELIABLE,
 )
-"""Imported so that the command line knows them by their short names."""
+"""Imported here so that the command line knows their short names."""
 _SHOWING: dict[str, type[Callback]] = {"name_samples": NameSamples, "dashboard": Dashboard}
-"""On in every `fit`, each with an option of its own; not in `callbacks`, which a config may replace."""
+"""In every `fit`, each with an option of its own, since a config may replace the list `callbacks`."""
 
 
 def add_showing(parser: LightningArgumentParser) -> None:
-    """Add the options --name_samples and --dashboard, which take null to leave the callback out."""
+    """Add the options --name_samples and --dashboard; null leaves the callback out."""
     for option, kind in _SHOWING.items():
         given: Any = {"class_path": f"{kind.__module__}.{kind.__name__}"}
         parser.add_argument(f"--{option}", type=kind | None, default=given, help=f"on in fit; null: no {kind.__name__}")
 
 
 def callbacks_of(command: str, options: Namespace) -> list[Callback]:
-    """The user's callbacks and those that a command has by itself, unless the user has given others for them.
+    """The user's callbacks, and the command's own unless the user gave one of the same class.
 
     Args:
         command: "fit", "lr-find" or another subcommand.
@@ -49,7 +49,7 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     given = list(given) if isinstance(given, list) else [given]
     if command == "lr-find":
         return [*(c for c in given if not isinstance(c, (*_OWN, ProgressBar))), ProcessGuard()]
-    # one that is given again takes the place of the shipped config's, instead of Lightning's refusal of both
+    # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
     callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
     if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(StepProgressBar())
@@ -62,7 +62,7 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
 
 
 def plugins_of(options: Namespace) -> list[Any]:
-    """The user's plugins, and checkpoints that are whole or not there, unless the user has others written."""
+    """The user's plugins, and AtomicCheckpointIO unless the user gave another CheckpointIO."""
     given = options.trainer.plugins or []
     given = list(given) if isinstance(given, list) else [given]
     return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, AtomicCheckpointIO()]

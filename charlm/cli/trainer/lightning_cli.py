@@ -1,11 +1,10 @@
-"""`charlm fit|validate|test|predict`: LightningCLI with its traps closed."""
+"""`charlm fit`, `validate`, `test`, `predict` and `lr-find`: a LightningCLI whose pitfalls are closed."""
 
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
@@ -16,47 +15,34 @@ from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.process_guard import ProcessGuard
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
-from charlm.cli.short_errors import ShortErrors, subclasses
 from charlm.cli.subcommands import COMMANDS
+from charlm.cli.trainer.afterwards import store_test_losses
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
+from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
 from charlm.cli.trainer.report import finish, print_go_on
 from charlm.cli.trainer.resuming import OPTION
 from charlm.cli.trainer.sources import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
-from charlm.messages import parameters_of
 from charlm.models.registry import MODELS, LitCharLM
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
-from charlm.runs.directory import read_results, run_directory, write_results
-from charlm.runs.logger import RunLogger, SaveConfig, its_own_run, log_later, quiet
+from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.directory import read_results, run_directory
+from charlm.runs.logger import RunLogger, SaveConfig, its_own_run, quiet
 
 DEFAULT_SEED = 42
-
-
-class TrainerParser(ShortErrors, LightningArgumentParser):
-    """Lightning's parser with short errors that know the arguments of every model and the callbacks."""
-
-    def option_names(self) -> list[str]:
-        """The parser's options and, after `model.`, the arguments of the models."""
-        of_models = {f"model.{name}" for kind in MODELS.values() for name in parameters_of(kind)}
-        return super().option_names() + sorted(of_models)
-
-    def class_names(self) -> list[str]:
-        """Short names of the models and of all callbacks."""
-        return [*(kind.__name__ for kind in MODELS.values()), *(kind.__name__ for kind in subclasses(Callback))]
 
 
 class TrainerCLI(LightningCLI):
     """The subcommands that need a Trainer.
 
-    Overrides of Lightning's private methods, all of them here: `_add_subcommands` (charlm's own commands belong to the
-    help and the completion) and `_parse_ckpt_path` (Lightning's lets the checkpoint override the command line).
+    It overrides two private methods of LightningCLI: `_add_subcommands`, to add charlm's own commands to the help and
+    the completion, and `_parse_ckpt_path`, which would let the checkpoint override the command line.
 
     Args:
-        prepared: the arguments after `prepare`, and the checkpoint they name.
+        prepared: what `prepare` made of the command line.
     """
 
     def __init__(self, prepared: Prepared) -> None:
@@ -69,7 +55,7 @@ class TrainerCLI(LightningCLI):
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             seed_everything_default=DEFAULT_SEED,
-            # options in full only: `prepare` would not know a shortened --ckpt_path
+            # `prepare` knows whole options only
             parser_kwargs={"prog": "charlm", "allow_abbrev": False},
             parser_class=TrainerParser,
             subclass_mode_model=True,
@@ -79,26 +65,26 @@ class TrainerCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in the base, called on this
-        """The one that is called, as each takes a tenth of a second to make; for the help all, lr-find among them."""
+        """The command that is called, or all of them for the help; the parser of each takes 0.1 s to make."""
         every = {**LightningCLI.subcommands(), "lr-find": {"model", "datamodule"}}
         return {name: every[name] for name in self.prepared.args[:1] if name in every} or every
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The model takes its alphabet and block size from the data; the best and the last checkpoint are kept."""
+        """Link the model's alphabet and block size to the data, and add the options of the run and its callbacks."""
         self._parsers.append(parser)
         kind = self.prepared.model or MODELS[DEFAULT_MODEL].__name__
         parser.set_defaults({"model": {"class_path": f"charlm.{kind}"}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
         parser.add_argument(
-            OPTION, type=str | None, help="fit: go on with this run, by default the newest one, from its last state"
+            OPTION, type=str | None, help="with fit: continue this run, by default the newest, from its last state"
         )
         add_showing(parser)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults({"checkpoint.monitor": "loss/val"})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse what `prepare` made of the command line."""
+        """Parse the arguments that `prepare` made."""
         self.config = parser.parse_args(self.prepared.args)
 
     def _parse_ckpt_path(self) -> None:
@@ -117,10 +103,10 @@ class TrainerCLI(LightningCLI):
                 action.add_subcommand(name, command_parser(name), help=text)
 
     def before_instantiate_classes(self) -> None:
-        """Keep the checkpoint callback to the runs that are to write checkpoints.
+        """Choose the number of threads, and leave the checkpoint callback out where nothing is to be saved.
 
         Raises:
-            ValueError: the split to evaluate on has no share.
+            ValueError: the split to evaluate on is empty.
         """
         config = self.config[self.subcommand]
         choose_threads(config.data.batch_size)
@@ -134,7 +120,7 @@ class TrainerCLI(LightningCLI):
             config.checkpoint.monitor = None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Lightning's trainer with our logger and callbacks, unless others are asked for."""
+        """Lightning's Trainer with charlm's logger and callbacks, unless the user chose others."""
         options = self.config_init[self.subcommand]
         config, callbacks = options.trainer, callbacks_of(str(self.subcommand), options)
         root = Path(config.default_root_dir or ".")
@@ -151,13 +137,13 @@ class TrainerCLI(LightningCLI):
         return trainer
 
     def _of_a_sweep(self, root: Path) -> dict[str, Any]:
-        """A trainer that only sweeps, which leaves the trainings' files alone."""
+        """Options of a Trainer that only sweeps the learning rate, with a folder of its own."""
         left_out = ("fast_dev_run", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         without = dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "limit_val_batches": 0}
         return without | {"logger": DummyLogger(), "default_root_dir": str(sweep_directory(root))}
 
     def _logger(self, root: Path) -> RunLogger | bool:
-        """A new run for `fit`, or the one that goes on; an evaluation makes none, see `after_test`."""
+        """The logger of a new run or of the resumed one. An evaluation has none; see `after_test`."""
         if self.subcommand != "fit":
             return False
         run, checkpoint = self.prepared.run, self.prepared.checkpoint
@@ -168,13 +154,13 @@ class TrainerCLI(LightningCLI):
         return logger
 
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
-        """Train; a new run that is refused leaves no directory."""
+        """Train; a new run that ends with an error before it logs anything leaves no directory."""
         with its_own_run(self.trainer):
             self.trainer.fit(model, **kwargs)
 
     @rank_zero_only
     def after_fit(self) -> None:
-        """The report on the checkpoint with the lowest val loss, or on the last one where there is no val split."""
+        """Report on the checkpoint with the lowest validation loss, or on the last one without a validation split."""
         saver = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
         kept = (saver.best_model_path or saver.last_model_path) if saver is not None else ""
         if not kept or self.trainer.logger is None:
@@ -193,31 +179,18 @@ class TrainerCLI(LightningCLI):
 
     @rank_zero_only
     def after_test(self) -> None:
-        """Put the test losses where the run's other ones are, if it is the same names that were split the same way."""
-        checkpoint, metrics = self.prepared.checkpoint, self.trainer.callback_metrics
-        whole = not self._is_trial() and self.config_init.test.trainer.limit_test_batches is None
-        in_run = checkpoint is not None and checkpoint.path.parent.name == "checkpoints"
-        if checkpoint is None or not whole or not in_run or not self._is_own_data(checkpoint):
-            return
-        run, name = run_directory(checkpoint.path).absolute(), checkpoint.path.name
-        log_later(run, {key: value.item() for key, value in metrics.items()}, checkpoint.step - 1)
-        results = {"checkpoint": name, "step": checkpoint.step, **read_results(run)}
-        if results["checkpoint"] == name:  # the losses of one row are of one checkpoint
-            write_results(run, {**results, "test": metrics["loss/test"].item()})
+        """Add the losses of a whole test to those of the checkpoint's run."""
+        if not self._is_trial() and self.config_init.test.trainer.limit_test_batches is None:
+            store_test_losses(self.trainer, self.datamodule, self.prepared.checkpoint)
 
     def _is_trial(self) -> bool:
         return bool(self.config_init[self.subcommand].trainer.fast_dev_run)
 
-    def _is_own_data(self, checkpoint: Checkpoint) -> bool:
-        settings = ("block_size", "split", "split_by", "split_seed", "pad")
-        same = all(checkpoint.data.get(key) == self.datamodule.hparams[key] for key in settings)
-        return same and checkpoint.data_sha256 == self.datamodule.splits.corpus.sha256
-
     def predict(self, model: LitCharLM, datamodule: NamesDataModule, **kwargs: Any) -> None:
-        """Write one row a character to predictions.csv in the checkpoint's run.
+        """Write predictions.csv, with a row for each character, into the checkpoint's run.
 
         Raises:
-            ValueError: several processes, of which each would have a part of the rows.
+            ValueError: there are several processes, each of which would have only a part of the rows.
         """
         if self.trainer.world_size > 1:
             raise ValueError("predict writes one file from one process; give --trainer.devices 1")

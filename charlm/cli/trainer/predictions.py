@@ -8,17 +8,18 @@ from torch import Tensor
 
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
-BOUNDARY_LABEL = "<>"  # not a character, so that a '.' in a name is told apart
+BOUNDARY_LABEL = "<>"  # two characters, unlike a '.' in a name
 
 
 def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharTokenizer, file: Path) -> Path:
-    """Write what a net made of every example.
+    """Write the predictions of a net as CSV.
 
     Args:
-        batches: as `LitCharLM.predict_step` gives them: context int64 (B, T), target int64 (B,), nats float (B,),
+        batches: what `LitCharLM.predict_step` returns: context int64 (B, T), target int64 (B,), nats float (B,),
             likeliest int64 (B,).
         tokenizer: the characters.
-        file: with the columns context, target, nats (of the target) and likeliest; "<>" stands for the boundary.
+        file: the file to write, with the columns context, target, nats (of the target) and likeliest; "<>" is the
+            boundary.
 
     Returns:
         `file`.

@@ -1,4 +1,4 @@
-"""What a training run ends with: its losses in a table, ten names, where it lies and what to do next."""
+"""The report at the end of a training: its losses in a table, ten names, and the next commands."""
 
 import os
 import shlex
@@ -26,13 +26,13 @@ NAMES = 10
 def finish(
     checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Splits, tensorboard: bool = True
 ) -> dict[str, float]:
-    """Evaluate a run's checkpoint on every split, keep the losses in its results.json and print the report.
+    """Evaluate a checkpoint on every split, write the losses to results.json of its run, and print the report.
 
     Args:
-        checkpoint: the one to report on.
-        loaders: the batches of each split that has any, by its name.
-        splits: the names, to tell new ones from known ones.
-        tensorboard: whether the run has a log that TensorBoard reads.
+        checkpoint: the checkpoint to report on.
+        loaders: the batches of each split that is not empty, by name of the split.
+        splits: the names, to mark sampled names as new or known.
+        tensorboard: whether the run has a TensorBoard log.
 
     Returns:
         The losses in nats per character, by split.
@@ -42,7 +42,7 @@ def finish(
         losses = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
     except KeyboardInterrupt:
         test = f"{program('charlm')} test --ckpt_path {shlex.quote(str(shown(checkpoint.path)))}"
-        told = "The training has ended and is saved; only its report is missing. What it has come to:"
+        told = "The training has ended and is saved; only its report is missing. Get its loss with:"
         print(f"\n{told}\n{test}", file=sys.stderr)
         raise
     write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
@@ -54,7 +54,7 @@ def finish(
 
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
-    """Ten names, drawn with seed 0, each marked "new" or "in train"."""
+    """Print ten names, drawn with seed 0, each marked "new" or "in train"."""
     longest = longest_name(checkpoint)
     names = sample_names(checkpoint.net, checkpoint.tokenizer, NAMES, seed=0, max_length=longest)
     print(f"\nThe first {NAMES} names it draws:\n")
@@ -64,7 +64,7 @@ def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
 
 
 def print_next(run: Path, tensorboard: bool = True) -> None:
-    """Where the run is, and the commands that open it, in TensorBoard if there is something to see there."""
+    """Print where the run is, and the commands that show it and draw more names."""
     here, runs, charlm = shown(run), shown(run.parent), program("charlm")
     where = "" if runs == Path("lightning_logs") else f" {shlex.quote(str(runs))}"
     print(f"\nRun          {here}")
@@ -74,7 +74,7 @@ def print_next(run: Path, tensorboard: bool = True) -> None:
 
 
 def print_go_on(step: int, file: str | None) -> None:
-    """To standard error: how a run goes on that a signal has stopped; `file` is what was saved of it."""
+    """Print to stderr how to continue a run that a signal stopped; `file` is its checkpoint, or None."""
     if file is None:
         print("Stopped before the first step: there is nothing to save.", file=sys.stderr)
         return
@@ -89,15 +89,15 @@ def print_go_on(step: int, file: str | None) -> None:
 
 
 def shown(path: Path) -> Path:
-    """A path as it is shown: relative to the working directory where that is shorter."""
+    """A path for the terminal: relative to the working directory if that is shorter."""
     try:
         return min(Path(os.path.relpath(path)), path.absolute(), key=lambda p: len(str(p)))
-    except ValueError:  # on another drive of Windows: there is no relative path
+    except ValueError:  # no relative path leads to another drive of Windows
         return path.absolute()
 
 
 def program(name: str) -> str:
-    """How to start a program of this environment: by its name if that is the one on the path, else by its place."""
+    """How to start a program of this environment: by its name if the PATH finds it, else by its path."""
     here = Path(sys.executable).parent / name
     found = shutil.which(name)
     return name if (found is not None and Path(found) == here) or not here.exists() else shlex.quote(str(shown(here)))

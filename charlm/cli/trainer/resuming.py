@@ -1,4 +1,4 @@
-"""`charlm fit --resume [RUN]`: which run goes on, and from which of its checkpoints."""
+"""`charlm fit --resume [RUN]`: which run is continued, and from which of its checkpoints."""
 
 import logging
 import os
@@ -16,11 +16,11 @@ OPTION = "--resume"
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run that is to go on.
+    """A run to continue.
 
     Args:
         run: its directory.
-        checkpoint: the newest one that can be read; None: the run was stopped before it had written any.
+        checkpoint: the newest one that can be read; None: the run was stopped before it wrote one.
     """
 
     run: Path
@@ -44,11 +44,11 @@ def take_resume(given: Options) -> tuple[bool, str | None, Options]:
 
 
 def find_resumed(named: str | None, root: Path) -> Resumed:
-    """The run and its newest checkpoint that can be read; what cannot is said.
+    """The run and its newest readable checkpoint; unreadable ones are logged.
 
     Args:
-        named: a run's directory or its name in `root`; None: the run in `root` that was written to last.
-        root: where the runs are.
+        named: a run's directory or its name in `root`; None: the run in `root` that was written last.
+        root: the directory of the runs.
 
     Raises:
         FileNotFoundError: no such run.
