@@ -11,8 +11,6 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch import nn
 from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import BinaryAUROC
 
 from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, is_copyable, restored
 from charlm.callbacks.lr_finder.snapshot import data_parts, data_snapshot, training_snapshot
@@ -62,14 +60,6 @@ def test_a_changed_value_is_restored_in_place(name):
         assert same(value, before)
     if isinstance(value, deque):
         assert value.maxlen == 2
-
-
-def test_a_view_of_a_tensor_sees_the_restored_content():
-    tensor = torch.zeros(3)
-    view, content = tensor[1:], copied(tensor)
-    tensor.add_(5)
-    restored(tensor, content)
-    assert view.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -187,19 +177,6 @@ def test_weights_and_buffers_of_every_kind_are_restored(trainer):
         assert set(model.state_dict()) == set(Tied().state_dict())
 
 
-def test_gradients_are_restored(trainer):
-    model = BoringModel()
-    model.layer.weight.grad = gradient = torch.ones(2, 32)
-    snapshot = training_snapshot(attached(model, trainer), model)
-    gradient.add_(1)
-    model.layer.weight.grad = None
-    model.layer.bias.grad = torch.ones(2)
-    snapshot.restore()
-    assert model.layer.weight.grad is gradient
-    assert gradient.unique().tolist() == [1]
-    assert model.layer.bias.grad is None
-
-
 def test_tensors_of_inference_mode_are_replaced_by_copies(trainer):
     model = BoringModel()
     with torch.inference_mode():
@@ -214,26 +191,9 @@ def test_tensors_of_inference_mode_are_replaced_by_copies(trainer):
     assert "statistics" in dict(model.named_buffers())
 
 
-def test_metrics_in_a_module_are_restored(trainer):
-    model = BoringModel()
-    model.metrics = MetricCollection([MeanMetric()])
-    model.curve = BinaryAUROC()  # whose states are lists
-    model.curve.update(torch.tensor([0.1, 0.8]), torch.tensor([0, 1]))
-    model.metrics.update(torch.tensor(1.0))
-    snapshot = training_snapshot(attached(model, trainer), model)
-    model.metrics(torch.tensor(5.0))
-    model.curve(torch.tensor([0.1, 0.8]), torch.tensor([1, 0]))
-    assert (model.metrics["MeanMetric"].compute(), model.curve.compute()) != (1, 1)
-    snapshot.restore()
-    assert (model.metrics["MeanMetric"].compute(), model.curve.compute()) == (1, 1)
-    assert model.metrics["MeanMetric"].update_count == model.curve.update_count == 1
-
-
 OPTIMIZERS = {
     "SGD": lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
-    "AdamW": lambda weights: torch.optim.AdamW(weights, lr=0.1, amsgrad=True),
-    "a rate that is a tensor": lambda weights: torch.optim.AdamW(weights, lr=torch.tensor(0.1)),
-    "LBFGS": lambda weights: torch.optim.LBFGS(weights, lr=0.1, max_iter=3, history_size=2),
+    "a rate that is a tensor": lambda weights: torch.optim.AdamW(weights, lr=torch.tensor(0.1), amsgrad=True),
 }
 
 
@@ -245,16 +205,13 @@ def test_a_restored_optimizer_takes_the_same_step_again(name, begun, trainer):
     optimizer = OPTIMIZERS[name](model.parameters())
 
     def step():
-        def closure():
-            optimizer.zero_grad()
-            loss = model(x).square().sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
 
     def state():
-        return str(optimizer.state_dict()), [weight.tolist() for weight in model.parameters()]
+        gradients = [None if weight.grad is None else weight.grad.tolist() for weight in model.parameters()]
+        return str(optimizer.state_dict()), [weight.tolist() for weight in model.parameters()], gradients
 
     if begun:
         step()
@@ -264,7 +221,7 @@ def test_a_restored_optimizer_takes_the_same_step_again(name, begun, trainer):
     for _ in range(2):
         optimizer.param_groups[0]["lr"] = 7.0
         optimizer.param_groups[0]["more"] = 1
-        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]}) if name != "LBFGS" else None
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
         snapshot.restore()
         assert state() == before
         assert optimizer.param_groups[0]["lr"] is rate
@@ -301,6 +258,10 @@ class Collate:
         return torch.stack(items)
 
 
+class Pairs(list):
+    """A batch sampler that is not a Sampler."""
+
+
 class Asking(pl.Callback):
     """Changes the state of the data in a training, and restores it."""
 
@@ -320,10 +281,10 @@ class Asking(pl.Callback):
 def test_the_state_of_loaders_and_of_datasets_inside_datasets_is_restored(trainer):
     inner, chained, table = Where(), Where(), TensorDataset(torch.randn(4, 32))
     table.calls = 0
-    data = BoringDataModule()
-    data.prepared = [1]
+    pairs, generator, data = Pairs([[0, 1], [2, 3]]), torch.Generator().manual_seed(1), BoringDataModule()
+    pairs.position, data.prepared = 0, [1]
     loaders = {
-        "map": DataLoader(ConcatDataset([Subset(table, [0, 1]), table]), generator=torch.Generator().manual_seed(1)),
+        "map": DataLoader(ConcatDataset([Subset(table, [0, 1]), table]), batch_sampler=pairs, generator=generator),
         "iterable": DataLoader(ChainDataset([chained, inner]), collate_fn=(collate := Collate())),
     }
     data.train_dataloader = lambda: loaders
@@ -333,9 +294,9 @@ def test_the_state_of_loaders_and_of_datasets_inside_datasets_is_restored(traine
             where.position = 5
             where.random.random()
             where.data[0] = -1
-        table.calls = collate.calls = 9
+        table.calls = collate.calls = pairs.position = 9
         data.prepared.append(2)
-        loaders["map"].generator.manual_seed(9)
+        generator.manual_seed(9)
         torch.rand(3), random.random(), np.random.rand()
 
     callback, model = Asking(change), BoringModel()
@@ -343,27 +304,6 @@ def test_the_state_of_loaders_and_of_datasets_inside_datasets_is_restored(traine
     trainer(callback, max_epochs=1, limit_train_batches=2).fit(model, data)
     assert callback.before == callback.after
     assert all(any(part is each for each in callback.parts) for part in (inner, chained, table, collate, data))
-    assert (table.calls, data.prepared, loaders["map"].generator.initial_seed()) == (0, [1], 1)
+    assert (table.calls, collate.calls, pairs.position, data.prepared, generator.initial_seed()) == (0, 0, 0, [1], 1)
     assert all((where.position, where.data[0]) == (0, -1) for where in (inner, chained))
     assert inner.random.random() == random.Random(0).random()
-
-
-class Pairs:
-    """A batch sampler that is not a Sampler."""
-
-    def __init__(self):
-        self.position = 0
-
-    def __iter__(self):
-        return iter([[0, 1], [2, 3]])
-
-    def __len__(self):
-        return 2
-
-
-def test_the_state_of_a_batch_sampler_of_any_class_is_restored(trainer):
-    pairs, model = Pairs(), BoringModel()
-    model.train_dataloader = lambda: DataLoader(TensorDataset(torch.randn(4, 32)), batch_sampler=pairs)
-    model.training_step = lambda batch, batch_idx: model.step(batch[0])
-    trainer(Asking(lambda: setattr(pairs, "position", 3)), max_steps=1).fit(model)
-    assert pairs.position == 0

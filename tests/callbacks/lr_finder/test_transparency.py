@@ -406,26 +406,20 @@ def test_a_training_after_a_sweep_is_the_training_without_it(setup, tmp_path, mo
 
 def test_the_comparison_sees_what_a_sweep_could_leave(tmp_path):
     """Each of these changes one thing, and the comparison finds it."""
-
-    class Meddler(pl.Callback):
-        def __init__(self, what):
-            self.what = what
-
-        def on_train_start(self, trainer, module):
-            {
-                "random": lambda: torch.rand(1),
-                "numpy": lambda: np.random.rand(),
-                "python": random.random,
-                "weight": lambda: module.layer.linear.weight.data.mul_(1 + 1e-6),
-                "buffer": lambda: module.layer.ema.add_(1e-3),
-                "attribute": lambda: setattr(module, "calls", 1),
-                "file": lambda: (tmp_path / "file" / "more").write_text(""),
-            }[self.what]()
-
+    changes = {
+        "random": lambda module: torch.rand(1),
+        "numpy": lambda module: np.random.rand(),
+        "python": lambda module: random.random(),
+        "weight": lambda module: module.layer.linear.weight.data.mul_(1 + 1e-6),
+        "buffer": lambda module: module.layer.ema.add_(1e-3),
+        "attribute": lambda module: setattr(module, "calls", 1),
+        "file": lambda module: (tmp_path / "file" / "more").write_text(""),
+    }
     base = end_of(tmp_path / "base", Stateful, {})
-    for what in ("random", "numpy", "python", "weight", "buffer", "attribute", "file"):
-        changed = end_of(tmp_path / what, Stateful, {}, Meddler(what))
-        assert any(base[key] != changed[key] for key in base), what
+    for what, change in changes.items():
+        meddler = pl.Callback()
+        meddler.on_train_start = lambda trainer, module, change=change: change(module)
+        assert any(base[key] != value for key, value in end_of(tmp_path / what, Stateful, {}, meddler).items()), what
     assert_same(base, end_of(tmp_path / "again", Stateful, {}))
 
 
