@@ -1,4 +1,4 @@
-"""Names, or any other strings, that a model makes as it learns."""
+"""Names, or any other strings, sampled from a model while it is trained."""
 
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
@@ -13,37 +13,37 @@ from charlm.callbacks.shared.trainer_state import is_of_fit, scalar_step, undist
 
 
 class NameSamples(Callback):
-    """Show names that the model makes, before the first step, at every validation and at the end.
+    """Show names that the model samples before the first step, at every validation and at the end.
 
-    From the same seed each time, so that one sees babble turn into names. They go as text to every logger that takes
-    any (TensorBoard, W&B and others) under the tag `samples`, each marked as new or by the split that has it; and as
-    scalars, at the step of the validation's own, the shares of new and of distinct names in a larger draw
-    (`samples/new`, `samples/distinct`) and their mean length in characters beside that of the training names
-    (`samples/mean_length`, `samples/mean_length_data`).
+    The seed is the same each time, so one sees babble turn into names. Every logger that takes texts (TensorBoard, W&B
+    and others) gets them as `samples`, each marked as new or by the split that has it. Every logger gets, at the step
+    of the validation loss, the shares of new and of distinct names in a larger sample (`samples/new`,
+    `samples/distinct`), and their mean length in characters beside that of the training names (`samples/mean_length`,
+    `samples/mean_length_data`).
 
-    Any LightningModule that makes strings can be looked at. It needs a method
+    It works with any LightningModule that samples strings by a method
 
         sample_names(n: int, seed: int) -> list[str]
 
-    and, to tell new ones from known ones, it or its LightningDataModule has
+    To tell new names from known ones, the module or its LightningDataModule has
 
         known_names() -> Mapping[str, Collection[str]]
 
-    which gives the names of each split that counts as known, such as {"train": [...], "val": [...]}; the length is
-    compared with the first one's. It is asked once a training. `sample_names` is called in the process of rank 0 only,
-    in eval mode and without gradients; torch's random numbers are put back after it, so that training is not touched:
-    the weights come out the same, bit for bit. What cannot be made or logged is left out with a warning.
+    which returns the known names of each split, such as {"train": [...], "val": [...]}; the first split gives the mean
+    length. It is called once a training. `sample_names` is called in the process of rank 0 only, in eval mode and
+    without gradients, and torch's random state is restored after it. Training is not affected: the weights are the
+    same, bit for bit. What cannot be sampled or logged is left out with a warning.
 
     Args:
         n: names to show, >= 1.
-        seed: of the draws.
-        scored: names that the shares and the length are of, >= `n`; the first `n` of them are shown.
+        seed: of the sample.
+        scored: names in the sample that is measured, >= `n`; the first `n` of them are shown.
 
     Raises:
         ValueError: `n` < 1, or `scored` < `n`.
     """
 
-    def __init__(self, n: int = 20, seed: int = 0, scored: int = 500) -> None:
+    def __init__(self, n: int = 20, *, seed: int = 0, scored: int = 500) -> None:
         if n < 1:
             raise ValueError(f"NameSamples's n is {n}; show at least 1 name")
         if scored < n:
@@ -51,26 +51,25 @@ class NameSamples(Callback):
         self.n = n
         self.seed = seed
         self.scored = scored
-        self._sampled = False  # whether the model makes strings
-        self._asked = False  # for the known names
-        self._known: dict[str, frozenset[str]] = {}  # by split
-        self._length: float | None = None  # of the names of the first split, the mean
+        self._can_sample = False  # whether the model has sample_names
+        self._known: dict[str, frozenset[str]] | None = None  # by split; None until they have been asked for
+        self._length: float | None = None  # mean length of the names of the first split
         self._shown_at: int | None = None
-        self._warned: set[str] = set()  # what has failed so far
+        self._warned: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self._asked, self._known, self._length, self._shown_at, self._warned = False, {}, None, None, set()
-        self._sampled = hasattr(pl_module, "sample_names")
-        if not self._sampled:
+        self._known, self._length, self._shown_at, self._warned = None, None, None, set()
+        self._can_sample = hasattr(pl_module, "sample_names")
+        if not self._can_sample:
             rank_zero_warn(
-                f"NameSamples shows nothing, as {type(pl_module).__name__} has no method sample_names(n, seed) that"
-                " gives a list of strings; add one, or remove the callback"
+                f"NameSamples shows nothing, because {type(pl_module).__name__} has no method sample_names(n, seed)"
+                " that returns a list of strings; add one, or remove the callback"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step == 0:  # a training that goes on has shown what it starts from
+        if trainer.global_step == 0:  # a resumed training has shown its first names before
             self._show(trainer, pl_module, scalar_step(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,15 +81,15 @@ class NameSamples(Callback):
             self._show(trainer, pl_module, logged_step(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._known = {}  # a list of names may be large
+        self._known = None  # frees the memory of what may be many names
 
     def _show(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
         self._shown_at = trainer.global_step
-        if not self._sampled or not trainer.is_global_zero:
+        if not self._can_sample or not trainer.is_global_zero:
             return
         failed: Failed = {}
-        if not self._asked:
-            self._asked = True
+        if self._known is None:
+            self._known = {}
             failed |= attempt("known_names", lambda: self._ask_known(trainer, pl_module))
         names: list[str] = []
         failed |= attempt("sample_names", lambda: self._draw(pl_module, names))
@@ -102,26 +101,27 @@ class NameSamples(Callback):
         tell(f"NameSamples, after {trainer.global_step} steps", failed, self._warned)
 
     def _ask_known(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the known names as sets: to look up a thousand in a list of ten thousand takes a second."""
+        """Keep the known names as sets: a thousand look-ups in a list of ten thousand take a second."""
         owners = (pl_module, getattr(trainer, "datamodule", None))
         owner: Any = next((owner for owner in owners if hasattr(owner, "known_names")), None)
         known: Mapping[str, Collection[str]] = {} if owner is None else owner.known_names()
         first = next(iter(known.values()), [])
-        length = _mean_length(first) if first else None  # of a list, repeated names included
+        length = _mean_length(first) if first else None  # of the collection, with its repetitions
         self._known = {split: frozenset(names) for split, names in known.items()}
-        self._length = length  # only now: it is spelled with the first split's name
+        self._length = length  # last, so that a failure above leaves no length without its split
 
     def _draw(self, pl_module: Any, names: list[str]) -> None:
         with undisturbed(pl_module):
             drawn = pl_module.sample_names(self.scored, self.seed)
         if not isinstance(drawn, list | tuple) or not all(isinstance(name, str) for name in drawn):
-            raise ValueError(f"it has to give a list of strings, not {reprlib.repr(drawn)}")
+            raise ValueError(f"it must return a list of strings, not {reprlib.repr(drawn)}")
         if not drawn:
-            raise ValueError(f"it gave no name of {self.scored}")
+            raise ValueError(f"it returned no names instead of {self.scored}")
         names += drawn
 
     def _mark(self, name: str) -> str:
-        return next((f"in {split}" for split, names in self._known.items() if name in names), "new")
+        known = self._known or {}
+        return next((f"in {split}" for split, names in known.items() if name in names), "new")
 
     def _measured(self, names: Sequence[str], marks: Sequence[str]) -> dict[str, float]:
         scalars = {"samples/distinct": len(set(names)) / len(names), "samples/mean_length": _mean_length(names)}
@@ -132,13 +132,13 @@ class NameSamples(Callback):
         return scalars
 
     def _text(self, names: Sequence[str], marks: Sequence[str], scalars: Mapping[str, float], steps: int) -> str:
-        """A sentence of numbers, and the names as a block of code, in which Markdown and HTML mean nothing."""
+        """A sentence with the numbers, and the names as a block of code, which shows Markdown and HTML as they are."""
         new = f"{scalars['samples/new']:.0%} new, " if marks else ""
-        data = f" ({self._length:.1f} in {next(iter(self._known))})" if self._length is not None else ""
+        data = f" ({self._length:.1f} in {next(iter(self._known or {}))})" if self._length is not None else ""
         shown, width = names[: self.n], max(map(len, marks), default=0)
         lines = [f"    {mark:<{width}}  {_spell(name)}" for mark, name in zip(marks, shown, strict=False)]
         numbers = (
-            f"After {steps:,} steps, of {len(names):,} names drawn with seed {self.seed}: {new}"
+            f"After {steps:,} steps, of {len(names):,} names sampled with seed {self.seed}: {new}"
             f"{scalars['samples/distinct']:.0%} distinct, {scalars['samples/mean_length']:.1f} characters long on"
             f" average{data}. The first {len(shown)}:"
         )
@@ -150,5 +150,5 @@ def _mean_length(names: Collection[str]) -> float:
 
 
 def _spell(name: str) -> str:
-    """The name, or as Python writes it where it would not show as it is."""
+    """The name, or its repr if the name itself would not be visible."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)

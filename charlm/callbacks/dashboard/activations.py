@@ -1,4 +1,4 @@
-"""What comes out of a module's hidden units on the batches that pass through it."""
+"""What the hidden units of a module do on the batches that pass through it. Dimension key: N values, F units."""
 
 from functools import partial
 from typing import Any
@@ -10,20 +10,19 @@ from charlm.callbacks.shared.loggers import Failed, attempt
 
 _KINDS = {nn.Tanh: "saturation", nn.Sigmoid: "saturation", nn.ReLU: "dead"}
 _SATURATED = 0.97
-_COMPILED = "_orig_mod"  # torch.compile's name for the module in the one that it makes
+_COMPILED = "_orig_mod"  # the name under which torch.compile keeps the original module
 VALUES = 50_000
-"""Numbers of which a histogram is made at most, evenly taken."""
+"""The most values that a histogram is made of; of more, an evenly spaced part."""
 
 
 class ActivationWatch:
-    """Looks at every nn.Tanh, nn.Sigmoid and nn.ReLU of a module by forward hooks, from now on until `end`.
+    """Watch the outputs of every nn.Tanh, nn.Sigmoid and nn.ReLU of a module by forward hooks, until `end`.
 
-    Nothing else is computed for it, and what passes through is left as it is. What torch.compile has compiled is not
-    looked at and shows nothing, as a look would break its graph in two. A compiled method, such as forward, is compiled
-    once more for it.
+    The outputs are not changed. Modules compiled by torch.compile are left out, since a hook would break their graph
+    in two; a compiled method, such as forward, is compiled once more.
 
     Args:
-        module: the parts that are called directly are seen.
+        module: its parts are seen when they are called directly.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -33,35 +32,33 @@ class ActivationWatch:
         self._handles = [
             part.register_forward_hook(partial(self._see, f"{kind}/{name}", f"activations/{name}"))
             for name, part in module.named_modules()
-            for tanh_like, kind in _KINDS.items()
-            if isinstance(part, tanh_like) and _COMPILED not in name.split(".")
+            for layer, kind in _KINDS.items()
+            if isinstance(part, layer) and _COMPILED not in name.split(".")
         ]
 
     def end(self) -> None:
-        """Look no more."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
     def shares(self) -> dict[str, float]:
-        """For each layer, `saturation/<name>` or `dead/<name>`, in [0, 1].
+        """Return for each layer `saturation/<name>` or `dead/<name>`, in [0, 1], the mean over its calls.
 
-        Saturated is a tanh above 0.97 in size, and a sigmoid as near to its ends (below 0.015 or above 0.985): the
-        share of all outputs. Dead is a ReLU that was 0 for the whole batch: the share of its units. A unit is a
-        feature, at all positions: the last dimension of an output (F,), (N, F) or (N, T, F), and the second of one
-        with more, as (N, C, H, W) of convolutions. (N, C, L) of nn.Conv1d cannot be told from (N, T, F): there it is
-        the share of positions that were 0 in all channels. Of several calls it is the mean.
+        Saturation is the share of outputs of a tanh above 0.97 in absolute value, or of a sigmoid below 0.015 or above
+        0.985. Dead is the share of a ReLU's units that are 0 for the whole batch and at all positions. The unit is the
+        last dimension of an output (F,), (N, F) or (N, T, F), and the second one of larger outputs, such as
+        (N, C, H, W) of convolutions. The (N, C, L) of nn.Conv1d cannot be told from (N, T, F): there it is the share of
+        positions that are 0 in all channels.
         """
         return {tag: sum(shares) / len(shares) for tag, shares in self._shares.items()}
 
     def values(self) -> dict[str, Tensor]:
-        """For each layer, `activations/<name>`: outputs, float32 (N,) on the CPU, N up to `VALUES` a call."""
+        """Return for each layer `activations/<name>`: outputs, float32 (N,) on the CPU, N up to `VALUES` a call."""
         return {tag: torch.cat(values) for tag, values in self._values.items()}
 
     def _see(self, share: str, tag: str, part: nn.Module, inputs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        if isinstance(output, Tensor) and output.numel():
-            # the forward pass of a training hangs on it
+        if not torch.compiler.is_compiling() and isinstance(output, Tensor) and output.numel():
+            # an exception here would end the forward pass of the user's model
             self.failed |= attempt(tag, lambda: self._take(share, tag, part, output.detach()))
 
     def _take(self, share: str, tag: str, part: nn.Module, output: Tensor) -> None:
@@ -77,13 +74,13 @@ class ActivationWatch:
 
 
 def _dead(output: Tensor) -> Tensor:
-    """Which units were 0 throughout, bool (F,); an output of one dimension is that of a single example."""
+    """Which units are 0 throughout, bool (F,); an output of one dimension is that of a single example."""
     output = torch.atleast_1d(output)
     feature = 1 if output.dim() > 3 else -1
     return (output == 0).movedim(feature, -1).reshape(-1, output.shape[feature]).all(0)
 
 
 def evenly(values: Tensor) -> Tensor:
-    """Up to `VALUES` of the values, at even distances: float32 (N,) on the CPU, a copy."""
+    """Copy up to `VALUES` evenly spaced values: float32 (N,) on the CPU."""
     every = -(-values.numel() // VALUES)
     return values.detach().flatten()[::every].float().cpu().clone()

@@ -1,4 +1,4 @@
-"""What makes a run good to look at in TensorBoard."""
+"""TensorBoard laid out for a run: charts, config, hidden layers, weights, pictures."""
 
 from typing import Any
 
@@ -26,42 +26,42 @@ from charlm.callbacks.shared.trainer_state import is_of_fit, scalar_step, undist
 class Dashboard(Callback):
     """Lay out TensorBoard for a run, and show what its hidden layers do.
 
-    - Custom Scalars: the losses of train, val and test on one chart, the learning rates, what NameSamples measures,
+    - Custom Scalars: the losses of train, val and test on one chart, the learning rates, the scalars of NameSamples,
       and the hidden layers.
-    - Text: the run's config.yaml (`config`), where LightningCLI has written one.
-    - At every validation, of its first batch, for each nn.Tanh and nn.Sigmoid the share of saturated outputs
-      (`saturation/<layer>`), for each nn.ReLU the share of dead units (`dead/<layer>`), and the distribution of all of
-      them (`activations/<layer>`).
-    - As training ends, the model's own pictures, if it has a method `figures() -> Mapping[str, Figure]`: by tag,
-      figures of matplotlib that were not made by pyplot. They are written to the run directory as well.
+    - Text: the run's config.yaml (`config`), if LightningCLI has written one.
+    - At every validation, for its first batch: the share of saturated outputs of each nn.Tanh and nn.Sigmoid
+      (`saturation/<layer>`), the share of dead units of each nn.ReLU (`dead/<layer>`), and the distribution of their
+      outputs (`activations/<layer>`).
+    - When training ends: the model's own pictures, if it has a method `figures() -> Mapping[str, Figure]`, which
+      returns matplotlib figures made without pyplot by tag. The run directory gets them as well.
 
-    With other loggers each gets what it takes. Training is not touched: weights and losses come out the same, bit for
-    bit. What cannot be made or logged is left out with a warning.
+    Each logger gets what it takes. Training is not affected: weights and losses are the same, bit for bit. What cannot
+    be drawn or logged is left out with a warning.
 
     Args:
-        histograms: show the distribution of every weight and its gradient as well, at every validation
-            (`weights/<name>`, `gradients/<name>`: of the latest optimizer step, as it was taken, so after clipping;
-            under manual optimization as the step's batch leaves it, so set it to zero before backward).
-            StepsPerExecution then keeps the gradients of every step, which costs a little time.
-        activations: look at the hidden layers.
-        charts: more charts for Custom Scalars: by title, a list of regular expressions of tags.
+        histograms: also show the distribution of every weight and its gradient at every validation (`weights/<name>`,
+            `gradients/<name>`). The gradient is that of the latest optimizer step, after clipping; under manual
+            optimization it is what the batch of that step leaves, so zero the gradients before backward.
+            StepsPerExecution then keeps the gradients of every step, which takes a little time.
+        activations: watch the hidden layers.
+        charts: more charts for Custom Scalars: by title, a list of regular expressions for tags.
 
     Raises:
-        ValueError: a chart without tags, or with a tag that is no regular expression.
+        ValueError: a chart without tags, or with an invalid regular expression.
     """
 
     def __init__(
-        self, histograms: bool = False, activations: bool = True, charts: dict[str, list[str]] | None = None
+        self, histograms: bool = False, *, activations: bool = True, charts: dict[str, list[str]] | None = None
     ) -> None:
         self.histograms = histograms
         self.activations = activations
         self.layout = layout(charts or {})
-        self.reads_gradients = histograms  # for StepsPerExecution: whether it has to keep them
-        self.per_execution = not histograms  # and whether to call this one where an execution ends only
+        self.reads_gradients = histograms  # asked by StepsPerExecution: whether to keep the gradients of each step
+        self.per_execution = not histograms  # and whether to call this callback only at the end of an execution
         self._steps_seen = 0
         self._watch: ActivationWatch | None = None
         self._gradients: dict[str, Tensor] = {}  # of the latest optimizer step
-        self._warned: set[str] = set()  # what has failed so far
+        self._warned: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -69,17 +69,17 @@ class Dashboard(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._steps_seen = trainer.global_step
-        directory = run_directory(trainer)  # in every process: they have to agree
+        directory = run_directory(trainer)  # in every process: they agree on it
         if trainer.is_global_zero:
             failed = send_layout(trainer, self.layout)
             failed |= attempt("reading config.yaml", lambda: self._send_config(trainer, directory))
             self._tell(failed)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        # while gradients accumulate, those of the latest step are kept
+        # while gradients accumulate, those of the latest step stay
         if self.histograms and trainer.global_step != self._steps_seen:
             self._gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
-            # a validation may come within the next step, which writes into them after zero_grad(set_to_none=False)
+            # the next step may write into them before the validation: zero_grad(set_to_none=False)
             accumulate: int = trainer.accumulate_grad_batches
             if accumulate > 1 or not pl_module.automatic_optimization:
                 self._gradients = {name: gradient.clone() for name, gradient in self._gradients.items()}
@@ -114,7 +114,7 @@ class Dashboard(Callback):
         self._tell(failed)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        directory = run_directory(trainer)  # in every process: they have to agree
+        directory = run_directory(trainer)  # in every process: they agree on it
         trial: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
         if trainer.is_global_zero and not trial and hasattr(pl_module, "figures"):
             self._tell(attempt("drawing figures()", lambda: self._draw(trainer, pl_module, directory)))

@@ -1,11 +1,11 @@
-"""Which curves TensorBoard's Custom Scalars tab has side by side."""
+"""Which scalars share a chart in TensorBoard's Custom Scalars tab."""
 
 import re
 from collections.abc import Mapping
 
 from charlm.callbacks.shared.loggers import Layout
 
-_CHARTS = {  # by section and title: regular expressions of tags
+_CHARTS = {  # section, title: regular expressions for tags
     "Loss": {
         "train, val and test": [r"^loss_mean/train$", r"^loss/(val|test)$", r"^(train|val|test)[_/]loss(_epoch)?$"],
         "train, every step": [r"^loss/train$", r"^train[_/]loss(_step)?$"],
@@ -20,13 +20,13 @@ _CHARTS = {  # by section and title: regular expressions of tags
 
 
 def layout(charts: Mapping[str, list[str]]) -> Layout:
-    """The usual charts, and further ones in a section of their own.
+    """Return the usual charts, and more charts in a section "More".
 
     Args:
-        charts: by title the regular expressions of the tags.
+        charts: by title, regular expressions for the tags.
 
     Raises:
-        ValueError: one of them is no regular expression, or a chart has none.
+        ValueError: a chart without tags, or with an invalid regular expression.
     """
     for title, tags in charts.items():
         if not tags:
@@ -35,10 +35,8 @@ def layout(charts: Mapping[str, list[str]]) -> Layout:
             try:
                 re.compile(tag)
             except re.error as error:
-                raise ValueError(
-                    f"the chart {title!r} has {tag!r}, which is no regular expression ({error}); give one, such as"
-                    " '^acc/'"
-                ) from None
+                message = f"the chart {title!r} has {tag!r}, which is not a regular expression ({error})"
+                raise ValueError(f"{message}; give one, such as '^acc/'") from None
     sections = {**_CHARTS, **({"More": dict(charts)} if charts else {})}
     return {
         section: {title: ["Multiline", list(tags)] for title, tags in inside.items()}

@@ -1,5 +1,6 @@
 """A table in TensorBoard's projector. Dimension key: V rows, C columns."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -63,20 +64,15 @@ def _visible(label: str) -> str:
 def _write(
     trainer: Trainer, directory: str, name: str, table: Tensor, labels: Sequence[str], kinds: Sequence[str] | None
 ) -> None:
-    from google.protobuf import text_format
-    from tensorboard.plugins.projector import ProjectorConfig
-
-    folder, system = f"projector/{name}", get_filesystem(directory)
-    config = ProjectorConfig()
-    if system.exists(f"{directory}/{_CONFIG}"):
-        with system.open(f"{directory}/{_CONFIG}", "r") as file:
-            text_format.Parse(file.read(), config)
-    others = [info for info in config.embeddings if info.tensor_name != name]
-    del config.embeddings[:]
-    config.embeddings.extend(others)
-    config.embeddings.add(tensor_name=name, tensor_path=f"{folder}/tensors.tsv", metadata_path=f"{folder}/metadata.tsv")
+    folder, files, listed = f"projector/{name}", get_filesystem(directory), ""
+    if files.exists(f"{directory}/{_CONFIG}"):
+        listed = files.cat_file(f"{directory}/{_CONFIG}").decode()
+    paths = {"tensor_name": name, "tensor_path": f"{folder}/tensors.tsv", "metadata_path": f"{folder}/metadata.tsv"}
+    entry = "".join(f"  {field}: {json.dumps(value)}\n" for field, value in paths.items())
+    entry = f"embeddings {{\n{entry}}}\n"  # a ProjectorConfig in protobuf's text format
     failed = write_file(trainer, f"{directory}/{folder}", "tensors.tsv", tensors_tsv(table))
     failed |= write_file(trainer, f"{directory}/{folder}", "metadata.tsv", metadata_tsv(labels, kinds))
-    failed |= write_file(trainer, directory, _CONFIG, text_format.MessageToString(config).encode())
+    if entry not in listed:
+        failed |= write_file(trainer, directory, _CONFIG, (listed + entry).encode())
     for error in failed.values():
         raise error

@@ -15,7 +15,7 @@ SIGNS = {  # of white space; matplotlib's own font has them
 }
 _REGULAR = 400  # font weight of running text
 _BOXES = "lastresort"  # a font that draws the same box for every letter of a script
-_said: set[str] = set()  # messages of matplotlib about fonts so far
+_said: set[str] = set()  # matplotlib's messages about fonts so far
 
 
 def printable(label: str) -> str:
@@ -31,9 +31,10 @@ def quiet_fonts() -> Iterator[None]:
     """Draw with matplotlib: each message about a missing font appears once, warnings about missing glyphs never."""
 
     def is_new(record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        new = message not in _said
-        _said.add(message)
+        # two functions of matplotlib report a font as 'Arial' and as ['Arial']
+        font = record.getMessage().partition(" not found")[0].translate({ord("["): None, ord("]"): None})
+        new = font not in _said
+        _said.add(font)
         return new
 
     logger = logging.getLogger("matplotlib.font_manager")

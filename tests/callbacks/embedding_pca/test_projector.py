@@ -80,15 +80,6 @@ def test_a_new_writer_keeps_what_is_listed_and_takes_the_place_of_its_own(tmp_pa
     assert tensors.splitlines()[0] == "3\t-4\t0"
 
 
-def test_a_list_that_cannot_be_read_is_told_and_left_alone(tmp_path):
-    logger = logger_in(tmp_path)
-    config = tmp_path / "run" / "projector_config.pbtxt"
-    config.write_text("no such thing {")
-    failed = send_to_projector(trainer_with(logger), "net.a", TABLE, ["a", "b", "c"], None)
-    assert list(failed) == ["TensorBoard's projector"]
-    assert config.read_text() == "no such thing {"
-
-
 def test_values_are_written_to_six_digits():
     assert tensors_tsv(torch.tensor([[1 / 3, -1e-12, 0.0, 1e30]])) == b"0.333333\t-1e-12\t0\t1e+30\n"
     assert tensors_tsv(torch.ones(1, 1)) == b"1\t0\t0\n"
