@@ -448,8 +448,7 @@ def test_a_training_that_fails_in_its_validation_leaves_no_hooks(trainer, tmp_pa
     with pytest.raises(RuntimeError, match=r"^of the test"):
         trainer(callback, **FIT, num_sanity_val_steps=0).fit(model)
     assert not any(part._forward_hooks for part in model.modules())
-    model.validation_step = lambda batch, batch_idx: None
-    trainer(callback, **FIT, logger=board(tmp_path)).fit(model)
+    trainer(callback, **FIT, logger=board(tmp_path)).fit(Layers())
     assert steps(events(tmp_path), "saturation/gate") == [1, 3, 5], "a second training is shown as well"
 
 
