@@ -1,8 +1,8 @@
 """The file that a command writes for --out."""
 
-import os
-import tempfile
 from pathlib import Path
+
+from charlm.callbacks.shared.whole_file import replacing
 
 
 def write_out(file: Path, content: bytes) -> None:
@@ -12,10 +12,7 @@ def write_out(file: Path, content: bytes) -> None:
         OSError: the file cannot be written.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".out-", dir=file.parent) as folder:
-            partial = Path(folder) / file.name
-            partial.write_bytes(content)
-            os.replace(partial, file)
+        with replacing(file) as stream:
+            stream.write(content)
     except OSError as error:
         raise OSError(f"cannot write {file} ({error.strerror}); give another file as --out") from error

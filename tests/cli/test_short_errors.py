@@ -3,7 +3,7 @@ from typing import Literal
 
 import pytest
 
-from charlm.cli.short_errors import ShortErrors, program, subclasses
+from charlm.cli.short_errors import ShortErrors, subclasses
 
 
 class Optimizer:
@@ -52,19 +52,14 @@ def said(parser, line, capsys):
     ("line", "message"),
     [
         ("--cuont 3", "there is no option --cuont. Did you mean --count?"),
-        ("--cuont=3", "there is no option --cuont. Did you mean --count?"),
         ("--COUNT 3", "there is no option --COUNT. Did you mean --count?"),
         ("--opt 3", "there is no option --opt. Did you mean --optimizer?"),
-        ("--xyzzy 3", "there is no option --xyzzy; see tool --help"),
         ("three", "unexpected argument 'three'; options begin with --, see tool --help"),
         ("--count three", "--count is 'three'; allowed: a whole number"),
-        ("--count 3.5", "--count is '3.5'; allowed: a whole number"),
-        ("--share half", "--share is 'half'; allowed: a number or null"),
         ("--split 0.5", "--split is '0.5'; allowed: a list"),
         ("--flag maybe", "--flag is 'maybe'; allowed: true or false"),
         ("--format html", "--format is 'html'; allowed: text, csv"),
         ("--split [1.0]", "--split: Expected a tuple with 2 elements. Got value: [1.0]"),
-        ("--count", "argument --count: expected one argument"),
     ],
 )
 def test_a_mistake_gets_one_line_on_what_is_allowed(line, message, parser, capsys):
@@ -75,7 +70,6 @@ def test_a_mistake_gets_one_line_on_what_is_allowed(line, message, parser, capsy
     ("line", "message"),
     [
         ("--optimizer Plian", "there is no class 'Plian' for --optimizer. Did you mean Plain?"),
-        ("--optimizer Zzz", "there is no class 'Zzz' for --optimizer"),
         ("--optimizer {0}", "--optimizer: cannot make Plain, the following arguments are required: rate"),
         ("--optimizer {0} --optimizer.rate x", "--optimizer.rate is 'x'; allowed: a number"),
         ("--optimizer {0} --optimizer.rate 1 --optimizer.kind c", "--optimizer.kind is 'c'; allowed: a, b"),
@@ -83,7 +77,6 @@ def test_a_mistake_gets_one_line_on_what_is_allowed(line, message, parser, capsy
             "--optimizer {0} --optimizer.rate 1 --optimizer.stesp 2",
             "--optimizer.stesp is no argument of Plain. Did you mean --optimizer.steps?",
         ),
-        ("--optimizer {0} --optimizer.zzz 2", "--optimizer.zzz is no argument of Plain"),
     ],
 )
 def test_so_does_one_about_a_class_or_its_arguments(line, message, parser, capsys):
@@ -101,7 +94,6 @@ def test_an_unknown_key_of_a_config_names_the_nearest_option(parser, tmp_path, c
     ("name", "meant"),
     [
         ("fti", ". Did you mean fit?"),
-        ("Test", ". Did you mean test?"),
         ("compare", ". Did you mean compare-counts?"),
         ("zzz", ""),
     ],
@@ -124,11 +116,6 @@ def test_a_mistake_behind_a_command_is_told_with_the_commands_own_options(capsys
     assert said(parser, "fit --steps many", capsys).endswith("--steps is 'many'; allowed: a whole number")
 
 
-def test_the_program_is_what_was_typed():
-    assert program(ShortErrors(prog="charlm fit")) == "charlm fit"
-    assert program(ShortErrors(prog="charlm [options] fit")) == "charlm fit"
-
-
 def test_a_message_that_is_not_known_is_cut_to_its_beginning():
     long = "\n".join(["first", "  - second", "", "third"])
     assert ShortErrors().explain(long) == "first second"
@@ -141,10 +128,3 @@ def test_a_parser_inside_another_one_raises(parser):
     inner.add_argument("--count", type=int)
     with pytest.raises(Exception, match="count"):
         inner.parse_args(["--count", "x"])
-
-
-def test_subclasses_are_those_of_subclasses_too():
-    class Child(Plain):
-        pass
-
-    assert {Plain, Child} <= set(subclasses(Optimizer))

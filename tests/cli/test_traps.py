@@ -69,22 +69,6 @@ def tags(run, kind="scalars"):
     return EventAccumulator(str(run)).Reload().Tags()[kind]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--model", "Bigram"], "holds a LitMLP, not a LitBigram"),
-        (["--model.n_hidden=99"], "--model.n_hidden is 99"),
-        (["--model", "MLP", "--model.n_embd", "3"], "--model.n_embd is 3"),
-        (["--data.block_size=2"], "--data.block_size is 2"),
-    ],
-)
-@pytest.mark.parametrize("command", ["fit", "validate"])
-def test_2_a_checkpoint_does_not_override_the_command_line_without_a_word(command, options, message, cli):
-    status, err = cli(command, "--ckpt_path", str(RUN), *options)
-    assert status == 2
-    assert message in err
-
-
 def test_2_a_checkpoint_does_not_need_the_model_to_be_named(cli):
     """Though it is not the default one."""
     cli("fit", "--config", "small.yaml", "--model=Bigram", "--data.block_size=1")
@@ -160,12 +144,6 @@ def test_9_resuming_into_the_same_version_does_not_die_of_its_config(cli):
     status, _ = cli("fit", "--config", "small.yaml", "--ckpt_path", str(RUN), *logger, "--trainer.max_steps=6")
     assert status == 0
     assert yaml.safe_load((RUN / "config.yaml").read_text())["trainer"]["max_steps"] == 6
-
-
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
-def test_10_a_saved_config_is_not_refused(command, cli):
-    status, _ = cli(command, "--config", str(RUN / "config.yaml"))
-    assert status == 0
 
 
 CALLBACKS = """

@@ -37,10 +37,6 @@ def ci_run(tmp_path):
     return ci_run
 
 
-def test_a_browser_that_is_there_has_to_be_used(ci_run):
-    assert ci_run(chromium="", chromedriver="") == ("required|-k a b", [])
-
-
 def test_a_browser_is_installed_where_that_is_possible(ci_run):
     out, err = ci_run(apt_get=f'echo "$DEBIAN_FRONTEND $*"\n{INSTALLS}')
     assert out == "required|-k a b"

@@ -1,12 +1,8 @@
 """What a user sees of three runs of `charlm fit`, asked of the TensorBoard that shows it."""
 
-import csv
 import html
-import io
 import json
 import re
-import string
-import struct
 from urllib.parse import quote
 
 import pytest
@@ -132,25 +128,6 @@ def test_the_table_ends_with_the_last_losses_and_how_the_run_ended(sessions, poi
         assert row["sessions"][0]["status"] == "STATUS_SUCCESS"
 
 
-EMBEDDING = ("embedding_pca", "embedding_pca_film", "embedding_pca_frames")
-
-
-@pytest.mark.parametrize(
-    ("run", "tag"), [*((run, tag) for run in (MLP, SMALL) for tag in EMBEDDING), (BIGRAM, "bigram")]
-)
-def test_the_pictures_are_drawn_up_to_the_last_step(ask, points, run, tag):
-    pictures = ask(f"images/images?run={run}&tag={tag}&sample=0")
-    assert pictures[-1]["step"] == steps(points(run, "loss/train"))[-1]
-    assert steps(points(run, "loss/train"))[0] <= pictures[0]["step"]
-    content = ask(f"images/individualImage?{pictures[-1]['query']}", read=lambda answer: answer.read())
-    width, height = (
-        struct.unpack("<HH", content[6:10]) if tag.endswith("film") else struct.unpack(">II", content[16:24])
-    )
-    assert content.startswith(GIF if tag.endswith("film") else PNG)
-    assert 300 <= width <= 4000
-    assert 300 <= height <= 4000
-
-
 def text_of(ask, run, tag):
     """The last text of that tag, in HTML."""
     return ask(f"text/text?run={run}&tag={tag}/text_summary")[-1]["text"]
@@ -178,14 +155,6 @@ def test_twenty_names_are_shown_at_every_validation(ask, points, run):
         assert "new" in marks
 
 
-@pytest.mark.parametrize("run", [MLP, SMALL])
-def test_every_row_of_the_embedding_has_its_nearest_neighbours(ask, run):
-    table = text_of(ask, run, "embedding_neighbours")
-    rows = re.findall(r"<tr>\s*<td><strong>(.)</strong></td>", html.unescape(table))
-    assert len(rows) == len(set(rows)) == 27
-    assert set(string.ascii_lowercase) < set(rows)
-
-
 def test_the_hidden_layers_values_are_a_histogram(ask):
     tags = ask("histograms/tags")
     assert BIGRAM not in tags or not any(tag.startswith("activations/") for tag in tags[BIGRAM])
@@ -194,32 +163,3 @@ def test_the_hidden_layers_values_are_a_histogram(ask):
     assert len(drawn) >= 4
     edges = [edge for _, _, bins in drawn for low, high, _ in bins for edge in (low, high)]
     assert -1 <= min(edges) < 0 < max(edges) <= 1, "of a tanh"
-
-
-@pytest.mark.parametrize("run", [MLP, SMALL])
-def test_the_projector_has_the_embedding_with_labels_and_kinds(ask, run):
-    assert set(ask("projector/runs")) == {MLP, SMALL}
-    (embedding,) = ask(f"projector/info?run={run}")["embeddings"]
-    rows, columns = embedding["tensorShape"]
-    assert (rows, columns) == (27, 10)
-    name = quote(embedding["tensorName"])
-    tensor = ask(f"projector/tensor?run={run}&name={name}", read=lambda answer: answer.read())
-    values = struct.unpack(f"<{rows * columns}f", tensor)
-    assert len(set(values)) > 200
-    metadata = ask(f"projector/metadata?run={run}&name={name}", read=lambda answer: answer.read().decode())
-    (header, *table) = csv.reader(io.StringIO(metadata), delimiter="\t", quoting=csv.QUOTE_NONE)
-    assert len(header) >= 2
-    assert len(table) == 27
-    kinds = {row[0]: row[1] for row in table}
-    assert len(kinds) == 27, "every row has a label of its own"
-    assert {kind: sum(found == kind for found in kinds.values()) for kind in set(kinds.values())} == {
-        "vowel": kinds_of("aeiou", kinds),
-        "consonant": 26 - kinds_of("aeiou", kinds),
-        "boundary": 1,
-    }
-
-
-def kinds_of(letters, kinds):
-    """How many letters are vowels: five, and "y" where the labels say so."""
-    assert {kinds[letter] for letter in letters} == {"vowel"}
-    return len(letters) + (kinds["y"] == "vowel")

@@ -1,11 +1,33 @@
-"""What `charlm test` adds to the run of its checkpoint."""
+"""What follows a training or a test: the report, and the losses that are added to the run."""
 
 import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
 
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+from charlm.cli.trainer.report import finish
 from charlm.data.datamodule import NamesDataModule
-from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
 from charlm.runs.logger import log_later
+
+
+def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
+    """Print the report on the best checkpoint of a training, and add its test loss to the log of the run."""
+    saver = next((c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
+    kept = (saver.best_model_path or saver.last_model_path) if saver is not None else ""
+    if not kept or trainer.logger is None:
+        kind = "no checkpoint was kept" if not kept else f"the checkpoint {kept} belongs to no run (no logger)"
+        print(f"\nThere is no report: {kind}.")
+        return
+    checkpoint = load_checkpoint(kept)
+    before = read_results(run_directory(checkpoint.path))  # of a run that had ended already
+    events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+    losses = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events)
+    parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
+    last = {f"loss/{part}": losses[part] for part in parts if part in losses}
+    if last and before.get("step") != checkpoint.step:
+        trainer.logger.log_metrics(last, step=checkpoint.step - 1)
+        trainer.logger.finalize("success")
 
 
 def store_test_losses(trainer: pl.Trainer, datamodule: NamesDataModule, checkpoint: Checkpoint | None) -> None:

@@ -6,7 +6,6 @@ from typing import Any, cast
 import lightning.pytorch as pl
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -16,20 +15,19 @@ from charlm.callbacks.process_guard import ProcessGuard
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
 from charlm.cli.subcommands import COMMANDS
-from charlm.cli.trainer.afterwards import store_test_losses
+from charlm.cli.trainer.afterwards import report_on_run, store_test_losses
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
 from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
-from charlm.cli.trainer.report import finish, print_go_on
+from charlm.cli.trainer.report import print_go_on
 from charlm.cli.trainer.resuming import OPTION
 from charlm.cli.trainer.sources import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
-from charlm.runs.checkpoint import load_checkpoint
-from charlm.runs.directory import read_results, run_directory
+from charlm.runs.directory import run_directory
 from charlm.runs.logger import RunLogger, SaveConfig, its_own_run, quiet
 
 DEFAULT_SEED = 42
@@ -161,21 +159,7 @@ class TrainerCLI(LightningCLI):
     @rank_zero_only
     def after_fit(self) -> None:
         """Report on the checkpoint with the lowest validation loss, or on the last one without a validation split."""
-        saver = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
-        kept = (saver.best_model_path or saver.last_model_path) if saver is not None else ""
-        if not kept or self.trainer.logger is None:
-            kind = "no checkpoint was kept" if not kept else f"the checkpoint {kept} belongs to no run (no logger)"
-            print(f"\nThere is no report: {kind}.")
-            return
-        checkpoint = load_checkpoint(kept)
-        before = read_results(run_directory(checkpoint.path))  # of a run that had ended already
-        events = any(isinstance(logger, TensorBoardLogger) for logger in self.trainer.loggers)
-        losses = finish(checkpoint, self.datamodule.whole_splits(), self.datamodule.splits, events)
-        parts = ["test"] + ["val"] * ("loss/val" not in self.trainer.callback_metrics)  # a short run has no validation
-        last = {f"loss/{part}": losses[part] for part in parts if part in losses}
-        if last and before.get("step") != checkpoint.step:
-            self.trainer.logger.log_metrics(last, step=checkpoint.step - 1)
-            self.trainer.logger.finalize("success")
+        report_on_run(self.trainer, self.datamodule)
 
     @rank_zero_only
     def after_test(self) -> None:

@@ -13,7 +13,7 @@ from charlm.cli.commands.sample import longest_name, mark_names
 from charlm.cli.commands.summary import net_facts, summary_table
 from charlm.cli.table import render
 from charlm.cli.text import display_width, padded
-from charlm.data.splits import Splits
+from charlm.data.splits import Part, Splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ NAMES = 10
 
 
 def finish(
-    checkpoint: Checkpoint, loaders: Mapping[str, Batches], splits: Splits, tensorboard: bool = True
+    checkpoint: Checkpoint, loaders: Mapping[Part, Batches], splits: Splits, tensorboard: bool = True
 ) -> dict[str, float]:
     """Evaluate a checkpoint on every split, write the losses to results.json of its run, and print the report.
 
@@ -39,7 +39,7 @@ def finish(
     """
     run = run_directory(checkpoint.path)
     try:
-        losses = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
+        losses: dict[str, float] = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
     except KeyboardInterrupt:
         test = f"{program('charlm')} test --ckpt_path {shlex.quote(str(shown(checkpoint.path)))}"
         told = "The training has ended and is saved; only its report is missing. Get its loss with:"

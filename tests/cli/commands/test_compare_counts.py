@@ -5,7 +5,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from charlm.cli.commands.compare_counts import compare_counts, neural_probabilities
+from charlm.cli.commands.compare_counts import compare_counts
 from charlm.data.splits import load_splits
 from charlm.nets.counts import CountBigram
 from charlm.nets.loss import evaluate
@@ -60,12 +60,6 @@ def test_unseen_pairs_cost_infinity_without_smoothing(run, capsys):
     assert "inf" in capsys.readouterr().out.splitlines()[2]
 
 
-def test_a_split_without_names_has_no_loss(write_run, capsys):
-    write_run("Bigram", data={"split": [1.0, 0.0, 0.0]})
-    compare_counts()
-    assert capsys.readouterr().out.splitlines()[3].split() == ["test", "0", "-", "-", "-"]
-
-
 def test_the_picture_goes_into_the_run_or_where_it_is_wanted(run, tmp_path, capsys):
     compare_counts()
     assert (run / "bigram.png").read_bytes().startswith(PNG)
@@ -81,12 +75,6 @@ def test_a_run_with_a_tensorboard_log_gets_the_figure(run, capsys):
     events = EventAccumulator(str(run)).Reload()
     assert [image.step for image in events.Images("bigram")] == [12]
     assert "TensorBoard: figure bigram of" in capsys.readouterr().out
-
-
-def test_rows_of_the_neural_table_sum_to_one_in_double_precision(run):
-    table = neural_probabilities(load_checkpoint(run).net)
-    assert table.dtype == torch.float64
-    assert table.sum(dim=1).tolist() == pytest.approx([1.0] * SIZE)
 
 
 def test_another_model_is_refused(write_run):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from charlm.cli.commands.dashboard import is_free, one_directory
+from charlm.cli.commands.dashboard import one_directory
 from charlm.cli.main import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
@@ -180,12 +180,6 @@ def test_a_mistake_is_told_in_a_sentence(args, told, tmp_path, monkeypatch, caps
         main(["dashboard", *args])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith(f"charlm: error: {told}")
-
-
-def test_a_port_is_free_until_somebody_listens():
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        assert not is_free("127.0.0.1", other.getsockname()[1])
-    assert is_free("127.0.0.1", 0)
 
 
 def test_runs_of_several_places_have_their_ways_from_the_directory_that_holds_all(tmp_path):

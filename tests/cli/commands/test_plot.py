@@ -77,11 +77,6 @@ def test_the_unit_is_said_where_it_is_known(write, config, label):
     assert label in texts()
 
 
-def test_other_tags_can_be_named(write):
-    plot([str(write("run", tags=("train_loss", "val_loss")))], out="loss.svg", train="train_loss", val="val_loss")
-    assert "train_loss, val_loss" in texts()
-
-
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
 def test_a_run_of_another_lightning_project_is_read(tmp_path, monkeypatch):
     """Its rate falls by a scheduler, at each epoch of 5 steps, and is logged by Lightning's monitor."""
@@ -194,11 +189,6 @@ def test_of_a_damaged_file_the_rest_is_drawn_with_a_note(write, capsys):
     plot([str(run)], out="loss.svg")
     assert f"{file} can be read up to byte" in capsys.readouterr().err
     assert "run" in texts()
-
-
-def test_a_name_with_dollars_or_an_underscore_is_shown_as_it_is(write):
-    plot([str(write("_cheap $^$ run")), str(write("漢字"))], out="loss.svg")
-    assert "_cheap $^$ run" in texts()
 
 
 def test_losses_that_are_not_finite_are_drawn_without(write, capsys):

@@ -4,7 +4,7 @@ import string
 import pytest
 import torch
 
-from charlm.cli.commands.sample import mark_names, sample
+from charlm.cli.commands.sample import sample
 from charlm.data.splits import load_splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.transformer import Transformer
@@ -35,15 +35,6 @@ def test_it_prints_one_name_a_line_and_nothing_else(write_run, capsys):
     assert lines(capsys) == first
 
 
-def test_it_takes_a_file_or_a_run_and_every_option(write_run, capsys):
-    run = write_run("Bigram")
-    for place in (run, run / "checkpoints", run / "checkpoints" / "best.ckpt"):
-        sample(str(place), n=3, prefix="jo", temperature=0.8, top_k=5, seed=1, max_length=9)
-        names = lines(capsys)
-        assert len(names) == 3
-        assert all(name.startswith("jo") and len(name) <= 9 for name in names)
-
-
 def test_marks_come_after_a_tab(write_run, capsys):
     learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
     sample(n=2, mark=True)
@@ -63,12 +54,6 @@ def test_new_only_gives_up_where_the_net_knows_nothing_else(write_run):
     learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
     with pytest.raises(ValueError, match=r"only 0 of \d+ drawn names are outside the 16 excluded ones"):
         sample(n=1, new_only=True)
-
-
-def test_a_prefix_in_capitals_is_lowered_if_the_training_names_were(write_run, capsys):
-    write_run(data={"lowercase": True})
-    sample(n=1, prefix="JO")
-    assert lines(capsys)[0].startswith("jo")
 
 
 def test_a_decomposed_prefix_is_composed_as_the_names_are(write_run, capsys):
@@ -120,12 +105,6 @@ def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, 
     assert set(lines(capsys)) == {f"a\t{math.log(0.5 * 0.75):.2f}"}
 
 
-def test_a_log_probability_stands_between_the_name_and_the_mark(write_run, capsys):
-    learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
-    sample(n=2, mark=True, log_prob=True)
-    assert lines(capsys) == ["mia\t0.00\tin train"] * 2
-
-
 def test_a_name_that_fills_all_positions_of_the_net_has_no_log_probability(write_run, capsys):
     path = write_run("Bigram") / "checkpoints" / "best.ckpt"
     sizes = {"vocab_size": 27, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 4}
@@ -148,14 +127,6 @@ def test_distinct_names_are_drawn_once(write_run, capsys):
     assert sorted(lines(capsys)) == ["a", "b"]
     with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct; 3 were asked for"):
         sample(n=3, distinct=True)
-
-
-def test_top_p_leaves_the_likeliest(write_run, capsys):
-    sure_of(write_run("Bigram"), {0: {1: 0.9, 2: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}})
-    sample(n=100, top_p=0.9)
-    assert set(lines(capsys)) == {"a"}
-    sample(n=100, top_p=0.95)
-    assert set(lines(capsys)) == {"a", "b"}
 
 
 @pytest.mark.parametrize(("data", "longest"), [({}, 64), ({"max_length": 9}, 9), ({"max_length": 100}, 100)])
@@ -199,10 +170,6 @@ def test_settings_that_do_not_give_the_training_names_are_refused(data, reason, 
     write_run(data=data)
     with pytest.raises(ValueError, match=reason):
         sample(new_only=True)
-
-
-def test_marks():
-    assert mark_names(["ava", "avo"], ["ava", "mia"]) == [("ava", "in train"), ("avo", "new")]
 
 
 def test_it_draws_what_the_library_draws(write_run, capsys):

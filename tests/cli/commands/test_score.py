@@ -83,33 +83,11 @@ def test_a_file_that_is_not_there_is_not_taken_for_a_name(file, write_run):
         score([file])
 
 
-def test_capitals_are_lowered_if_the_training_names_were(write_run, tmp_path, capsys):
-    write_run(data={"lowercase": True})
-    (tmp_path / "few.txt").write_text("MIA\n")
-    score(["Emma", "few.txt"])
-    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["emma", "mia"]
-
-
-def test_accents_are_composed_as_in_a_names_file(write_run, capsys):
-    write_run("Bigram", alphabet="zoé")
-    score(["zoe\u0301"])
-    assert lines(capsys)[1].startswith("zoé ")
-
-
 def test_capitals_of_decomposed_letters_are_lowered_and_composed(write_run, tmp_path, capsys):
     write_run("Bigram", alphabet="zoé", data={"lowercase": True})
     (tmp_path / "few.txt").write_text("ZOE\u0301\n", encoding="utf-8")
     score(["ZOE\u0301", "few.txt"])
     assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["zoé", "zoé"]
-
-
-def test_of_a_large_alphabet_the_message_shows_a_part(write_run):
-    write_run("Bigram", alphabet="".join(map(chr, range(0x4E00, 0x4E00 + 500))))
-    shown = "".join(map(chr, range(0x4E00, 0x4E00 + 40)))
-    with pytest.raises(
-        ValueError, match=rf"name '一x' has 'x' \(U\+0078\) at position 1, .* '{shown}'\.\.\. \(500 char"
-    ):
-        score(["一", "一x"])
 
 
 def test_a_name_with_a_slash_is_a_name_where_the_alphabet_has_one(write_run, tmp_path, capsys):

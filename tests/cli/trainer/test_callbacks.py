@@ -1,7 +1,6 @@
 import warnings
 
 import pytest
-import yaml
 from lightning.pytorch.callbacks import ProgressBar
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -71,14 +70,6 @@ def test_a_sweep_shows_nothing(callbacks):
     found = callbacks("lr-find", "--trainer.callbacks+=NameSamples", "--trainer.callbacks+=LearningRateMonitor")
     assert of((Dashboard, NameSamples, ProgressBar, StepDecay), found) == []
     assert "LearningRateMonitor" in {type(callback).__name__ for callback in found}
-
-
-def test_the_options_are_in_the_printed_config(small, capsys):
-    with pytest.raises(SystemExit):
-        main(["fit", "--config", small, "--name_samples.seed=5", "--print_config"])
-    config = yaml.safe_load(capsys.readouterr().out)
-    assert config["name_samples"]["init_args"] == {"n": 20, "seed": 5, "scored": 500}
-    assert config["dashboard"]["init_args"] == {"histograms": False, "activations": True, "charts": None}
 
 
 def test_a_run_has_its_config_its_names_its_layers_and_its_layout(small):

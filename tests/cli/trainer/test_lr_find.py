@@ -73,15 +73,6 @@ def test_a_trial_may_lower_what_it_says_to_train_with(folder, capsys):
     assert printed.count("<-") == 1
 
 
-def test_each_sweep_has_a_folder_of_its_own(folder, capsys):
-    for _ in range(2):
-        assert status(*SWEEP, "--model", "Bigram") == 0
-    sweeps = folder / "lightning_logs" / "lr-find"
-    assert sorted(sweep.name for sweep in sweeps.iterdir()) == ["version_0", "version_1"]
-    first, second = ((sweeps / f"version_{n}" / "lr_finder.csv").read_text() for n in (0, 1))
-    assert first == second
-
-
 def test_a_sweep_can_start_from_a_checkpoint(folder, capsys):
     assert status("fit", "--trainer.max_steps", "300", "--trainer.val_check_interval", "300") == 0
     assert status(*SWEEP) == 0
@@ -96,10 +87,10 @@ def test_a_sweep_can_start_from_a_checkpoint(folder, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--min_lr", "20"], r"min_lr is 20\.0 and max_lr is 10\.0; give two numbers above 0, min_lr the lower one"),
+        (["--min_lr", "20"], r"min_lr is 20\.0 and max_lr is 10\.0; give"),
         (["--rule", "magic"], r"rule is 'magic'; give one of .*valley"),
-        (["--num_steps", "3"], r"num_steps is 3; give a whole number from"),
-        (["--repeats", "0"], r"repeats is 0; give a whole number from 1"),
+        (["--num_steps", "3"], r"num_steps is 3; give a whole number"),
+        (["--repeats", "0"], r"repeats is 0; give a whole number"),
         (
             ["--max_lr", "1e-9", "--min_lr", "1e-10", "--num_steps", "40"],
             r"suggests no learning rate: .* See lightning_",
@@ -116,11 +107,6 @@ def test_a_mistake_is_one_sentence_and_status_2(given, message, capsys):
 def test_a_trial_config_does_not_keep_it_from_sweeping(folder, capsys):
     assert status(*SWEEP, "--config", "mlp", "--config", "debug") == 0
     assert (folder / "lightning_logs/lr-find/version_0/lr_finder.csv").is_file()
-
-
-def test_callbacks_that_need_a_logger_are_taken_as_fit_takes_them(folder, capsys):
-    assert status(*SWEEP, "--trainer.callbacks+=LearningRateMonitor") == 0
-    assert "fit --model.lr" in capsys.readouterr().out
 
 
 def test_a_training_without_steps_has_no_sweep(capsys):

@@ -69,12 +69,6 @@ def test_ctrl_c_amid_the_evaluation_says_that_the_training_is_saved(splits, chec
     assert re.search(r"\n\S*charlm test --ckpt_path lightning_logs/version_3/checkpoints/best.ckpt\n$", said)
 
 
-def test_a_split_without_a_share_is_left_out(splits, checkpoint, capsys):
-    assert set(finish(checkpoint, loaders(splits, "train", "test"), splits)) == {"train", "test"}
-    row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("version_3"))
-    assert row[-2] == "-"
-
-
 @pytest.mark.parametrize("known", [True, False])
 def test_ten_names_are_marked_new_or_in_train(known, splits, checkpoint, capsys):
     splits.name_split[splits.corpus.names().index("ab")] = 0 if known else 1
@@ -83,28 +77,6 @@ def test_ten_names_are_marked_new_or_in_train(known, splits, checkpoint, capsys)
     assert lines[1] == "The first 10 names it draws:"
     assert len(lines) == 13
     assert f"  ab  {'in train' if known else 'new'}" in [re.sub(" {2,}", "  ", line) for line in lines]
-
-
-def test_marks_line_up_behind_wide_names(tmp_path, monkeypatch, capsys):
-    """Names of one to many katakana, each of which takes two cells, and of a Latin letter, which takes one."""
-    monkeypatch.chdir(tmp_path)
-    Path("names.txt").write_text("\n".join(["カ", "カナカナ", "aカ", "カナ", "ナaナ", "aaaa"] * 5), encoding="utf-8")
-    splits = load_splits("names.txt", block_size=1, split_by="line")
-    print_names(Checkpoint(Path("a.ckpt"), Bigram(4), splits.tokenizer, {}, {}, None, step=1), splits)
-    lines = capsys.readouterr().out.splitlines()[3:]
-    names, gaps = zip(*(re.fullmatch(r"  (\S+)( +)(?:in train|new)", line).groups() for line in lines), strict=True)
-    cells = [sum(1 if ch == "a" else 2 for ch in name) for name in names]
-    assert len({cells[i] + len(gaps[i]) for i in range(10)}) == 1
-    assert len({len(name) + len(gap) for name, gap in zip(names, gaps, strict=True)}) > 1
-
-
-def test_the_same_checkpoint_draws_the_same_names(splits, checkpoint, capsys):
-    torch.manual_seed(1)
-    print_names(checkpoint, splits)
-    first = capsys.readouterr().out
-    torch.manual_seed(2)
-    print_names(checkpoint, splits)
-    assert capsys.readouterr().out == first
 
 
 def commands(capsys):
@@ -121,14 +93,6 @@ def test_the_next_commands_are_to_be_copied(splits, capsys, monkeypatch):
         "TensorBoard": "charlm dashboard",
         "More names": "charlm sample --checkpoint lightning_logs/version_3 --new-only",
     }
-
-
-def test_a_path_with_a_space_is_quoted(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    print_next(Path("my runs/lightning_logs/version 3"))
-    shown = commands(capsys)
-    assert shown["TensorBoard"].endswith(" dashboard 'my runs/lightning_logs'")
-    assert shown["More names"].endswith(" --checkpoint 'my runs/lightning_logs/version 3' --new-only")
 
 
 def test_the_shorter_way_to_a_run_is_shown(tmp_path, capsys, monkeypatch):

@@ -57,24 +57,6 @@ def test_a_file_that_could_have_been_meant_is_named(tmp_path, monkeypatch, caplo
     assert caplog.messages == ["--config mlp is the shipped config; for the file in this directory write ./mlp"]
 
 
-@pytest.mark.parametrize(
-    ("args", "model"),
-    [
-        (["--model", "LitBigram"], "LitBigram"),
-        (["--model=charlm.models.windows.LitBigram", "--model.lr", "1"], "LitBigram"),
-        (["--model.class_path", "LitMLP", "--model", '{"class_path": "LitBigram"}'], "LitBigram"),
-        (["--config", '{"model": {"class_path": "a.LitBigram"}}', "--config", '{"data": {}}'], "LitBigram"),
-        (["--config", '{"model": "LitBigram"}', "--config", '{"model": "LitMLP"}'], "LitMLP"),
-        (["--config", '{"model": "LitBigram"}', "--model", "MLP"], "LitMLP"),
-        (["--config", "bigram"], "LitBigram"),
-        (["--model", "my.Own"], ""),
-        ([], ""),
-    ],
-)
-def test_the_parser_starts_from_the_model_that_is_named_last(args, model):
-    assert prepare(["fit", *args], KINDS).model == model
-
-
 @pytest.mark.parametrize("option", ["--model", "--model.class_path", "--model.help"])
 @pytest.mark.parametrize(
     ("name", "spelled"),
@@ -88,10 +70,6 @@ def test_the_parser_starts_from_the_model_that_is_named_last(args, model):
 )
 def test_a_short_name_of_a_model_becomes_its_class(option, name, spelled):
     assert words([option, name]) == [f"{option}={spelled}"] == words([f"{option}={name}"])
-
-
-def test_help_on_the_model_needs_no_name():
-    assert words(["--model.help", "--print_config"]) == ["--model.help", "--print_config"]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("mlp", r"\. Did you mean MLP\?"), ("LSTM", "")])
