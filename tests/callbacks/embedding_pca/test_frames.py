@@ -35,14 +35,6 @@ def test_frames_are_spread_evenly_over_a_training_of_any_length(steps, wanted):
         assert torch.equal(table, table_at(step))
 
 
-def test_a_frame_is_a_copy():
-    table = torch.zeros(3, 2)
-    frames = Frames(4, 3, 2, 9)
-    frames.add(0, table)
-    table += 1
-    assert frames.tables[0].max() == 0
-
-
 @pytest.mark.parametrize(
     ("rows", "columns", "max_rows", "kept", "most"),
     [
@@ -60,10 +52,14 @@ def test_what_is_kept_is_bounded(rows, columns, max_rows, kept, most):
     assert torch.equal(frames.rows, Frames(40, rows, columns, max_rows).rows)
 
 
-def test_no_frames_are_kept_where_none_are_wanted():
-    frames = Frames(0, 27, 10, 2000)
-    frames.add(0, table_at(0))
-    assert (frames.due, frames.steps, frames.state_dict()) == (math.inf, [], {})
+def test_a_frame_is_a_copy_and_a_checkpoint_holds_small_ones_only():
+    none, small, large = Frames(0, 27, 10, 99), Frames(4, 27, 10, 99), Frames(4, 2000, 600, 2000)
+    for frames, shape in ((none, (27, 10)), (small, (27, 10)), (large, (2000, 600))):
+        table = torch.zeros(shape)
+        frames.add(0, table)
+        table += 1
+    assert (none.due, none.steps, none.state_dict(), large.state_dict()) == (math.inf, [], {}, {})
+    assert torch.equal(small.state_dict()["tables"], torch.zeros(1, 27, 10))
 
 
 def test_chosen_frames_go_from_the_first_to_the_last_and_leave_out_what_is_not_finite():
@@ -96,14 +92,6 @@ def test_frames_of_other_rows_or_of_later_steps_are_not_gone_on_with():
     same = Frames(4, 3, 2, 9)
     same.load_state_dict(state, 3)
     assert same.steps == [0, 1, 2, 3]
-
-
-def test_a_checkpoint_holds_small_frames_only():
-    small, large = Frames(4, 27, 10, 99), Frames(4, 2000, 600, 2000)
-    for frames, shape in ((small, (27, 10)), (large, (2000, 600))):
-        frames.add(0, torch.zeros(shape))
-    assert small.state_dict()["tables"].shape == (1, 27, 10)
-    assert large.state_dict() == {}
 
 
 def test_the_file_is_read_without_pickle():
@@ -146,10 +134,3 @@ def test_a_table_that_does_not_follow_those_before_is_refused(rows, columns, fit
         with pytest.raises(ValueError, match=message):
             frames.add(1, table_at(1, rows, columns))
         assert (frames.steps, len(frames.tables)) == ([0], 1)
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (3, 0)])
-def test_a_table_without_values_needs_no_division(rows, columns):
-    frames = Frames(4, rows, columns, 9)
-    frames.add(0, torch.empty(rows, columns))
-    assert frames.tables[0].shape == (rows, columns)

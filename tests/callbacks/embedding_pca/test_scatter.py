@@ -1,3 +1,4 @@
+import re
 from itertools import chain
 
 import matplotlib.colors
@@ -41,27 +42,15 @@ def test_kinds_of_labels(labels, kind):
     assert {kind_of(label) for label in labels} == {kind}
 
 
-def test_letters_are_told_apart_by_colour_and_by_marker():
-    figure = figure_of(LETTERS, kinds=KINDS)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "consonant", "boundary"]
+def test_panels_say_what_they_show_and_letters_have_kinds():
+    figure = figure_of(LETTERS, k=3, kinds=KINDS)
+    assert [axes.get_ylabel()[:4] for axes in figure.axes] == ["PC2 ", "PC3 ", "colu"]
+    assert re.fullmatch(r"PC1 \(\d+ % of variance\)", figure.axes[0].get_xlabel())
+    assert legend_of(figure) == ["vowel", "consonant", "boundary"]
     for axes in figure.axes:
-        groups = axes.collections
-        assert [len(group.get_offsets()) for group in groups] == [5, 21, 1]
-        assert len({matplotlib.colors.to_hex(group.get_facecolor()[0]) for group in groups}) == 3
-        assert len({len(group.get_paths()[0].vertices) for group in groups}) >= 2
+        assert [len(group.get_offsets()) for group in axes.collections] == [5, 21, 1]
         assert sorted(texts(axes)) == sorted(LETTERS)
-
-
-def test_panels_say_what_they_show():
-    first, second = figure_of(LETTERS).axes
-    assert first.get_xlabel().startswith("PC1 (")
-    assert first.get_xlabel().endswith(" % of variance)")
-    assert first.get_ylabel().startswith("PC2 (")
-    assert (second.get_title(), second.get_xlabel(), second.get_ylabel()) == (
-        "first two columns",
-        "column 0",
-        "column 1",
-    )
+    assert figure_of(LETTERS, kinds=[""] * 27).legends == []
 
 
 def test_every_label_stands_at_its_own_point():
@@ -71,11 +60,6 @@ def test_every_label_stands_at_its_own_point():
     assert raw == {"a": (0, 0), "b": (4, 0), "c": (0, 1)}
     markers = {kind.get_label(): kind.get_offsets().tolist() for kind in figure.axes[1].collections}
     assert markers == {"v": [[0, 0]], "c": [[4, 0], [0, 1]]}
-
-
-def test_a_third_component_has_a_panel_of_its_own():
-    labels = [axes.get_ylabel()[:4] for axes in figure_of(LETTERS, k=3).axes]
-    assert labels == ["PC2 ", "PC3 ", "colu"]
 
 
 def colors_of(figure):
@@ -133,14 +117,6 @@ def test_all_that_is_written_lies_within_the_picture_and_nothing_on_a_title(k, k
     assert title.get_window_extent().y0 > figure.axes[0].title.get_window_extent().y1
 
 
-def test_no_kinds_need_no_legend():
-    figure = figure_of(LETTERS, kinds=[""] * 27)
-    assert figure.legends == []
-    assert len(figure.axes[0].collections) == 1
-    assert figure.axes[0].get_axisbelow() is True, "points lie on the grid"
-    assert figure.get_figheight() < figure_of(LETTERS, kinds=[*"a" * 27]).get_figheight(), "nor room for it"
-
-
 @given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-50, 50))
 @settings(deadline=None)
 def test_limits_hold_all_points_and_no_more_than_they_need(seed, scale, offset):
@@ -179,8 +155,3 @@ def test_labels_beside_points_do_not_run_into_each_other():
             points = torch.cat([torch.as_tensor(group.get_offsets().data) for group in axes.collections])
             assert labels[int(note.get_gid())] == note.get_text()
             assert (points[int(note.get_gid())] == torch.tensor(note.xy, dtype=torch.float64)).all()
-
-
-@pytest.mark.parametrize(("label", "align"), [("ab", "center"), ("abc", "left")])
-def test_two_letters_have_room_in_a_marker_and_three_do_not(label, align):
-    assert {note.get_ha() for note in figure_of([label, "a"]).axes[0].texts} == {align}

@@ -43,7 +43,6 @@ def test_embeddings_that_share_a_table_count_once():
         ("token", (27, 10)),
         ("token.weight", (27, 10)),
         ("counts", (27, 27)),
-        ("blocks.0", (4, 10)),
         ("blocks.0.weight", (4, 10)),
     ],
 )
@@ -73,13 +72,6 @@ def test_without_any_the_other_tables_are_listed():
 def test_a_name_that_is_no_table_gets_a_list_of_those_that_are(name):
     with pytest.raises(ValueError, match=f"^Two has no table '{name}'; " + CANDIDATES):
         find_table(Two(), name)
-
-
-def test_a_compiled_part_keeps_its_plain_name():
-    """torch.compile wraps a module in another; nothing is compiled until it is called."""
-    net = nn.ModuleDict({"net": torch.compile(Net(), backend="eager")})
-    assert find_table(net) == "net.token"
-    assert get_table(net, "net.token") is not None
 
 
 class Noise(nn.Module):
