@@ -29,6 +29,7 @@ from charlm.runs.checkpoint import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
 
 Batch = tuple[Tensor, Tensor]
+"""Context int64 (B, T) and target int64 (B,); or of whole names both int64 (B, L), where a target of -1 is ignored."""
 
 
 class LitCharLM(pl.LightningModule, ABC):
@@ -133,12 +134,7 @@ class LitCharLM(pl.LightningModule, ABC):
         return self.net(context)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
-        """The cross-entropy that training minimises, float32 (), in nats per character.
-
-        Args:
-            context: int64 (B, T); or names (B, L).
-            target: int64 (B,); or (B, L), where -1 is ignored.
-        """
+        """The cross-entropy that training minimises, float (), in nats per character; arguments as in a batch."""
         return cross_entropy(self.net(context), target)
 
     def smoothed(self, context: Tensor, target: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
@@ -193,9 +189,7 @@ class LitCharLM(pl.LightningModule, ABC):
 
         Returns:
             context: int64 (N, T), the characters before; of whole names (N, L), padded with token 0.
-            target: int64 (N,), the character itself.
-            nats: float (N,), its surprise, -log p(target).
-            likeliest: int64 (N,), the id of the character with the highest probability.
+            target, nats, likeliest: (N,), the character's id, its surprise -log p, and the most probable id.
         """
         context, target = batch
         logits = self.net(context)
@@ -205,7 +199,7 @@ class LitCharLM(pl.LightningModule, ABC):
         return {"context": context, "target": target, "nats": nats(logits, target), "likeliest": logits.argmax(-1)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD without momentum or AdamW over all weights, at the constant rate `lr` or with one cycle up to it.
+        """The optimizer over all weights, and the schedule of its rate if there is one.
 
         Raises:
             ValueError: schedule "one-cycle" in a training without a known number of steps.

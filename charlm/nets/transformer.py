@@ -4,76 +4,48 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charlm.nets.parts.dropout import Dropout
-from charlm.nets.parts.packing import inside_names
+from charlm.nets.parts.packing import Packing
 from charlm.nets.parts.sizes import check_dropout, check_sizes
 from charlm.tokenizer import LONGEST_NAME
 
 State = tuple[Tensor, ...]
-_STD = 0.02  # of the first weights, as in GPT-2
+_STD = 0.02
 
 
 class Attention(nn.Module):
-    """Each position looks back at itself and those before it, by several heads."""
+    """Each position looks back at itself and the positions before it, with several heads."""
 
     def __init__(self, n_embd: int, n_head: int, dropout: float) -> None:
         super().__init__()
         self.n_head = n_head
-        self.dropout = Dropout(dropout)
+        self.dropout = dropout
         self.query_key_value = nn.Linear(n_embd, 3 * n_embd)
         self.output = nn.Linear(n_embd, n_embd)
 
-    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What each position gathers.
+    def forward(self, x: Tensor, past: Tensor | None = None, packing: Packing | None = None) -> tuple[Tensor, Tensor]:
+        """Gather from the positions before.
 
         Args:
-            x: float (B, L, C).
+            x: float (B, L, C); with `packing` (S, C).
             past: keys and values (2, B, N, P, D) of the P positions before; then L is 1.
+            packing: in training, where the S positions of the names are in the batch.
 
         Returns:
-            gathered: float (B, L, C).
+            gathered: float, shaped like `x`.
             present: keys and values (2, B, N, P + L, D).
         """
-        query, *new = self._parts(self.query_key_value(x))
+        parts = self.query_key_value(x)
+        if packing is not None:
+            parts = packing.pad(parts)
+        query, *new = parts.unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4).unbind()  # each (B, N, L, D)
         present = torch.stack(new) if past is None else torch.cat([past, torch.stack(new)], dim=3)
         key, value = present
-        gathered = F.scaled_dot_product_attention(query, key, value, is_causal=past is None)
-        return self.output(gathered.transpose(1, 2).reshape(x.shape)), present
-
-    def train_on(self, x: Tensor, inside: Tensor, shape: tuple[int, int]) -> Tensor:
-        """What each position gathers, without the padding.
-
-        Args:
-            x: float (S, C), the positions of all names.
-            inside: int64 (S,), where they are among the B * L with padding.
-            shape: B and L.
-
-        Returns:
-            float (S, C).
-        """
-        all_parts = self.query_key_value(x)
-        padded = all_parts.new_zeros(shape[0] * shape[1], all_parts.shape[1]).index_copy(0, inside, all_parts)
-        query, key, value = self._parts(padded.view(*shape, -1))
-        if self.dropout.p and x.device.type == "cpu":
-            gathered = self._attend(query, key, value)
-        else:
-            gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout.p, is_causal=True)
-        return self.output(gathered.transpose(1, 2).reshape(-1, x.shape[1]).index_select(0, inside))
-
-    def _parts(self, parts: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values of (B, L, 3C), each (B, N, L, D)."""
-        return parts.unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4).unbind()
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """As scaled_dot_product_attention, in three fifths of its time: with dropout torch has no kernel for the CPU.
-
-        Keys come first, since torch's softmax takes twenty times as long over a short last dimension.
-        """
-        (B, N, L, D), flat = query.shape, (-1, *query.shape[2:])
-        mask = query.new_full((L, L), -torch.inf).triu(1)
-        products = torch.baddbmm(mask, query.reshape(flat), key.reshape(flat).transpose(1, 2), alpha=D**-0.5)
-        weights = self.dropout(products.permute(2, 0, 1).contiguous().softmax(0)).permute(1, 2, 0).contiguous()
-        return (weights @ value.reshape(flat)).view(B, N, L, D)
+        dropout = self.dropout if self.training else 0.0
+        gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=past is None)
+        gathered = gathered.transpose(1, 2).flatten(2)  # (B, L, C)
+        if packing is not None:
+            gathered = packing.pack(gathered)
+        return self.output(gathered), present
 
 
 class Block(nn.Module):
@@ -87,28 +59,21 @@ class Block(nn.Module):
         self.hidden = nn.Linear(n_embd, 4 * n_embd)
         self.gelu = nn.GELU()
         self.output = nn.Linear(4 * n_embd, n_embd)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Float (B, L, C) in and out; `past` and what is returned beside it as for `Attention`."""
-        gathered, present = self.attention(self.norm_1(x), past)
-        return self._add(x, gathered), present
-
-    def train_on(self, x: Tensor, inside: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Float (S, C) in and out; the others as for `Attention`."""
-        return self._add(x, self.attention.train_on(self.norm_1(x), inside, shape))
-
-    def _add(self, x: Tensor, gathered: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: Tensor | None = None, packing: Packing | None = None) -> tuple[Tensor, Tensor]:
+        """Arguments and results as for `Attention`."""
+        gathered, present = self.attention(self.norm_1(x), past, packing)
         x = x + self.dropout(gathered)
-        return x + self.dropout(self.output(self.gelu(self.hidden(self.norm_2(x)))))
+        return x + self.dropout(self.output(self.gelu(self.hidden(self.norm_2(x))))), present
 
 
 class Transformer(nn.Module):
     """A decoder of the shape of GPT-2: pre-norm blocks of causal attention and GELU, learned positions.
 
     Args:
-        vocab_size: V, the characters and the boundary.
-        block_size: T, positions: the longest name that it can take, and one for the boundary before it.
+        vocab_size: V, the characters and the start/end token.
+        block_size: T, positions: one more than the longest name, for the start token.
         n_layer: blocks.
         n_head: N, heads of each block's attention; they share the C numbers, so N divides C.
         n_embd: C, numbers per character, and the width of the blocks.
@@ -140,7 +105,7 @@ class Transformer(nn.Module):
         self.block_size = block_size
         self.embedding = nn.Embedding(vocab_size, n_embd)
         self.positions = nn.Embedding(block_size, n_embd)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         blocks = [Block(n_embd, n_head, dropout) for _ in range(n_layer)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(n_embd)
@@ -148,31 +113,25 @@ class Transformer(nn.Module):
         self._init_weights(blocks)
 
     def forward(self, names: Tensor) -> Tensor:
-        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L); the boundary comes first.
+        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L), which begin with token 0.
 
-        In training what comes after a name's end is left out, where the longest names are first: logits of 0.
+        In training the padding of names that come longest first is left out, which saves a quarter of the time; its
+        logits are 0.
         """
-        if self.training:
-            return self._train_on(names)
+        packing = Packing(names) if self.training else None
         x = self.embedding(names) + self.positions.weight[: names.shape[1]]
+        x = self.dropout(x if packing is None else packing.pack(x))
         for block in self.blocks:
-            x, _ = block(x)
-        return self.output(self.norm(x))
-
-    def _train_on(self, names: Tensor) -> Tensor:
-        (B, L), inside = names.shape, inside_names(names).flatten().nonzero().squeeze(1)
-        x = self.dropout(self.embedding(names.flatten()[inside]) + self.positions(inside % L))
-        for block in self.blocks:
-            x = block.train_on(x, inside, (B, L))  # type: ignore[operator]  # as of any module in a list
+            x, _ = block(x, packing=packing)
         logits = self.output(self.norm(x))
-        return logits.new_zeros(B * L, logits.shape[1]).index_copy(0, inside, logits).view(B, L, -1)
+        return logits if packing is None else packing.pad(logits)
 
     def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The logits after one more character of every name.
 
         Args:
-            ids: int64 (B,), the boundary at first.
-            state: as the last call returned it; None at first.
+            ids: int64 (B,); token 0 in the first call.
+            state: as the last call returned it; None in the first call.
 
         Returns:
             logits: float32 (B, V).
@@ -180,15 +139,15 @@ class Transformer(nn.Module):
         """
         at = 0 if state is None else state[0].shape[3]
         x = self.dropout(self.embedding(ids) + self.positions.weight[at])[:, None]
-        held = []
+        after = []
         for block, past in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
             x, present = block(x, past)
-            held.append(present)
-        return self.output(self.norm(x[:, 0])), tuple(held)
+            after.append(present)
+        return self.output(self.norm(x[:, 0])), tuple(after)
 
     @torch.no_grad()
     def _init_weights(self, blocks: list[Block]) -> None:
-        """Normal with 0.02; what is added to the sum of all blocks is smaller, by the square root of how many add."""
+        """As in GPT-2: normal with 0.02, and smaller where a layer adds to the residual stream, by 1 / sqrt(layers)."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=_STD)

@@ -1,16 +1,37 @@
-"""Which positions of a batch hold names, and which padding. Dimension key: B names, L positions."""
+"""Training without the padding of a batch of names. Dimension key: B names, L positions, S positions of all names."""
 
 import torch
 from torch import Tensor
 
 
-def inside_names(names: Tensor) -> Tensor:
-    """Bool (B, L): up to the last character of each of `names`, int64 (B, L), which are padded with the boundary.
+class Packing:
+    """The S positions of a batch that belong to names, out of B * L.
 
-    All positions where the names do not come longest first.
+    Args:
+        names: int64 (B, L), each padded at its end with token 0.
     """
-    place = torch.arange(names.shape[1], device=names.device)
-    last = ((names > 0) * place).amax(1)
+
+    def __init__(self, names: Tensor) -> None:
+        self.shape = names.shape
+        self.inside = inside_names(names).flatten().nonzero().squeeze(1)  # int64 (S,)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """Float (B, L, F) to (S, F)."""
+        return x.flatten(0, 1).index_select(0, self.inside)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Float (S, F) to (B, L, F), zeros in the padding."""
+        B, L = self.shape
+        return x.new_zeros(B * L, x.shape[1]).index_copy(0, self.inside, x).view(B, L, -1)
+
+
+def inside_names(names: Tensor) -> Tensor:
+    """Bool (B, L): the positions up to the last character of each of `names`, int64 (B, L).
+
+    All positions, unless the names are sorted with the longest first.
+    """
+    position = torch.arange(names.shape[1], device=names.device)
+    last = ((names > 0) * position).amax(1)
     if (last.diff() > 0).any():
         return torch.ones_like(names, dtype=torch.bool)
-    return place <= last[:, None]
+    return position <= last[:, None]
