@@ -1,4 +1,4 @@
-"""Names for a Trainer."""
+"""The names of a training, for Lightning's Trainer. Dimension key: B batch, T = block_size, L positions."""
 
 import logging
 from functools import cached_property
@@ -20,31 +20,31 @@ from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 log = logging.getLogger(__name__)
 
-_MOST_KNOWN = 1_000_000  # names: as Python's strings, in sets, they take about 200 MB
+_MOST_KNOWN = 1_000_000  # names; as sets of Python strings they take about 200 MB
 
 
 class NamesDataModule(pl.LightningDataModule):
-    """Names from a file, as batches of context and next character, or of whole names, as the model takes them.
+    """Names from a file, in batches of contexts and next characters, or of whole names if the model takes those.
 
     Args:
         path: a UTF-8 file with one name a line; "makemore": the course's 32,033 names, downloaded once; null: the names
             that come with charlm.
-        alphabet: the characters names may have, in the order of their ids; null: those that occur, sorted.
-        block_size: context length T in characters, >= 1. The model takes it from here. A Transformer or a bag of words
-            has as many positions: the longest name and one.
-        batch_size: examples a training batch and process, names for models that take them whole; null: the whole split
-            in one batch.
+        alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
+        block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
+            of words it is the number of positions: the length of the longest name, plus one.
+        batch_size: examples per training batch and process (names, for models of whole names); null: the whole split in
+            one batch.
         split: shares of train, val and test; they sum to 1.
-        split_by: "name": all copies of a name in one split; "line": every line for itself, as in the lectures, so that
-            repeated names leak; "pair": every context/target pair for itself, as in the course notebooks.
+        split_by: "name" puts all copies of a name into one split; "line" splits the lines, as in the lectures, so that
+            repeated names leak; "pair" splits the context/target pairs, as in the course notebooks.
         split_seed: seed of the split.
         lowercase: turn all names to lower case.
-        sampling: "epoch": every example once an epoch, shuffled; "replacement": every batch drawn anew.
+        sampling: "epoch" shuffles and shows every example once per epoch; "replacement" draws every batch anew.
         shuffle_seed: seed of the order of the training batches; null draws from torch's global generator.
-        pad: false gives the windows of the course notebook, which do not pad: a name's first T - 1 characters are never
-            predicted.
-        eval_batch_size: examples a batch in validation, test and prediction.
-        max_length: the longest name accepted, in characters.
+        pad: false builds the contexts of the course notebook, which does not pad: a name's first T - 1 characters are
+            never predicted.
+        eval_batch_size: examples per batch in validation, test and prediction.
+        max_length: length of the longest accepted name in characters.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -71,14 +71,14 @@ class NamesDataModule(pl.LightningDataModule):
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
         if path is not None and path != MAKEMORE:
             refuse_address(path)
-            path = str(Path(path).absolute())  # so that a checkpoint finds its names from any working directory
-        split = list(split)  # type: ignore[assignment]  # plain, as a checkpoint and YAML have it
-        # Not to the logger by itself: the model has an `alphabet` too, and Lightning refuses two values under one name.
+            path = str(Path(path).absolute())  # so that a checkpoint finds its names from every working directory
+        split = list(split)  # type: ignore[assignment]  # checkpoints and YAML have no tuples
+        # without the logger: the model has an `alphabet`, too, and Lightning refuses two values under one name
         self.save_hyperparameters(logger=False)
 
     @cached_property
     def splits(self) -> Splits:
-        """The names, read and split when first asked for."""
+        """The names, read and split on first use."""
         given = self.hparams
         loader_only = {"batch_size", "sampling", "shuffle_seed", "eval_batch_size"}
         splits = load_splits(**{key: value for key, value in given.items() if key not in loader_only})
@@ -97,7 +97,7 @@ class NamesDataModule(pl.LightningDataModule):
 
     @property
     def vocab_size(self) -> int:
-        """V, the characters and the boundary."""
+        """V, the number of characters plus one for the boundary."""
         return self.tokenizer.vocab_size
 
     def prepare_data(self) -> None:
@@ -106,46 +106,46 @@ class NamesDataModule(pl.LightningDataModule):
             download_makemore()
 
     def setup(self, stage: str) -> None:
-        """Read and split before the first step, so that bad names are said at once."""
+        """Read and split the names before the first step, so that errors in the file appear at once."""
         self.splits  # noqa: B018
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of context int64 (B, T) and target int64 (B,); of whole names, both int64 (B, L)."""
+        """Shuffled batches of context int64 (B, T) and target int64 (B,); for whole names, both are int64 (B, L)."""
         given = self.hparams
         return self._loader(self.splits.train, given["batch_size"], given["sampling"], given["shuffle_seed"])
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
-        """The val split in order; nothing where it has no share."""
+        """The val split in order; [] if it has no share."""
         return self._in_order(self.splits.val)
 
     def test_dataloader(self) -> BatchLoader | list[BatchLoader]:
-        """The test split in order; nothing where it has no share."""
+        """The test split in order; [] if it has no share."""
         return self._in_order(self.splits.test)
 
     def predict_dataloader(self) -> BatchLoader | list[BatchLoader]:
-        """The test split in order."""
+        """The test split in order; [] if it has no share."""
         return self._in_order(self.splits.test)
 
     def whole_splits(self) -> dict[Part, BatchLoader]:
-        """Every split that has examples, in order and in large batches, whole in each process: for one to report on."""
+        """Loaders of all splits that have examples, in order and not divided among processes, for the final report."""
         parts: dict[Part, Contexts] = {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}
         size = self.hparams["eval_batch_size"]
         return {part: self._loader(contexts, size, whole=True) for part, contexts in parts.items() if len(contexts)}
 
     def known_names(self) -> dict[str, list[str]]:
-        """The names of train and val, repeated ones included, for the callback NameSamples.
+        """The names of train and val, including repeated ones, for the callback NameSamples.
 
-        Where every context is split for itself, all names are train's. Of more than a million names none are given.
+        With `split_by="pair"`, all names belong to train. For more than a million names the result is {}.
         """
         splits = self.splits
         if len(splits.corpus) > _MOST_KNOWN:
-            log.info(f"{len(splits.corpus):,} names are too many to look up: those drawn are not told from known ones")
+            log.info(f"{len(splits.corpus):,} names are too many to look up, so drawn names are not compared with them")
             return {}
         parts: tuple[Part, ...] = ("train",) if splits.name_split is None else ("train", "val")
         return {part: splits.names(part) for part in parts}
 
     def state_dict(self) -> dict[str, Any]:
-        """The fingerprint of the names and how they were split: what a checkpoint was trained on."""
+        """The fingerprint of the names and the settings of the split, so that a resume can check both."""
         how = {key: self.hparams[key] for key in ("split", "split_by", "split_seed")}
         return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source, **how}
 
@@ -153,7 +153,7 @@ class NamesDataModule(pl.LightningDataModule):
         """Check, on resume, that the names and their split are still the same.
 
         Raises:
-            ValueError: they differ.
+            ValueError: the names or a setting of the split differ.
         """
         if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a checkpoint may be evaluated on any names
@@ -166,8 +166,8 @@ class NamesDataModule(pl.LightningDataModule):
         for key in ("split", "split_by", "split_seed"):
             if state_dict[key] != now[key]:
                 raise ValueError(
-                    f"data.{key} is {now[key]!r}, and the checkpoint was trained with {state_dict[key]!r}: names to"
-                    " validate on would be trained on; leave the option out, or start a new run"
+                    f"data.{key} is {now[key]!r}, and the checkpoint was trained with {state_dict[key]!r}: names of the"
+                    " val split would be trained on; leave the option out, or start a new run"
                 )
 
     def _in_order(self, contexts: Contexts) -> BatchLoader | list[BatchLoader]:
@@ -181,7 +181,7 @@ class NamesDataModule(pl.LightningDataModule):
         seed: int | None = 0,
         whole: bool = False,
     ) -> BatchLoader:
-        """What the trainer's model takes, windows where there is none; `whole`: all of it in every process."""
+        """A loader of what the trainer's model takes (else contexts); `whole`: not divided among processes."""
         trainer = None if whole else self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         order: dict[str, Any] = {"sampling": sampling, "seed": seed, "rank": rank, "world_size": world_size}

@@ -1,4 +1,3 @@
-from collections import Counter
 from itertools import islice
 
 import pytest
@@ -41,8 +40,8 @@ def either_order(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("either_order")
-@pytest.mark.parametrize("gathered", [1, 50, 1 << 14])
-@pytest.mark.parametrize("batch_size", [1, 7, 25, 99, 100, 1000, None])
+@pytest.mark.parametrize("gathered", [50, 1 << 14])
+@pytest.mark.parametrize("batch_size", [1, 7, 25, 1000, None])
 @pytest.mark.parametrize("sampling", ["sequential", "epoch"])
 def test_an_epoch_shows_every_example_once(monkeypatch, sampling, batch_size, gathered):
     monkeypatch.setattr(batches_file, "_GATHERED", gathered)
@@ -78,13 +77,6 @@ def test_without_set_epoch_a_pass_is_repeated(sampling):
     assert numbers(loader) == numbers(loader)
 
 
-def test_a_pass_that_was_broken_off_begins_again():
-    loader = BatchLoader(examples(20), 8, sampling="epoch", seed=0)
-    whole = numbers(loader)
-    assert numbers(islice(loader, 2)) == whole[:2]
-    assert numbers(loader) == whole
-
-
 @pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("sampling", ["epoch", "replacement"])
 def test_a_seeded_order_leaves_the_global_generator_alone(sampling):
@@ -109,19 +101,6 @@ def test_replacement_without_a_seed_is_the_courses_randint_once_a_batch():
     assert drawn == expected
 
 
-def test_replacement_calls_as_many_batches_an_epoch_as_the_split_has_and_repeats_examples():
-    batches = numbers(BatchLoader(examples(70), 32, sampling="replacement", seed=0))
-    assert [len(batch) for batch in batches] == [32, 32, 32]
-    assert max(Counter(flat(batches)).values()) > 1
-
-
-def test_an_order_without_a_seed_is_drawn_from_the_global_generator():
-    torch.manual_seed(7)
-    drawn = flat(numbers(BatchLoader(examples(50), 8, sampling="epoch", seed=None)))
-    torch.manual_seed(7)
-    assert drawn == torch.randperm(50).tolist()
-
-
 @pytest.mark.parametrize("sampling", ["sequential", "epoch"])
 def test_a_full_batch_is_gathered_once(sampling):
     loader = BatchLoader(examples(30), None, sampling=sampling, seed=0)
@@ -132,14 +111,6 @@ def test_a_full_batch_is_gathered_once(sampling):
     assert first[0] is second[0]
     assert first[1] is second[1]
     assert sorted(flat(numbers([first]))) == list(range(30))
-
-
-def test_full_batches_with_replacement_are_drawn_anew():
-    loader = BatchLoader(examples(30), None, sampling="replacement", seed=0)
-    (first,) = numbers(loader)
-    loader.set_epoch(1)
-    assert [first] != numbers(loader)
-    assert len(first) == 30
 
 
 @pytest.mark.usefixtures("either_order")
@@ -169,19 +140,8 @@ def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling
         assert numbers(third) == unbroken[seen + 2 :]
 
 
-@pytest.mark.parametrize("sampling", ORDERS)
-def test_the_state_counts_the_batches_handed_out(sampling):
-    loader = BatchLoader(examples(60), 8, sampling=sampling, seed=5)
-    batches = iter(loader)
-    for number in range(1, 9):
-        next(batches)
-        assert loader.state_dict()["batch"] == number
-    assert next(batches, None) is None
-    assert loader.state_dict()["batch"] == 8
-
-
 @pytest.mark.parametrize("seen", [3, 8])
-def test_a_place_is_kept_for_its_own_epoch_only(seen):
+def test_a_saved_position_counts_for_its_own_epoch_only(seen):
     first = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
     numbers(islice(first, seen))
     second = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
@@ -191,25 +151,6 @@ def test_a_place_is_kept_for_its_own_epoch_only(seen):
     assert numbers(second) == numbers(first)
     second.set_epoch(0)
     assert len(numbers(second)) == 8
-
-
-def test_a_state_taken_before_the_first_batch_of_an_epoch_begins_that_epoch():
-    first = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
-    numbers(first)
-    first.set_epoch(1)
-    second = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
-    second.load_state_dict(first.state_dict())
-    assert numbers(second) == numbers(first)
-    assert first.state_dict()["batch"] == 8
-
-
-@pytest.mark.parametrize("seed", [0, None])
-def test_the_state_is_plain_numbers(seed):
-    loader = BatchLoader(examples(60), 8, sampling="epoch", seed=seed)
-    next(iter(loader))
-    state = loader.state_dict()
-    assert {type(value) for value in state.values()} <= {int, str, type(None)}
-    assert (state["epoch"], state["batch"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -229,16 +170,10 @@ def test_a_state_of_other_batches_is_refused(other, message):
     loader = BatchLoader(examples(60), 8, sampling="epoch", seed=0)
     with pytest.raises(
         ValueError,
-        match=rf"^the checkpoint was made with other batches \({message}\); resume with the data settings of that run, "
-        "or start a new run$",
+        match=rf"^the checkpoint was made with other batches \({message}\); resume with the data settings",
     ):
         loader.load_state_dict(state)
     assert numbers(loader) == numbers(BatchLoader(examples(60), 8, sampling="epoch", seed=0))
-
-
-def test_a_state_that_is_not_of_this_loader_is_refused():
-    with pytest.raises(ValueError, match=r"^the checkpoint was made with other batches \(examples None, now 60; "):
-        BatchLoader(examples(60), 8).load_state_dict({"_sampler_iter_yielded": 3})
 
 
 @given(
@@ -265,14 +200,6 @@ def test_the_ranks_together_train_on_one_loaders_global_batches(batch_size, worl
         assert len(joined) - len(whole) < world
 
 
-@pytest.mark.usefixtures("either_order")
-def test_a_full_batch_is_shared_by_the_ranks():
-    ranks = [BatchLoader(examples(31), None, sampling="epoch", seed=0, rank=r, world_size=2) for r in range(2)]
-    (first,), (second,) = map(numbers, ranks)
-    assert len(first) == len(second) == 16
-    assert set(first) | set(second) == set(range(31))
-
-
 @given(n=st.integers(8, 60), batch_size=st.integers(1, 20), world=st.integers(2, 4))
 def test_the_ranks_together_evaluate_every_example_once(n, batch_size, world):
     ranks = [BatchLoader(examples(n), batch_size, rank=r, world_size=world) for r in range(world)]
@@ -294,34 +221,27 @@ def test_a_rank_resumes_where_it_stood(sampling):
     assert numbers(second) == unbroken[3:]
 
 
-@pytest.mark.parametrize("batch_size", [0, -3])
-def test_a_batch_has_at_least_one_example(batch_size):
-    with pytest.raises(ValueError, match=rf"^batch_size is {batch_size}; give at least 1, or null for the whole split"):
-        BatchLoader(examples(5), batch_size)
-
-
-def test_a_split_without_examples_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^this split has no examples; give it a share in data\.split, or choose a sm"
-    ):
-        BatchLoader(examples(0), 4)
-
-
-@pytest.mark.parametrize("sampling", ORDERS)
-def test_fewer_examples_than_the_processes_can_share_are_refused(sampling):
-    with pytest.raises(ValueError, match=r"^5 examples are too few for 3 processes; use fewer devices$"):
-        BatchLoader(examples(5), 1, sampling=sampling, rank=0, world_size=3)
-
-
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("n", "options", "message"),
     [
-        ({"sampling": "sequentail"}, "sampling is 'sequentail'; give 'sequential', 'epoch' or 'replacement'"),
-        ({"rank": 2, "world_size": 2}, "rank is 2; with 2 processes it is at least 0 and below 2"),
-        ({"rank": -1}, "rank is -1; with 1 processes it is at least 0 and below 1"),
+        (0, {}, r"this split has no examples; give it a share in data\.split, or choose a smaller block_size"),
+        (5, {"batch_size": 0}, "batch_size is 0; give at least 1, or null for the whole split in one batch"),
+        (5, {"world_size": 3}, "5 examples are too few for 3 processes; use fewer devices"),
+        (5, {"sampling": "sequentail"}, "sampling is 'sequentail'; give 'sequential', 'epoch' or 'replacement'"),
+        (5, {"rank": 2, "world_size": 2}, "rank is 2; with 2 processes it is at least 0 and below 2"),
+        (5, {"rank": -1}, "rank is -1; with 1 processes it is at least 0 and below 1"),
     ],
 )
-def test_a_typo_or_a_foreign_rank_is_refused(options, message):
-    contexts = Contexts(torch.tensor([1, 2, 0], dtype=torch.uint8), 1)
-    with pytest.raises(ValueError, match=message):
-        BatchLoader(contexts, 1, **options)
+def test_an_argument_outside_its_range_is_refused(n, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        BatchLoader(examples(n), **{"batch_size": 4, **options})
+
+
+@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
+def test_the_state_counts_the_batches_in_plain_numbers(sampling):
+    loader = BatchLoader(examples(60), 8, sampling=sampling, seed=5)
+    for number, _ in enumerate(loader, start=1):
+        state = loader.state_dict()
+        assert (state["epoch"], state["batch"]) == (0, number)
+        assert {type(value) for value in state.values()} <= {int, str, type(None)}
+    assert len(loader) == number == 8

@@ -5,8 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data import contexts as contexts_file
-from charlm.data.contexts import Contexts, build_contexts, notebook_positions
+from charlm.data.contexts import Contexts, build_contexts
 from charlm.tokenizer import CharTokenizer
 
 ABC = CharTokenizer("abc")
@@ -83,54 +82,14 @@ def test_any_examples_are_gathered_as_from_all_of_them(data, names, T, dtype):
     assert torch.equal(stream, before)
 
 
-def test_nothing_of_one_name_is_in_the_context_of_the_next():
-    context, target = Contexts(stream_of(["abcabc", "b", "", "a"]), block_size=5).gather(torch.tensor([8, 9, 10]))
-    assert context.tolist() == [[0, 0, 0, 0, 2], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-    assert target.tolist() == [0, 0, 1]
-
-
-def test_an_alphabet_of_more_than_255_letters():
-    table = CharTokenizer("".join(map(chr, range(0x4E00, 0x4E00 + 1000))))
-    context, target = build_contexts([table.alphabet[998:], table.alphabet[0]], table, 2)
-    assert context.tolist() == [[0, 0], [0, 999], [999, 1000], [0, 0], [0, 1]]
-    assert target.tolist() == [999, 1000, 0, 1, 0]
-
-
 @pytest.mark.parametrize("pad", [True, False])
 def test_no_names_give_no_examples(pad):
     context, target = build_contexts([], ABC, 3, pad)
     assert (context.shape, target.shape) == ((0, 3), (0,))
 
 
-@given(NAMES, st.integers(1, 10))
-def test_the_notebook_predicts_from_the_place_of_the_last_padding_on(names, T):
-    places = [place for name in names for place in range(len(name) + 1)]
-    expected = [i for i, place in enumerate(places) if place >= T - 1]
-    assert notebook_positions(stream_of(names), T).tolist() == expected
-
-
-@given(NAMES, st.integers(1, 6), st.integers(1, 9))
-def test_all_examples_are_the_same_whatever_the_block(names, T, block):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contexts_file, "_EXAMPLES_AT_ONCE", block)
-        context, target = build_contexts(names, ABC, T)
-    contexts, targets = padded(names, T)
-    assert (context.tolist(), target.tolist()) == (contexts, targets)
-
-
-@given(NAMES.filter(any), st.integers(1, 6))
-def test_a_stream_may_come_with_its_padding(names, T):
-    stream = stream_of(names)
-    with_padding = torch.cat([torch.zeros(T, dtype=torch.uint8), stream])
-    examples = Contexts.of_padded(with_padding, T)
-    assert examples.stream is with_padding
-    assert len(examples) == len(stream)
-    for found, expected in zip(examples.tensors(), Contexts(stream, T).tensors(), strict=True):
-        assert torch.equal(found, expected)
-
-
 @pytest.mark.parametrize("number", [7, 100])
-def test_an_example_that_there_is_not_is_refused(number):
+def test_a_number_without_an_example_is_refused(number):
     with pytest.raises(IndexError):
         Contexts(stream_of(["abcabc"]), 3).gather(torch.tensor([0, number]))
 

@@ -1,6 +1,5 @@
 import json
 import logging
-from itertools import chain
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -86,7 +85,7 @@ def unbroken(request, names_path, tmp_path_factory):
     return request.param, batches, weights, root
 
 
-MOMENTS = ["step1", "step5", "step6", "val6", "end6", "step7", "step9", "val12", "end18", "step23"]
+MOMENTS = ["step1", "step5", "step6", "val6", "end6", "step7", "val12", "end18", "step23"]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -103,16 +102,7 @@ def test_a_resumed_run_is_the_unbroken_one_batch_for_batch_and_weight_for_weight
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [
-        ("step2", "step3"),
-        ("step2", "step9"),
-        ("step5", "step13"),
-        ("step8", "val12"),
-        ("val6", "step8"),
-        ("val6", "val12"),
-        ("end6", "step11"),
-        ("end6", "end12"),
-    ],
+    [("step2", "step3"), ("step5", "step13"), ("val6", "val12"), ("end6", "step11")],
 )
 def test_a_run_resumed_twice_is_the_unbroken_one(unbroken, names_path, tmp_path, first, second):
     sampling, batches, weights, root = unbroken
@@ -122,65 +112,63 @@ def test_a_run_resumed_twice_is_the_unbroken_one(unbroken, names_path, tmp_path,
     assert same(found_weights, weights)
 
 
-def test_the_trainer_shows_every_example_once_an_epoch_in_another_order(names_path, tmp_path):
-    batches, _, _ = fit(names_path, tmp_path, max_epochs=3)
-    epochs = [list(chain(*batches[i : i + BATCHES])) for i in range(0, len(batches), BATCHES)]
-    assert len(epochs) == 3
-    context, target = NamesDataModule(names_path).splits.train.tensors()
-    rows = sorted(torch.cat([context, target[:, None]], 1).tolist())
-    assert [sorted(epoch) for epoch in epochs] == [rows] * 3
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-
-
-def test_a_full_batch_run_resumes_too(names_path, tmp_path):
-    options = {"batch_size": None, "block_size": 1, "max_epochs": 5}
-    batches, weights, _ = fit(
-        names_path, tmp_path, *savers(tmp_path), model=LitBigram(alphabet="abcdefghvwxyz"), **options
-    )
-    found, found_weights, _ = fit(
-        names_path, tmp_path, checkpoint=tmp_path / "end2.ckpt", model=LitBigram(alphabet="abcdefghvwxyz"), **options
-    )
-    assert (len(batches), found) == (5, batches[2:])
-    assert same(found_weights, weights)
-
-
-def test_to_resume_with_other_names_is_refused(unbroken, names_path, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 8}, "batch_size 16, now 8"), ({"shuffle_seed": 5}, "seed 0, now 5")],
+)
+def test_to_resume_with_other_batches_is_refused(unbroken, names_path, tmp_path, options, message):
     sampling, _, _, root = unbroken
-    other = tmp_path / "other.txt"
-    other.write_text("\n".join([*NAMES[1:], "aw"]))
-    with pytest.raises(
-        ValueError,
-        match=rf"^{other} holds other names than the checkpoint was trained on \({names_path}\); resume with the same "
-        "list, or start a new run$",
-    ):
-        fit(str(other), tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling)
+    with pytest.raises(ValueError, match=rf"^the checkpoint was made with other batches \({message}\)"):
+        fit(names_path, tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling, **options)
+
+
+OTHER_NAMES = {"more": [*NAMES, "va"], "fewer": NAMES[1:], "other order": NAMES[::-1], "a letter": [*NAMES[1:], "aw"]}
+
+
+@pytest.mark.parametrize("change", OTHER_NAMES)
+def test_to_resume_with_other_names_is_refused(names_path, tmp_path, change):
+    state, other = NamesDataModule(names_path).state_dict(), tmp_path / "other.txt"
+    other.write_bytes("\r\n".join(NAMES).encode("utf-8-sig"))
+    NamesDataModule(str(other)).load_state_dict(state)  # the same names, saved in another way
+    other.write_text("\n".join(OTHER_NAMES[change]))
+    message = (
+        rf"^{other} holds other names than the checkpoint was trained on \({names_path}\); resume with the same list"
+    )
+    with pytest.raises(ValueError, match=message):
+        NamesDataModule(str(other)).load_state_dict(state)
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (
-            {"split_seed": 7},
-            r"data\.split_seed is 7, and the checkpoint was trained with 42: names to validate on would",
-        ),
+        ({"split_seed": 7}, r"data\.split_seed is 7, and the checkpoint was trained with 42: "),
         ({"split_by": "line"}, r"data\.split_by is 'line', and the checkpoint was trained with 'name'"),
         (
             {"split": (0.8, 0.2, 0)},
-            r"data\.split is \[0.8, 0.2, 0\], and the checkpoint was trained with \[0.8, 0.1, 0.1\]",
+            r"data\.split is \[0.8, 0.2, 0\], and .* with \[0.8, 0.1, 0.1\]",
         ),
     ],
 )
-def test_to_resume_with_another_split_is_refused(unbroken, names_path, tmp_path, option, message):
-    sampling, _, _, root = unbroken
+def test_to_resume_with_another_split_is_refused(names_path, option, message):
+    state = NamesDataModule(names_path).state_dict()
     with pytest.raises(ValueError, match=message):
-        fit(names_path, tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling, **option)
+        NamesDataModule(names_path, **option).load_state_dict(state)
 
 
-def test_the_same_names_in_another_file_resume(unbroken, tmp_path):
-    sampling, batches, _, root = unbroken
-    other = tmp_path / "other.txt"
-    other.write_bytes("\r\n".join(NAMES).encode("utf-8-sig"))
-    assert fit(str(other), tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling)[0] == batches[9:]
+def test_names_are_read_once_and_what_was_changed_is_said(tmp_path, caplog):
+    file = tmp_path / "names.txt"
+    with pytest.raises(FileNotFoundError, match=rf"^there is no names file {file}"):
+        NamesDataModule(str(file)).setup("fit")
+    file.write_text("\n\n".join(NAMES) + " ")
+    data = NamesDataModule(str(file))
+    with caplog.at_level(logging.INFO, logger="charlm.data.datamodule"):
+        for stage in ("fit", "test"):
+            data.setup(stage)
+    assert (data.alphabet, data.vocab_size, data.tokenizer.encode("av")) == ("abcdefghvwxyz", 14, [1, 9])
+    assert [record.message for record in caplog.records] == [
+        f"{file}: 40 names over 13 characters, abcdefghvwxyz",
+        f"{file}: 39 blank lines dropped, outer white space cut in 1 lines",
+    ]
 
 
 def test_a_checkpoint_may_be_tested_on_other_names(unbroken, tmp_path):
@@ -193,18 +181,6 @@ def test_a_checkpoint_may_be_tested_on_other_names(unbroken, tmp_path):
     )
     (found,) = trainer.test(model, data, ckpt_path=unbroken[3] / "step9.ckpt", weights_only=True, verbose=False)
     assert found["loss/test"] == pytest.approx(evaluate(model.net, data.test_dataloader()).loss)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"batch_size": 8}, "batch_size 16, now 8"), ({"shuffle_seed": 5}, "seed 0, now 5")],
-)
-def test_to_resume_with_other_batches_is_refused(unbroken, names_path, tmp_path, options, message):
-    sampling, _, _, root = unbroken
-    with pytest.raises(
-        ValueError, match=rf"^the checkpoint was made with other batches \({message}\); resume with the"
-    ):
-        fit(names_path, tmp_path, checkpoint=root / "step9.ckpt", sampling=sampling, **options)
 
 
 def test_a_checkpoint_knows_its_names_and_arguments(unbroken, names_path):
@@ -223,30 +199,6 @@ def test_a_checkpoint_knows_its_names_and_arguments(unbroken, names_path):
 def test_a_relative_path_is_kept_as_an_absolute_one(names_path, monkeypatch):
     monkeypatch.chdir(Path(names_path).parent)
     assert NamesDataModule("names.txt").hparams["path"] == names_path
-
-
-def test_names_are_read_when_first_asked_for_and_once(names_path, tmp_path, caplog):
-    missing = NamesDataModule(str(tmp_path / "missing.txt"))
-    with pytest.raises(FileNotFoundError, match=r"^there is no names file .+missing\.txt"):
-        missing.setup("fit")
-    data = NamesDataModule(names_path)
-    with caplog.at_level(logging.INFO, logger="charlm.data.datamodule"):
-        assert (data.alphabet, data.vocab_size, data.tokenizer.encode("av")) == ("abcdefghvwxyz", 14, [1, 9])
-    assert [record.message for record in caplog.records] == [
-        f"{names_path}: 40 names over 13 characters, abcdefghvwxyz"
-    ]
-
-
-def test_what_was_dropped_is_said_once(tmp_path, caplog):
-    file = tmp_path / "names.txt"
-    file.write_text("\n\n".join(NAMES) + " ")
-    data = NamesDataModule(str(file))
-    with caplog.at_level(logging.INFO, logger="charlm.data.datamodule"):
-        for stage in ("fit", "test"):
-            data.setup(stage)
-    assert [record.message for record in caplog.records][1:] == [
-        f"{file}: 39 blank lines dropped, outer white space cut in 1 lines"
-    ]
 
 
 def test_every_split_is_evaluated_in_order(names_path):

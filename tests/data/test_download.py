@@ -49,10 +49,11 @@ def site(monkeypatch, tmp_path):
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(site.content) + site.promised))
                 self.end_headers()
-                for byte in range(len(site.content)):
-                    self.wfile.write(site.content[byte : byte + 1])
-                    if site.stalls == "amid the file":  # each byte comes in time, all of them would take too long
+                if site.stalls == "amid the file":  # each byte comes in time, all of them would take too long
+                    for byte in site.content:
+                        self.wfile.write(bytes([byte]))
                         site.over.wait(0.1)
+                self.wfile.write(site.content)
 
         def log_message(self, *_):
             pass

@@ -1,7 +1,5 @@
 """A loader of any dataset that goes on in the middle of an epoch."""
 
-import itertools
-
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -42,17 +40,6 @@ def test_it_goes_on_with_the_very_next_batch(total, size, seed, cut, sampling):
             assert sorted(seen) == list(range(total))
 
 
-def test_epochs_and_seeds_have_orders_of_their_own_and_leave_the_global_generator_alone():
-    before = torch.get_rng_state()
-    orders = [
-        list(itertools.chain(*epoch))
-        for seed in (0, 1)
-        for epoch in passes(ResumableLoader(range(50), 7, seed=seed), [0, 1])
-    ]
-    assert len({tuple(order) for order in orders}) == 4
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_an_example_that_was_seen_is_not_loaded_again():
     class Counted:
         loaded = ()
@@ -83,22 +70,9 @@ def test_options_of_the_dataloader_are_taken(workers):
     assert loader.state_dict()["batch"] == 2
 
 
-def test_processes_share_every_global_batch():
-    ranks = [ResumableLoader(range(12), 2, seed=1, rank=rank, world_size=3) for rank in range(3)]
-    pieces = [passes(loader, [4])[0] for loader in ranks]
-    assert [len(piece) for piece in pieces] == [2, 2, 2]
-    assert sorted(number for piece in pieces for batch in piece for number in batch) == list(range(12))
-
-
 def test_what_it_does_in_other_words_is_refused():
     with pytest.raises(ValueError, match="sets the order by `sampling` and `seed`; leave sampler, shuffle out"):
         ResumableLoader(range(3), 1, shuffle=True, sampler=None)
-
-
-def test_another_order_is_not_resumed():
-    state = ResumableLoader(range(8), 2, seed=1).state_dict()
-    with pytest.raises(ValueError, match=r"^the checkpoint was made with other batches \(seed 1, now 2\)"):
-        ResumableLoader(range(8), 2, seed=2).load_state_dict(state)
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")

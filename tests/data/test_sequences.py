@@ -47,13 +47,6 @@ def test_any_names_can_be_gathered_and_are_padded_to_the_longest_of_them(names, 
     assert found.shape[1] == max(len(names[i]) for i in chosen) + 1
 
 
-def test_a_split_has_the_same_names_both_ways():
-    splits = load_splits(block_size=4)
-    for contexts in (splits.train, splits.val, splits.test):
-        _, target = Sequences.of_contexts(contexts).tensors()
-        assert torch.equal(target[target != IGNORED], contexts.tensors()[1])
-
-
 def test_one_net_has_the_same_loss_both_ways():
     """Nats per character over exactly the same characters, whether they come as windows or as whole names."""
     torch.manual_seed(0)
@@ -83,7 +76,3 @@ def test_examples_that_are_not_whole_names_are_refused():
 def test_bad_names_are_refused(names, said):
     with pytest.raises(ValueError, match=said):
         build_sequences(names, LETTERS)
-
-
-def test_no_names_are_no_sequences():
-    assert len(Sequences(torch.zeros(0, dtype=torch.uint8))) == 0

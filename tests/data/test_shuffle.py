@@ -39,13 +39,6 @@ def test_the_hash_is_splitmix64():
     ]
 
 
-def test_words_are_hashed_in_place_and_each_for_itself():
-    words = np.array([3, 5, 3], np.uint64)
-    hashed = mix(words, 2**63)
-    assert hashed is words
-    assert hashed[0] == hashed[2] != hashed[1]
-
-
 @given(st.integers(1, 3000), KEYS)
 def test_every_number_has_one_image_below_the_total(total, keys):
     images = permute(np.arange(total, dtype=np.uint64), total, keys)
@@ -74,11 +67,6 @@ def test_an_image_is_that_of_the_formula(total, data, keys):
     assert images.tolist() == [image(number, total, keys) for number in numbers]
 
 
-@pytest.mark.parametrize("total", [1, 5, 1000])
-def test_a_short_order_is_torchs_permutation(total):
-    assert torch.equal(order(total, 3), torch.randperm(total, generator=seeded(3)))
-
-
 def test_an_order_is_kept_up_to_four_million_numbers():
     assert Shuffle(1 << 22, seeded(0)).listed is not None
     assert Shuffle((1 << 22) + 1, seeded(0)).listed is None
@@ -91,6 +79,7 @@ def test_any_piece_of_an_order_can_be_had(listed, total, seed, cuts):
         patch.setattr(shuffle_file, "_MOST_LISTED", listed)
         shuffle, whole = Shuffle(total, seeded(seed)), order(total, seed)
     assert (whole.dtype, sorted(whole.tolist())) == (torch.int64, list(range(total)))
+    assert not listed or torch.equal(whole, torch.randperm(total, generator=seeded(seed)))
     edges = sorted([0, *cuts, 600])
     pieces = [shuffle.piece(*edge) for edge in pairwise(edges)]
     assert torch.equal(torch.cat(pieces), whole)
@@ -105,32 +94,18 @@ def test_without_a_generator_a_computed_order_is_drawn_from_torchs(computed):
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_computed_order_tells_nothing_of_the_place(computed, seed):
+@pytest.mark.parametrize("seed", range(2))
+def test_places_and_numbers_of_a_computed_order_are_uncorrelated(computed, seed):
     """Place and number are uncorrelated, and so are neighbours: both within four standard errors."""
     numbers = order(LARGE, seed).double()
     for one, other in [(torch.arange(LARGE).double(), numbers), (numbers[:-1], numbers[1:])]:
         assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 4 / LARGE**0.5
 
 
-@pytest.mark.parametrize("lag", [1, 2, 64, 1024])
+@pytest.mark.parametrize("lag", [1, 64])
 def test_the_steps_of_a_computed_order_are_as_those_of_a_random_one(computed, lag):
     """The difference modulo N of two numbers `lag` places apart is uniform: chi-squared of 63 degrees of freedom."""
     numbers = order(LARGE, 0)
     counts = torch.bincount((numbers[lag:] - numbers[:-lag]) % LARGE * 64 // LARGE, minlength=64).double()
     expected = (LARGE - lag) / 64
     assert ((counts - expected) ** 2 / expected).sum() < 63 + 4 * (2 * 63) ** 0.5
-
-
-def test_the_first_batches_of_many_computed_orders_come_from_everywhere(computed):
-    """32 numbers of 2000 orders in 64 equal ranges: chi-squared of 63 degrees of freedom."""
-    first = torch.cat([Shuffle(LARGE, seeded(seed)).piece(0, 32) for seed in range(2000)])
-    counts = torch.bincount(first * 64 // LARGE, minlength=64).double()
-    assert ((counts - 1000) ** 2 / 1000).sum() < 63 + 4 * (2 * 63) ** 0.5
-
-
-def test_two_computed_orders_agree_in_about_one_place(computed):
-    orders = [order(LARGE, seed) for seed in range(4)]
-    orders.append(torch.arange(LARGE))
-    agreeing = [int((orders[i] == orders[j]).sum()) for i in range(5) for j in range(i)]
-    assert max(agreeing) <= 6
