@@ -10,10 +10,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.callbacks.exact_resume.callback import ExactResume as ExactResume
     from charlm.callbacks.finite_loss import FiniteLoss as FiniteLoss
     from charlm.callbacks.graceful_stop import GracefulStop as GracefulStop
-    from charlm.callbacks.local_all_reduce import LocalAllReduce as LocalAllReduce
     from charlm.callbacks.lr_finder.callback import LRFinder as LRFinder
     from charlm.callbacks.name_samples import NameSamples as NameSamples
-    from charlm.callbacks.process_guard import ProcessGuard as ProcessGuard
     from charlm.callbacks.progress_bar import StepProgressBar as StepProgressBar
     from charlm.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
     from charlm.callbacks.step_decay.callback import StepDecay as StepDecay
@@ -27,9 +25,7 @@ _FILE_OF = {
     "FiniteLoss": "finite_loss",
     "GracefulStop": "graceful_stop",
     "LRFinder": "lr_finder",
-    "LocalAllReduce": "local_all_reduce",
     "NameSamples": "name_samples",
-    "ProcessGuard": "process_guard",
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
     "StepProgressBar": "progress_bar",

@@ -43,9 +43,9 @@ class GracefulStop(Callback):
     so does the first one where no training runs yet. A training that has done its last step ends as ever.
 
     With several processes all stop after the same step, whichever of them got the signal; the first one's exit status
-    says which it was, the others end with 0. ProcessGuard ends the others where the signal comes before there is
-    anything to save. Lightning's own handler for SIGTERM, which hangs there and exits with 0, is not used meanwhile.
-    Outside the main thread, where Python has no signals, nothing is done.
+    says which signal it was, the others end with 0. Lightning's own handler for SIGTERM, which hangs with several
+    processes and exits with 0, is not used meanwhile. Outside the main thread, where Python has no signals, nothing is
+    done.
     """
 
     def __init__(self) -> None:

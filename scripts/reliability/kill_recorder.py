@@ -1,4 +1,4 @@
-"""A callback for killloop.py: one line a step, of all that has to be the same in a resumed training."""
+"""A callback for killloop.py: a line for each step, with everything that a resumed training has to repeat."""
 
 import hashlib
 import json
@@ -15,11 +15,15 @@ class Recorder(Callback):
     """Append a line to `file` for every step and every hook of an epoch, each in one write.
 
     Args:
-        file: of lines in JSON.
+        file: of lines in JSON; of several processes each has its own, `file`.0, `file`.1 and so on.
     """
 
     def __init__(self, file: str) -> None:
         self.file = Path(file)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.world_size > 1:
+            self.file = self.file.with_name(f"{self.file.name}.{trainer.global_rank}")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -13,7 +13,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_every_callback_of_charlm_is_public():
     names = ["AtomicCheckpointIO", "Dashboard", "EmbeddingPCA", "ExactResume", "FiniteLoss", "GracefulStop"]
-    names += ["LRFinder", "LocalAllReduce", "NameSamples", "ProcessGuard", "RunCheckpoint"]
+    names += ["LRFinder", "NameSamples", "RunCheckpoint"]
     assert charlm.callbacks.__all__ == [*names, "StepDecay", "StepProgressBar", "StepsPerExecution"]
 
 

@@ -82,7 +82,7 @@ PROCESSES = """
 import sys
 from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
-from charlm.callbacks import FiniteLoss, ProcessGuard
+from charlm.callbacks import FiniteLoss
 
 class Model(BoringModel):
     def training_step(self, batch, batch_idx):
@@ -92,7 +92,7 @@ class Model(BoringModel):
 
 Trainer(
     accelerator="cpu", devices=2, strategy="ddp", max_steps=9, limit_val_batches=0, logger=False,
-    enable_checkpointing=False, enable_progress_bar=False, callbacks=[FiniteLoss(), ProcessGuard()],
+    enable_checkpointing=False, enable_progress_bar=False, callbacks=[FiniteLoss()],
 ).fit(Model())
 """
 

@@ -1,11 +1,13 @@
 """The callbacks and plugins of a Trainer on the command line."""
 
+from datetime import timedelta
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.callbacks.dashboard.callback import Dashboard
@@ -13,20 +15,20 @@ from charlm.callbacks.embedding_pca.callback import EmbeddingPCA
 from charlm.callbacks.exact_resume.callback import ExactResume
 from charlm.callbacks.finite_loss import FiniteLoss
 from charlm.callbacks.graceful_stop import GracefulStop
-from charlm.callbacks.local_all_reduce import LocalAllReduce
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.name_samples import NameSamples
-from charlm.callbacks.process_guard import ProcessGuard
 from charlm.callbacks.progress_bar import StepProgressBar
 from charlm.callbacks.step_decay.callback import StepDecay
 from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 
 _RELIABLE = (GracefulStop, ExactResume, FiniteLoss)
 _OWN = (
-    *(StepDecay, EmbeddingPCA, StepsPerExecution, LocalAllReduce, ProcessGuard, LRFinder, NameSamples, Dashboard),
+    *(StepDecay, EmbeddingPCA, StepsPerExecution, LRFinder, NameSamples, Dashboard),
     *_RELIABLE,
 )
 """Imported here so that the command line knows their short names."""
+DDP_SECONDS = 60
+"""How long the processes of a training wait for each other."""
 _SHOWING: dict[str, type[Callback]] = {"name_samples": NameSamples, "dashboard": Dashboard}
 """In every `fit`, each with an option of its own, since a config may replace the list `callbacks`."""
 
@@ -48,17 +50,26 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     given = options.trainer.callbacks or []
     given = list(given) if isinstance(given, list) else [given]
     if command == "lr-find":
-        return [*(c for c in given if not isinstance(c, (*_OWN, ProgressBar))), ProcessGuard()]
+        return [c for c in given if not isinstance(c, (*_OWN, ProgressBar))]
     # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
     callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
     if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(StepProgressBar())
-    by_itself: list[Callback | None] = [LocalAllReduce(), ProcessGuard()]
+    by_itself: list[Callback | None] = []
     if command == "fit":
-        by_itself += [*(kind() for kind in _RELIABLE), *(options[option] for option in _SHOWING)]
+        by_itself = [*(kind() for kind in _RELIABLE), *(options[option] for option in _SHOWING)]
     added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
-    # first what a signal has to find ready, whatever another one does as training starts; last what replaces an error
-    return sorted([*callbacks, *added], key=lambda c: isinstance(c, ProcessGuard) - isinstance(c, GracefulStop))
+    # first what a signal has to find ready, whatever another one does as training starts
+    return sorted([*callbacks, *added], key=lambda callback: not isinstance(callback, GracefulStop))
+
+
+def strategy_of(options: Namespace) -> Any:
+    """The user's strategy; DDP waits a minute for a process that stands still, where Lightning's waits half an hour."""
+    strategy, devices = options.trainer.strategy, str(options.trainer.devices)
+    several = options.trainer.num_nodes > 1 or "," in devices or (devices.isdecimal() and int(devices) > 1)
+    if strategy == "ddp" or (strategy == "auto" and several):
+        return DDPStrategy(timeout=timedelta(seconds=DDP_SECONDS))
+    return strategy
 
 
 def plugins_of(options: Namespace) -> list[Any]:

@@ -11,12 +11,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from charlm.callbacks.graceful_stop import Stopped
-from charlm.callbacks.process_guard import ProcessGuard
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
 from charlm.cli.subcommands import COMMANDS
 from charlm.cli.trainer.afterwards import report_on_run, store_test_losses
-from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
+from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of, strategy_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
 from charlm.cli.trainer.parser import TrainerParser
@@ -128,11 +127,8 @@ class TrainerCLI(LightningCLI):
             kwargs["logger"] = self._logger(root)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
-        trainer = super().instantiate_trainer(callbacks=callbacks, plugins=plugins_of(options), **kwargs)
-        for callback in callbacks:
-            if isinstance(callback, ProcessGuard):
-                callback.watch(trainer)
-        return trainer
+        kwargs |= {"callbacks": callbacks, "plugins": plugins_of(options), "strategy": strategy_of(options)}
+        return super().instantiate_trainer(**kwargs)
 
     def _of_a_sweep(self, root: Path) -> dict[str, Any]:
         """Options of a Trainer that only sweeps the learning rate, with a folder of its own."""

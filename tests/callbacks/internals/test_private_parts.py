@@ -7,7 +7,6 @@ import argparse
 import ast
 import importlib
 import inspect
-import os
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -39,7 +38,6 @@ METHODS = {  # (file, name): (class, the arguments that charlm gives or takes)
     ("trainer_cli.py", "_parse_ckpt_path"): (LightningCLI, []),
     ("callbacks/loop_place.py", "_load_combined_loader_states"): (FitLoop, []),
     ("callbacks/exact_resume.py", "_should_accumulate"): (TrainingEpochLoop, []),
-    ("callbacks/process_watch.py", "_exit"): (os, ["status"]),  # public, in spite of its name
     ("callbacks/embedding_pca.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/lr_finder.py", "_generate_state_key"): (Callback, ["kwargs"]),
     ("callbacks/one_step.py", "_on_before_batch_transfer"): (pl.LightningModule, ["batch", "dataloader_idx"]),

@@ -1,11 +1,14 @@
 import warnings
 
 import pytest
+from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.strategies import DDPStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from charlm.callbacks import Dashboard, LocalAllReduce, NameSamples, StepDecay, StepProgressBar
+from charlm.callbacks import Dashboard, NameSamples, StepDecay, StepProgressBar
 from charlm.cli.main import main
+from charlm.cli.trainer.callbacks import strategy_of
 from charlm.cli.trainer.lightning_cli import TrainerCLI
 from charlm.data.corpus import read_corpus
 
@@ -53,7 +56,7 @@ def test_a_fit_shows_names_and_has_a_dashboard_unless_told_otherwise(callbacks):
     assert [own.n for own in of(NameSamples, found)] == [3]
     found = callbacks("fit", "--dashboard=null", "--name_samples=null")
     assert of((Dashboard, NameSamples), found) == []
-    assert len(of(StepProgressBar, found)) == len(of(LocalAllReduce, found)) == 1
+    assert len(of(StepProgressBar, found)) == 1
 
 
 def test_those_that_are_given_take_their_place(callbacks):
@@ -84,3 +87,17 @@ def test_a_run_has_its_config_its_names_its_layers_and_its_layout(small):
     for tag in ("samples/new", "saturation/net.tanh"):
         assert [event.step for event in found.Scalars(tag)][-2:] == [event.step for event in found.Scalars("loss/val")]
     assert found.Tensors("custom_scalars__config__")
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [(["devices=2"], 60), (["devices=2", "strategy=ddp"], 60), (["devices=1"], None), ([], None)],
+)
+def test_several_processes_wait_a_minute_for_each_other(options, seconds):
+    trainer = Namespace(**{"strategy": "auto", "devices": "auto", "num_nodes": 1} | dict(o.split("=") for o in options))
+    strategy = strategy_of(Namespace(trainer=trainer))
+    if seconds is None:
+        assert strategy == "auto"
+    else:
+        assert isinstance(strategy, DDPStrategy)
+        assert strategy._timeout.total_seconds() == seconds
