@@ -6,12 +6,14 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from charlm.callbacks.shared import palette
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-_FAINT, _STRONG, _CHOSEN = "#9ecae1", "#08519c", "#d94801"
+_FAINT, _STRONG, _CHOSEN = palette.SKY_BLUE, palette.BLUE, palette.VERMILION
 _MARKS = "osD^vP*X"
 
 

@@ -11,10 +11,11 @@ from charlm.callbacks.embedding_pca.components import principal_components
 from charlm.callbacks.embedding_pca.film import Film, _labels_as_shapes, animation, small_multiples
 from charlm.callbacks.embedding_pca.kinds import kind_of
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
+from charlm.callbacks.shared.palette import BLUE, VERMILION
 from charlm.callbacks.shared.render import render
 
 LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
-ORANGE, BLUE = (np.array(matplotlib.colors.to_rgb(color)) * 255 for color in ("#D55E00", "#0072B2"))
+ORANGE_PIXEL, BLUE_PIXEL = (np.array(matplotlib.colors.to_rgb(color)) * 255 for color in (VERMILION, BLUE))
 
 
 def film_of(labels=LETTERS, frames=5, kinds=None, columns=4):
@@ -55,10 +56,10 @@ def test_points_move_through_the_film_and_nothing_else_does():
     frames = [pixels for pixels, _ in frames_of(animation(film))]
     height = len(frames[0])
     upper, lower = slice(0, int(0.45 * height)), slice(int(0.5 * height), int(0.88 * height))
-    spots = [near(pixels[upper], BLUE)[1].mean() for pixels in frames]  # the rarer kind comes second: orange
+    spots = [near(pixels[upper], BLUE_PIXEL)[1].mean() for pixels in frames]  # the rarer kind comes second: orange
     assert max(spots) - min(spots) > 20  # centred, as the mean moves with the vowel
     assert (frames[0][0, 0] >= 254).all(), "the background is white"
-    vowel = [near(pixels[lower], ORANGE)[1].mean() for pixels in frames]
+    vowel = [near(pixels[lower], ORANGE_PIXEL)[1].mean() for pixels in frames]
     assert all(after - before > 15 for before, after in pairwise(vowel))
     still = [pixels[lower.stop :] for pixels in frames]  # axis labels and legend
     assert all((pixels == still[0]).all() for pixels in still)
