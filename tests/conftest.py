@@ -23,9 +23,10 @@ def pytest_sessionstart():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that start processes as slow, and put slow tests first so that both workers end together."""
+    """Mark tests that start processes as slow, and put slow tests first so that both workers end together."""
+    slow = {Path(__file__).with_name(name) for name in ("dashboard", "scripts")}
     for item in items:
-        if "server" in item.fixturenames:
+        if "server" in item.fixturenames or slow.intersection(item.path.parents):
             item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 

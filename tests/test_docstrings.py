@@ -7,7 +7,8 @@ from importlib import import_module
 import charlm
 
 
-def test_the_examples_in_docstrings_are_right():
+def test_the_examples_in_docstrings_are_right(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     attempted = 0
     for found in pkgutil.walk_packages(charlm.__path__, "charlm."):
         if found.name != "charlm.__main__":

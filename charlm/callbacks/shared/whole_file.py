@@ -23,7 +23,7 @@ def replacing(file: Path) -> Iterator[IO[bytes]]:
         OSError: the disk is full, or the folder cannot be written to.
 
     Example:
-        >>> with replacing(Path(getfixture("tmp_path"), "runs", "a.txt")) as stream:
+        >>> with replacing(Path("runs", "a.txt")) as stream:
         ...     stream.write(b"whole")
         5
     """
