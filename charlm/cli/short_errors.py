@@ -44,7 +44,8 @@ class ShortErrors(ArgumentParser):
 
     def explain(self, message: str) -> str:
         """One of argparse's or jsonargparse's messages as one or two sentences."""
-        option = f"--{'.'.join(_KEY.findall(message))}"
+        key = ".".join(_KEY.findall(message))
+        option = f"--{dashed if (dashed := key.replace('_', '-')) in self.option_names() else key}"
         of_class = _OF_CLASS.search(message)
         if unknown := _UNKNOWN.search(message):
             return self._explain_unknown(unknown[1] or f"--{unknown[2]}", option, of_class[1] if of_class else None)

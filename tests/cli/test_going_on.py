@@ -1,6 +1,5 @@
 """What a second command makes of a run that a first one left."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -58,13 +57,6 @@ def test_the_losses_of_a_row_are_of_one_checkpoint(run):
     write_results(run, {**results, "test": 1.5})
     main(["test", f"--ckpt_path={best}"])
     assert read_results(run)["test"] == pytest.approx(results["test"])
-
-
-def test_a_part_of_the_test_split_is_not_its_loss(run):
-    (best,) = (run / "checkpoints").glob("best*.ckpt")
-    before = json.loads((run / "results.json").read_text())
-    main(["test", f"--ckpt_path={best}", "--trainer.limit_test_batches=1", "--data.eval_batch_size=2"])
-    assert json.loads((run / "results.json").read_text()) == before
 
 
 def test_only_what_was_raised_for_the_user_is_told_without_a_traceback():

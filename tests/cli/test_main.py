@@ -444,6 +444,7 @@ MISTAKES = {
     "fit --config evil.yaml": r"other.ckpt is not charlm's: it holds more than tensors and plain values; none",
     "validate": r"no run under lightning_logs; train one with `charlm fit`",
     "sample": r"no run under lightning_logs; train one with `charlm fit`",
+    "sample --top-p few": r"charlm sample: error: --top-p is 'few'; allowed: a number or null",
     "sample -n few": r"charlm sample: error: --n is 'few'; allowed: a whole number",
     "score": r"charlm score: error: the following arguments are required: names",
     "summary nothing": r"nothing is not a directory; train one with `charlm fit`",
@@ -527,6 +528,7 @@ def test_every_command_has_a_help_of_its_own(command, cli):
     done = cli(command, "--help")
     assert (done.status, done.err) == (0, "")
     assert re.match(rf"usage: charlm (\[options\] )?{command} \[", done.out)
+    assert ("one of the shipped configs: bigram, " in " ".join(done.out.split())) == (command in TRAINER_COMMANDS)
 
 
 def test_version(cli):

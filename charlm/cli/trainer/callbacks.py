@@ -37,7 +37,9 @@ def add_showing(parser: LightningArgumentParser) -> None:
     """Add the options --name_samples and --dashboard; null leaves the callback out."""
     for option, kind in _SHOWING.items():
         given: Any = {"class_path": f"{kind.__module__}.{kind.__name__}"}
-        parser.add_argument(f"--{option}", type=kind | None, default=given, help=f"on in fit; null: no {kind.__name__}")
+        parser.add_argument(
+            f"--{option}", type=kind | None, default=given, help=f"every fit has {kind.__name__}; null leaves it out"
+        )
 
 
 def callbacks_of(command: str, options: Namespace) -> list[Callback]:
