@@ -14,8 +14,8 @@ class BoW(nn.Module):
     """Each position adds the mean of itself and those before it, as a bag does; then one tanh layer.
 
     Args:
-        vocab_size: V, the characters and the boundary.
-        block_size: T, positions: the longest name that it can take, and one for the boundary before it.
+        vocab_size: V, the characters and the start/end token.
+        block_size: T, positions: one more than the longest name, for the start token.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units.
 
@@ -42,7 +42,7 @@ class BoW(nn.Module):
         start_logits(self.output)
 
     def forward(self, names: Tensor) -> Tensor:
-        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L); the boundary comes first."""
+        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L), which begin with token 0."""
         L = names.shape[1]
         x = self.embedding(names) + self.positions.weight[:L]
         seen = torch.arange(1, L + 1, device=x.device, dtype=x.dtype)
@@ -52,12 +52,12 @@ class BoW(nn.Module):
         """The logits after one more character of every name.
 
         Args:
-            ids: int64 (B,), the boundary at first.
-            state: as the last call returned it; None at first.
+            ids: int64 (B,); token 0 in the first call.
+            state: as the last call returned it; None in the first call.
 
         Returns:
             logits: float32 (B, V).
-            state: the sum (1, B, C) of all so far, and (L, B, 0), which says how many they are.
+            state: the sum (1, B, C) over the L characters so far, and an empty (L, B, 0), whose length is L.
         """
         total, seen = state if state is not None else (0, self.positions.weight.new_empty(0, len(ids), 0))
         x = self.embedding(ids) + self.positions.weight[len(seen)]

@@ -12,17 +12,17 @@ _CHUNK = 1 << 20  # examples gathered at a time: bounds the memory
 
 
 class Gathers(Protocol):
-    """A split that gives the examples of given numbers, as `charlm.data.contexts.Contexts` does."""
+    """A split that gathers examples by their numbers, such as `charlm.data.contexts.Contexts`."""
 
     def __len__(self) -> int: ...
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Context int64 (B, T) and target int64 (B,) of the numbers `index`, int64 (B,)."""
+        """Context int64 (B, T) and target int64 (B,) of the examples with the numbers `index`, int64 (B,)."""
         ...
 
 
 Examples = Gathers | tuple[Tensor, Tensor]
-"""What can be counted: a split, or its context int64 (N, T) and target int64 (N,)."""
+"""A split, or its context int64 (N, T) and target int64 (N,)."""
 
 
 class CountBigram(nn.Module):
@@ -40,6 +40,7 @@ class CountBigram(nn.Module):
     Source: Jurafsky and Martin, Speech and Language Processing, 3rd ed., section 3.6 (add-k smoothing).
     """
 
+    takes = "windows"
     block_size = 1
     counts: Tensor
     probabilities: Tensor
@@ -111,7 +112,7 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
 
 
 def mean_nll(log_probabilities: Tensor, counts: Tensor) -> float:
-    """The mean surprise, in nats, of the pairs that were counted.
+    """The mean of -log p, in nats, over the counted pairs.
 
     Args:
         log_probabilities: float (V, V), each row one distribution.

@@ -10,7 +10,7 @@ class DeepMLP(nn.Module):
     """The last T characters, each embedded, through several batch-normalised tanh layers to the logits of the next.
 
     Args:
-        vocab_size: V, the characters and the boundary.
+        vocab_size: V, the characters and the start/end token.
         block_size: T, characters of context, >= 1.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units of a layer.
@@ -50,7 +50,7 @@ class DeepMLP(nn.Module):
 
 
 def _layer(fan_in: int, n_hidden: int, dropout: float) -> nn.Sequential:
-    """Linear, batch norm, tanh; no bias, since the normalisation has one."""
+    """Linear, batch norm, tanh, dropout; the linear layer needs no bias, as the batch norm has one."""
     linear = nn.Linear(fan_in, n_hidden, bias=False)
     start_tanh(linear)
     return nn.Sequential(linear, BatchNorm(n_hidden), nn.Tanh(), nn.Dropout(dropout))

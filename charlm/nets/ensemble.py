@@ -1,12 +1,13 @@
-"""Several recurrent nets as one. Dimension key: K members, B names, L positions, H = n_hidden, V = vocab_size."""
+"""An ensemble of recurrent nets. Dimension key: K members, B names, L positions, H = n_hidden, V = vocab_size."""
 
 import math
-from typing import Any, Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from charlm.nets.gru import GRU
+from charlm.nets.interface import NameNet
 from charlm.nets.lstm import LSTM
 from charlm.nets.parts.recurrence import Recurrent, State
 from charlm.nets.parts.sizes import check_choice, check_sizes
@@ -19,13 +20,13 @@ class Ensemble(nn.Module):
     """Nets of one kind that learn side by side, each by itself, and whose probabilities are averaged.
 
     Args:
-        vocab_size: V, the characters and the boundary.
+        vocab_size: V, the characters and the start/end token.
         kind: "RNN", "GRU" or "LSTM".
         members: K, nets.
         n_embd: numbers per character of each.
         n_hidden: H, units of a layer of each.
         n_layer: recurrent layers of each.
-        dropout: share of the units that is dropped in training, of each its own.
+        dropout: share of the units that each member drops in training, independently.
 
     Raises:
         ValueError: an unknown `kind`, a size below 1, or `dropout` outside [0, 1).
@@ -57,29 +58,30 @@ class Ensemble(nn.Module):
         return _averaged(self.each(names))
 
     def each(self, names: Tensor) -> list[Tensor]:
-        """The members' own logits, float32 (B, L, V), by which each is trained."""
+        """Each member's logits, float32 (B, L, V), on which it is trained."""
         return [net(names) for net in self.members]
 
     def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The log-probabilities after one more character of every name.
 
         Args:
-            ids: int64 (B,), the boundary at first.
-            state: as the last call returned it; None at first.
+            ids: int64 (B,); token 0 in the first call.
+            state: as the last call returned it; None in the first call.
 
         Returns:
             logits: float32 (B, V).
-            state: the members' states, one after the other.
+            state: the states of all members, one after the other.
         """
         each = len(state) // len(self.members) if state is not None else 0
-        logits, held = [], []
+        logits: list[Tensor] = []
+        after: list[Tensor] = []
         for number, member in enumerate(self.members):
             own = state[number * each : (number + 1) * each] if state is not None else None
-            net: Any = member  # nn.ModuleList does not say of what
-            after, now = net.step(ids, own)
-            logits.append(after)
-            held += now
-        return _averaged(logits), tuple(held)
+            net = cast(NameNet, member)
+            of_member, now = net.step(ids, own)
+            logits.append(of_member)
+            after += now
+        return _averaged(logits), tuple(after)
 
 
 def _averaged(logits: list[Tensor]) -> Tensor:

@@ -1,39 +1,72 @@
-"""What a net owes, and what it says of itself. Dimension key: B rows, L positions, T = block_size, V = vocab_size.
+"""What a net owes, and what it says of itself. Dimension key: B rows, L positions, T = block_size, V = vocab_size."""
 
-A net of windows takes a context int64 (B, T), with T as `block_size`, and gives logits (B, V) for the next character.
-A net of whole names says `takes = "names"`, takes int64 (B, L), gives logits (B, L, V), and has
-`step(ids, state) -> (logits, state)`, which reads one more character of every name. If it has a `block_size`, that is
-the number of its positions.
-"""
+from typing import Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
+
+
+class WindowNet(Protocol):
+    """A net that reads windows of T characters; it is an `nn.Module` whose first argument is `vocab_size`."""
+
+    takes: Literal["windows"]
+    block_size: int
+    """T, characters of context."""
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Logits float32 (B, V) for the character after `context`, int64 (B, T), oldest character first."""
+        ...
+
+
+class NameNet(Protocol):
+    """A net that reads whole names; it is an `nn.Module` whose first argument is `vocab_size`."""
+
+    takes: Literal["names"]
+    block_size: int | None
+    """Positions, one more than the characters of the longest name; None: no limit."""
+
+    def forward(self, names: Tensor) -> Tensor:
+        """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L), which begin with token 0."""
+        ...
+
+    def step(self, ids: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Read one more character of every name, for incremental decoding.
+
+        Args:
+            ids: int64 (B,); token 0 in the first call.
+            state: as the last call returned it; None in the first call.
+
+        Returns:
+            logits: float32 (B, V).
+            state: tensors whose dimension 1 is the name, so that names can be selected from it.
+        """
+        ...
 
 
 def takes_names(net: nn.Module) -> bool:
-    """Whether a net takes whole names and gives logits (B, L, V), or windows and gives (B, V)."""
+    """Whether a net is a `NameNet`; a net that does not say what it takes is a `WindowNet`."""
     return getattr(net, "takes", "windows") == "names"
 
 
 def block_size_of(net: nn.Module) -> int:
-    """T, the characters of a window."""
+    """T of a `WindowNet`."""
     return int(net.block_size)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
 
 
 def positions_of(net: nn.Module) -> int | None:
-    """The characters that a net of whole names has positions for, the boundary before them being one; None: any."""
+    """The positions of a `NameNet`; None for no limit, and for a `WindowNet`."""
     return getattr(net, "block_size", None) if takes_names(net) else None
 
 
 def check_longest(net: nn.Module, longest: int, what: str) -> None:
-    """Refuse a name that a net has no positions for.
+    """Refuse a name that is longer than a net has positions for.
 
     Args:
-        net: any.
+        net: any net.
         longest: characters of the longest name.
-        what: the name, or where it is, for the message.
+        what: the name, or where it stands, for the message.
 
     Raises:
-        ValueError: it is too long.
+        ValueError: the name is too long.
     """
     positions = positions_of(net)
     if positions is not None and longest >= positions:

@@ -18,8 +18,8 @@ class Evaluation:
     """An exact mean over examples.
 
     Args:
-        loss: mean cross-entropy in nats per character, the boundary at the end of each name included.
-        count: the characters it is the mean of.
+        loss: mean cross-entropy in nats per character, the end of each name included.
+        count: characters in the mean.
     """
 
     loss: float
@@ -27,12 +27,12 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp(loss): how many equally likely characters the net hesitates between."""
+        """exp(loss): the number of equally likely characters that would be as hard to guess."""
         return math.exp(self.loss)
 
 
 def nats(logits: Tensor, target: Tensor) -> Tensor:
-    """The surprise at every target.
+    """The surprise of every target.
 
     Args:
         logits: float (B, V) or (B, L, V).
@@ -58,7 +58,7 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
 
 
 def counted(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (N, V) and targets (N,) of the N characters that count; one example a row is returned as it is."""
+    """Logits (N, V) and targets (N,) of the N characters that count; those of windows are returned unchanged."""
     if target.dim() == 1:
         return logits, target
     counts = target != IGNORED
@@ -70,11 +70,11 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evalua
     """The exact mean loss of a net over batches of any size.
 
     Args:
-        net: context in, logits out; each of its parts is put into eval mode for the pass and back after it.
+        net: context in, logits out; it is evaluated in eval mode, and each part is back in its own mode afterwards.
         batches: pairs of context int64 (B, T) and target int64 (B,); or of names and target, both int64 (B, L).
 
     Raises:
-        ValueError: no target to evaluate.
+        ValueError: there is no target to evaluate.
     """
     device = device_of(net)
     total, count = 0.0, 0
@@ -88,13 +88,13 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evalua
 
 
 def device_of(net: nn.Module) -> torch.device:
-    """Where the weights of a net are."""
+    """The device that holds the weights of a net."""
     return next(itertools.chain(net.parameters(), net.buffers())).device
 
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; each part returns to the mode it was in, since a frozen part may differ from the rest."""
+    """Eval mode inside the block; afterwards each part is back in its own mode, as a frozen part may differ."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

@@ -10,14 +10,14 @@ class WaveNet(nn.Module):
     """The last T characters, fused pair by pair, level by level, until one piece is left: a tree of tanh layers.
 
     Args:
-        vocab_size: V, the characters and the boundary.
+        vocab_size: V, the characters and the start/end token.
         block_size: T, characters of context, a power of two from 2 on.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units of a level.
         dropout: share of the units of each level that is dropped in training.
 
     Raises:
-        ValueError: a size below 1, a `block_size` that is no power of two, or `dropout` outside [0, 1).
+        ValueError: a size below 1, a `block_size` that is not a power of two, or `dropout` outside [0, 1).
 
     Source: van den Oord et al. 2016, arXiv:1609.03499, in the form of "makemore", part 5, by Andrej Karpathy.
     """

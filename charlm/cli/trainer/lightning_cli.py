@@ -70,7 +70,7 @@ class TrainerCLI(LightningCLI):
         """Link the model's alphabet and block size to the data, and add the options of the run and its callbacks."""
         self._parsers.append(parser)
         kind = self.prepared.model or MODELS[DEFAULT_MODEL].__name__
-        parser.set_defaults({"model": {"class_path": f"charlm.{kind}"}})
+        parser.set_defaults({"model": {"class_path": kind}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
         parser.add_argument(

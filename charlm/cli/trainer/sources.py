@@ -112,7 +112,7 @@ class _CommandLine:
             model = model if model in self.kinds.values() else ""
             return Prepared([self.command, *base, *self.given.args()], model=model, run=run)
         kind = self.kinds[type(checkpoint.net).__name__]
-        own = ["--config", as_config(checkpoint_settings(checkpoint, f"charlm.{kind}"))]
+        own = ["--config", as_config(checkpoint_settings(checkpoint, kind))]
         given = self.given.without("--ckpt_path").args()
         path = ["--ckpt_path", str(checkpoint.path)]
         return Prepared([self.command, *base, *own, *given, *path], checkpoint, kind, kind, run)

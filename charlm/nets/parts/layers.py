@@ -1,14 +1,14 @@
-"""How the deep nets begin, and how they are normalised. Dimension key: B rows, H units."""
+"""Initial weights and batch normalisation. Dimension key: B rows, H units."""
 
 import torch
 from torch import Tensor, nn
 
-_LOGITS = 0.1  # of the size that would give logits of unit size: the first loss is about ln V
+_LOGITS = 0.1  # standard deviation of the first logits, so that the first loss is about ln V
 
 
 @torch.no_grad()
 def start_tanh(layer: nn.Linear) -> None:
-    """Weights for the inputs of tanh units: of about unit size, by gain 5/3 over sqrt(fan in); biases of 0.
+    """Draw weights that give tanh units inputs of about unit size, with gain 5/3 over sqrt(fan in); biases are 0.
 
     Source: He et al. 2015, ICCV, "Delving Deep into Rectifiers", with torch's gain for tanh.
     """
@@ -19,14 +19,14 @@ def start_tanh(layer: nn.Linear) -> None:
 
 @torch.no_grad()
 def start_logits(layer: nn.Linear) -> None:
-    """Weights for logits near zero, so that no first steps are wasted on taking back a wrong certainty."""
+    """Draw weights for logits near zero, so that no step is wasted on unlearning confident but random guesses."""
     nn.init.normal_(layer.weight, std=_LOGITS / layer.in_features**0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """torch's own, but that a training batch of one row, which has no spread, is normalised by the running means."""
+    """torch's, but a training batch of one row, which has no variance, is normalised by the running statistics."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Float (B, H) in and out."""

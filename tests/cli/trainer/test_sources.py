@@ -155,7 +155,7 @@ def test_an_evaluation_takes_the_best_checkpoint_and_its_settings(command, where
     prepared = prepare([command, *where, "--data.batch_size", "8"], KINDS)
     assert prepared.args[3:] == ["--data.batch_size=8", "--ckpt_path", str(saved)]
     own = yaml.safe_load(prepared.args[2])
-    assert (prepared.args[:2], own["model"]["class_path"]) == ([command, "--config"], "charlm.LitMLP")
+    assert (prepared.args[:2], own["model"]["class_path"]) == ([command, "--config"], "LitMLP")
     assert (prepared.kind, prepared.checkpoint.step) == ("LitMLP", 7)
 
 
