@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from charlm.callbacks.shared.loggers import Failed, attempt, send_scalars, send_text, tell
-from charlm.callbacks.shared.progress import logged_step
-from charlm.callbacks.shared.trainer_state import is_of_fit, scalar_step, undisturbed
+from charlm.callbacks.shared.progress import logged_step, scalar_step
+from charlm.callbacks.shared.trainer_state import is_of_fit, undisturbed
 
 
 class NameSamples(Callback):

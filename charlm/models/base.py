@@ -14,15 +14,15 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
+from charlm.callbacks.shared.progress import log_is_due
 from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
-from charlm.callbacks.steps_per_execution.step_log import is_recording
 from charlm.data.sequences import known_before
 from charlm.inference.sampling import sample_names
 from charlm.messages import parameters_of
 from charlm.models.loading import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
-from charlm.models.train_mean import StepMean
+from charlm.models.train_mean import TrainMeans
 from charlm.nets.interface import takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
 from charlm.runs.checkpoint import FORMAT
@@ -86,7 +86,7 @@ class LitCharLM(pl.LightningModule, ABC):
         self.tokenizer = CharTokenizer(alphabet)
         accuracy = MulticlassAccuracy(vocab_size, average="micro", validate_args=False)
         metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
-        self._train_mean = StepMean()  # since the last validation
+        self._train_means = TrainMeans()
         self.val_metrics = metrics.clone(postfix="/val")
         self.test_metrics = metrics.clone(postfix="/test")
 
@@ -157,22 +157,16 @@ class LitCharLM(pl.LightningModule, ABC):
         return minimised if penalty is None else minimised + penalty
 
     def log_step(self, loss: Tensor, weight: Tensor | None = None) -> None:
-        """Log a step's cross-entropy where that is written: elsewhere a call of `log` costs as much as the step."""
-        self._train_mean.add(loss if weight is None else loss * weight)
-        trainer = self.trainer
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a plain attribute, set by Lightning
-        due = every and (trainer.global_step + 1) % every == 0
-        if due or is_recording(self):
-            self.log("loss/train", loss, prog_bar=True)
-        if due:
-            self.log("perplexity/train", loss.exp())
+        """Take in a step's cross-entropy, float () in nats; where Lightning logs, log the mean since the last point."""
+        self._train_means.add(loss if weight is None else loss * weight)
+        if log_is_due(self.trainer):  # at other steps a call of `log` would take as long as the step
+            mean = torch.tensor(self._train_means.since_log.take(), device=self.device)
+            self.log("loss/train", mean, prog_bar=True, sync_dist=True)
+            self.log("perplexity/train", mean.exp(), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean of the training losses since the last validation, a curve that can be read beside `loss/val`.
-
-        Only in a training: an evaluation between two of them, and a sanity check, leave the mean as it is.
-        """
-        mean = self._train_mean.take() if is_of_fit(self.trainer) else None
+        """Log the mean training loss since the last validation of this training, to be read beside `loss/val`."""
+        mean = self._train_means.since_validation.take() if is_of_fit(self.trainer) else None
         if mean is not None:
             self.log("loss_mean/train", mean, sync_dist=True)
 
@@ -219,23 +213,23 @@ class LitCharLM(pl.LightningModule, ABC):
             ValueError: the schedule ends before the training does.
         """
         if self.trainer.global_step == 0:  # losses so far are of an earlier training, or of a learning-rate sweep
-            self._train_mean.load()
+            self._train_means.load()
         for config in self.trainer.lr_scheduler_configs:
             check_end(config.scheduler.state_dict(), self.trainer.estimated_stepping_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the entry that loads the net without Lightning, and the training losses since the last validation."""
+        """Add the entry that loads the net without Lightning, and the sums of the training losses."""
         checkpoint["charlm"] = {
             "format": FORMAT,
             "net": type(self.net).__name__,
             "net_args": dict(self._net_args),
             "alphabet": self.tokenizer.alphabet,
         }
-        checkpoint["train_mean"] = list(self._train_mean.state())
+        checkpoint["train_means"] = self._train_means.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the training losses since the last validation."""
-        self._train_mean.load(checkpoint.get("train_mean", (0.0, 0)))
+        """Restore the sums of the training losses."""
+        self._train_means.load(checkpoint.get("train_means"))
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         context, target = batch

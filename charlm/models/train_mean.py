@@ -1,4 +1,4 @@
-"""The mean of a number that comes once a step, at next to no cost for the step."""
+"""The means of the training losses, which cost a step next to nothing."""
 
 from collections.abc import Sequence
 
@@ -9,32 +9,54 @@ _LISTED = 4096  # numbers that are kept one by one, on their device
 
 
 class StepMean:
-    """A mean that begins anew whenever it is taken. To add takes a tenth of a microsecond; torchmetrics' takes ten."""
+    """A mean that starts again whenever it is taken. `add` takes a tenth of a microsecond; torchmetrics takes ten."""
 
     def __init__(self) -> None:
         self._listed: list[Tensor] = []
         self._total, self._count = 0.0, 0
 
     def add(self, value: Tensor) -> None:
-        """Take in a step's number, shape (), which is not changed afterwards."""
+        """Take in a step's number, float (), which must not be changed afterwards."""
         self._listed.append(value)
         if len(self._listed) == _LISTED:
             self.state()
 
     def take(self) -> float | None:
-        """The mean of all since the last call; None if there were none."""
+        """The mean since the last call; None if nothing was added."""
         total, count = self.state()
         self._total, self._count = 0.0, 0
         return total / count if count else None
 
     def state(self) -> tuple[float, int]:
-        """The sum so far and how many it is of."""
+        """The sum so far, and the number of values in it."""
         if self._listed:
             self._total += torch.stack(self._listed).double().sum().item()
             self._count += len(self._listed)
             self._listed = []
         return self._total, self._count
 
-    def load(self, state: Sequence[float] = (0.0, 0)) -> None:
-        """Go on from what `state` gave; without it, from nothing."""
+    def load(self, state: Sequence[float]) -> None:
+        """Continue from what `state` gave."""
         self._listed, self._total, self._count = [], float(state[0]), int(state[1])
+
+
+class TrainMeans:
+    """The two means of the training losses: since the last point of `loss/train`, and since the last validation."""
+
+    def __init__(self) -> None:
+        self.since_log, self.since_validation = StepMean(), StepMean()
+
+    def add(self, loss: Tensor) -> None:
+        """Take in a step's loss, float ()."""
+        self.since_log.add(loss)
+        self.since_validation.add(loss)
+
+    def state(self) -> list[list[float]]:
+        """Sums and counts for a checkpoint, so that a resumed run logs the means of the unbroken one."""
+        return [list(self.since_log.state()), list(self.since_validation.state())]
+
+    def load(self, state: Sequence[Sequence[float]] | None = None) -> None:
+        """Continue from what `state` gave; None: start again."""
+        since_log, since_validation = state or [(0.0, 0), (0.0, 0)]
+        self.since_log.load(since_log)
+        self.since_validation.load(since_validation)

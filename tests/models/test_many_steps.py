@@ -111,7 +111,7 @@ def test_everything_at_once_is_at_its_own_step(tmp_path):
     (file,) = tmp_path.rglob("events*")
     events = EventAccumulator(str(file), size_guidance={"scalars": 0, "images": 0}).Reload()
     steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    assert steps["loss/train"] == list(range(230))
+    assert steps["loss/train"] == [34, 69, 104, 139, 174, 209]
     assert steps["loss/val"] == [109, 219]
     assert steps["perplexity/train"] == [34, 69, 104, 139, 174, 209]
     assert steps["lr"] == [0, 34, 69, 70, 104, 139, 174, 209]
@@ -187,7 +187,7 @@ def test_two_processes_have_the_same_weights_as_with_one_step_an_execution(tmp_p
         assert all(torch.equal(tensor, other[name]) for name, tensor in weights[0].items())
     (file,) = (tmp_path / "20").rglob("events*")
     events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
-    assert [event.step for event in events.Scalars("loss/train")] == list(range(45))
+    assert [event.step for event in events.Scalars("loss/train")] == [49]
 
 
 @pytest.mark.parametrize("way", ["moved", "frozen", "masked"])

@@ -111,16 +111,16 @@ def test_an_evaluation_and_a_sanity_check_leave_the_mean_train_loss_alone(data, 
     given = {"val_check_interval": 2, "check_val_every_n_epoch": None, "limit_val_batches": 1, "logger": False}
     fitter = trainer(max_steps=3, **given)
     fitter.fit(model, data)
-    left = model._train_mean.state()
+    left = model._train_means.since_validation.state()
     assert left[1] == 1
     (measured,) = fitter.validate(model, data, verbose=False)
     assert set(measured) == {"loss/val", "perplexity/val", "accuracy/val"}
-    assert model._train_mean.state() == left
+    assert model._train_means.since_validation.state() == left
 
     class Start(pl.Callback):
         def on_train_start(self, trainer, pl_module):
             assert trainer.num_sanity_val_batches == [1]
-            self.state = pl_module._train_mean.state()
+            self.state = pl_module._train_means.since_validation.state()
 
     start = Start()
     fitter.callbacks.append(start)

@@ -18,9 +18,9 @@ from charlm.callbacks.shared.loggers import (
     send_text,
     tell,
 )
-from charlm.callbacks.shared.progress import logged_step
+from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.publish import publish
-from charlm.callbacks.shared.trainer_state import is_of_fit, scalar_step, undisturbed
+from charlm.callbacks.shared.trainer_state import is_of_fit, undisturbed
 
 
 class Dashboard(Callback):

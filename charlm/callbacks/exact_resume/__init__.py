@@ -1,3 +1,3 @@
-"""The room of `ExactResume`."""
+"""`ExactResume` and its parts."""
 
 from charlm.callbacks.exact_resume.callback import ExactResume as ExactResume

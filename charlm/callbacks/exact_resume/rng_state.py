@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 RNGState = dict[str, Any]
-"""Of torch on the CPU and on every GPU in use, uint8 tensors; of Python and of numpy, numbers in tuples and lists."""
+"""torch: uint8 tensors, of the CPU and of every GPU in use; Python and numpy: numbers in tuples and lists."""
 
 
 def rng_state() -> RNGState:
@@ -22,7 +22,7 @@ def rng_state() -> RNGState:
 
 
 def set_rng_state(state: RNGState) -> None:
-    """Set them; of more GPUs than this process has, those that it has."""
+    """Restore the generators; states of GPUs that this process does not have are left out."""
     torch.set_rng_state(state["torch"].cpu())
     for device, of_device in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(of_device.cpu(), device)

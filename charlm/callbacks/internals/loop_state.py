@@ -17,17 +17,17 @@ _EPOCHS, _BATCHES = "epoch_progress", "epoch_loop.batch_progress"
 
 
 def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
-    """Where `trainer` stands, as plain values; writes the same into `loops`, the counters of a checkpoint.
+    """The state of the loop as plain values; writes the same state into `loops`.
 
     Args:
         trainer: in training, in a hook where checkpoints are saved.
-        loops: the entry "loops" of the checkpoint that is being made.
+        loops: the entry "loops" of the checkpoint that is being made, with Lightning's counters.
 
     Returns:
-        {"pending": what of the iteration is still to come, "inside": whether an epoch has begun and not ended,
-        "stepped": steps of the loggers, "stop": whether the training was told to end}.
+        {"pending": the part of the iteration that is still to come, "inside": whether the checkpoint is from within an
+        epoch, "stepped": Lightning's count of logged steps, "stop": whether training was told to stop}.
     """
-    loop, counters = trainer.fit_loop.epoch_loop, loops["fit_loop"]
+    counters = loops["fit_loop"]
     epochs, batches = counters[_EPOCHS], counters[_BATCHES]
     pending: Pending = "nothing"
     if trainer.validating:
@@ -36,72 +36,90 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         pending = "rest of iteration"
     done = epochs["current"]["processed"] == epochs["current"]["ready"]
     whole = batches["is_last_batch"] or batches["current"]["ready"] >= trainer.num_training_batches
-    inside = not done or (batches["current"]["ready"] > 0 and not whole)  # or cut, by max_steps or an early stop
+    inside = not done or (batches["current"]["ready"] > 0 and not whole)  # or max_steps or an early stop has cut it
     for span in ("total", "current"):
         begun = epochs[span]["ready"]
         epochs[span] |= {"started": begun, "processed": begun - inside, "completed": begun - inside}
         seen = 0 if span == "current" and not inside else batches[span]["ready"]
         batches[span] |= dict.fromkeys(batches[span], seen)
     batches["is_last_batch"] = bool(inside and batches["is_last_batch"])
-    return {
-        "pending": pending,
-        "inside": inside,
-        "stepped": loop._batches_that_stepped,
-        "stop": bool(trainer.should_stop),
-    }
+    stepped = trainer.fit_loop.epoch_loop._batches_that_stepped
+    return {"pending": pending, "inside": inside, "stepped": stepped, "stop": bool(trainer.should_stop)}
 
 
 def restore_loop_state(
-    trainer: Trainer, place: dict[str, Any], loops: dict[str, Any], arrive: Callable[[], None]
+    trainer: Trainer, state: dict[str, Any], loops: dict[str, Any], restored: Callable[[], None]
 ) -> None:
-    """Let the loop that is about to start go on at `place`.
+    """Let the loop that is about to start continue from `state`.
+
+    Two methods of the loops, which run before the first epoch and before its first batch, are replaced for one call.
 
     Args:
-        trainer: in `on_train_start`, resumed from the checkpoint that `place` is of.
-        place: what `save_loop_state` gave.
+        trainer: in `on_train_start`, resumed from the checkpoint that holds `state`.
+        state: what `save_loop_state` gave.
         loops: the counters in that checkpoint.
-        arrive: called when the loop has arrived there, before anything else is done.
+        restored: called when the loop is in that state, before it does anything else.
     """
-    fit, loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
-    counters = loops["fit_loop"]
-
-    def on_advance_start() -> None:
-        del vars(fit)["on_advance_start"]
-        fit.epoch_progress.load_state_dict(counters[_EPOCHS])
-        fit._restarting = False
-        fit._restart_stage = RestartStage.RESTARTED_MID_EPOCH if place["inside"] else RestartStage.NONE
-        if not place["inside"]:  # as after any epoch: a new iterator, counters from 0
-            fit._resuming_from_checkpoint = loop.restarting = False
-            loop.batch_progress.load_state_dict(counters[_BATCHES])
-            loop._batches_that_stepped = place["stepped"]
-            arrive()
-        fit.on_advance_start()
-
-    def on_run_start(fetcher: Any) -> None:
-        del vars(loop)["on_run_start"]
-        loop.on_run_start(fetcher)
-        loop.restarting = False
-        loop.batch_progress.load_state_dict(counters[_BATCHES])
-        loop._batches_that_stepped = place["stepped"]
-        arrive()
-        trainer.should_stop |= place["stop"]
-        if place["pending"] != "nothing":
-            loop._skip_next_val = place["pending"] == "rest of iteration but validation"
-            loop.on_advance_end(fetcher)
-
-    if place["stop"] and place["pending"] == "nothing":  # it had ended, and its epoch too
+    if state["stop"] and state["pending"] == "nothing":  # training had ended, and its epoch too
         trainer.should_stop = True
-    vars(fit)["on_advance_start"] = on_advance_start
-    if place["inside"]:
-        vars(loop)["on_run_start"] = on_run_start
-        if (
-            fit._combined_loader_states_to_load
-        ):  # the loaders were made before the checkpoint was read, for their length
+    _call_once(trainer.fit_loop, "on_advance_start", lambda: _enter_epoch(trainer, state, loops["fit_loop"], restored))
+    if state["inside"]:
+        _call_once(
+            trainer.fit_loop.epoch_loop,
+            "on_run_start",
+            lambda fetcher: _enter_batches(trainer, state, loops["fit_loop"], restored, fetcher),
+        )
+        fit = trainer.fit_loop
+        if fit._combined_loader_states_to_load:  # the loaders were made before the checkpoint was read
             fit._load_combined_loader_states()
-            iter(fit._data_fetcher)  # type: ignore[arg-type]  # there is one, as training starts
+            iter(fit._data_fetcher)  # type: ignore[arg-type]  # it is there when training starts
 
 
 def cancel_restore(trainer: Trainer) -> None:
-    """Give the loops their own methods back, where training has ended before it began; again it changes nothing."""
+    """Restore the loops' own methods where training ends before it has begun; a second call changes nothing."""
     vars(trainer.fit_loop).pop("on_advance_start", None)
     vars(trainer.fit_loop.epoch_loop).pop("on_run_start", None)
+
+
+def _call_once(loop: Any, name: str, method: Callable[..., None]) -> None:
+    """Replace a method of one loop for its next call."""
+
+    def call(*arguments: Any) -> None:
+        del vars(loop)[name]
+        method(*arguments)
+
+    vars(loop)[name] = call
+
+
+def _enter_epoch(
+    trainer: Trainer, state: dict[str, Any], counters: dict[str, Any], restored: Callable[[], None]
+) -> None:
+    fit = trainer.fit_loop
+    fit.epoch_progress.load_state_dict(counters[_EPOCHS])
+    fit._restarting = False
+    fit._restart_stage = RestartStage.RESTARTED_MID_EPOCH if state["inside"] else RestartStage.NONE
+    if not state["inside"]:  # as after any epoch: a new iterator, counters from 0
+        fit._resuming_from_checkpoint = False
+        _set_counters(trainer, state, counters)
+        restored()
+    fit.on_advance_start()
+
+
+def _enter_batches(
+    trainer: Trainer, state: dict[str, Any], counters: dict[str, Any], restored: Callable[[], None], fetcher: Any
+) -> None:
+    loop = trainer.fit_loop.epoch_loop
+    loop.on_run_start(fetcher)
+    _set_counters(trainer, state, counters)
+    restored()
+    trainer.should_stop |= state["stop"]
+    if state["pending"] != "nothing":
+        loop._skip_next_val = state["pending"] == "rest of iteration but validation"
+        loop.on_advance_end(fetcher)
+
+
+def _set_counters(trainer: Trainer, state: dict[str, Any], counters: dict[str, Any]) -> None:
+    loop = trainer.fit_loop.epoch_loop
+    loop.restarting = False
+    loop.batch_progress.load_state_dict(counters[_BATCHES])
+    loop._batches_that_stepped = state["stepped"]

@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
-from charlm.callbacks.internals.fast_step import LeanStep, Outputs, in_processes, is_plain
+from charlm.callbacks.internals.fast_step import FastStep, Outputs, is_plain
 
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
@@ -18,12 +18,12 @@ _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_
 class OneStep:
     """What Lightning does with a batch between its hooks `on_train_batch_start` and `on_train_batch_end`.
 
-    By the short way of LeanStep where that gives the same, else by Lightning's own.
+    FastStep does the step where the result is the same, else Lightning's own optimization does it.
 
     Args:
         trainer: in training.
-        pl_module: the module it trains.
-        enter: called with the name of each hook before it, and with "" where Lightning names its hooks itself.
+        pl_module: the module that is trained.
+        enter: called with the name of each hook before the hook, and with "" where Lightning names its hooks itself.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule, enter: Callable[[str], None]) -> None:
@@ -35,7 +35,7 @@ class OneStep:
         self.transfers = not _stays_as_it_is(trainer, pl_module)
         self.step: Callable[[Any, int], Outputs] = self._by_lightning
         if pl_module.automatic_optimization and is_plain(trainer, pl_module):
-            self.step = LeanStep(trainer, pl_module, enter)
+            self.step = FastStep(trainer, pl_module, enter)
 
     def prepare(self, batch: Any) -> Any:
         """The batch as the model gets it: on its device, in its precision."""
@@ -46,7 +46,7 @@ class OneStep:
         return self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
     def _by_lightning(self, batch: Any, index: int) -> Outputs:
-        """Precision, clipping, accumulation and the exchange between processes are as ever."""
+        """Lightning's own step, with its precision, clipping, accumulation and communication between processes."""
         self.trainer.strategy.on_train_batch_start(batch, index)
         arguments = OrderedDict(batch=batch, **({"batch_idx": index} if self.takes_index else {}))
         self.enter("")
@@ -56,9 +56,8 @@ class OneStep:
 
 
 def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether a batch comes to the model as the loader gives it, on the CPU."""
+    """Whether the model gets a batch as the loader gives it, on the CPU."""
     data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
     changed = [hook for hook in _TRANSFERS for owner in (pl_module, data) if is_overridden(hook, owner)]
-    alone = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
-    on_cpu = alone or in_processes(trainer)
+    on_cpu = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
     return on_cpu and type(trainer.precision_plugin) is Precision and not changed

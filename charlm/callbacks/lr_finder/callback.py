@@ -119,7 +119,8 @@ class LRFinder(Callback):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(optimizer=self.optimizer)  # for one callback each, in a module with several
+        # one callback for each optimizer of a module that has several
+        return f"{type(self).__qualname__}{ {'optimizer': self.optimizer} }"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and trainer.global_step == 0:  # a checkpoint's state is loaded after this

@@ -1,6 +1,5 @@
 """What separates a sweep from its training: silent callbacks, loggers and profiler, and batches of its own."""
 
-import copy
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
-from torch.utils.data import DataLoader
 
-from charlm.callbacks.internals.log_capture import log_taken
+from charlm.callbacks.internals.loaders import second_loader
+from charlm.callbacks.internals.module_log import captured_log
 
 
 @contextmanager
@@ -39,7 +37,7 @@ def silenced(
     try:
         for name, value in silent.items():
             setattr(trainer, name, value)
-        with log_taken(pl_module, take):
+        with captured_log(trainer, pl_module, take):
             yield
     finally:
         for name, value in before.items():
@@ -55,10 +53,7 @@ def endless_batches(trainer: Trainer) -> Generator[Any]:
     Raises:
         ValueError: a loader that can be read only once, or loaders without a batch.
     """
-    combined = trainer.fit_loop._combined_loader
-    assert combined is not None  # Lightning makes it before on_train_start
-    second: CombinedLoader = copy.copy(combined)
-    second.flattened = [_second(loader) for loader in combined.flattened]
+    second = second_loader(trainer)
     try:
         while True:
             empty = True
@@ -70,16 +65,3 @@ def endless_batches(trainer: Trainer) -> Generator[Any]:
                 raise ValueError("LRFinder got no batch from the training loader; give it data, or remove LRFinder")
     finally:
         second.reset()
-
-
-def _second(loader: Any) -> Any:
-    """A loader with an iterator of its own, so that the first one stays where it is."""
-    if isinstance(loader, Iterator):
-        raise ValueError(
-            f"LRFinder cannot read batches from a {type(loader).__name__}, which can be read only once;"
-            " train on a DataLoader or a list"
-        )
-    second = copy.copy(loader)
-    if isinstance(loader, DataLoader):
-        vars(second).update(_iterator=None, persistent_workers=False)  # persistent workers share one iterator
-    return second

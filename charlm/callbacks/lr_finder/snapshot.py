@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from charlm.callbacks.internals.loaders import train_loaders
+from charlm.callbacks.internals.module_parts import part_names, replace_buffer
 from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored
 
 _OF_MODULES = set(vars(nn.Module())) - {"training"}  # torch's own attributes, which hold parts and hooks
@@ -68,8 +70,7 @@ def data_snapshot(trainer: Trainer) -> Snapshots:
 
 def data_parts(trainer: Trainer) -> Iterator[object]:
     """The datamodule, and every training loader with its samplers and all datasets inside its dataset, each once."""
-    combined = trainer.fit_loop._combined_loader
-    coming: list[Any] = list(combined.flattened) if combined is not None else []
+    coming: list[Any] = train_loaders(trainer)
     coming.append(trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
     seen: dict[int, Any] = {}
     while coming:
@@ -89,9 +90,7 @@ class _Module:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        # a scripted module has other containers here, which no name can leave
-        owned: list[Any] = [module._parameters, module._buffers, module._modules, module._non_persistent_buffers_set]
-        self.names = [(part, part.copy()) for part in owned if isinstance(part, dict | set)]
+        self.names = [(names, names.copy()) for names in part_names(module)]
         self.buffers = [(name, buffer, copied(buffer)) for name, buffer in module.named_buffers(recurse=False)]
         self.weights = [_Weight(weight) for weight in module.parameters(recurse=False)]
         self.attributes = Attributes(module, _OF_MODULES)
@@ -103,7 +102,7 @@ class _Module:
             part.update(content)
         for name, buffer, content in self.buffers:
             if (back := restored(buffer, content)) is not buffer:  # a tensor of inference mode, which cannot change
-                self.module._buffers[name] = back
+                replace_buffer(self.module, name, back)
         for weight in self.weights:
             weight.restore()
 

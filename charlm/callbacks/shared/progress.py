@@ -1,8 +1,22 @@
-"""How far a Trainer is, in the two ways that its own counters do not tell."""
+"""How far a Trainer is, and under which step something is logged.
+
+There are three step counts, and in the hooks of a batch they tell the same:
+
+- `trainer.global_step`: the optimizer steps that are done. It rises within the batch, before `on_train_batch_end`.
+- `logged_step`: the step under which Lightning has logged the latest optimizer step; the first step is 0. Figures and
+  texts of a state of the weights are logged under it.
+- `scalar_step`: the step under which Lightning writes what `self.log` gets now. It rises when a batch is over, after
+  the validation, so what belongs to a validation is logged under it, beside `loss/val`. It differs from `logged_step`
+  between two batches, within a step of several accumulated batches, after a resume and after the last step.
+
+`log_is_due` tells whether Lightning writes the scalars of the batch that is being trained on.
+"""
 
 import math
 
 from lightning.pytorch import Trainer
+
+from charlm.callbacks.internals.step_count import scalar_step as scalar_step
 
 
 def fraction_done(trainer: Trainer) -> float | None:
@@ -30,3 +44,17 @@ def logged_step(trainer: Trainer) -> int:
     """
     automatic = trainer.lightning_module.automatic_optimization
     return max(0, trainer.global_step - 1 if automatic else trainer.fit_loop.total_batch_idx)
+
+
+def log_is_due(trainer: Trainer) -> bool:
+    """Whether Lightning writes what the batch that is being trained on logs.
+
+    It does at every `log_every_n_steps`-th step, and at every step once training is told to stop; never for a batch
+    whose gradients are only accumulated.
+    """
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+    if not every or not (trainer.should_stop or (scalar_step(trainer) + 1) % every == 0):
+        return False
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    last = batches.is_last_batch or batches.current.ready == trainer.num_training_batches
+    return last or batches.current.ready % trainer.accumulate_grad_batches == 0

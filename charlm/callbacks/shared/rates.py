@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from charlm.callbacks.internals.module_parts import RATES_OF_SCHEDULER, inner_schedulers
+
 _RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of a parameter group; the last two are OneCycleLR's
-_OF_SCHEDULER = ("base_lrs", "max_lrs", "_last_lr")  # the second is CyclicLR's
 
 
 def rated_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -68,7 +69,7 @@ def scale_rates(optimizer: Optimizer, schedulers: Sequence[Any], old: float, new
             elif rate is not None:
                 group[key] = new * (rate / old)
     for scheduler in _with_parts(schedulers):
-        for name in _OF_SCHEDULER:
+        for name in RATES_OF_SCHEDULER:
             rates = getattr(scheduler, name, None)
             if isinstance(rates, list):
                 setattr(scheduler, name, [new * (rate / old) for rate in rates])
@@ -90,14 +91,14 @@ def refuse_fixed(schedulers: Sequence[Any]) -> None:
 
 def _flat(schedulers: Sequence[Any]) -> list[Any]:
     """Those within SequentialLR and ChainedScheduler, in their place."""
-    return [scheduler for scheduler in _with_parts(schedulers) if not getattr(scheduler, "_schedulers", None)]
+    return [scheduler for scheduler in _with_parts(schedulers) if not inner_schedulers(scheduler)]
 
 
 def _with_parts(schedulers: Sequence[Any]) -> list[Any]:
     """The schedulers, and those within SequentialLR and ChainedScheduler."""
     found = []
     for scheduler in schedulers:
-        found += [scheduler, *_with_parts(getattr(scheduler, "_schedulers", ()))]
+        found += [scheduler, *_with_parts(inner_schedulers(scheduler))]
     return found
 
 

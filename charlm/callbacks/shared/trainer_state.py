@@ -30,17 +30,6 @@ def is_over(trainer: Trainer) -> bool:
     return bool(trainer.should_stop or trainer.global_step == trainer.max_steps or no_more_epochs)
 
 
-def scalar_step(trainer: Trainer) -> int:
-    """The step at which Lightning itself writes now: in a validation that of its losses, before the first step 0.
-
-    `progress.logged_step` is the latest optimizer step's. This one differs from it within an accumulated step, after a
-    resume, and once training has ended.
-
-    Private part of Lightning 2.6 used: `_TrainingEpochLoop._batches_that_stepped`.
-    """
-    return trainer.fit_loop.epoch_loop._batches_that_stepped
-
-
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Evaluate a module in training: without gradients, every part in eval mode, torch's random numbers as they were.

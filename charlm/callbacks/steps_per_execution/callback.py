@@ -1,19 +1,7 @@
 """Many optimizer steps for each iteration of Lightning's training loop: small models at the speed of a bare loop.
 
-The callback replaces the `advance` of one training loop, which fetches a batch and makes a step of it, by one that
-first does many steps by itself (execution.py, each by lean_step.py) and then calls Lightning's. What is private of the
-other packages and used for it, as read in Lightning 2.6.6, torch 2.13, torchmetrics 1.9 and TensorBoard 2.21:
-
-- `_TrainingEpochLoop._batches_that_stepped`, the x-axis of Lightning's scalars;
-- `LightningModule._current_fx_name`, the hook that logs, and `_on_before_batch_transfer`;
-- `Trainer._logger_connector`: whether Lightning writes the latest step, and its means over an epoch;
-- `ModelCheckpoint._every_n_train_steps`, where an execution has to end; `TensorBoardLogger._prefix`;
-- `Optimizer._optimizer_step_pre_hooks` and `_optimizer_step_post_hooks`, and torch.optim.optimizer's
-  `_global_optimizer_pre_hooks` and `_global_optimizer_post_hooks`, which forbid the short way to a step;
-- `Metric._forward_cache`, a metric's value for the latest batch;
-- `EventFileWriter._general_file_writer`, its open file.
-
-tests/test_lightning_internals.py fails when one of them moves.
+The callback replaces `advance` of one training loop, which fetches a batch and trains on it, by a method that first
+does many steps by itself (execution.py, each step by internals/step.py) and then calls Lightning's `advance`.
 """
 
 from functools import partial
@@ -30,22 +18,19 @@ class StepsPerExecution(Callback):
     """Run many optimizer steps for each iteration of Lightning's training loop.
 
     A step of a small model takes less time than what Lightning does around it: hooks of every part, results, profiler,
-    loggers. This callback does that once for `steps` steps, and in between only what the steps need. They stay what
-    they are: the same batches, the same weights as one by one, bit for bit; `trainer.global_step`, `max_steps`,
-    validations and checkpoints come at the same steps and the same batches; learning-rate schedulers and every
-    callback act before and after each step. What `self.log` gets is written for every step to TensorBoard (to other
-    loggers every `log_every_n_steps`).
+    loggers. This callback does that once for `steps` steps, and in between only what the steps need. The result is the
+    same: the same batches and the same weights, bit for bit; `trainer.global_step`, `max_steps`, validations and
+    checkpoints at the same steps; learning-rate schedulers and callbacks that act before and after each step; and the
+    same points in the loggers, every `log_every_n_steps`.
 
-    What is done once an execution: the progress bar moves, and `trainer.callback_metrics` is brought up to date, so
-    that a callback which reads it within an execution sees the one before; an execution also ends where a checkpoint
-    or a validation is due. Callbacks can say `per_execution = True` to act in `on_train_batch_start` and
-    `on_train_batch_end` only then. A profiler, an optimizer that is not torch's own, mixed precision, gradient
-    accumulation, several GPUs and modules with their own `optimizer_step` take Lightning's own step inside an
-    execution, which still is about twice as fast as without. Names as in Keras
-    (`Model.compile(steps_per_execution=...)`).
+    The progress bar and `trainer.callback_metrics` are updated at the end of an execution, which also ends where a
+    checkpoint or a validation is due. Callbacks with `per_execution = True` get `on_train_batch_start` and
+    `on_train_batch_end` only then. With a profiler, an optimizer that is not torch's own, mixed precision, gradient
+    accumulation, several processes or a module with its own `optimizer_step`, Lightning's own step runs inside an
+    execution, which is still about twice as fast. The name is Keras's (`Model.compile(steps_per_execution=...)`).
 
     Args:
-        steps: optimizer steps an execution, >= 1; 1: Lightning's loop as it is.
+        steps: optimizer steps per execution, >= 1; 1: Lightning's loop without a change.
 
     Raises:
         ValueError: `steps` < 1 or, as training starts, manual optimization or a `training_step(dataloader_iter)`.
@@ -73,26 +58,21 @@ class StepsPerExecution(Callback):
 
     def _advance(self, trainer: Trainer, pl_module: LightningModule, log: StepLog, one: Any, fetcher: Any) -> None:
         """One execution in place of the loop's one step."""
-        try:
-            with log.recording():
-                rest = fetcher
-                if not trainer.fit_loop.epoch_loop.restarting:  # else Lightning has to find its place first
-                    rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
-                log.hook = None
-                log.write()
-                if rest is not None:
-                    one(rest)
-                    log.drop_written()
-        finally:
+        with log.recording():
+            rest = fetcher
+            if not trainer.fit_loop.epoch_loop.restarting:  # else Lightning first has to find where to continue
+                rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
+            log.give_latest()
             log.hook = None
-            log.write()
+            if rest is not None:
+                one(rest)
 
     def _refuse(self, trainer: Trainer, pl_module: LightningModule) -> None:
         name = type(pl_module).__name__
         if not pl_module.automatic_optimization:
             raise ValueError(
-                f"StepsPerExecution(steps={self.steps}) cannot run {name}, which optimizes by hand: only its"
-                " training_step knows its steps. Remove the callback or set steps=1; or let Lightning optimize"
+                f"StepsPerExecution(steps={self.steps}) cannot run {name}, which uses manual optimization:"
+                " only its training_step knows its steps. Remove the callback, set steps=1, or optimize automatically"
             )
         if is_param_in_hook_signature(pl_module.training_step, "dataloader_iter", explicit=True):
             raise ValueError(

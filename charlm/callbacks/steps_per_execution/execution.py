@@ -1,12 +1,13 @@
-"""The steps of one execution but the last, which is Lightning's own."""
+"""The steps of one execution but the last one, which is Lightning's own."""
 
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
-from charlm.callbacks.internals.fast_step import Outputs, acts, overridden, overrides
+from charlm.callbacks.internals.fast_step import Outputs
 from charlm.callbacks.internals.step import OneStep
+from charlm.callbacks.internals.step_count import count_scalar_step, steps_between_checkpoints
+from charlm.callbacks.internals.step_hooks import acts_every_step, overrides, step_hooks
 from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
@@ -15,7 +16,7 @@ class Execution:
 
     Args:
         trainer: in training, under automatic optimization.
-        pl_module: the module it trains.
+        pl_module: the module that is trained.
         log: takes what the module logs.
     """
 
@@ -25,8 +26,8 @@ class Execution:
         self.log = log
         self.loop = trainer.fit_loop.epoch_loop
         self.progress = self.loop.batch_progress
-        self.starts = overridden("on_train_batch_start", trainer, pl_module)
-        self.ends = overridden("on_train_batch_end", trainer, pl_module)
+        self.starts = step_hooks("on_train_batch_start", trainer, pl_module)
+        self.ends = step_hooks("on_train_batch_end", trainer, pl_module)
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
         self.stopper = next((callback for callback in callbacks if hasattr(callback, "stops_now")), None)
         one = OneStep(trainer, pl_module, self._enter)
@@ -37,7 +38,7 @@ class Execution:
 
         Args:
             fetcher: gives Lightning its batches.
-            steps: where an execution ends: at the multiples of it.
+            steps: an execution ends at the multiples of this number of optimizer steps.
 
         Returns:
             What the last batch is to be fetched from; None where training is to stop at once.
@@ -48,21 +49,17 @@ class Execution:
         self.progress.is_last_batch = False
         for _ in range(batches_left(self.trainer, steps) - 1):
             fetched = next(fetcher)
-            # of a loader without a length only now is this known to be the last; None is skipped, which Lightning says
+            # a loader without a length tells only now that this batch is its last; Lightning warns of a batch of None
             if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
-            batch = fetched[0] if self.prepare is None else self.prepare(fetched[0])
-            outputs = self._do(batch)
-            if self.trainer.should_stop or self.trainer.received_sigterm:
-                self._stop(outputs, batch)
-                return None
-            if self.stopper is not None and self.stopper.stops_now:
+            self._do(fetched[0] if self.prepare is None else self.prepare(fetched[0]))
+            if self._stops() or (self.stopper is not None and self.stopper.stops_now):
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
-                self.loop._batches_that_stepped += 1
+                count_scalar_step(self.trainer)
         return fetcher
 
-    def _do(self, batch: Any) -> Outputs:
+    def _do(self, batch: Any) -> None:
         index = self.progress.current.ready
         self.progress.increment_ready()
         self.log.begin(batch)
@@ -75,9 +72,10 @@ class Execution:
         for hook in self.ends:
             self._enter("on_train_batch_end")
             hook(outputs, batch, index)
+        if self._stops():
+            self._end_execution(outputs, batch, index)
         self.log.end()
         self.progress.increment_completed()
-        return outputs
 
     def _start(self, batch: Any, index: int) -> None:
         answer = None
@@ -85,25 +83,24 @@ class Execution:
             self._enter("on_train_batch_start")
             answer = hook(batch, index)
         if answer == -1 and overrides(self.pl_module, "on_train_batch_start"):
-            # its answer, which is the last: as in Lightning the rest of the epoch is left out
+            # the last answer is the module's: as in Lightning the rest of the epoch is left out
             self.progress.increment_by(0, is_last_batch=True)
             self.progress.increment_processed()
             self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
             self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+            self.log.give_latest()
             raise StopIteration
 
-    def _stop(self, outputs: Outputs, batch: Any) -> None:
-        """Training stops after this step: what else acts at the end of an execution acts now."""
-        self._enter("training_step")
-        self.log.begin(batch)
+    def _stops(self) -> bool:
+        return self.trainer.should_stop or self.trainer.received_sigterm
+
+    def _end_execution(self, outputs: Outputs, batch: Any, index: int) -> None:
+        """Training stops after this step: call the callbacks that act at the end of an execution."""
         self.log.give_latest()
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
         for callback in callbacks:
-            if overrides(callback, "on_train_batch_end") and not acts(callback, "on_train_batch_end"):
-                callback.on_train_batch_end(
-                    self.trainer, self.pl_module, outputs, batch, self.progress.current.ready - 1
-                )
-        self.log.end()
+            if overrides(callback, "on_train_batch_end") and not acts_every_step(callback, "on_train_batch_end"):
+                callback.on_train_batch_end(self.trainer, self.pl_module, outputs, batch, index)
 
     def _enter(self, hook: str) -> None:
         self.log.hook = hook
@@ -128,9 +125,8 @@ def batches_left(trainer: Trainer, steps: int) -> int:
     progress, done = trainer.fit_loop.epoch_loop.batch_progress, trainer.global_step
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
     if any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs):
-        return 1  # it reads trainer.callback_metrics after every step
-    periods = [steps, *(c._every_n_train_steps for c in callbacks if isinstance(c, ModelCheckpoint))]
-    periods += [c.every_n_train_steps or 0 for c in callbacks if hasattr(c, "every_n_train_steps")]
+        return 1  # the scheduler reads trainer.callback_metrics after every step
+    periods = [steps, *map(steps_between_checkpoints, callbacks)]
     ends = [(done // period + 1) * period for period in periods if period > 0]
     if trainer.max_steps > 0:
         ends.append(trainer.max_steps)

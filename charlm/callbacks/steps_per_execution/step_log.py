@@ -1,33 +1,22 @@
-"""What the steps of an execution log, kept until it ends and written then, each value at its own step."""
+"""What the steps of an execution log: the points that Lightning would write, without its cost at every step."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torchmetrics import Metric
 
-from charlm.callbacks.internals.log_capture import log_taken
-from charlm.callbacks.steps_per_execution.event_file import write_scalars
-
-Row = tuple[int, dict[str, float]]
-_recording: set[int] = set()  # ids of the modules whose steps are recorded
-_log = LightningModule.log
-
-
-def is_recording(pl_module: LightningModule) -> bool:
-    """Whether `self.log` costs next to nothing now: the module can log at every step."""
-    return id(pl_module) in _recording
+from charlm.callbacks.internals.module_log import begin_batch, captured_log, current_hook, log_in_hook, write_batch
+from charlm.callbacks.shared.progress import log_is_due, scalar_step
 
 
 class StepLog:
-    """Takes the place of `LightningModule.log`, which costs more than a small net's whole step.
+    """Takes the place of `LightningModule.log`, which takes longer than a whole step of a small net.
 
-    Values of single steps are kept. All else (means over the epoch, torchmetrics objects, values for the progress bar
-    only) goes to Lightning at once, and so does everything in the step that Lightning itself runs.
+    The latest number of each name is kept, and goes to the loggers at the steps that Lightning writes and to Lightning
+    when the execution ends. What Lightning adds up over an epoch, or reduces over processes, goes to Lightning at every
+    step; a module that logs such values has its points written by Lightning, too.
 
     Args:
         trainer: in training.
@@ -37,41 +26,49 @@ class StepLog:
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.trainer = trainer
         self.pl_module = pl_module
-        self.loop = trainer.fit_loop.epoch_loop
         # the hook of a step of our own; "" where Lightning names it itself; None in a step that is Lightning's own
         self.hook: str | None = None
         self._batch: Any = None
-        self._passed_on = False  # in this step
-        self._accumulates = False  # in this step, which Lightning logs nothing of then
-        self._kept: list[tuple[int, str, Any, dict[str, Any]]] = []
+        self._is_begun = False  # whether Lightning knows the batch of this step
+        self._is_due = False  # whether this step is written
+        self._by_lightning = False  # whether Lightning writes the points
+        self._is_behind = False  # whether Lightning lacks the latest values
+        self._epoch = -1
+        self._latest: dict[tuple[str | None, str], tuple[Any, dict[str, Any]]] = {}  # of the epoch
+
+    def recording(self) -> AbstractContextManager[None]:
+        """Log to here, from the module and from callbacks."""
+        if self.trainer.current_epoch != self._epoch:  # Lightning forgets the values of an epoch, too
+            self._epoch, self._latest = self.trainer.current_epoch, {}
+        return captured_log(self.trainer, self.pl_module, self.log)
 
     def begin(self, batch: Any) -> None:
         """A step of our own, on `batch`, begins."""
-        self._batch, self._passed_on = batch, False
-        self._accumulates = self.loop.batch_progress.current.ready % self.trainer.accumulate_grad_batches != 0
+        self._is_due = log_is_due(self.trainer)
+        if self._is_due and self._by_lightning:
+            self.give_latest()
+        self._batch, self._is_begun = batch, False
 
     def end(self) -> None:
-        """It is over."""
-        self._batch = None
-        if self._passed_on:
-            self.trainer._logger_connector.on_batch_end()
+        """The step is over."""
+        if self.trainer.should_stop or (self._is_due and self._by_lightning):
+            self.give_latest()
+            self._begin_batch()
+            write_batch(self.trainer)
+        elif self._is_due:
+            written = [(name, value) for (_, name), (value, of) in self._latest.items() if of["logger"] is not False]
+            row = {"epoch": self.trainer.current_epoch, **{name: _number(value) for name, value in written}}
+            for logger in self.trainer.loggers if written else ():
+                logger.log_metrics(row, scalar_step(self.trainer))
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Log to here, also from callbacks, which hold on to the module's `log`."""
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        holding = [(vars(callback), vars(callback)["log"]) for callback in callbacks if "log" in vars(callback)]
-
-        _recording.add(id(self.pl_module))
-        try:
-            with log_taken(self.pl_module, self.log):
-                for own, _ in holding:
-                    own["log"] = self.pl_module.log
-                yield
-        finally:
-            _recording.discard(id(self.pl_module))
-            for own, before in holding:
-                own["log"] = before
+    def give_latest(self) -> None:
+        """Let Lightning know the latest values, which brings `trainer.callback_metrics` up to date."""
+        if not self._is_behind:
+            return
+        self._is_behind = False
+        begin_batch(self.trainer, self._batch)  # also a second time: in the first one Lightning resets its sums
+        for (hook, name), (value, options) in self._latest.items():
+            log_in_hook(self.pl_module, hook, name, value, **options)
 
     def log(
         self,
@@ -85,71 +82,29 @@ class StepLog:
         **options: Any,
     ) -> None:
         """As `LightningModule.log`."""
-        by_step = on_step is not False and logger is not False
+        options |= {"prog_bar": prog_bar, "logger": logger, "on_step": on_step, "on_epoch": on_epoch}
+        hook = self.hook or current_hook(self.pl_module)
         is_tensor = type(value) is Tensor
-        plain = value.dim() == 0 if is_tensor else isinstance(value, int | float)
-        given = {"prog_bar": prog_bar, "logger": logger, "on_step": on_step, "on_epoch": on_epoch, **options}
-        if self.hook is None or on_epoch or not by_step or not plain:
-            self._pass_on(name, value, sync_dist=sync_dist, **given)
-            if isinstance(value, Metric):
-                value = value._forward_cache
-        if by_step and value is not None and not (self._accumulates and self.hook is not None):
-            kept = value.detach() if is_tensor and value.requires_grad else value
-            if sync_dist and self.trainer.world_size > 1:
-                kept = self.trainer.strategy.reduce(torch.as_tensor(kept, device=self.pl_module.device).clone())
-            self._kept.append((self.loop._batches_that_stepped, f"{name}_step" if on_epoch else name, kept, given))
+        is_number = value.dim() == 0 if is_tensor else isinstance(value, int | float)
+        reduced = sync_dist and self.trainer.world_size > 1
+        if is_number and on_step is not False and not on_epoch and not reduced:
+            self._latest[hook, name] = (value.detach() if is_tensor and value.requires_grad else value, options)
+            if self.hook is not None and not (self._is_due and self._by_lightning):
+                self._is_behind = True
+                return
+        else:
+            self._by_lightning = True
+        self._begin_batch()
+        log_in_hook(self.pl_module, hook, name, value, sync_dist=sync_dist, **options)
 
-    def drop_written(self) -> None:
-        """Forget the latest step's values where Lightning has written them itself."""
-        if self.trainer._logger_connector.should_update_logs:
-            self._kept = [row for row in self._kept if row[0] != self.loop._batches_that_stepped]
-
-    def give_latest(self) -> None:
-        """Bring `trainer.callback_metrics` up to date with the latest step, after which training stops."""
-        for step, name, value, given in self._kept:
-            if step == self.loop._batches_that_stepped and not given["on_epoch"]:
-                self._pass_on(name, value, **given)
-
-    def write(self) -> None:
-        """Write all that is kept: every step's to TensorBoard, to other loggers those of `log_every_n_steps`."""
-        kept, self._kept = self._kept, []
-        if not kept or not self.trainer.loggers or not self.trainer.is_global_zero:
-            return
-        rows = _rows(kept)
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
-        due = [row for row in rows if every and (row[0] + 1) % every == 0]
-        for _, scalars in due:
-            scalars.setdefault("epoch", self.trainer.current_epoch)  # as Lightning does
-        for logger in self.trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and _takes_blocks(logger):
-                write_scalars(logger.experiment, rows)
-                continue
-            for step, scalars in due:
-                logger.log_metrics(scalars, step)
-
-    def _pass_on(self, name: str, value: Any, **options: Any) -> None:
-        if self.hook is not None:
-            if self.hook:
-                self.pl_module._current_fx_name = self.hook
-            if not self._passed_on:
-                self._passed_on = True
-                self.trainer._logger_connector.on_batch_start(self._batch)
-        _log(self.pl_module, name, value, **options)
+    def _begin_batch(self) -> None:
+        if self.hook is not None and not self._is_begun:
+            begin_batch(self.trainer, self._batch)
+            self._is_begun = True
 
 
-def _rows(kept: list[tuple[int, str, Any, dict[str, Any]]]) -> list[Row]:
-    """One row a step, its values as numbers: one copy from the device for all of them."""
-    tensors = [value for _, _, value, _ in kept if isinstance(value, Tensor)]
-    if len({(value.dim(), value.dtype, value.device) for value in tensors}) > 1:
-        tensors = [value.detach().reshape(()).float().cpu() for value in tensors]
-    numbers = iter(torch.stack(tensors).flatten().tolist() if tensors else [])
-    rows: dict[int, dict[str, float]] = {}
-    for step, name, value, _ in kept:
-        rows.setdefault(step, {})[name] = next(numbers) if isinstance(value, Tensor) else float(value)
-    return list(rows.items())
-
-
-def _takes_blocks(logger: TensorBoardLogger) -> bool:
-    """Whether it writes scalars as they are."""
-    as_lightning = type(logger).log_metrics is TensorBoardLogger.log_metrics or getattr(logger, "plain_scalars", False)
-    return as_lightning and not logger._prefix
+def _number(value: Any) -> float:
+    """The number that Lightning would write: it turns everything but floats of torch into its default float."""
+    if not (isinstance(value, Tensor) and value.is_floating_point()):
+        value = torch.as_tensor(value, dtype=torch.get_default_dtype())
+    return value.item()

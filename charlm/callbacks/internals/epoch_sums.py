@@ -1,10 +1,7 @@
-"""What a running epoch has added up so far: the means of `self.log(on_epoch=True)` and torchmetrics' own states.
+"""What an epoch has added up so far: the means of `self.log(on_epoch=True)` and the states of torchmetrics.
 
-Lightning leaves both out of its checkpoints, so that an epoch that is resumed reports the mean of its last batches.
-
-Private parts used: of Lightning 2.6 `_TrainingEpochLoop._results`, whose items have `meta`, `value`,
-`cumulated_batch_size`, `has_reset` and `_forward_cache`, and `_LogConnector._first_loop_iter`;
-of torchmetrics 1.9 `_update_count` and `_computed`.
+Lightning leaves both out of its checkpoints, so the metrics of a resumed epoch would be those of its last batches.
+charlm's own models log nothing of this kind in training; other projects do.
 """
 
 import builtins
@@ -18,10 +15,11 @@ from torchmetrics import Metric
 Sums = dict[str, dict[str, Any]]
 _FUNCTIONS = {"builtins": builtins, "torch": torch}  # where Lightning takes min, max and sum from
 _OPTIONS = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "add_dataloader_idx", "metric_attribute")
+_CPU = torch.device("cpu")
 
 
-def sums_of(trainer: Trainer, pl_module: LightningModule) -> Sums:
-    """What the epoch has added up, by key of Lightning's results and by place of the metric in the module."""
+def save_sums(trainer: Trainer, pl_module: LightningModule) -> Sums:
+    """The sums as plain values, by key of Lightning's results and by name of the metric in the module."""
     items = trainer.fit_loop.epoch_loop._results.items()
     metrics = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, Metric)]
     return {
@@ -30,35 +28,35 @@ def sums_of(trainer: Trainer, pl_module: LightningModule) -> Sums:
     }
 
 
-def give_sums(trainer: Trainer, pl_module: LightningModule, sums: Sums) -> None:
-    """Go on adding up from there. Metrics that the module has no more are left out."""
+def restore_sums(trainer: Trainer, pl_module: LightningModule, sums: Sums) -> None:
+    """Continue from `sums`; metrics that the module no longer has are left out."""
     metrics = {name: part for name, part in pl_module.named_modules() if isinstance(part, Metric)}
-    for name, kept in sums["metrics"].items():
+    for name, saved in sums["metrics"].items():
         if metric := metrics.get(name):
-            for key, value in kept["state"].items():
+            for key, value in saved["state"].items():
                 setattr(metric, key, _on(metric.device, value))
-            metric._update_count, metric._computed = kept["updates"], None
+            metric._update_count, metric._computed = saved["updates"], None
     results = trainer.fit_loop.epoch_loop._results
-    trainer._logger_connector._first_loop_iter = False  # in the first one Lightning would begin at 0
-    for key, kept in sums["logged"].items():
-        value = kept["value"].to(pl_module.device) if kept["value"] is not None else metrics.get(kept["metric"])
+    trainer._logger_connector._first_loop_iter = False  # in the first iteration Lightning would begin at 0
+    for key, saved in sums["logged"].items():
+        value = saved["value"].to(pl_module.device) if saved["value"] is not None else metrics.get(saved["metric"])
         if value is None:
             continue
-        options = {**kept["options"], "reduce_fx": getattr(_FUNCTIONS[kept["of"]], kept["reduce"]), "batch_size": 1}
+        options = {**saved["options"], "reduce_fx": getattr(_FUNCTIONS[saved["of"]], saved["reduce"]), "batch_size": 1}
         results.log(value=value, sync_dist_fn=trainer.strategy.reduce, **options)
-        if kept["value"] is not None:
+        if saved["value"] is not None:
             item = results[key]
-            item.value, item._forward_cache = value, kept["latest"]
+            item.value, item._forward_cache = value, saved["latest"]
             if item.meta.is_mean_reduction:
-                item.cumulated_batch_size = kept["count"].to(pl_module.device)
+                item.cumulated_batch_size = saved["count"].to(pl_module.device)
 
 
 def _logged(item: Any) -> dict[str, Any]:
-    """An item of Lightning's results, and the arguments that make it again."""
+    """An item of Lightning's results, with the arguments of `log` that make it again."""
     meta = item.meta
     options = {name: getattr(meta, name) for name in _OPTIONS}
     options |= {"sync_dist": meta.sync.should, "rank_zero_only": meta.sync.rank_zero_only}
-    kept = {
+    saved = {
         "options": options,
         "reduce": meta.reduce_fx.__name__,
         "of": _module(meta.reduce_fx),
@@ -67,9 +65,9 @@ def _logged(item: Any) -> dict[str, Any]:
     }
     if item.is_tensor:
         latest = item._forward_cache
-        kept |= {"value": _on(_CPU, item.value), "latest": None if latest is None else _on(_CPU, latest)}
-        kept |= {"count": _on(_CPU, item.cumulated_batch_size)} if meta.is_mean_reduction else {}
-    return kept
+        saved |= {"value": _on(_CPU, item.value), "latest": None if latest is None else _on(_CPU, latest)}
+        saved |= {"count": _on(_CPU, item.cumulated_batch_size)} if meta.is_mean_reduction else {}
+    return saved
 
 
 def _module(reduce_fx: Any) -> str:
@@ -81,9 +79,6 @@ def _state(metric: Metric) -> dict[str, Any]:
         "state": {key: _on(_CPU, value) for key, value in metric.metric_state.items()},
         "updates": metric._update_count,
     }
-
-
-_CPU = torch.device("cpu")
 
 
 def _on(device: torch.device, value: Tensor | list[Tensor]) -> Tensor | list[Tensor]:

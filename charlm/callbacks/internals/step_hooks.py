@@ -1,0 +1,43 @@
+"""Which hooks of callbacks and modules do something: the others need not be called at every step."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+Hook = Callable[..., Any]
+
+_ONCE_AN_EXECUTION = ("lightning.pytorch.callbacks.model_checkpoint", "lightning.pytorch.callbacks.progress")
+
+
+def overrides(owner: Callback | LightningModule, name: str) -> bool:
+    """Whether a callback or a module does something in the hook `name`, through its class or the object itself."""
+    base = Callback if isinstance(owner, Callback) else LightningModule
+    hook = getattr(owner, name)
+    return getattr(hook, "__func__", hook) is not getattr(base, name)
+
+
+def acts_every_step(callback: Callback, name: str) -> bool:
+    """Whether a callback does something in the hook `name` at every step.
+
+    ModelCheckpoint and the progress bars of Lightning, and callbacks with `per_execution = True`, need
+    `on_train_batch_start` and `on_train_batch_end` only at the end of an execution.
+    """
+    if not overrides(callback, name):
+        return False
+    if not name.startswith("on_train_batch"):
+        return True
+    file = getattr(getattr(callback, name), "__module__", "")
+    return not (file.startswith(_ONCE_AN_EXECUTION) or getattr(callback, "per_execution", False))
+
+
+def step_hooks(name: str, trainer: Trainer, pl_module: LightningModule) -> list[Hook]:
+    """The hooks `name` to call at every step, in Lightning's order: those of the callbacks, then the module's."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    hooks: list[Hook] = [
+        partial(getattr(callback, name), trainer, pl_module)
+        for callback in callbacks
+        if acts_every_step(callback, name)
+    ]
+    return hooks + ([getattr(pl_module, name)] if overrides(pl_module, name) else [])
