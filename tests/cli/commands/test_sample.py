@@ -72,7 +72,7 @@ def test_a_decomposed_prefix_is_composed_as_the_names_are(write_run, capsys):
         ),
     ],
 )
-def test_a_prefix_with_a_stranger_is_refused(alphabet, message, write_run):
+def test_a_prefix_with_an_out_of_vocabulary_character_is_refused(alphabet, message, write_run):
     write_run("Bigram", alphabet=alphabet)
     with pytest.raises(ValueError, match=message):
         sample(prefix="aя")
@@ -125,7 +125,7 @@ def test_distinct_names_are_drawn_once(write_run, capsys):
     sure_of(write_run("Bigram"), {0: {1: 0.9, 2: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}})
     sample(n=2, distinct=True)
     assert sorted(lines(capsys)) == ["a", "b"]
-    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct; 3 were asked for"):
+    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct.* 3 were asked for"):
         sample(n=3, distinct=True)
 
 
