@@ -1,7 +1,7 @@
-"""A checkpoint file, checked before torch reads it. Plain torch: no Lightning, and none of charlm outside callbacks/.
+"""A checkpoint file, checked before torch reads it. Plain torch: no Lightning.
 
-torch.load does not look at the checksums in the file, and `weights_only=True` alone runs no code but can be made to ask
-for any memory and time. Here a file is read only if it is the archive that torch.save writes, whole, to the byte.
+torch.load(weights_only=True) runs no code, but it ignores the checksums in the file. Here a file is read only if it is
+the archive that torch.save writes, complete and unchanged.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
-
-from charlm.callbacks.pickle_walk import RefusedError, check_pickle
 
 _AGAIN = "copy it again, or use another checkpoint of the run"
 _END = struct.Struct("<4s4H2LH")  # what a zip archive ends with: mark, disks, parts here and in all, ..., comment
@@ -39,7 +36,7 @@ def read_archive(path: str | Path, whose: str = _WHOSE, map_location: Any = "cpu
 
     refuse_address(path)
     with open(path, "rb") as file:
-        _check(file, path, whose)
+        _check(file, path)
         file.seek(0)
         try:
             with warnings.catch_warnings():
@@ -65,7 +62,7 @@ def refuse_address(path: str | Path) -> None:
         )
 
 
-def _check(file: IO[bytes], path: str | Path, whose: str) -> None:
+def _check(file: IO[bytes], path: str | Path) -> None:
     head = file.read(512)
     if not head:
         raise ValueError(f"{path} is empty (0 bytes); {_AGAIN}")
@@ -75,22 +72,19 @@ def _check(file: IO[bytes], path: str | Path, whose: str) -> None:
         kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
         raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that a training wrote")
     try:
-        sound, pickled = _parts(file)
+        sound = _is_sound(file)
     except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
         sound = False
     if not sound:
         raise ValueError(f"{path} is damaged, its checksums do not match; {_AGAIN}")
-    try:
-        check_pickle(*pickled)
-    except RefusedError as error:
-        raise ValueError(f"{path} is not {whose}: {error}; none of it ran{error.part}") from None
 
 
-def _parts(file: IO[bytes]) -> tuple[bool, tuple[bytes, Callable[[str], int]]]:
-    """Whether all parts are as torch.save writes them; the pickle among them, and the size of each in bytes.
+def _is_sound(file: IO[bytes]) -> bool:
+    """Whether all parts of the archive are as torch.save writes them, with the right checksums.
 
-    Another reader of zip archives must find the same parts, so there is one way only to read this one: each part once,
-    the first at the start, the end at the end.
+    Another reader of zip archives must find the same parts, so the archive may have one reading only: each part occurs
+    once, the first one at the start of the file, and the directory at its end. No part may claim more bytes than the
+    file has.
     """
     size = os.fstat(file.fileno()).st_size
     file.seek(size - _END.size)
@@ -99,7 +93,7 @@ def _parts(file: IO[bytes]) -> tuple[bool, tuple[bytes, Callable[[str], int]]]:
         parts = archive.infolist()
         sizes = {part.orig_filename: part.file_size for part in parts}
         folder = parts[0].orig_filename.partition("/")[0]
-        sound = (
+        return (
             end[0] == b"PK\5\6"
             and end[-1] == 0
             and end[3] == end[4] == len(parts) == len(sizes)
@@ -109,11 +103,10 @@ def _parts(file: IO[bytes]) -> tuple[bool, tuple[bytes, Callable[[str], int]]]:
             and all(name.startswith(f"{folder}/") and "\0" not in name for name in sizes)
             and archive.testzip() is None
         )
-        return sound, (archive.read(f"{folder}/data.pkl"), lambda name: sizes.get(f"{folder}/data/{name}", -1))
 
 
 def _foreign(path: str | Path) -> str:
-    """The first thing in the file that is none, by name, if that can be told."""
+    """The name of the first class or function in the file that is not of torch, if that can be told."""
     import torch
 
     with suppress(Exception):
