@@ -46,11 +46,16 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightni
     return next((file for file in named if file.is_file()), newest)
 
 
-def claim_number(root: Path) -> int:
-    """Make the next folder version_N in `root`; of all processes that do so at once each gets a number of its own."""
-    root.mkdir(parents=True, exist_ok=True)
+def next_number(root: Path) -> int:
+    """The number after the highest one of the folders version_N in `root`."""
     taken = [folder.name.removeprefix("version_") for folder in root.glob("version_*")]
-    number = max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
+    return max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
+
+
+def claim_number(root: Path) -> int:
+    """Make the next folder version_N in `root`; processes that do so at the same moment get different numbers."""
+    root.mkdir(parents=True, exist_ok=True)
+    number = next_number(root)
     while True:
         try:
             (root / f"version_{number}").mkdir()

@@ -333,27 +333,9 @@ def repacked(data, place, new, gone):
     return stream.getvalue()
 
 
-PIECES = [
-    b"K\x00",
-    b"J\xff\xff\xff\x7f",
-    b"}",
-    b"]",
-    b")",
-    b"t",
-    b"R",
-    b"b",
-    b"h\x01",
-    b"0",
-    b"(",
-    b"\x86",
-    b"cos\nsystem\n",
-]
-PIECES += [
-    b"ctorch\nSize\n",
-    b"ctorch\nFloatStorage\n",
-    b"ctorch._utils\n_rebuild_parameter\n",
-    b"ccollections\nCounter\n",
-]
+PIECES = [b"K\x00", b"J\xff\xff\xff\x7f", b"}", b"]", b")", b"t", b"R", b"b", b"h\x01", b"0", b"(", b"\x86"]
+NAMES = ["os system", "torch Size", "torch FloatStorage", "torch._utils _rebuild_parameter", "collections Counter"]
+PIECES += [b"c" + name.replace(" ", "\n").encode() + b"\n" for name in NAMES]
 PLACES = st.integers(0, 2**20)
 
 
@@ -375,13 +357,15 @@ def test_a_changed_checkpoint_is_read_or_refused_in_a_sentence(changes, flips, c
     file = tmp_path / "changed.ckpt"
     file.write_bytes(changed if cut is None else changed[: cut % len(changed)])
     for read in (load_checkpoint, AtomicCheckpointIO().load_checkpoint):
+        said = ""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 read(file)
         except (OSError, ValueError) as error:
-            assert "\n" not in str(error)
-            assert "weights_only" not in str(error)
+            said = str(error)
+        assert "\n" not in said
+        assert "weights_only" not in said
 
 
 def test_flipped_bits_outside_the_values_of_tensors_are_counted(saved):

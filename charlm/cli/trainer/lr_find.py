@@ -13,6 +13,7 @@ from charlm.cli.table import Table, render
 from charlm.cli.trainer.report import program, shown
 from charlm.models.base import LitCharLM
 from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.directory import next_number
 
 
 class SweepAlone(LRFinder):
@@ -91,8 +92,7 @@ setattr(SweepTrainer, "lr-find", SweepTrainer.lr_find)
 def sweep_directory(root: Path) -> Path:
     """A new folder for the files of a sweep: the next version_N in `root`/lightning_logs/lr-find."""
     sweeps = root / "lightning_logs" / "lr-find"
-    taken = [folder.name.removeprefix("version_") for folder in sweeps.glob("version_*")]
-    return sweeps / f"version_{max((int(number) for number in taken if number.isdecimal()), default=-1) + 1}"
+    return sweeps / f"version_{next_number(sweeps)}"
 
 
 def report(result: LRFinderResult, directory: Path) -> str:
