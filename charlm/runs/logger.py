@@ -42,9 +42,6 @@ class RunLogger(TensorBoardLogger):
         purge_step: of a run that goes on: TensorBoard drops what the folder holds from this step on, as it comes again.
     """
 
-    plain_scalars = True
-    """StepsPerExecution may write scalars past `log_metrics`, which adds nothing to them."""
-
     def __init__(
         self,
         save_dir: str | Path = ".",

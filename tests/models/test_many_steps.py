@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelChec
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from charlm.callbacks import EmbeddingPCA, RunCheckpoint, StepDecay, StepProgressBar, StepsPerExecution
+from charlm.callbacks import EmbeddingPCA, ExactResume, RunCheckpoint, StepDecay, StepProgressBar, StepsPerExecution
 from charlm.cli.main import main
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitBigram, LitMLP
@@ -205,3 +205,33 @@ def test_weights_that_are_moved_frozen_or_masked_get_what_training_step_gives(wa
 
     one, many = (train(tmp_path, steps, callbacks=[Meddler()], max_steps=30)[0] for steps in (1, 30))
     assert_equal_weights(one, many)
+
+
+def points(folder):
+    (file,) = folder.rglob("events*")
+    events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
+    return [(event.step, event.value) for event in events.Scalars("loss/train")]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("steps", [1, 20])
+def test_the_train_loss_is_the_mean_since_the_last_point_also_in_a_resumed_run(steps, accumulate, tmp_path):
+    """Stopped at step 17 of 40, between two points, with the points at 9, 19, 29 and 39."""
+    given = {"accumulate_grad_batches": accumulate, "limit_val_batches": 0}
+    runs = {
+        "each": {"max_steps": 40, "log_every_n_steps": 1},
+        "whole": {"max_steps": 40, "log_every_n_steps": 10},
+        "cut": {"max_steps": 17, "log_every_n_steps": 10},
+        "rest": {"max_steps": 40, "log_every_n_steps": 10, "ckpt_path": tmp_path / "cut.ckpt"},
+    }
+    found = {}
+    for name, options in runs.items():
+        logger = TensorBoardLogger(tmp_path / name)
+        _, trainer = train(tmp_path, steps, callbacks=[ExactResume()], logger=logger, **given, **options)
+        trainer.save_checkpoint(tmp_path / f"{name}.ckpt")
+        found[name] = points(tmp_path / name)
+    assert [step for step, _ in found["whole"]] == [9, 19, 29, 39]
+    losses = [value for _, value in found["each"]]
+    means = [sum(losses[first : first + 10]) / 10 for first in range(0, 40, 10)]
+    assert [value for _, value in found["whole"]] == pytest.approx(means, rel=1e-5)
+    assert found["cut"] + found["rest"] == found["whole"]

@@ -56,7 +56,6 @@ class Dashboard(Callback):
         self.histograms = histograms
         self.activations = activations
         self.layout = layout(charts or {})
-        self.reads_gradients = histograms  # asked by StepsPerExecution: whether to keep the gradients of each step
         self.per_execution = not histograms  # and whether to call this callback only at the end of an execution
         self._steps_seen = 0
         self._watch: ActivationWatch | None = None

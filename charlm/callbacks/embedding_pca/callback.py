@@ -60,8 +60,6 @@ class EmbeddingPCA(Callback):
             of labels or kinds is not the number of its rows.
     """
 
-    reads_gradients = False  # StepsPerExecution need not keep them for this callback
-
     def __init__(
         self,
         module: str | None = None,

@@ -67,8 +67,6 @@ class StepDecay(Callback):
             or, as training starts, fractions of a training of unknown length.
     """
 
-    reads_gradients = False  # tells StepsPerExecution that it may skip them
-
     def __init__(
         self, milestones: list[float], gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
     ) -> None:
