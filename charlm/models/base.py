@@ -233,10 +233,10 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         context, target = batch
-        with torch.inference_mode():  # while it fits, Lightning validates in a lesser mode
+        with torch.inference_mode():  # also within fit: after a `validate` the metrics' states are inference tensors
             logits, target = counted(self.net(context), target)
             loss = cross_entropy(logits, target)
+            metrics["perplexity"].update(logits[:, None], target[:, None])
+            metrics["accuracy"].update(logits, target)
         self.log(f"loss/{split}", loss, prog_bar=True, batch_size=len(target), on_epoch=True, sync_dist=True)
-        metrics["perplexity"].update(logits[:, None], target[:, None])
-        metrics["accuracy"].update(logits, target)
         self.log_dict(metrics, on_epoch=True)
