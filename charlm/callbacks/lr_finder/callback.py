@@ -68,6 +68,7 @@ class LRFinder(Callback):
     def __init__(
         self,
         min_lr: float = 1e-6,
+        *,
         max_lr: float = 10.0,
         num_steps: int = 300,
         repeats: int = 1,

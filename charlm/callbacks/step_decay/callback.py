@@ -68,7 +68,7 @@ class StepDecay(Callback):
     """
 
     def __init__(
-        self, milestones: list[float], gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
+        self, milestones: list[float], *, gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
     ) -> None:
         check_milestones(milestones, gamma, unit)
         self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]

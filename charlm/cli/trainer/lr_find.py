@@ -71,7 +71,16 @@ class SweepTrainer(pl.Trainer):
         """
         if ckpt_path is not None:
             model.net.load_state_dict(load_checkpoint(ckpt_path).net.state_dict())
-        finder = SweepAlone(min_lr, max_lr, num_steps, repeats, rule, False, stop_factor, trial_steps=trial_steps)
+        finder = SweepAlone(
+            min_lr,
+            max_lr=max_lr,
+            num_steps=num_steps,
+            repeats=repeats,
+            rule=rule,
+            apply=False,
+            stop_factor=stop_factor,
+            trial_steps=trial_steps,
+        )
         self.callbacks: list[Callback] = [finder, *self.callbacks]
         self.fit(model, datamodule=datamodule)
         result = finder.result

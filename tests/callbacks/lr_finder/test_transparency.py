@@ -500,7 +500,9 @@ if __name__ == "__main__":
     processes, accumulated, precision, strategy, *kinds = sys.argv[1:]
     for kind in kinds:
         pl.seed_everything(3)
-        rates, sweep = Rates(), LRFinder(1e-5, 1e3, num_steps=60, repeats=2, apply=kind == "apply", trial_steps=60)
+        rates, sweep = Rates(), LRFinder(
+            1e-5, max_lr=1e3, num_steps=60, repeats=2, apply=kind == "apply", trial_steps=60
+        )
         logger = pl.loggers.CSVLogger(kind, name="logs", version="")
         trainer = pl.Trainer(
             accelerator="cpu", devices=int(processes), strategy=strategy, max_epochs=2, limit_val_batches=1,
