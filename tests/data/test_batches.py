@@ -59,32 +59,22 @@ def test_an_epoch_shows_every_example_once(monkeypatch, sampling, batch_size, ga
 
 @pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("sampling", ["epoch", "replacement"])
-def test_the_order_is_a_function_of_seed_and_epoch(sampling):
+def test_the_order_is_a_function_of_seed_and_epoch_alone(sampling):
+    """The global generator is neither read nor moved, and a pass without set_epoch is repeated."""
+
     def order(seed, epoch):
         loader = BatchLoader(examples(100), 8, sampling=sampling, seed=seed)
         loader.set_epoch(epoch)
-        return numbers(loader)
+        first = numbers(loader)
+        torch.rand(1)
+        assert numbers(loader) == first
+        return first
 
-    assert order(0, 0) == order(0, 0)
-    assert order(5, 7) == order(5, 7)
     different = [order(seed, epoch) for seed in (0, 1, 2) for epoch in (0, 1, 2)]
     assert all(different.count(batches) == 1 for batches in different)
-
-
-@pytest.mark.parametrize("sampling", ORDERS)
-def test_without_set_epoch_a_pass_is_repeated(sampling):
-    loader = BatchLoader(examples(20), 8, sampling=sampling, seed=0)
-    assert numbers(loader) == numbers(loader)
-
-
-@pytest.mark.usefixtures("either_order")
-@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
-def test_a_seeded_order_leaves_the_global_generator_alone(sampling):
-    torch.manual_seed(0)
+    before = torch.get_rng_state()
     numbers(BatchLoader(examples(20), 8, sampling=sampling, seed=0))
-    after = torch.rand(3)
-    torch.manual_seed(0)
-    assert torch.equal(after, torch.rand(3))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_replacement_without_a_seed_is_the_courses_randint_once_a_batch():
@@ -115,49 +105,35 @@ def test_a_full_batch_is_gathered_once(sampling):
 
 @pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("gathered", [20, 1 << 14])
-@pytest.mark.parametrize("batch_size", [8, None])
+@pytest.mark.parametrize(("batch_size", "ranks"), [(8, 1), (4, 2), (None, 1)])
 @pytest.mark.parametrize("sampling", ORDERS)
-def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling, batch_size, gathered):
+def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling, batch_size, ranks, gathered):
     monkeypatch.setattr(batches_file, "_GATHERED", gathered)
 
-    def fresh():
-        return BatchLoader(examples(60), batch_size, sampling=sampling, seed=5)
+    def loader_from(state=None, epoch=2):
+        loader = BatchLoader(examples(60), batch_size, sampling=sampling, seed=5, rank=ranks - 1, world_size=ranks)
+        if state:
+            loader.load_state_dict(state)
+            assert loader.state_dict() == state
+        loader.set_epoch(epoch)
+        return loader
 
-    whole = fresh()
-    whole.set_epoch(2)
-    unbroken = numbers(whole)
-    for seen in range(len(whole) + 1):
-        first = fresh()
-        first.set_epoch(2)
+    unbroken, next_epoch = numbers(loader_from()), numbers(loader_from(epoch=3))
+    for seen in range(len(unbroken) + 1):
+        first = loader_from()
         assert numbers(islice(first, seen)) == unbroken[:seen]
-        second = fresh()
-        second.load_state_dict(first.state_dict())
-        assert second.state_dict() == first.state_dict()
-        second.set_epoch(2)
+        state = first.state_dict()
+        assert (state["epoch"], state["batch"]) == (2, seen)
+        second = loader_from(state)
         assert numbers(islice(second, 2)) == unbroken[seen : seen + 2]
-        third = fresh()  # and saved once more
-        third.load_state_dict(second.state_dict())
-        assert numbers(third) == unbroken[seen + 2 :]
-
-
-@pytest.mark.parametrize("seen", [3, 8])
-def test_a_saved_position_counts_for_its_own_epoch_only(seen):
-    first = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
-    numbers(islice(first, seen))
-    second = BatchLoader(examples(60), 8, sampling="epoch", seed=5)
-    second.load_state_dict(first.state_dict())
-    second.set_epoch(1)
-    first.set_epoch(1)
-    assert numbers(second) == numbers(first)
-    second.set_epoch(0)
-    assert len(numbers(second)) == 8
+        assert numbers(loader_from(second.state_dict())) == unbroken[seen + 2 :]  # saved once more
+        assert numbers(loader_from(state, epoch=3)) == next_epoch  # the position counts for its own epoch only
 
 
 @pytest.mark.parametrize(
     ("other", "message"),
     [
         ({"n": 61}, "examples 61, now 60"),
-        ({"batch_size": 9}, "batch_size 9, now 8"),
         ({"sampling": "replacement"}, "sampling 'replacement', now 'epoch'"),
         ({"seed": 1}, "seed 1, now 0"),
         ({"seed": None, "batch_size": 4}, "batch_size 4, now 8; seed None, now 0"),
@@ -168,10 +144,7 @@ def test_a_state_of_other_batches_is_refused(other, message):
     settings = {"n": 60, "batch_size": 8, "sampling": "epoch", "seed": 0} | other
     state = BatchLoader(examples(settings.pop("n")), **settings).state_dict()
     loader = BatchLoader(examples(60), 8, sampling="epoch", seed=0)
-    with pytest.raises(
-        ValueError,
-        match=rf"^the checkpoint was made with other batches \({message}\); resume with the data settings",
-    ):
+    with pytest.raises(ValueError, match=rf"made with other batches \({message}\); resume with the data settings"):
         loader.load_state_dict(state)
     assert numbers(loader) == numbers(BatchLoader(examples(60), 8, sampling="epoch", seed=0))
 
@@ -209,18 +182,6 @@ def test_the_ranks_together_evaluate_every_example_once(n, batch_size, world):
     assert all(batch for batches in pieces for batch in batches)
 
 
-@pytest.mark.usefixtures("either_order")
-@pytest.mark.parametrize("sampling", ORDERS)
-def test_a_rank_resumes_where_it_stood(sampling):
-    def fresh():
-        return BatchLoader(examples(60), 4, sampling=sampling, seed=0, rank=1, world_size=2)
-
-    unbroken, first, second = numbers(fresh()), fresh(), fresh()
-    numbers(islice(first, 3))
-    second.load_state_dict(first.state_dict())
-    assert numbers(second) == unbroken[3:]
-
-
 @pytest.mark.parametrize(
     ("n", "options", "message"),
     [
@@ -229,19 +190,8 @@ def test_a_rank_resumes_where_it_stood(sampling):
         (5, {"world_size": 3}, "5 examples are too few for 3 processes; use fewer devices"),
         (5, {"sampling": "sequentail"}, "sampling is 'sequentail'; give 'sequential', 'epoch' or 'replacement'"),
         (5, {"rank": 2, "world_size": 2}, "rank is 2; with 2 processes it is at least 0 and below 2"),
-        (5, {"rank": -1}, "rank is -1; with 1 processes it is at least 0 and below 1"),
     ],
 )
 def test_an_argument_outside_its_range_is_refused(n, options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         BatchLoader(examples(n), **{"batch_size": 4, **options})
-
-
-@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
-def test_the_state_counts_the_batches_in_plain_numbers(sampling):
-    loader = BatchLoader(examples(60), 8, sampling=sampling, seed=5)
-    for number, _ in enumerate(loader, start=1):
-        state = loader.state_dict()
-        assert (state["epoch"], state["batch"]) == (0, number)
-        assert {type(value) for value in state.values()} <= {int, str, type(None)}
-    assert len(loader) == number == 8

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +7,6 @@ from charlm.data.contexts import Contexts, build_contexts
 from charlm.tokenizer import CharTokenizer
 
 ABC = CharTokenizer("abc")
-COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
 NAMES = st.lists(st.text("abc", max_size=9), max_size=12)
 
 
@@ -41,18 +38,16 @@ def stream_of(names):
     return ABC.encode_lines("".join(f"{name}\n" for name in names))
 
 
-def test_contexts_by_hand():
-    context, target = build_contexts(["ab", "c"], ABC, block_size=3)
-    assert context.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 0, 0], [0, 0, 3]]
-    assert target.tolist() == [1, 2, 0, 3, 0]
-    assert (context.dtype, target.dtype) == (torch.int64, torch.int64)
-
-
-def test_the_notebooks_contexts_by_hand():
-    """Its first window is the boundary and two characters, so "ab" has one example and "c" none."""
-    context, target = build_contexts(["ab", "c", "cab"], ABC, block_size=3, pad=False)
-    assert context.tolist() == [[0, 1, 2], [0, 3, 1], [3, 1, 2]]
-    assert target.tolist() == [0, 2, 0]
+@pytest.mark.parametrize(
+    ("pad", "contexts", "targets"),
+    [
+        (True, [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 0, 0], [0, 0, 3]], [1, 2, 0, 3, 0]),
+        (False, [[0, 1, 2]], [0]),  # the notebook's first window is the boundary and two characters: "c" has none
+    ],
+)
+def test_contexts_by_hand(pad, contexts, targets):
+    context, target = build_contexts(["ab", "c"], ABC, block_size=3, pad=pad)
+    assert (context.tolist(), target.tolist()) == (contexts, targets)
 
 
 @given(NAMES, st.integers(1, 10), st.booleans())
@@ -82,46 +77,19 @@ def test_any_examples_are_gathered_as_from_all_of_them(data, names, T, dtype):
     assert torch.equal(stream, before)
 
 
-@pytest.mark.parametrize("pad", [True, False])
-def test_no_names_give_no_examples(pad):
-    context, target = build_contexts([], ABC, 3, pad)
-    assert (context.shape, target.shape) == ((0, 3), (0,))
-
-
-@pytest.mark.parametrize("number", [7, 100])
-def test_a_number_without_an_example_is_refused(number):
+def test_a_number_without_an_example_is_refused():
     with pytest.raises(IndexError):
-        Contexts(stream_of(["abcabc"]), 3).gather(torch.tensor([0, number]))
-
-
-@pytest.mark.parametrize("block_size", [0, -1])
-@pytest.mark.parametrize("pad", [True, False])
-def test_a_context_has_at_least_one_character(block_size, pad):
-    with pytest.raises(ValueError, match=rf"^block_size is {block_size}; it must be at least 1 character of context$"):
-        build_contexts(["ab"], ABC, block_size, pad)
+        Contexts(stream_of(["abcabc"]), 3).gather(torch.tensor([0, 7]))
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("names", "block_size", "message"),
     [
-        (["ab", "bd"], "name 2, 'bd', has 'd' at position 1, outside the alphabet 'abc'"),
-        (["ab", "c\na"], r"name 'c\\na' has a line break in it; give every name by itself"),
+        (["ab", "bd"], 3, "name 2, 'bd', has 'd' at position 1, outside the alphabet 'abc'"),
+        (["ab", "c\na"], 3, r"name 'c\\na' has a line break in it; give every name by itself"),
+        (["ab"], 0, "block_size is 0; it must be at least 1 character"),
     ],
 )
-def test_a_name_that_is_not_of_the_alphabet_is_refused(names, message):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        build_contexts(names, ABC, 3)
-
-
-@pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
-def test_the_courses_list_has_228146_examples_and_they_are_those_of_its_loop():
-    names = COURSE_LIST.read_text().splitlines()
-    table = CharTokenizer.from_text("".join(names))
-    context, target = build_contexts(names, table, 3)
-    assert context.shape == (228_146, 3)
-    expected, window = [], [0, 0, 0]
-    for ch in "".join(f"{name}." for name in names[:3000]):
-        i = 0 if ch == "." else ord(ch) - 96
-        expected.append([*window, i])
-        window = [*window[1:], i] if i else [0, 0, 0]
-    assert torch.cat([context, target[:, None]], 1)[: len(expected)].tolist() == expected
+def test_bad_arguments_are_refused(names, block_size, message):
+    with pytest.raises(ValueError, match=message):
+        build_contexts(names, ABC, block_size)

@@ -6,12 +6,10 @@ import re
 from itertools import product
 from pathlib import Path
 
-import lightning.pytorch  # noqa: F401  # its log handlers are made on import, and must not hold a test's stderr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.cli.main import main
 from charlm.data import corpus as corpus_file
 from charlm.data import text_chunks as text_chunks_file
 from charlm.data.corpus import BUNDLED, read_corpus
@@ -22,28 +20,6 @@ NAMES = "anna\nbo\nanna\nzoë\n"
 TWENTY = [a + b for a, b in product("abcd", "vwxyz")]
 LETTERS = "".join(map(chr, [*range(0x20000, 0x2A6D6), *range(0xAC00, 0xD7A4), *range(0x4E00, 0xA000)]))
 LONG = r"at most 64 are accepted \(data.max_length\), one name a line"
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Put bytes or text into a file; returns its path."""
-
-    def make(content):
-        file = tmp_path / "names.txt"
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return str(file)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """One file for all examples of a property."""
-    return tmp_path_factory.mktemp("corpus") / "names.txt"
-
-
-def lines(*names):
-    return "".join(f"{name}\n" for name in names)
 
 
 def refusal(path, **options):
@@ -62,15 +38,6 @@ def test_the_bundled_names_are_what_the_project_promises():
     assert (corpus.source, corpus.note) == (str(BUNDLED), "")
 
 
-def test_names_keep_their_order_and_their_copies(write):
-    path = write(NAMES)
-    corpus = read_corpus(path)
-    assert corpus.names() == ["anna", "bo", "anna", "zoë"]
-    assert (corpus.text, len(corpus), corpus.source, corpus.note) == (NAMES, 4, path, "")
-    assert (corpus.data, corpus.alphabet) == (NAMES.encode(), "abnozë")
-    assert read_corpus(Path(path)) == corpus
-
-
 SAVED = {
     "LF": NAMES,
     "CRLF": NAMES.replace("\n", "\r\n"),
@@ -86,17 +53,18 @@ SAVED = {
 
 
 @pytest.mark.parametrize("how", SAVED)
-def test_the_fingerprint_is_of_the_names_however_the_file_was_saved(write, how):
-    corpus = read_corpus(write(SAVED[how]))
-    assert corpus.text == NAMES
+def test_a_list_and_its_fingerprint_are_the_same_however_the_file_was_saved(write, how):
+    path = write(SAVED[how])
+    corpus = read_corpus(path)
+    assert corpus.names() == ["anna", "bo", "anna", "zoë"]
+    assert (corpus.text, corpus.alphabet, len(corpus), corpus.source) == (NAMES, "abnozë", 4, path)
     assert corpus.sha256 == hashlib.sha256(NAMES.encode()).hexdigest()
+    assert read_corpus(Path(path)) == corpus
 
 
 @pytest.mark.parametrize(
     ("content", "names", "note"),
     [
-        ("\n\na\n\nb\n", ["a", "b"], "3 blank lines dropped"),
-        (" a\nb \t\n\tc \nd", ["a", "b", "c", "d"], "outer white space cut in 3 lines"),
         ("a \r\n \r\nb\r\n", ["a", "b"], "1 blank lines dropped, outer white space cut in 2 lines"),
         ("zoe\u0308\nbo\n", ["zoë", "bo"], "letters and accents composed (NFC) in 1 lines"),
         ("st. mary\nemma,20355\na b\n", ["st. mary", "emma,20355", "a b"], ""),
@@ -108,11 +76,11 @@ def test_what_was_dropped_or_changed_is_counted_and_said(write, content, names, 
     assert (corpus.names(), len(corpus), corpus.note) == (names, len(names), note)
 
 
-@pytest.mark.parametrize("space", list("\t \u00a0\u1680\u2000\u2005\u200a\u202f\u205f\u3000"))
-def test_outer_white_space_of_any_script_is_cut_and_inner_space_is_kept(write, space):
-    inner = " " if space == "\t" else space
-    corpus = read_corpus(write(f"{space}{space}anna{space}\nmary{inner}ann\n"))
-    assert corpus.names() == ["anna", f"mary{inner}ann".replace("\u2000", "\u2002")]  # NFC has one en quad
+def test_outer_white_space_of_any_script_is_cut_and_inner_space_is_kept(write):
+    for space in "\t \u00a0\u1680\u2000\u2005\u200a\u202f\u205f\u3000":
+        inner = " " if space == "\t" else space
+        corpus = read_corpus(write(f"{space}{space}anna{space}\nmary{inner}ann\n"))
+        assert corpus.names() == ["anna", f"mary{inner}ann".replace("\u2000", "\u2002")]  # NFC has one en quad
 
 
 def test_names_are_put_into_lower_case_only_when_asked(write):
@@ -126,11 +94,9 @@ UTF8 = "is not UTF-8; save the file as UTF-8 and try again"
 REMOVE = "remove it from the line"
 REFUSED = {  # the file: what is said of FILE
     b"": "no names in FILE: it is empty or has blank lines only; give one name a line",
-    b" \r\n\t\n \xc2\xa0\n": "no names in FILE: it is empty",
-    b"\xef\xbb\xbf": "no names in FILE: it is empty",
+    b"\xef\xbb\xbf \r\n\t\n \xc2\xa0\n": "no names in FILE: it is empty",
     "anna\njosé\n".encode("latin-1"): f"FILE, line 2: byte 0xe9 {UTF8}",
     b"anna\rbo\rjos\xe9\r": f"FILE, line 3: byte 0xe9 {UTF8}",
-    b"anna\r\n\r\n\xc3(\n": f"FILE, line 3: byte 0xc3 {UTF8}",
     b"anna\nz\xed\xa0\x80\n": f"FILE, line 2: byte 0xed {UTF8}",  # a surrogate
     b"anna\n\xc0\xae\n": f"FILE, line 2: byte 0xc0 {UTF8}",  # an overlong form
     b"anna\nzo\xc3": f"FILE, line 2: byte 0xc3 {UTF8}",  # cut in a letter
@@ -141,15 +107,12 @@ REFUSED = {  # the file: what is said of FILE
     **{f"a\na{ch}b\n": rf"FILE, line 2: U\+{ord(ch):04X} is a line separator" for ch in "\u2028\u2029"},
     "a\nb\u200bb\u200b\n\x00c\u200b\n": r"FILE, line 2: U\+200B is an invisible",  # the first one is named
     "\ufeff\ufeffa": r"FILE, line 1: U\+FEFF is an invisible character",
-    "\u0301\n": r"FILE, line 1: U\+0301 is an accent without a letter before it; remove it",
-    "a\n\n\u0308a\n\u0301b\n": r"FILE, line 3: U\+0308 is an accent",
-    "a\nbo \u0301b\n": r"FILE, line 2: U\+0301 is an accent",
+    "a\n\n\u0308a\n\u0301b\n": r"FILE, line 3: U\+0308 is an accent without a letter before it; remove it",
     "anna\n" + "é" * 65: f"FILE, line 2: a name of 65 characters; {LONG}",
-    "anna\n" + "a" * 1_000_000: f"FILE, line 2: a name of 1000000 characters; {LONG}",
     f"anna\na{' ' * 1_000_000}b\n": "FILE, line 2: a name of 1000002 characters",  # in linear time, as is the next
     "anna\na" + "\u0301\u0316" * 500_000: f"FILE, line 2: a name of 1000001 characters; {LONG}",
     "anna\n" + "a" * 5_000_000: "FILE, line 2: more than 2,097,152 bytes without a line end; give a text file",
-    lines(*LETTERS[:65_537]): "FILE, up to line 65537: 65,537 different characters, .*; at most 65,536 are accepted",
+    "\n".join(LETTERS[:65_537]): "FILE, up to line 65537: 65,537 different characters, .*; at most 65,536 are accepted",
 }
 
 
@@ -159,25 +122,14 @@ def test_a_bad_file_is_refused_with_the_line_the_cause_and_what_to_do(row, write
     assert re.match(message, refusal(write(content)))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-def test_on_the_command_line_a_bad_file_is_a_sentence_and_leaves_nothing(write, tmp_path, monkeypatch, capsys, alone):
-    alone(monkeypatch, tmp_path)
-    path = write("anna\njosé\n".encode("latin-1"))
-    with pytest.raises(SystemExit) as end:
-        main(["fit", "--data", path])
-    assert end.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"charlm: error: {path}, line 2: byte 0xe9 {UTF8}"
-    assert list(tmp_path.iterdir()) == [Path(path)]
-
-
 def test_as_many_different_letters_as_are_stated_are_accepted(write):
-    splits = load_splits(write(lines(*(LETTERS[i : i + 4] for i in range(0, 65_536, 4)))))
+    splits = load_splits(write([LETTERS[i : i + 4] for i in range(0, 65_536, 4)]))
     assert (splits.tokenizer.vocab_size, splits.train.stream.element_size()) == (65_537, 4)
 
 
 def test_length_is_counted_in_characters_after_cutting(write):
     names = ["é" * 64, "語" * 64, "a" * 64]
-    assert read_corpus(write(lines(*(f"   {name}   " for name in names)))).names() == names
+    assert read_corpus(write([f"   {name}   " for name in names])).names() == names
     assert "line 1: a name of 4 characters; at most 3" in refusal(write("anna\nbo\n"), max_length=3)
     with pytest.raises(ValueError, match=r"^max_length is 0; it must be at least 1 character"):
         read_corpus(max_length=0)
@@ -199,7 +151,6 @@ PLACES = {
     "n" * 300: "FILE cannot be read (File name too long); give a copy of it in another place",
     ".": "FILE is a directory; give a text file with one name a line",
     "pipe": "FILE is a pipe or a device, and the names must be readable again later; write them to a file",
-    "/dev/zero": "FILE is a pipe or a device",
     "/proc/self/mem": "FILE cannot be read (Input/output error)",
 }
 
@@ -229,9 +180,9 @@ def test_a_file_without_permission_is_told_from_a_directory(write, tmp_path, mon
         read_corpus(tmp_path)
 
 
-@pytest.mark.parametrize("content", [lines(*TWENTY[:10]), lines(*TWENTY, "eva"), lines(*TWENTY[:19], "eva")[:-1]])
+@pytest.mark.parametrize("content", [TWENTY[:10], [*TWENTY, "eva"], "\n".join([*TWENTY[:19], "eva"])])
 def test_a_file_that_changes_while_it_is_read_is_refused(content, write):
-    path = write(lines(*TWENTY))
+    path = write(TWENTY)
     chunks = text_chunks(Path(path), size=12)
     assert next(chunks) == "av\naw\nax\nay\n"
     write(content)

@@ -105,7 +105,7 @@ def test_the_trainer_downloads_before_it_reads(site):
     assert site.asked == 1
 
 
-@pytest.mark.parametrize("content", [b"<html>please log in</html>", NAMES[:-1], NAMES * 100_000])
+@pytest.mark.parametrize("content", [b"<html>please log in</html>", NAMES * 100_000])
 def test_another_file_than_the_courses_is_refused_and_not_kept(content, site):
     site.content = content
     assert refusal(ValueError).startswith(f"{site.address} did not send the expected file (its SHA-256 differs)")
@@ -122,11 +122,6 @@ def test_a_server_that_stalls_is_not_waited_for(stalls, site, monkeypatch):
     assert time.monotonic() - began < 1
 
 
-def test_a_download_that_breaks_off_is_refused(site):
-    site.content, site.promised = NAMES[:-4], 4
-    refusal((OSError, ValueError))
-
-
 def test_without_a_network_the_message_says_what_to_do(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, and nobody listens
@@ -137,10 +132,14 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch):
     assert "Connection refused" in said
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "(Not Found)"), (b"", "closed connection without response")])
-def test_a_server_without_the_file_is_refused(content, reason, site):
-    site.content = content
-    assert reason in refusal()
+@pytest.mark.parametrize(
+    ("content", "promised", "reason"),
+    [(None, 0, "(Not Found)"), (b"", 0, "closed connection without response"), (NAMES[:-4], 4, "")],
+    ids=["no file", "no answer", "breaks off"],
+)
+def test_a_server_without_the_whole_file_is_refused(content, promised, reason, site):
+    site.content, site.promised = content, promised
+    assert reason in refusal((OSError, ValueError))
 
 
 def test_a_cache_that_cannot_be_written_is_refused():
@@ -156,12 +155,11 @@ def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path
     assert cache_directory() == tmp_path / ".cache" / "charlm"
 
 
-@pytest.mark.parametrize("address", ["http://a.org/names.txt", "https://a.org/names.txt", "HTTP://a", "s3://a/names"])
+@pytest.mark.parametrize("address", ["https://a.org/names.txt", "HTTP://a", "s3://a/names"])
 @pytest.mark.parametrize("read", [read_corpus, NamesDataModule])
-def test_other_addresses_are_refused_with_what_to_do(address, read, site):
+def test_other_addresses_are_refused_with_what_to_do(address, read):
     with pytest.raises(ValueError, match=rf"^{address} is an address.*download the list first.* give the file"):
         read(address)
-    assert site.asked == 0
 
 
 @pytest.mark.parametrize(

@@ -75,40 +75,31 @@ def test_what_it_does_in_other_words_is_refused():
         ResumableLoader(range(3), 1, shuffle=True, sampler=None)
 
 
+class Seen(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.batches = torch.nn.Parameter(torch.zeros(())), []
+
+    def training_step(self, batch, _):
+        self.batches.append(batch.tolist())
+        return self.weight * 1
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-def test_a_sequential_training_saved_at_the_end_of_an_epoch_resumes_with_the_next_epoch(tmp_path):
+def test_a_sequential_training_saved_at_the_end_of_an_epoch_resumes_with_the_next_epoch(trainer, tmp_path):
     """Lightning tells every loader the epoch; without it, the resumed loader had no batches left."""
 
-    class Seen(pl.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.weight, self.batches = torch.nn.Parameter(torch.zeros(())), []
-
-        def training_step(self, batch, _):
-            self.batches.append(batch.tolist())
-            return self.weight * 1
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.1)
-
-    def fit(checkpoint=None):
-        saver = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
-        trainer = pl.Trainer(
-            max_epochs=2,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            enable_checkpointing=checkpoint is None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[saver] if checkpoint is None else [],
-        )
+    def fit(checkpoint=None, **options):
         model, loader = Seen(), ResumableLoader(range(6), 2, sampling="sequential")
-        trainer.fit(model, loader, ckpt_path=checkpoint, weights_only=True)
+        trainer(max_epochs=2, **options).fit(model, loader, ckpt_path=checkpoint, weights_only=True)
         return model.batches
 
-    unbroken = fit()
+    saver = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    unbroken = fit(callbacks=[saver], enable_checkpointing=True)
     assert unbroken == [[0, 1], [2, 3], [4, 5]] * 2
     for steps in (2, 3, 4):
         assert fit(tmp_path / f"step={steps}.ckpt") == unbroken[steps:]
