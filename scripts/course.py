@@ -1,4 +1,4 @@
-"""What the days of the course have in common: the twenty names, a quiet Trainer, and callbacks that keep losses."""
+"""The common part of the course's days: the twenty names, a quiet Trainer, and callbacks that record losses."""
 
 import logging
 import sys
@@ -25,7 +25,7 @@ TWENTY_NAMES = (
     " abigail emily ella elizabeth camila luna sofia avery mila aria"
 )
 
-_NOISE = (  # known warnings that say nothing about these runs
+_NOISE = (  # warnings that do not concern these runs
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own: Lightning-AI/pytorch-lightning#21326
     r"You are trying to `self\.log\(\)` but `Trainer\(barebones=True\)`",
     "GPU available but not used",
@@ -33,7 +33,7 @@ _NOISE = (  # known warnings that say nothing about these runs
 
 
 class BatchLosses(pl.Callback):
-    """Keeps what each step minimised: the loss of its batch before the step, with the penalty."""
+    """Record the minimised loss of each step: of its batch, before the step, with the penalty."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -43,7 +43,7 @@ class BatchLosses(pl.Callback):
 
 
 class SplitLosses(pl.Callback):
-    """Keeps the cross-entropy of whole splits after step 1, then after every so many more, and after the last one.
+    """Record the cross-entropy of whole splits after step 1, then every `every` steps, and after the last step.
 
     Args:
         parts: the examples of each split, by its name.
@@ -64,19 +64,21 @@ class SplitLosses(pl.Callback):
 
 
 def loss_table(runs: dict[str, SplitLosses]) -> Table:
-    """The losses of runs of the same length, a column for each run and split."""
-    columns = {f"{run} {part}".strip(): losses for run, kept in runs.items() for part, losses in kept.losses.items()}
+    """Make a table of the losses of runs of equal length, with a column for each run and split."""
+    columns = {
+        f"{run} {part}".strip(): values for run, losses in runs.items() for part, values in losses.losses.items()
+    }
     steps = next(iter(runs.values())).steps
     return Table(("after step", *columns), list(zip(steps, *columns.values(), strict=True)))
 
 
 def fit(model: LitCharLM, data: NamesDataModule, steps: int, callbacks: list[pl.Callback], folder: Path) -> None:
-    """Train on the CPU, with no files but those that the callbacks write into `folder`."""
+    """Train on the CPU; the callbacks write their files into `folder`, and nothing else is written."""
     trainer = pl.Trainer(
         max_steps=steps,
         max_epochs=-1,
         accelerator="cpu",
-        barebones=True,  # no logger, checkpoints and progress bar; a step this small takes half the time
+        barebones=True,  # without logger, checkpoints and progress bar, which would double the time of so small a step
         limit_val_batches=0,
         callbacks=callbacks,
         default_root_dir=folder,
@@ -85,7 +87,7 @@ def fit(model: LitCharLM, data: NamesDataModule, steps: int, callbacks: list[pl.
 
 
 def names_file(data: str | None, folder: Path) -> str:
-    """Make the folder; where no names are given, the course's go into a file there."""
+    """Make the folder; without a names file, write the course's names into a file there."""
     folder.mkdir(parents=True, exist_ok=True)
     if data is not None:
         return data
@@ -95,12 +97,12 @@ def names_file(data: str | None, folder: Path) -> str:
 
 
 def heading(text: str) -> None:
-    """Begin a section of the output."""
+    """Print the heading of a section."""
     print(f"\n== {text}")
 
 
 def run(course_day: Callable[..., None]) -> None:
-    """Call a script's main with the options of the command line; a user's mistake is a sentence and exit status 2."""
+    """Call a script's main with the options of the command line; a mistake gives a sentence and exit status 2."""
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices, tips, "stopped"
     for known in _NOISE:

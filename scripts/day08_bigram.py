@@ -37,16 +37,16 @@ def main(data: str | None = None, out: str = "lightning_logs/day08", steps: Posi
     vocab_size = 27 if data is None else None
     whole = NamesDataModule(path, block_size=1, batch_size=None, split=(1, 0, 0), split_by="line")
     parts = NamesDataModule(path, block_size=1, batch_size=None, split_by="pair" if data is None else "name")
-    parts.setup("fit")  # too few names are said before anything is trained
+    parts.setup("fit")  # an error about too few names comes before any training
     context, target = whole.splits.train.tensors()
 
     show_pairs(whole, context, target)
 
     heading("Gradient descent on all pairs: loss before each step, with 0.01 * mean(W^2)")
     everything = new_model(whole, vocab_size)
-    kept = BatchLosses()
-    fit(everything, whole, steps, [kept], folder)
-    print(render(Table(("step", "loss"), list(enumerate(kept.losses))[::20])))
+    batch_losses = BatchLosses()
+    fit(everything, whole, steps, [batch_losses], folder)
+    print(render(Table(("step", "loss"), list(enumerate(batch_losses.losses))[::20])))
 
     show_by_hand(everything, context, target)
 
@@ -70,7 +70,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day08", steps: Posi
 
 
 def show_pairs(whole: NamesDataModule, context: Tensor, target: Tensor) -> None:
-    """The first pairs of neighbours, "." for the boundary, and how many there are."""
+    """Show the first pairs of characters, "." for the start and the end of a name, and the number of pairs."""
     heading("Bigram pairs")
     labels = [".", *whole.alphabet]
     pairs = [labels[a] + labels[b] for a, b in zip(context[:8, -1].tolist(), target[:8].tolist(), strict=True)]
@@ -79,14 +79,14 @@ def show_pairs(whole: NamesDataModule, context: Tensor, target: Tensor) -> None:
 
 
 def new_model(data: NamesDataModule, vocab_size: int | None) -> LitBigram:
-    """The notebook's start: seed 42 before the one draw of the table, rate 50, penalty 0.01."""
+    """Build the notebook's model: seed 42 before the table is drawn, learning rate 50, penalty 0.01."""
     torch.manual_seed(42)
     return LitBigram(alphabet=data.alphabet, vocab_size=vocab_size, init="notebook", weight_penalty=0.01, lr=50.0)
 
 
 @torch.inference_mode()
 def show_by_hand(model: LitBigram, context: Tensor, target: Tensor) -> None:
-    """A row of W by one-hot product and by look-up; the loss by hand and by the library."""
+    """Compute a row of W by one-hot product and by look-up, and the loss by hand and by the library."""
     heading("By hand")
     logits = model(context)
     by_product = F.one_hot(context[:, -1], len(model.net.W)).float() @ model.net.W
@@ -101,7 +101,7 @@ def show_by_hand(model: LitBigram, context: Tensor, target: Tensor) -> None:
 def compare_with_counting(
     everything: LitBigram, trained: LitBigram, whole: NamesDataModule, parts: NamesDataModule
 ) -> None:
-    """The losses of both ways: on all pairs, learnt and counted on all; on each split, learnt and counted on train."""
+    """Compare the losses of counting and learning: on all pairs, and on each split after learning from train."""
     heading("Counting instead: negative log-likelihood in nats per character (k is added to every count)")
     size = len(everything.net.W)
     rows: list[list[Cell]] = []
@@ -116,7 +116,7 @@ def compare_with_counting(
 
 
 def draw(model: LitBigram, whole: NamesDataModule, folder: Path) -> None:
-    """The counts of all pairs, and the two tables of probabilities, without the rows that stand for no character."""
+    """Draw the counts of all pairs and the two tables of probabilities, without the rows that no character uses."""
     heading("Pictures")
     shown, labels = whole.vocab_size, [".", *whole.alphabet]
     counted = CountBigram.from_contexts(whole.splits.train, len(model.net.W), k=1)

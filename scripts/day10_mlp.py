@@ -40,7 +40,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
         split=(0.8, 0.2, 0.0),
         split_by="pair" if data is None else "name",
         sampling="replacement",
-        shuffle_seed=None,  # from torch's global generator, right after the initial weights
+        shuffle_seed=None,  # batches from torch's global generator, right after the initial weights
     )
     vocab_size = 27 if data is None else None
     show_contexts(names)
@@ -51,7 +51,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
     print(f"{DECAY}: the first step at the rate 0.01 is step {milestone}, counted from 0")
     examples = {"train": names.splits.train, "val": names.splits.val}
     curves = {DECAY: SplitLosses(examples, every=500), FIXED: SplitLosses(examples, every=500)}
-    # the picture is drawn before the first step and after the last one, which stays
+    # drawn before the first step and after the last one
     pictures = EmbeddingPCA(every_n_epochs=None)
     trained = new_model(names, vocab_size, lr=0.1)
     fit(trained, names, steps, [StepDecay([milestone]), curves[DECAY], pictures], folder)
@@ -59,7 +59,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
     print(render(loss_table({"decay": curves[DECAY], "fixed": curves[FIXED]})))
 
     show_hyperparameters(trained, curves)
-    runs = {run: {part: (kept.steps, kept.losses[part]) for part in examples} for run, kept in curves.items()}
+    runs = {run: {part: (of_run.steps, of_run.losses[part]) for part in examples} for run, of_run in curves.items()}
     marks = {DECAY: {milestone: f"lr 0.1 → 0.01 at {milestone:,}"}}
     loss_curves(runs, marks).savefig(folder / "step_decay.png")
 
@@ -70,13 +70,13 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
 
 
 def new_model(names: NamesDataModule, vocab_size: int | None, lr: float) -> LitMLP:
-    """The notebook's start: seed 42 before the initial weights."""
+    """Build the notebook's model: seed 42 before the initial weights."""
     torch.manual_seed(42)
     return LitMLP(alphabet=names.alphabet, vocab_size=vocab_size, init="notebook", lr=lr)
 
 
 def show_contexts(names: NamesDataModule) -> None:
-    """The first windows in the order of the file, and how many there are."""
+    """Show the first windows in the order of the file, and the number of windows."""
     heading("Contexts")
     train, val, tokenizer = len(names.splits.train), len(names.splits.val), names.tokenizer
     labels = [".", *tokenizer.alphabet]
@@ -87,12 +87,12 @@ def show_contexts(names: NamesDataModule) -> None:
 
 
 def sweep(names: NamesDataModule, vocab_size: int | None, folder: Path) -> None:
-    """A thousand rates from 0.0001 to 10, a step each; each loss is that of one batch, before its step."""
+    """Take one step at each of a thousand rates from 0.0001 to 10; each loss is of one batch, before its step."""
     heading("Learning-rate sweep: loss of each step's batch of 32, before the step")
     finder = LRFinder(min_lr=1e-4, max_lr=10, num_steps=1000, apply=False, stop_factor=math.inf)
     fit(new_model(names, vocab_size, lr=0.1), names, 1, [finder], folder)
     found = finder.result
-    assert found is not None  # the sweep comes before the first step
+    assert found is not None  # the sweep runs before the first step
     points = list(enumerate(zip(found.lrs, found.losses, strict=False)))
     rows = [(step, rate, loss) for step, (rate, loss) in [*points[::100], points[-1]]]
     print(render(Table(("step", "rate", "loss"), rows)))
@@ -103,12 +103,13 @@ def sweep(names: NamesDataModule, vocab_size: int | None, folder: Path) -> None:
 
 
 def show_hyperparameters(model: LitMLP, curves: dict[str, SplitLosses]) -> None:
-    """What was trained and how well, a row for each run."""
+    """Show the sizes and the final losses, a row for each run."""
     heading("Hyperparameters and final losses")
     header = ("run", "embedding", "hidden", "block", "parameters", "train loss", "val loss")
     size = [model.hparams[name] for name in ("n_embd", "n_hidden", "block_size")]
     size.append(sum(weights.numel() for weights in model.parameters()))
-    print(render(Table(header, [[run, *size, *(k[-1] for k in kept.losses.values())] for run, kept in curves.items()])))
+    rows = [[run, *size, *(losses[-1] for losses in of_run.losses.values())] for run, of_run in curves.items()]
+    print(render(Table(header, rows)))
 
 
 if __name__ == "__main__":

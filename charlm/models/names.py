@@ -1,6 +1,6 @@
 """The models of whole names. Dimension key: B names, L positions.
 
-Their arguments are those of the net and, as `training`, those of `LitCharLM`: optimizer, rate and schedule.
+The arguments of a model are those of its net and, as `training`, those of `LitCharLM`.
 """
 
 from typing import Any, Literal
@@ -20,10 +20,10 @@ from charlm.tokenizer import LONGEST_NAME
 
 
 class LitBoW(LitCharLM):
-    """The bag of words: the mean of all characters so far and of their places, through one tanh layer. Whole names.
+    """The bag of words: the mean of all characters so far and of their positions, through one tanh layer. Whole names.
 
     Args:
-        block_size: T, positions, one more than the longest name; with `charlm fit` it comes from the data.
+        block_size: T, positions, one more than the longest name; `charlm fit` takes it from data.block_size.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units.
         training: `LitCharLM`'s other arguments.
@@ -40,7 +40,7 @@ class LitBoW(LitCharLM):
 
 
 class LitRecurrent(LitCharLM):
-    """What the models around RNN, GRU and LSTM share. Whole names.
+    """The common part of the models around RNN, GRU and LSTM. Whole names.
 
     Args:
         n_embd: C, numbers per character.
@@ -78,7 +78,7 @@ class LitTransformer(LitCharLM):
     """A Transformer of the shape of GPT-2. Whole names.
 
     Args:
-        block_size: T, positions, one more than the longest name; with `charlm fit` it comes from the data.
+        block_size: T, positions, one more than the longest name; `charlm fit` takes it from data.block_size.
         n_layer: blocks.
         n_head: heads of each block's attention; they share the C numbers.
         n_embd: C, numbers per character and the width of the blocks.
@@ -105,15 +105,15 @@ class LitTransformer(LitCharLM):
 class LitEnsemble(LitCharLM):
     """Several recurrent nets that learn side by side, each by itself; their probabilities are averaged.
 
-    What is logged in training is the mean of their own losses; in validation the loss of the average, which is lower.
+    Training logs the mean of their losses; validation logs the loss of the averaged probabilities, which is lower.
 
     Args:
         kind: "RNN", "GRU" or "LSTM".
-        members: nets.
+        members: number of nets.
         n_embd: C, numbers per character of each.
         n_hidden: H, units of a layer of each.
         n_layer: recurrent layers of each.
-        dropout: share of the units dropped in training, of each net its own.
+        dropout: share of the units that each net drops in training, independently.
         training: `LitCharLM`'s other arguments.
 
     Source: Hansen and Salamon 1990, IEEE TPAMI 12:993-1001.
@@ -139,7 +139,7 @@ class LitEnsemble(LitCharLM):
         return torch.stack([cross_entropy(logits, target) for logits in self.net.each(context)]).mean()
 
     def smoothed(self, context: Tensor, target: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-        """The same without and with label smoothing."""
+        """The mean cross-entropy without label smoothing, which is logged, and with it, which is minimised."""
         each = self.net.each(context)
         plain = torch.stack([cross_entropy(logits.detach(), target) for logits in each])
         return plain.mean(), torch.stack([cross_entropy(logits, target, label_smoothing) for logits in each]).mean()

@@ -20,17 +20,17 @@ def make_optimizer(
     """SGD without momentum or AdamW over all weights.
 
     Args:
-        net: what is trained.
-        name: of torch's class.
+        net: the module that is trained.
+        name: the class in torch.optim.
         lr: learning rate.
-        weight_decay: of the tables that inputs are multiplied with; biases, norms and embeddings do not decay.
-        mixed: whether it trains in mixed precision, in which Lightning clips no gradients of a fused optimizer.
+        weight_decay: the decay of the matrices; biases, norms and embeddings do not decay.
+        mixed: whether it is trained in mixed precision, where Lightning cannot clip gradients with a fused optimizer.
     """
     weights = list(net.parameters())
     on_cpu = all(weight.device.type == "cpu" for weight in weights)
-    fused = {"fused": True} if name == "AdamW" and on_cpu and not mixed else {}  # a third of the time
+    fused = {"fused": True} if name == "AdamW" and on_cpu and not mixed else {}  # takes a third of the time
     kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[name]
-    if not weight_decay:  # one group: one rate to look at
+    if not weight_decay:  # one group, so that there is one rate to look at
         return kind(weights, lr=lr, weight_decay=0.0, **fused)
     decaying = {id(weight) for weight in weights if weight.dim() > 1} - _of_embeddings(net)
     groups = [
@@ -41,16 +41,16 @@ def make_optimizer(
 
 
 def one_cycle(optimizer: Optimizer, lr: float, steps: float, warmup: float) -> OneCycleLR:
-    """Up to `lr` by half a cosine and down to nearly 0 by another.
+    """Raise the rate to `lr` along half a cosine, and lower it to nearly 0 along another.
 
     Args:
-        optimizer: whose rates it sets.
-        lr: the peak.
-        steps: of the whole training.
-        warmup: the share of them that rises.
+        optimizer: its learning rates are set.
+        lr: the peak rate.
+        steps: optimizer steps of the whole training.
+        warmup: the share of the steps in which the rate rises.
 
     Raises:
-        ValueError: the training has no known end.
+        ValueError: the number of steps is unknown.
     """
     if not 0 < steps < math.inf:
         raise ValueError("schedule one-cycle needs to know the end of the training; give trainer.max_steps")
@@ -60,10 +60,10 @@ def one_cycle(optimizer: Optimizer, lr: float, steps: float, warmup: float) -> O
 
 
 def check_training(lr: float, weight_decay: float, warmup: float, label_smoothing: float) -> None:
-    """Refuse what is outside its range.
+    """Refuse arguments outside their range.
 
     Raises:
-        ValueError: one of them is.
+        ValueError: an argument is outside its range.
     """
     if not 0 < warmup < 1:
         raise ValueError(f"warmup is {warmup}; give a share of the steps, between 0 and 1")
@@ -75,14 +75,14 @@ def check_training(lr: float, weight_decay: float, warmup: float, label_smoothin
 
 
 def check_end(schedule: Mapping[str, Any], steps: float) -> None:
-    """Refuse a schedule of a checkpoint that ends before the training.
+    """Refuse to resume with a schedule that ends before the training does.
 
     Args:
-        schedule: its state.
-        steps: to which the training would go.
+        schedule: the state of the schedule in the checkpoint.
+        steps: the last optimizer step of the training.
 
     Raises:
-        ValueError: it does.
+        ValueError: the schedule ends before `steps`.
     """
     ends = schedule.get("total_steps", math.inf)
     if ends < steps:

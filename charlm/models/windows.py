@@ -1,7 +1,6 @@
-"""The models: the nets as Lightning modules. Dimension key: B batch, T = block_size, V = vocab_size.
+"""The models of windows of characters. Dimension key: B batch, T = block_size, C, H, V = vocab_size.
 
-Their arguments are those of the net and, as `training`, those of `LitCharLM`: optimizer, rate and schedule. Those of
-whole names are in lit_names.py.
+The arguments of a model are those of its net and, as `training`, those of `LitCharLM`.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +29,7 @@ class LitBigram(LitCharLM):
 
     Args:
         init: "default" starts at the uniform distribution, "notebook" at a standard normal, as the course does.
-        weight_penalty: this times mean(W^2) is added to the cross-entropy.
+        weight_penalty: factor of the penalty mean(W^2), which is added to the cross-entropy.
         optimizer: "SGD" (without momentum) or "AdamW".
         lr: learning rate; with one cycle its peak.
         training: `LitCharLM`'s other arguments.
@@ -62,7 +61,7 @@ class LitBigram(LitCharLM):
         return self.hparams["weight_penalty"] * self.net.W.square().mean()
 
     def figures(self) -> "dict[str, Figure]":
-        """For the callback Dashboard: the table that was learnt; in its cells the counts of what was trained on."""
+        """The picture for the callback Dashboard: the learnt table, with the counts of the training pairs."""
         splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
         return {"bigram": learnt_bigram(self.net, self.tokenizer, splits if isinstance(splits, Splits) else None)}
 
@@ -71,7 +70,7 @@ class LitMLP(LitCharLM):
     """The MLP of Bengio et al. 2003: the last T characters, embedded, through one tanh layer.
 
     Args:
-        block_size: T, characters of context; with `charlm fit` it comes from the data (data.block_size).
+        block_size: T, characters of context; `charlm fit` takes it from data.block_size.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units.
         init: "default" is well scaled (the first loss is about ln V), "notebook" is the course's.
@@ -118,7 +117,7 @@ class LitDeepMLP(LitCharLM):
     """The deep MLP of the course: the last T characters through batch-normalised tanh layers.
 
     Args:
-        block_size: T, characters of context; with `charlm fit` it comes from the data (data.block_size).
+        block_size: T, characters of context; `charlm fit` takes it from data.block_size.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units of a layer.
         n_layer: tanh layers.
@@ -146,7 +145,7 @@ class LitWaveNet(LitCharLM):
     """The WaveNet of the course: the last T characters, fused pair by pair.
 
     Args:
-        block_size: T, a power of two; with `charlm fit` it comes from the data (data.block_size).
+        block_size: T, characters of context, a power of two; `charlm fit` takes it from data.block_size.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units of a level.
         dropout: share of the units of each level that is dropped in training.

@@ -3,7 +3,7 @@ import io
 import pytest
 import torch
 
-from charlm.inference.bigram_table import bigram_heatmap
+from charlm.inference.bigram_table import bigram_heatmap, character_labels
 
 LABELS = [".", "a", "b"]
 COUNTS = torch.tensor([[0, 1, 1], [0, 0, 1], [2, 0, 0]])
@@ -44,3 +44,16 @@ def test_a_table_of_zeros_and_a_large_alphabet_are_drawn():
     labels = [chr(0x100 + i) for i in range(size)]
     figure = bigram_heatmap([("counts", torch.zeros(size, size, dtype=torch.int64))], labels, cell_text=False)
     assert max(figure.get_size_inches()) <= 32
+
+
+@pytest.mark.parametrize(("count", "shown"), [(9_999, "9999"), (999_999, "1000k"), (10**10, "10G")])
+def test_a_large_count_fits_into_its_cell_beside_the_colour_of_its_share(count, shown):
+    shares = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
+    counts = torch.full((2, 2), count)
+    figure = bigram_heatmap([("counts", shares)], character_labels("a"), cell_text=True, cell_numbers=[counts])
+    assert texts(figure)[1] == f".a\n{shown}"
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+
+
+def test_a_character_that_would_not_show_is_labelled_by_its_escape():
+    assert character_labels("a \u2028é") == [".", "a", "␣", "\\u2028", "é"]
