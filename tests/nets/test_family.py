@@ -62,7 +62,7 @@ def test_windows_in_one_row_of_logits_out(kind):
 
 
 @of_names
-def test_no_logit_moves_when_a_later_character_changes(kind):
+def test_every_position_sees_all_characters_before_it_and_none_after_it(kind):
     net = make(kind).eval()
     before = net(names())
     for changed in range(1, 7):
@@ -71,17 +71,7 @@ def test_no_logit_moves_when_a_later_character_changes(kind):
         after = net(ids)
         assert torch.equal(after[:, :changed], before[:, :changed])
         assert not torch.allclose(after[:, changed:], before[:, changed:], atol=1e-3)
-
-
-@of_names
-def test_every_position_sees_all_characters_before_it(kind):
-    net = make(kind).eval()
-    before = net(names())
-    for changed in range(1, 7):
-        ids = names()
-        ids[:, changed] = ids[:, changed] % (V - 1) + 1
-        moved = (net(ids) - before).abs().amax((0, 2))
-        assert (moved[changed:] > 0).all()
+        assert ((after - before).abs().amax((0, 2))[changed:] > 0).all()
 
 
 @of_windows

@@ -1,4 +1,4 @@
-"""What the nets of whole names do otherwise in training, to be sooner, gives what torch's layers give."""
+"""The faster training of the nets of whole names gives what torch's layers give."""
 
 import pytest
 import torch
@@ -28,14 +28,6 @@ def test_loss_and_gradients_are_those_of_eval_mode_with_its_padding(kind, order)
         loss.backward()
         found.append([loss.detach(), *(weight.grad for weight in net.parameters())])
     torch.testing.assert_close(*found)
-
-
-def test_attention_of_its_own_is_torchs_where_next_to_nothing_is_dropped():
-    torch.manual_seed(0)
-    net = Transformer(vocab_size=4, dropout=1e-6)
-    names, _ = build_sequences(NAMES, CharTokenizer("abc"))
-    inside = torch.arange(6) <= torch.tensor([[len(name)] for name in NAMES])
-    torch.testing.assert_close(net.train()(names)[inside], net.eval()(names)[inside], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
