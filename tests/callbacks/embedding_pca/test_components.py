@@ -44,25 +44,19 @@ def test_components_by_hand():
     assert torch.allclose(points @ axes.T, table.double() - table.double().mean(0))
 
 
-@given(tables, st.integers(2, 3))
+@given(tables, st.integers(2, 3), st.none() | st.integers(0, 10**6))
 @settings(deadline=None)
-def test_axes_are_orthonormal_and_explain_what_the_singular_values_say(table, k):
-    axes, explained, points, _ = principal_components(table, k)
-    assert torch.allclose(axes.T @ axes, torch.eye(k, dtype=torch.float64), atol=1e-9)
-    spectrum = torch.linalg.svdvals(table.double() - table.double().mean(0)).square()
-    assert explained == pytest.approx([*(spectrum / spectrum.sum()).tolist(), 0.0][:k], abs=1e-9)
-    assert points.square().sum(0).tolist() == pytest.approx([s * float(spectrum.sum()) for s in explained], abs=1e-7)
-
-
-@given(tables, st.integers(2, 3), st.integers(0, 10**6))
-@settings(deadline=None)
-def test_axes_are_orthonormal_whatever_frame_they_continue(table, k, seed):
-    axes, explained, points, _ = principal_components(table, k, basis(seed, table.shape[1], k))
-    assert torch.allclose(axes.T @ axes, torch.eye(k, dtype=torch.float64), atol=1e-9)
+def test_axes_are_orthonormal_and_explain_what_lies_along_them(table, k, earlier):
+    """With or without an earlier frame; without one, that is what the singular values say."""
+    previous = None if earlier is None else basis(earlier, table.shape[1], k)
+    axes, explained, points, _ = principal_components(table, k, previous)
     centred = table.double() - table.double().mean(0)
+    assert torch.allclose(axes.T @ axes, torch.eye(k, dtype=torch.float64), atol=1e-9)
     assert torch.allclose(points, centred @ axes, atol=1e-9)
-    along = points.square().sum(0) / centred.square().sum()
-    assert explained == pytest.approx(along.tolist(), abs=1e-9)  # of the axes as they are drawn
+    assert explained == pytest.approx((points.square().sum(0) / centred.square().sum()).tolist(), abs=1e-9)
+    if previous is None:
+        spectrum = torch.linalg.svdvals(centred).square()
+        assert explained == pytest.approx([*(spectrum / spectrum.sum()).tolist(), 0.0][:k], abs=1e-9)
 
 
 @given(
@@ -144,14 +138,13 @@ def test_a_table_that_has_nothing_to_do_with_the_one_before_has_its_first_compon
     assert principal_components(table, previous=torch.eye(10, 2)).names == ["PC1", "PC2"]
 
 
-@pytest.mark.parametrize("adaptive", [False, True], ids=["SGD", "AdamW"])
-def test_no_axis_flips_or_changes_places_during_a_training(adaptive):
-    """Where those of torch.linalg.svd do, in 150 frames of an embedding of letters."""
+def test_no_axis_flips_or_changes_places_during_a_training():
+    """In 150 frames of an embedding of letters, where the axes of torch.linalg.svd flip and change places."""
     generator = torch.Generator().manual_seed(5)
     successors = torch.rand(27, 27, 27, generator=generator).pow(8)  # of each pair of letters, a few likely ones
     weights = [torch.randn(shape, generator=generator) for shape in ((27, 10), (20, 32), (32, 27))]
     weights = [(weight / (1, 4, 6)[i]).requires_grad_() for i, weight in enumerate(weights)]
-    optimizer = torch.optim.AdamW(weights, lr=0.01) if adaptive else torch.optim.SGD(weights, lr=0.5)
+    optimizer = torch.optim.AdamW(weights, lr=0.01)
     raw, shown = [], []
     for step in range(1500):
         if step % 10 == 0:
@@ -189,13 +182,12 @@ def test_a_large_table_is_decomposed_to_within_the_tolerance(shape):
     assert (points - centred @ axes).norm() < 1e-4 * points.norm()
 
 
-@pytest.mark.parametrize("shape", [(2000, 600), (600, 2000)])
-def test_a_large_table_without_structure_keeps_nearly_the_most_variance_and_moves_little(shape):
-    table = draw(0, *shape).float()
+def test_a_large_table_without_structure_keeps_nearly_the_most_variance_and_moves_little():
+    table = draw(0, 600, 2000).float()
     most = torch.linalg.svdvals(table.double() - table.double().mean(0)).square()
     first = principal_components(table)
     assert sum(first.explained) > 0.96 * float(most[:2].sum() / most.sum())
-    second = principal_components(table + 1e-3 * draw(1, *shape).float(), previous=first.axes)
+    second = principal_components(table + 1e-3 * draw(1, 600, 2000).float(), previous=first.axes)
     assert (first.points - second.points).norm() < 0.1 * first.points.norm()
 
 
@@ -214,17 +206,11 @@ def test_a_table_of_few_dimensions_explains_nothing_on_the_other_axes(table, exp
     assert found.points.norm() == pytest.approx(float((table - table.mean(0)).norm()))
 
 
-def test_half_precision_is_computed_in_double():
-    table = draw(0, 20, 4).to(torch.bfloat16)
-    assert torch.equal(principal_components(table).points, principal_components(table.double()).points)
-
-
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         (torch.zeros(1, 4), "2 principal components need at least 2 rows and 2 columns, not 1 and 4"),
         (torch.zeros(4, 1), "need at least 2 rows and 2 columns, not 4 and 1"),
-        (torch.tensor([[1.0, math.nan], [0.0, 1.0]]), "NaN or infinite values"),
         (torch.tensor([[1.0, math.inf], [0.0, 1.0]]), "NaN or infinite values"),
     ],
 )

@@ -1,14 +1,14 @@
-import math
+import re
+import warnings
 from functools import partial
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.cloud_io import get_filesystem
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -36,28 +36,6 @@ class Letters(pl.LightningModule):
     def train_dataloader(self):
         letters = torch.arange(20) % self.net[0].num_embeddings
         return DataLoader(TensorDataset(letters), batch_size=4, shuffle=True)
-
-
-class Labelled(Letters):
-    embedding_labels = (".", *"abcdefghijklmnopqrst")  # 21 labels, 27 rows
-
-
-class Spoiled(Letters):
-    """Its table turns to NaN in the second step."""
-
-    def on_train_batch_end(self, outputs, batch, batch_idx):
-        if self.trainer.global_step == 2:
-            self.net[0].weight.data[3, 1] = math.nan
-
-
-class Recorder(Callback):
-    """The axes that each epoch's picture used; listed after EmbeddingPCA."""
-
-    def __init__(self):
-        self.axes = []
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        self.axes.append(next(c for c in trainer.callbacks if isinstance(c, EmbeddingPCA)).state_dict()["axes"])
 
 
 class PlainLogger(Logger):
@@ -103,10 +81,6 @@ class ServiceLogger(PlainLogger):
             log_text=lambda *args, **options: self.texts.append((args, options)),
         )
         vars(self).update(attributes)
-
-
-def files(tmp_path):
-    return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
 
 
 def figures(trainer, callback, model=None, **options):
@@ -155,19 +129,23 @@ def test_steps_of_two_optimizers_pass_every_multiple(trainer):
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-def test_the_axes_of_a_resumed_run_point_as_they_did_before(trainer, tmp_path):
-    save = ModelCheckpoint(tmp_path, "saved")
-    trainer(quick(), save, enable_checkpointing=True, max_epochs=1).fit(Letters())
+def test_a_resumed_run_goes_on_with_its_axes_and_its_multiples_of_steps(trainer, tmp_path):
+    first = trainer(quick(every_n_steps=4), max_epochs=1)
+    first.fit(Letters())
+    first.save_checkpoint(tmp_path / "saved.ckpt")
     checkpoint = torch.load(tmp_path / "saved.ckpt", weights_only=True)
     state = checkpoint["callbacks"]["EmbeddingPCA{'module': None}"]
     assert {name: value.shape for name, value in state.items()} == {"axes": (4, 2)}
     before = state["axes"].neg_()  # as if all pictures so far had been the other way round
     torch.save(checkpoint, tmp_path / "turned.ckpt")
-    recorder = Recorder()
-    trainer(quick(), recorder, max_epochs=3).fit(Letters(), ckpt_path=tmp_path / "turned.ckpt")
-    for axes in recorder.axes:
-        assert ((before * axes).sum(0) > 0).all()
-        before = axes
+    callback, axes, logger = quick(every_n_steps=4), [], FigureLogger()
+    record = LambdaCallback(on_train_epoch_end=lambda *_: axes.append(callback.state_dict()["axes"]))
+    trainer(callback, record, logger=logger, max_epochs=3).fit(Letters(), ckpt_path=tmp_path / "turned.ckpt")
+    assert [step for _, step, _ in logger.figures] == [4, 7, 9, 11, 14]  # on the x-axis the fourth step is 3
+    assert len(axes) == 2
+    for after in axes:
+        assert ((before * after).sum(0) > 0).all()
+        before = after
 
 
 def test_a_second_fit_starts_afresh(trainer):
@@ -177,18 +155,6 @@ def test_a_second_fit_starts_afresh(trainer):
         pl.seed_everything(1, verbose=False)
         assert shown_at(trainer, callback, max_steps=2) == [0, 2]
     assert torch.equal(used.state_dict()["axes"], new.state_dict()["axes"])
-
-
-@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-def test_a_resumed_run_goes_on_with_its_multiples_of_steps(trainer, tmp_path):
-    """From step 5, which is drawn at the end of the first run and at the beginning of the second."""
-    callback = quick(every_n_steps=4, every_n_epochs=None)
-    first = trainer(callback, max_epochs=1)
-    first.fit(Letters())
-    first.save_checkpoint(tmp_path / "saved.ckpt")
-    logger = FigureLogger()
-    trainer(callback, logger=logger, max_epochs=2).fit(Letters(), ckpt_path=tmp_path / "saved.ckpt")
-    assert [step for _, step, _ in logger.figures] == [4, 7, 9]  # on the x-axis, where the eighth step is 7
 
 
 class LateLayers(Letters):
@@ -208,50 +174,28 @@ def test_layers_made_in_configure_model_are_drawn_in_bfloat16_to_a_cloud(trainer
     assert get_filesystem("memory://runs").exists("memory://runs/embedding_pca.png")
 
 
-NUMBERS = [str(row) for row in range(27)]
-
-
 @pytest.mark.parametrize(
-    ("model", "arguments", "labels"),
+    ("arguments", "message"),
     [
-        (Letters, {}, NUMBERS),
-        (Letters, {"labels": ".abcdefghijklmnopqrstuvwxyz"}, list(".abcdefghijklmnopqrstuvwxyz")),
-        (Labelled, {}, list(".abcdefghijklmnopqrst")),  # the six rows beyond are left out
-        (Labelled, {"labels": []}, NUMBERS),
-        (Labelled, {"labels": "ABCDEFGHIJKLMNOPQRSTUVWXYZ."}, list("ABCDEFGHIJKLMNOPQRSTUVWXYZ.")),
+        ({"module": "net.embedding"}, r"Letters has no table 'net.embedding'; candidates: net.0 \(27, 4\)"),
+        ({"labels": "abc"}, "EmbeddingPCA has 3 labels for the 27 rows of net.0"),
+        ({"kinds": ["a"]}, "EmbeddingPCA has 1 kinds for the 27 labelled rows of net.0"),
     ],
 )
-def test_labels_come_from_the_argument_the_model_or_the_row_numbers(trainer, model, arguments, labels):
-    figure = figures(trainer, quick(every_n_epochs=None, **arguments), model(), max_steps=1)[0][2]
-    for axes in figure.axes:
-        assert sorted(note.get_text() for note in axes.texts) == sorted(labels)
-        assert sum(len(group.get_offsets()) for group in axes.collections) == len(labels)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "model", "message"),
-    [
-        ({"module": "net.embedding"}, Letters(), r"Letters has no table 'net.embedding'; candidates: net.0 \(27, 4\)"),
-        ({"labels": "abc"}, Letters(), "EmbeddingPCA has 3 labels for the 27 rows of net.0"),
-        ({"kinds": ["a"]}, Labelled(), "EmbeddingPCA has 1 kinds for the 21 labelled rows of net.0"),
-        ({}, Labelled(rows=20), r"Labelled.embedding_labels has 21 labels for the 20 rows of net.0; pass labels"),
-    ],
-)
-def test_a_table_or_labels_that_do_not_fit_stop_before_training(trainer, arguments, model, message):
+def test_a_table_or_labels_that_do_not_fit_stop_before_training(trainer, arguments, message):
+    fit = trainer(quick(**arguments), max_epochs=1)
     with pytest.raises(ValueError, match=message):
-        trainer(quick(**arguments), max_epochs=1).fit(model)
-    assert model.trainer.global_step == 0
+        fit.fit(Letters())
+    assert fit.global_step == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"every_n_steps": 0}, "every_n_steps must be at least 1, or None for never, not 0"),
-        ({"every_n_epochs": -1}, "every_n_epochs must be at least 1, or None for never, not -1"),
         ({"dims": 4}, "dims must be 2 or 3, not 4"),
         ({"max_rows": 1}, "max_rows must be at least 2, not 1"),
         ({"frames": 1}, "frames must be at least 2, or 0 for no film, not 1"),
-        ({"frames": -1}, "frames must be at least 2, or 0 for no film, not -1"),
         ({"projector_rows": -1}, "projector_rows must be at least 0, not -1"),
     ],
 )
@@ -260,30 +204,13 @@ def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
         EmbeddingPCA(**arguments)
 
 
-@pytest.mark.parametrize(
-    ("model", "arguments", "reason"),
-    [
-        (Spoiled(), {}, "the table has NaN or infinite values"),
-        (Letters(rows=1), {}, "2 principal components need at least 2 rows and 2 columns, not 1 and 4"),
-        (Letters(columns=1), {}, "need at least 2 rows and 2 columns, not 27 and 1"),
-        (Letters(columns=2), {"dims": 3}, "need at least 2 rows and 3 columns, not 27 and 2"),
-    ],
-)
-def test_a_table_that_cannot_be_drawn_is_warned_of_once_and_training_goes_on(trainer, model, arguments, reason):
-    with pytest.warns(UserWarning, match=f"^EmbeddingPCA of net.0, at step .: drawing a .*{reason}") as caught:
-        trainer(quick(**arguments), max_epochs=2).fit(model)
-    assert model.trainer.global_step == 10
-    assert sum("drawing" in str(warning.message) for warning in caught) == 1
-
-
 def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
-    """TensorBoard is tested above."""
     images, drawn, mlflow, comet = ImageLogger(), FigureLogger(), ServiceLogger(run_id="run 1"), ServiceLogger()
     loggers = [CSVLogger(tmp_path, name="", version="run"), PlainLogger(), images, drawn, mlflow, comet]
     trainer(EmbeddingPCA(frames=0), logger=loggers, max_epochs=1).fit(Letters())
     assert images.images == [("embedding_pca", 3, 0), ("embedding_pca", 3, 4)]
     assert [(tag, step) for tag, step, _ in drawn.figures] == [("embedding_pca", 0), ("embedding_pca", 4)]
-    assert files(tmp_path) == ["run/embedding_pca.png"]
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")] == ["run/embedding_pca.png"]
     for logger, args, name in ((mlflow, ("run 1",), "key"), (comet, (), "name")):
         for (*before, pixels), options in logger.taken:
             assert (tuple(before), pixels.shape[-1], options[name]) == (args, 3, "embedding_pca")
@@ -294,31 +221,30 @@ def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
     assert comet.texts == [((text,), {"step": 4, "metadata": {"tag": "embedding_neighbours"}})]
 
 
-def test_a_logger_that_fails_is_warned_of_once_and_the_others_get_theirs(trainer, tmp_path):
-    run = trainer(quick(), logger=[ImageLogger(ConnectionError("no network")), logger := FigureLogger()], max_epochs=1)
-    with pytest.warns(UserWarning, match="ImageLogger failed with ConnectionError: no network") as caught:
-        run.fit(Letters())
-    assert sum("ImageLogger" in str(warning.message) for warning in caught) == 1
-    assert [step for _, step, _ in logger.figures] == [0, 4]
-
-
-def test_a_file_that_cannot_be_written_is_warned_of_once(trainer, tmp_path):
+def test_what_fails_is_warned_of_once_and_the_other_loggers_get_theirs(trainer, tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match="net.0, at step 0: writing to .*taken failed with FileExistsError") as caught:
-        trainer(quick(), max_epochs=1, default_root_dir=tmp_path / "taken").fit(Letters())
-    assert sum("writing to" in str(warning.message) for warning in caught) == 1
+    loggers = [ImageLogger(ConnectionError("no network")), FigureLogger()]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trainer(quick(), logger=loggers, max_epochs=1, default_root_dir=tmp_path / "taken").fit(Letters())
+    said = [str(warning.message) for warning in said if "EmbeddingPCA of net.0, at step 0" in str(warning.message)]
+    assert len(said) == 2
+    assert any("ImageLogger failed with ConnectionError: no network" in message for message in said)
+    assert any(re.search("writing to .*taken failed with FileExistsError", message) for message in said)
+    assert [step for _, step, _ in loggers[1].figures] == [0, 4]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-def test_the_command_line_takes_it(tmp_path, monkeypatch):
-    arguments = [
-        "fit",
-        "--seed_everything=false",
-        "--trainer.callbacks+=EmbeddingPCA",
-        "--trainer.callbacks.labels=.ab",
-    ]
-    arguments += ["--trainer.callbacks.every_n_epochs=null", "--trainer.accelerator=cpu", "--trainer.logger=false"]
-    monkeypatch.setattr("sys.argv", [*arguments, f"--trainer.default_root_dir={tmp_path}"])
-    cli = LightningCLI(Letters, run=False)
-    callback = next(callback for callback in cli.trainer.callbacks if isinstance(callback, EmbeddingPCA))
+def test_a_table_that_cannot_be_drawn_is_warned_of_once_and_training_goes_on(trainer):
+    reason = "at step 0: drawing a .* 2 rows and 3 columns, not 27 and 2"
+    with pytest.warns(UserWarning, match=f"^EmbeddingPCA of net.0, {reason}") as caught:
+        trainer(quick(dims=3), max_epochs=2).fit(model := Letters(columns=2))
+    assert model.trainer.global_step == 10
+    assert sum("drawing" in str(warning.message) for warning in caught) == 1
+
+
+def test_the_command_line_takes_labels_as_one_word():
+    parser = ArgumentParser()
+    parser.add_class_arguments(EmbeddingPCA, "pca")
+    given = parser.parse_args(["--pca.labels=.ab", "--pca.every_n_epochs=null"]).pca
+    callback = EmbeddingPCA(**given.as_dict())
     assert (callback.labels, callback.every_n_epochs, callback.module) == ([".", "a", "b"], None, None)

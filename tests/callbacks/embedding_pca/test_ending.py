@@ -9,8 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,7 +17,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import EmbeddingPCA
-from charlm.callbacks.embedding_pca import ending as embedding_end
 
 
 class Films(pl.LightningModule):
@@ -42,25 +40,27 @@ class Films(pl.LightningModule):
         return DataLoader(TensorDataset(torch.arange(20) % 10, torch.linspace(0, 1, 20)), batch_size=2, shuffle=True)
 
 
-def tensorboard(tmp_path):
-    return TensorBoardLogger(tmp_path, name="", version="run")
+@pytest.fixture
+def fitted(trainer, tmp_path):
+    """Trains with a TensorBoardLogger in tmp_path / "run"; returns the events."""
 
+    def fitted(model, *callbacks, **options):
+        logger = TensorBoardLogger(tmp_path, name="", version="run")
+        trainer(*callbacks, logger=logger, **options).fit(model)
+        return EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0}).Reload()
 
-def events(tmp_path):
-    return EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0}).Reload()
+    return fitted
 
 
 def files(tmp_path):
-    return sorted(
-        str(path.relative_to(tmp_path / "run"))
-        for path in (tmp_path / "run").rglob("*.*")
-        if "tfevents" not in str(path)
-    )
+    """The files of the run but its events."""
+    found = (path for path in (tmp_path / "run").rglob("*.*") if "tfevents" not in path.name)
+    return sorted(str(path.relative_to(tmp_path / "run")) for path in found)
 
 
-def length_of(gif):
+def frames_of(gif):
     with Image.open(gif) as image:
-        return image.n_frames, image.size
+        return image.n_frames
 
 
 def frames_in(folder):
@@ -68,10 +68,10 @@ def frames_in(folder):
         return dict(file)
 
 
-def test_a_training_leaves_a_film_frames_neighbours_and_the_table(trainer, tmp_path):
+def test_a_training_leaves_a_film_frames_neighbours_and_the_table(fitted, tmp_path):
     model = Films()
     start = model.films.weight.detach().clone()
-    trainer(EmbeddingPCA(frames=4), logger=tensorboard(tmp_path), max_epochs=3).fit(model)
+    found = fitted(model, EmbeddingPCA(frames=4), max_epochs=3)
     assert files(tmp_path) == [
         "embedding_pca.gif", "embedding_pca.npz", "embedding_pca.png", "embedding_pca_frames.png", "hparams.yaml",
         "projector/films/metadata.tsv", "projector/films/tensors.tsv", "projector_config.pbtxt",
@@ -81,38 +81,29 @@ def test_a_training_leaves_a_film_frames_neighbours_and_the_table(trainer, tmp_p
     assert np.array_equal(frames["tables"][0], start.numpy())
     assert np.array_equal(frames["tables"][-1], model.films.weight.detach().numpy())
     assert frames["kinds"].tolist() == ["comedy", "drama"] * 6
-    gif = (tmp_path / "run" / "embedding_pca.gif").read_bytes()
-    count, size = length_of(tmp_path / "run" / "embedding_pca.gif")
-    assert count == 4
-    found = events(tmp_path)
     shown = {tag: found.Images(tag) for tag in found.Tags()["images"]}
     # before training, after each epoch and at the end; on the x-axis of the scalars the tenth step is 9
     assert {tag: [image.step for image in images] for tag, images in shown.items()} == {
         "embedding_pca": [0, 9, 19, 29], "embedding_pca_film": [29], "embedding_pca_frames": [29],
     }  # fmt: skip
-    film = shown["embedding_pca_film"][0]
-    assert film.encoded_image_string == gif
-    assert (film.width, film.height) == size
+    gif = tmp_path / "run" / "embedding_pca.gif"
+    assert shown["embedding_pca_film"][0].encoded_image_string == gif.read_bytes()
+    assert frames_of(gif) == 4
     (text,) = found.Tensors("embedding_neighbours/text_summary")
     assert text.step == 29
     assert text.tensor_proto.string_val[0].decode().count("| **film ") == 12
 
 
-def test_several_tables_leave_files_and_tags_of_their_own(trainer, tmp_path):
+def test_several_tables_leave_files_and_tags_of_their_own(fitted, tmp_path):
     """Also where two of them are of the same table."""
-    names = (None, "films", "head.weight", "seen")
-    callbacks = [EmbeddingPCA(name, frames=2, labels=[], every_n_epochs=None) for name in names]
+    callbacks = [EmbeddingPCA(name, frames=2, labels=[], every_n_epochs=None) for name in (None, "films", "seen")]
     model = Films()
-    model.head = nn.Linear(5, 3)
     model.register_buffer("seen", torch.rand(6, 2))
-    model.training_step = lambda batch, batch_idx: model.head(model.films(batch[0])).square().mean()
-    trainer(*callbacks, logger=tensorboard(tmp_path), max_steps=2).fit(model)
-    names = ("films-1", "films-2", "head.weight", "seen")
-    tables = ("films", "head.weight", "seen")
+    tags = fitted(model, *callbacks, max_steps=2).Tags()
+    names, tables = ("films-1", "films-2", "seen"), ("films", "seen")
     found = set(files(tmp_path))
     assert {f"embedding_pca-{name}{end}" for name in names for end in (".png", ".gif", ".npz")} <= found
     assert {f"projector/{name}/tensors.tsv" for name in tables} <= found
-    tags = events(tmp_path).Tags()
     kinds = ("embedding_pca", "embedding_pca_film", "embedding_pca_frames")
     assert set(tags["images"]) == {f"{kind}/{name}" for kind in kinds for name in names}
     assert {f"embedding_neighbours/{name}/text_summary" for name in names} <= set(tags["tensors"])
@@ -120,38 +111,28 @@ def test_several_tables_leave_files_and_tags_of_their_own(trainer, tmp_path):
     assert sorted(re.findall(r'tensor_name: "(.*)"', config)) == sorted(tables)
 
 
-def test_a_run_without_a_film_gives_the_projector_its_first_rows_with_a_note(trainer, tmp_path):
-    callback = EmbeddingPCA(frames=0, projector_rows=7, every_n_epochs=None)
-    trainer(callback, logger=tensorboard(tmp_path), max_steps=3).fit(Films())
-    assert [name for name in files(tmp_path) if "/" not in name] == [
-        "embedding_pca.png", "hparams.yaml", "projector_config.pbtxt",
-    ]  # fmt: skip
+def test_a_run_without_a_film_gives_the_projector_its_first_rows_with_a_note(fitted, tmp_path):
+    found = fitted(Films(), EmbeddingPCA(frames=0, projector_rows=7, every_n_epochs=None), max_steps=3)
+    assert not [name for name in files(tmp_path) if name.endswith((".gif", ".npz", "frames.png"))]
     metadata = (tmp_path / "run" / "projector" / "films" / "metadata.tsv").read_text()
     assert metadata.splitlines() == ["label\tkind", *(f"film {r}\t{('comedy', 'drama')[r % 2]}" for r in range(7))]
-    (text,) = events(tmp_path).Tensors("embedding_neighbours/text_summary")
+    (text,) = found.Tensors("embedding_neighbours/text_summary")
     assert "The projector has the first 7 of 12 rows." in text.tensor_proto.string_val[0].decode()
 
 
 def test_a_trial_run_leaves_nothing(trainer, tmp_path):
-    trainer(EmbeddingPCA(frames=2), logger=tensorboard(tmp_path), fast_dev_run=True).fit(Films())
-    assert not (tmp_path / "run").exists()
+    trainer(EmbeddingPCA(frames=2), fast_dev_run=True).fit(Films())
+    assert list(tmp_path.iterdir()) == []
 
 
-class Stop(Callback):
-    def __init__(self, error):
-        self.error = error
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == 6:
-            raise self.error
-
-
-@pytest.mark.parametrize(
-    "error", [ZeroDivisionError("of the user's"), KeyboardInterrupt()], ids=["failed", "interrupted"]
-)
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt()], ids=["failed", "interrupted"])
 def test_a_training_that_is_broken_off_leaves_its_frames(trainer, tmp_path, error):
+    def stop(trainer, *_):
+        if trainer.global_step == 6:
+            raise error
+
     with pytest.raises((ZeroDivisionError, SystemExit, KeyboardInterrupt)):
-        trainer(EmbeddingPCA(every_n_epochs=None), Stop(error), max_epochs=1).fit(Films())
+        trainer(EmbeddingPCA(every_n_epochs=None), LambdaCallback(on_train_batch_start=stop), max_epochs=1).fit(Films())
     assert frames_in(tmp_path)["steps"].tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "embedding_pca.gif").exists()
 
@@ -159,21 +140,13 @@ def test_a_training_that_is_broken_off_leaves_its_frames(trainer, tmp_path, erro
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
 def test_a_resumed_training_goes_on_with_its_frames(trainer, tmp_path):
     save = ModelCheckpoint(tmp_path, "saved")
-    trainer(EmbeddingPCA(frames=20), save, enable_checkpointing=True, max_epochs=1).fit(Films())
+    callback = EmbeddingPCA(frames=20, every_n_epochs=None)
+    trainer(callback, save, enable_checkpointing=True, max_epochs=1).fit(Films())
     first = frames_in(tmp_path)
-    trainer(EmbeddingPCA(frames=20), max_epochs=2).fit(Films(), ckpt_path=tmp_path / "saved.ckpt")
+    trainer(callback, max_epochs=2).fit(Films(), ckpt_path=tmp_path / "saved.ckpt")
     both = frames_in(tmp_path)
     assert both["steps"].tolist() == list(range(21))
     assert np.array_equal(both["tables"][:10], first["tables"][:10])
-
-
-class Tied(Films):
-    """Its table is read by two modules."""
-
-    def __init__(self):
-        super().__init__()
-        self.again = nn.Embedding(12, 5)
-        self.again.weight = self.films.weight
 
 
 class Compiled(Films):
@@ -194,7 +167,7 @@ def random_states():
     return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
 
 
-@pytest.mark.parametrize("model", [Films, Tied, Compiled, Normed])
+@pytest.mark.parametrize("model", [Films, Compiled, Normed])
 def test_training_is_the_same_with_and_without_all_of_it(trainer, tmp_path, model):
     """Bit for bit, and the last frame is the trained table."""
     outcomes = []
@@ -208,111 +181,88 @@ def test_training_is_the_same_with_and_without_all_of_it(trainer, tmp_path, mode
     assert torch.equal(torch.from_numpy(frames["tables"][-1]), table[frames["rows"]])
 
 
-class Spoiled(Films):
+class Changing(Films):
+    """Something happens to its table in step 5."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
     def on_train_batch_end(self, outputs, batch, batch_idx):
         if self.trainer.global_step == 5:
-            self.films.weight.data[3, 1] = float("nan")
+            self.change(self)
+
+    def training_step(self, batch, batch_idx):
+        rows = self.films(batch[0]) if hasattr(self, "films") else torch.zeros(2, 5)
+        return self.head(rows).square().mean()
 
 
-def test_of_a_table_that_was_spoiled_the_frames_before_are_shown(trainer, tmp_path):
-    with pytest.warns(UserWarning, match=r"^EmbeddingPCA of films, at step 10: drawing a picture .*NaN"):
-        trainer(EmbeddingPCA(), logger=tensorboard(tmp_path), max_epochs=1).fit(Spoiled())
-    assert length_of(tmp_path / "run" / "embedding_pca.gif")[0] == 6  # steps 0 to 5
+@pytest.fixture
+def warned(fitted):
+    """What EmbeddingPCA warns of in 10 steps of a model, which go on to the end."""
+
+    def warned(model, callback):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            fitted(model, callback, max_epochs=1)
+        assert model.trainer.global_step == 10
+        return [str(warning.message) for warning in said if "EmbeddingPCA" in str(warning.message)]
+
+    return warned
+
+
+def test_of_a_table_that_was_spoiled_the_frames_before_are_shown(warned, tmp_path):
+    said = warned(Changing(lambda model: model.films.weight.data[3, 1].fill_(math.nan)), EmbeddingPCA())
+    assert re.match(r"EmbeddingPCA of films, at step 10: drawing a picture .*NaN", said[0])
+    assert frames_of(tmp_path / "run" / "embedding_pca.gif") == 6  # steps 0 to 5
     assert frames_in(tmp_path / "run")["steps"].tolist() == list(range(11))
     assert "projector_config.pbtxt" not in files(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:EmbeddingPCA of films, at step 0. drawing a picture failed")
 @pytest.mark.parametrize("shape", [(1, 4), (12, 1), (4100, 3)])
-def test_tables_of_any_shape_come_to_an_end(trainer, tmp_path, shape):
+def test_tables_of_any_shape_come_to_an_end(fitted, tmp_path, shape):
     model = Films(*shape)
     model.embedding_labels = model.embedding_kinds = ()
     model.training_step = lambda batch, batch_idx: model.films.weight.square().sum()
-    callback = EmbeddingPCA(frames=2)
-    run = trainer(callback, logger=tensorboard(tmp_path), max_steps=2)
-    if min(shape) > 1:
-        run.fit(model)
-    else:
-        with pytest.warns(UserWarning, match=r"^EmbeddingPCA of films, at step 0: drawing a picture failed"):
-            run.fit(model)
+    fitted(model, EmbeddingPCA(frames=2), max_steps=2)
     assert ("embedding_pca.gif" in files(tmp_path)) == (min(shape) > 1)
     assert ("projector_config.pbtxt" in files(tmp_path)) == (shape[0] > 1), "one row has no neighbours"
     assert frames_in(tmp_path / "run")["tables"].shape == (3, min(shape[0], 2000), shape[1])
 
 
-class Resized(Films):
-    """Its table becomes another one after step 5."""
-
-    after = (12, 5)
-
-    def on_train_batch_end(self, outputs, batch, batch_idx):
-        if self.trainer.global_step == 5:
-            self.films, self.head = nn.Embedding(*self.after), nn.Linear(self.after[1], 1)
-
-
 @pytest.mark.parametrize("shape", [(10, 5), (12, 3)])
-def test_of_a_table_that_gets_another_shape_the_frames_before_stay(trainer, tmp_path, shape):
-    model = Resized()
-    model.after = shape
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        trainer(EmbeddingPCA(), logger=tensorboard(tmp_path), max_epochs=1).fit(model)
-    assert model.trainer.global_step == 10
-    reasons = [str(warning.message) for warning in said if "EmbeddingPCA" in str(warning.message)]
-    assert f"films, from step 6 on: keeping a frame failed with ValueError: a table of {shape}" in reasons[0]
-    assert len(reasons) == 1 + (shape[0] < 12)  # and no picture of rows that are not there
+def test_of_a_table_that_gets_another_shape_the_frames_before_stay(warned, tmp_path, shape):
+    def resize(model):
+        model.films, model.head = nn.Embedding(*shape), nn.Linear(shape[1], 1)
+
+    said = warned(Changing(resize), EmbeddingPCA())
+    assert f"films, from step 6 on: keeping a frame failed with ValueError: a table of {shape}" in said[0]
+    assert len(said) == 1 + (shape[0] < 12)  # and no picture of rows that are not there
     assert frames_in(tmp_path / "run")["steps"].tolist() == [0, 1, 2, 3, 4, 5]
     tensors, metadata = (tmp_path / f"run/projector/films/{name}.tsv" for name in ("tensors", "metadata"))
     assert len(metadata.read_text().splitlines()) == 1 + len(tensors.read_text().splitlines()) == 1 + shape[0]
 
 
-class Lost(Films):
-    def on_train_batch_end(self, outputs, batch, batch_idx):
-        if self.trainer.global_step == 5:
-            del self.films
-
-    def training_step(self, batch, batch_idx):
-        rows = self.films(batch[0]) if hasattr(self, "films") else batch[0].float()[:, None].expand(-1, 5)
-        return nn.functional.mse_loss(self.head(rows).squeeze(1), batch[1])
-
-
-def test_a_table_that_goes_away_is_warned_of_and_training_goes_on(trainer, tmp_path):
-    model, callback = Lost(), EmbeddingPCA()
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        trainer(callback, max_epochs=1).fit(model)
-    assert model.trainer.global_step == 10
+def test_a_table_that_goes_away_is_warned_of_and_training_goes_on(warned):
+    callback = EmbeddingPCA()
+    said = warned(Changing(lambda model: delattr(model, "films")), callback)
     assert callback._frames.due == math.inf  # it is not looked for at each step
-    assert sum("Lost has no table 'films' any more" in str(warning.message) for warning in said) == 3
-
-
-def test_side_by_side_are_up_to_nine_frames(trainer, tmp_path, monkeypatch):
-    shown = []
-    draw = embedding_end.small_multiples
-    monkeypatch.setattr(embedding_end, "small_multiples", lambda film: shown.append(film.steps) or draw(film))
-    trainer(EmbeddingPCA(frames=12), max_epochs=2).fit(Films())
-    assert shown == [[0, 2, 5, 8, 10, 12, 15, 18, 20]]
-
-
-class Failing(Films):
-    def validation_step(self, batch, batch_idx):
-        raise ZeroDivisionError("of the user's")
-
-    def val_dataloader(self):
-        return DataLoader(self.train_dataloader().dataset)
+    assert sum("Changing has no table 'films' any more" in message for message in said) == 3
 
 
 def test_what_fails_after_the_training_does_not_write_into_its_directory(trainer, tmp_path):
-    callback, model = EmbeddingPCA(frames=2), Failing()
+    callback, model = EmbeddingPCA(frames=2, every_n_epochs=None), Films()
     trainer(callback, max_steps=3).fit(model)
     (tmp_path / "embedding_pca.npz").unlink()
+    model.validation_step = lambda batch, batch_idx: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        trainer(callback, limit_val_batches=1, default_root_dir=tmp_path / "other").validate(model, verbose=False)
+        trainer(callback, limit_val_batches=1).validate(model, DataLoader(range(2)), verbose=False)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
 SCRIPT = """
 import sys
-from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
@@ -330,23 +280,11 @@ class Table(BoringModel):
         return super().training_step(batch + self.table.weight.mean(0), batch_idx)
 
 
-class Kept(pl.Callback):
-    def on_train_end(self, trainer, pl_module):
-        kept = sum(table.numel() for table in trainer.callbacks[0]._frames.tables)
-        (Path(sys.argv[1]) / f"kept-by-{trainer.global_rank}").write_text(str(kept))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    folder = sys.argv[1]
-    for steps, resumed in ((6, None), (10, f"{folder}/step4.ckpt")):
-        save = pl.callbacks.ModelCheckpoint(folder, "step{step}", every_n_train_steps=4, auto_insert_metric_name=False)
-        trainer = pl.Trainer(
-            accelerator="cpu", devices=2, strategy="ddp_fork", max_steps=steps, limit_val_batches=0,
-            default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False,
-            callbacks=[EmbeddingPCA(every_n_steps=2, frames=2), Kept(), save],
-        )
-        trainer.fit(Table(), ckpt_path=resumed)
+pl.Trainer(
+    accelerator="cpu", devices=2, strategy="ddp_fork", max_steps=6, limit_val_batches=0, default_root_dir=sys.argv[1],
+    enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+    callbacks=[EmbeddingPCA(every_n_steps=2, frames=2)],
+).fit(Table())
 """
 
 
@@ -363,7 +301,3 @@ def test_of_two_processes_one_leaves_what_there_is(tmp_path, python):
     found = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     assert [image.step for image in found.Images("embedding_pca")] == [0, 1, 3, 5]
     assert (run / "embedding_pca.gif").exists()
-    resumed = frames_in(tmp_path / "lightning_logs" / "version_1")
-    assert [(tmp_path / f"kept-by-{rank}").read_text() for rank in (0, 1)] == [str(4 * 6 * 32), "0"]
-    assert resumed["steps"].tolist() == [0, 4, 8, 10]  # with more than four, every second goes
-    assert np.array_equal(resumed["tables"][:2], frames["tables"][:3:2])

@@ -41,60 +41,48 @@ def test_a_film_has_a_frame_for_each_step_and_the_last_one_stays():
     frames = list(frames_of(animation(film_of(frames=6))))
     assert [info["duration"] for _, info in frames] == [100] * 5 + [2000]
     assert frames[0][1]["loop"] == 0
-    assert {pixels.shape for pixels, _ in frames} == {frames[0][0].shape}
     height, width, _ = frames[0][0].shape
     assert 350 < width < 450  # as TensorBoard's cards
-    assert 1.9 < height / width < 2.4  # two panels
+    assert height > 1.9 * width  # two panels
 
 
 def test_points_move_through_the_film_and_nothing_else_does():
     """A vowel goes from the left to the right, between consonants that stay."""
     tables = torch.tensor([[[-4.0 + 2 * frame, 0.0], [5, 1], [-5, -1], [5, -1], [-5, 1]] for frame in range(5)])
-    film = Film(
-        range(5), tables, list("abcdf"), ["v", "c", "c", "c", "c"], "net.0", torch.eye(2).double(), ["PC1", "PC2"]
-    )
+    kinds, axes = ["v", "c", "c", "c", "c"], torch.eye(2).double()
+    film = Film(range(5), tables, list("abcdf"), kinds, "net.0", axes, ["PC1", "PC2"])
     frames = [pixels for pixels, _ in frames_of(animation(film))]
     height = len(frames[0])
     upper, lower = slice(0, int(0.45 * height)), slice(int(0.5 * height), int(0.88 * height))
     spots = [near(pixels[upper], BLUE_PIXEL)[1].mean() for pixels in frames]  # the rarer kind comes second: orange
     assert max(spots) - min(spots) > 20  # centred, as the mean moves with the vowel
-    assert (frames[0][0, 0] >= 254).all(), "the background is white"
     vowel = [near(pixels[lower], ORANGE_PIXEL)[1].mean() for pixels in frames]
     assert all(after - before > 15 for before, after in pairwise(vowel))
     still = [pixels[lower.stop :] for pixels in frames]  # axis labels and legend
     assert all((pixels == still[0]).all() for pixels in still)
 
 
-@pytest.mark.parametrize(
-    "labels", [[f"word {row}" for row in range(70)], [str(row) for row in range(300)], ["$_$", " ", "あ"]]
-)
+@pytest.mark.parametrize("labels", [[str(row) for row in range(300)], ["$_$", " ", "あ"]])
 def test_rows_of_any_number_and_name_can_be_filmed(labels):
     film = film_of(labels, frames=3)
     assert len(list(frames_of(animation(film)))) == 3
     assert render(small_multiples(film)).ndim == 3
 
 
-def test_labels_as_shapes_stand_where_letters_do_in_their_size_and_colour():
+@pytest.mark.parametrize(("labels", "beside"), [(LETTERS, False), ([f"word {row}" for row in range(27)], True)])
+def test_labels_as_shapes_stand_where_the_texts_did(labels, beside):
     """In the middle of their markers, or beside the points."""
-    for labels, beside in ((LETTERS, False), ([f"word {row}" for row in range(30)], True)):
-        table = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0))
-        figure = embedding_figure(table, principal_components(table), labels, "", ["v", "c", "c"] * (len(labels) // 3))
-        render(figure)
-        axes = figure.axes[0]
-        boxes = [note.get_window_extent() for note in axes.texts]
-        colors = [note.get_color() for note in axes.texts]
-        shapes = _labels_as_shapes(axes)
-        assert len(axes.texts) == 0
-        assert [matplotlib.colors.to_hex(color) for color in shapes.get_facecolors()] == list(
-            map(matplotlib.colors.to_hex, colors)
-        )
-        for box, shape, point in zip(boxes, shapes.get_paths(), shapes.get_offsets(), strict=True):
-            drawn = shape.get_extents().transformed(shapes.get_transform()).translated(*axes.transData.transform(point))
-            assert np.abs(drawn.x0 - box.x0 if beside else (drawn.x0 + drawn.x1) / 2 - (box.x0 + box.x1) / 2) < 2
-            assert drawn.width < box.width + 1
-            assert (
-                np.abs((drawn.y0 + drawn.y1) / 2 - (box.y0 + box.y1) / 2) < 6
-            )  # the middle of a text is that of its line
+    table = torch.randn(27, 4, generator=torch.Generator().manual_seed(0))
+    figure = embedding_figure(table, principal_components(table), labels, "")
+    render(figure)
+    axes = figure.axes[0]
+    boxes = [note.get_window_extent() for note in axes.texts]
+    shapes = _labels_as_shapes(axes)
+    assert len(axes.texts) == 0
+    for box, shape, point in zip(boxes, shapes.get_paths(), shapes.get_offsets(), strict=True):
+        drawn = shape.get_extents().transformed(shapes.get_transform()).translated(*axes.transData.transform(point))
+        assert abs(drawn.x0 - box.x0 if beside else (drawn.x0 + drawn.x1) / 2 - (box.x0 + box.x1) / 2) < 2
+        assert abs((drawn.y0 + drawn.y1) / 2 - (box.y0 + box.y1) / 2) < 6  # the middle of a text is that of its line
 
 
 @pytest.mark.parametrize("frames", [2, 9])

@@ -2,13 +2,10 @@ import html
 import re
 import warnings
 
-import markdown
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from charlm.callbacks.embedding_pca.neighbours import cell, nearest_rows, neighbours_text
+from charlm.callbacks.embedding_pca.neighbours import nearest_rows, neighbours_text
 
 
 def test_neighbours_by_hand():
@@ -30,7 +27,7 @@ def cells(text):
 
         page = markdown_to_safe_html(text)
     rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
-    return page, [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
 
 
 LABELS = ["a|b", "`", "\n", "\t", " ", "", "*x*", "<b>", "_y_", "\\", "[z](w)", "é", "#", "&amp;", "two words", "\x00"]
@@ -40,7 +37,7 @@ SHOWN += ["two words", r"'\x00'"]
 
 def test_no_label_breaks_the_table_or_vanishes_from_it():
     table = torch.randn(len(LABELS), 3, generator=torch.Generator().manual_seed(0))
-    _, (head, *rows) = cells(neighbours_text(table, LABELS, "net.0"))
+    head, *rows = cells(neighbours_text(table, LABELS, "net.0"))
     assert head == ["row", "nearest", "2.", "3.", "4.", "5."]
     assert [len(row) for row in rows] == [6] * len(LABELS)
     firsts = [html.unescape(re.fullmatch("<strong>(.*)</strong>", row[0])[1]) for row in rows]
@@ -51,27 +48,20 @@ def test_no_label_breaks_the_table_or_vanishes_from_it():
         assert [html.unescape(text) for text in row[1:]] == expected
 
 
-@given(st.text(max_size=8))
-@settings(deadline=None, max_examples=100)
-def test_whatever_a_label_is_its_line_has_three_cells(label):
-    page = markdown.markdown(f"| a | b | c |\n| --- | --- | --- |\n| x | {cell(label)} | y |", extensions=["tables"])
-    row = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)[1]
-    found = re.findall(r"<td>(.*?)</td>", row, re.DOTALL)
-    assert (len(found), found[0], found[2]) == (3, "x", "y")
-    assert found[1].strip()
-
-
 def test_many_rows_are_compared_in_chunks_and_the_first_are_listed():
-    table = torch.randn(9000, 5, generator=torch.Generator().manual_seed(0))
+    table = torch.randn(3000, 5, generator=torch.Generator().manual_seed(0))
     rows, cosines = nearest_rows(table, torch.arange(70), 4)
-    unit = table.double() / table.double().norm(dim=1, keepdim=True)
-    every = unit[:70] @ unit.T
-    every[torch.arange(70), torch.arange(70)] = -2
+    every = torch.nn.functional.normalize(table.double(), dim=1)
+    every = (every[:70] @ every.T).fill_diagonal_(-2)
     assert torch.equal(rows, every.topk(4).indices)
     assert torch.allclose(cosines.double(), every.topk(4).values, atol=1e-6)
-    text = neighbours_text(table, [str(row) for row in range(9000)], "net.0", max_rows=70)
-    assert "The first 70 of 9000 rows are listed" in text
-    assert len(cells(text)[1]) == 71
+    text = neighbours_text(table, [str(row) for row in range(3000)], "net.0", max_rows=70)
+    assert "The first 70 of 3000 rows are listed" in text
+    assert len(cells(text)) == 71
+
+
+def test_a_small_table_has_as_many_neighbours_as_there_are():
+    assert {len(row) for row in cells(neighbours_text(torch.eye(3), list("abc"), "net.0"))} == {3}
 
 
 def test_rounding_makes_no_cosine_of_more_than_one():
@@ -80,9 +70,3 @@ def test_rounding_makes_no_cosine_of_more_than_one():
     _, cosines = nearest_rows(table, torch.arange(200), 199)
     assert cosines.abs().max() <= 1
     assert (cosines.max(), cosines.min()) == (pytest.approx(1), pytest.approx(-1))
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (3, 3), (6, 6)])
-def test_a_small_table_has_as_many_neighbours_as_there_are(rows, columns):
-    _, found = cells(neighbours_text(torch.eye(rows), list("abcdef"[:rows]), "net.0"))
-    assert {len(row) for row in found} == {columns}

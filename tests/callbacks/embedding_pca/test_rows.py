@@ -53,17 +53,23 @@ def test_the_models_kinds_are_not_those_of_other_labels():
 
 
 @pytest.mark.parametrize(
-    ("given", "labels", "message"),
+    ("given", "labels"),
+    [(None, ["a", "b", "c"]), ([], ["0", "1", "2", "3", "4"]), (list("vwxyz"), ["v", "w", "x", "y", "z"])],
+)
+def test_labels_come_from_the_argument_the_model_or_the_row_numbers(given, labels):
+    """Rows beyond the model's labels are left out."""
+    assert labels_of(given, Module(), 5, "net.0") == labels
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
     [
-        (["u"], ["a", "b"], "EmbeddingPCA has 1 kinds for the 2 labelled rows of net.0"),
-        (None, ["a", "b"], "Module.embedding_kinds has 3 kinds for the 2 labelled rows of net.0"),
+        (lambda: kinds_of(["u"], Module(), ["a", "b"], True, "net.0"), "EmbeddingPCA has 1 kinds for the 2 labelled"),
+        (lambda: kinds_of(None, Module(), ["a", "b"], True, "net.0"), "Module.embedding_kinds has 3 kinds for the 2"),
+        (lambda: labels_of(None, Module(), 2, "net.0"), "Module.embedding_labels has 3 labels for the 2 rows of net.0"),
+        (lambda: labels_of(["u"], Module(), 5, "net.0"), "EmbeddingPCA has 1 labels for the 5 rows of net.0"),
     ],
 )
-def test_too_many_or_too_few_kinds_are_refused(given, labels, message):
+def test_too_many_or_too_few_labels_or_kinds_are_refused(ask, message):
     with pytest.raises(ValueError, match=message):
-        kinds_of(given, Module(), labels, True, "net.0")
-
-
-def test_a_row_beyond_the_models_labels_is_left_out():
-    assert labels_of(None, Module(), 5, "net.0") == ["a", "b", "c"]
-    assert labels_of([], Module(), 5, "net.0") == ["0", "1", "2", "3", "4"]
+        ask()

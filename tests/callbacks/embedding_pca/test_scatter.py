@@ -1,7 +1,6 @@
 import re
 from itertools import chain
 
-import matplotlib.colors
 import pytest
 import torch
 from hypothesis import given, settings
@@ -27,15 +26,17 @@ def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 @pytest.mark.parametrize(
     ("labels", "kind"),
     [
         ("aeiouAEÉøæı", "vowel"),
         ("bcdyzBñçłßþ", "consonant"),
-        (".·", "boundary"),
-        (["<>"], "boundary"),
-        ("-' 7жあ²", "other"),
-        (["", "th", "12"], "other"),
+        ([".", "·", "<>"], "boundary"),
+        ([*"-' 7жあ²", "", "th", "12"], "other"),
     ],
 )
 def test_kinds_of_labels(labels, kind):
@@ -62,52 +63,19 @@ def test_every_label_stands_at_its_own_point():
     assert markers == {"v": [[0, 0]], "c": [[4, 0], [0, 1]]}
 
 
-def colors_of(figure):
-    """What each kind is drawn in, by its name."""
-    groups = figure.axes[0].collections
-    return {group.get_label(): matplotlib.colors.to_hex(group.get_facecolor()[0]) for group in groups}
-
-
-def legend_of(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_every_kind_has_a_colour_and_a_marker_of_its_own():
-    kinds = [f"kind {row % 8}" for row in range(40)]
-    figure = figure_of([str(row) for row in range(40)], kinds=kinds)
-    colors = colors_of(figure)
-    assert len(set(colors.values())) == 8
-    markers = {group.get_paths()[0].vertices.round(3).tobytes() for group in figure.axes[0].collections}
-    assert len(markers) == 8
-    assert legend_of(figure) == list(colors) == sorted(set(kinds))
-
-
-def test_of_more_than_eight_kinds_the_rarest_are_drawn_as_one():
+def test_of_more_than_eight_kinds_the_rarest_are_drawn_as_one_and_the_others_look_different():
     kinds = [f"k{number}" for number in range(12) for _ in range(20 - number)]
     figure = figure_of([str(row) for row in range(len(kinds))], kinds=kinds)
     assert legend_of(figure) == [*(f"k{number}" for number in range(8)), "4 more kinds"]
-    rest = figure.axes[0].collections[-1]
-    assert len(rest.get_offsets()) == 12 + 11 + 10 + 9
-    assert sum(len(group.get_offsets()) for group in figure.axes[0].collections) == len(kinds)
+    groups = figure.axes[0].collections
+    assert [len(group.get_offsets()) for group in groups] == [*range(20, 12, -1), 12 + 11 + 10 + 9]
+    assert len({tuple(group.get_facecolor()[0]) for group in groups}) == 9
+    assert len({group.get_paths()[0].vertices.round(3).tobytes() for group in groups}) == 9
 
 
-@pytest.mark.parametrize("kinds", [["_a", "$x$", "", " "], ["a\nb", "\t", "x" * 60, "é"]])
-def test_any_text_can_be_a_kind_and_stands_in_the_legend(kinds):
-    figure = figure_of(list("abcd"), kinds=kinds)
-    shown = render(figure)
-    assert len(legend_of(figure)) == 4
-    box = figure.legends[0].get_window_extent()
-    assert box.x0 >= 0
-    assert box.x1 <= shown.shape[1]
-    assert box.y0 >= 0
-    for axes in figure.axes:
-        assert box.y1 < axes.xaxis.label.get_window_extent().y0  # below what the axis is
-
-
-@pytest.mark.parametrize("k", [2, 3])
-@pytest.mark.parametrize("kinds", [None, KINDS])
-def test_all_that_is_written_lies_within_the_picture_and_nothing_on_a_title(k, kinds):
-    figure = figure_of(LETTERS, k=k, kinds=kinds)
+@pytest.mark.parametrize("kinds", [None, KINDS, [*["_a", "$x$", "", " ", "a\nb", "x" * 60] * 4, "é", "é", "é"]])
+def test_all_that_is_written_lies_within_the_picture_and_nothing_on_a_title(kinds):
+    figure = figure_of(LETTERS, k=3, kinds=kinds)
     height, width, _ = render(figure).shape
     of_axes = [[axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts] for axes in figure.axes]
     for text in [*figure.texts, *chain(*of_axes), *(text for legend in figure.legends for text in legend.get_texts())]:
@@ -144,14 +112,11 @@ def test_any_text_can_be_a_label():
 
 
 def test_labels_beside_points_do_not_run_into_each_other():
-    labels = [f"word {row}" for row in range(150)]
+    labels = [f"word {row}" for row in range(90)]
     figure = figure_of(labels)
     render(figure)
     for axes in figure.axes:
         boxes = [note.get_window_extent().shrunk(0.9, 0.9) for note in axes.texts]
-        assert 20 < len(boxes) < 150
+        assert 20 < len(boxes) < 90
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-        for note in axes.texts:
-            points = torch.cat([torch.as_tensor(group.get_offsets().data) for group in axes.collections])
-            assert labels[int(note.get_gid())] == note.get_text()
-            assert (points[int(note.get_gid())] == torch.tensor(note.xy, dtype=torch.float64)).all()
+        assert all(labels[int(note.get_gid())] == note.get_text() for note in axes.texts)
