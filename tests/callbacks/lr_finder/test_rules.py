@@ -10,7 +10,6 @@ from charlm.callbacks.lr_finder.rules import (
     RULES,
     STOP_FACTOR,
     Divergence,
-    combine,
     diagnose,
     half_depth,
     one_cycle_range,
@@ -99,30 +98,22 @@ def test_slide_stops_where_the_slope_has_settled():
     assert ladder(120)[80] < found <= ladder(120)[114]
 
 
-@pytest.mark.parametrize(
-    ("rule", "least"),
-    [
-        ("half_depth", 20),
-        ("lightning", 13),
-        ("steepest", 7),
-        ("valley", 7),
-        ("slide", 24),
-        ("minimum_tenth", 6),
-        ("minimum_quarter", 6),
-    ],
-)
+LEAST = {"half_depth": 20, "lightning": 13, "steepest": 7, "valley": 7, "slide": 24}
+
+
+@pytest.mark.parametrize(("rule", "least"), [*LEAST.items(), ("minimum_tenth", 6), ("minimum_quarter", 6)])
 def test_a_rule_says_how_many_points_it_needs(rule, least):
     losses = curve(least)
     assert math.isfinite(RULES[rule](ladder(least), losses))
-    with pytest.raises(ValueError, match=rf"^{rule} needs {least} points .* has {least - 1}; use more num_steps"):
+    with pytest.raises(ValueError, match=rf"{rule} needs {least} points .* has {least - 1}; use more num_steps"):
         RULES[rule](ladder(least)[:-1], losses[:-1])
 
 
 @pytest.mark.parametrize("losses", [[3.0] * 100, [3.0 + 0.01 * i for i in range(100)]])
 def test_half_depth_says_that_there_is_no_descent(losses):
-    with pytest.raises(ValueError, match=r"^half_depth finds no descent: .* sweep other rates"):
+    with pytest.raises(ValueError, match=r"half_depth finds no descent: .* sweep other rates"):
         half_depth(ladder(100), losses)
-    with pytest.raises(ValueError, match=r"^one_cycle_range finds no descent"):
+    with pytest.raises(ValueError, match="one_cycle_range finds no descent"):
         one_cycle_range(ladder(100), losses)
 
 
@@ -158,15 +149,11 @@ def test_smoothing_keeps_the_number_of_points_and_constants(losses, level):
     assert smooth([level] * 30) == pytest.approx([level] * 30)
 
 
-def test_smoothing_changes_nothing_from_the_first_nan_on():
-    losses = [*curve(50), math.nan, 1.0, math.inf]
-    smoothed = smooth(losses)
+def test_neither_a_nan_nor_a_blow_up_changes_the_smoothed_losses_before_it():
+    smoothed = smooth([*curve(50), math.nan, 1.0, math.inf])
     assert smoothed[:50] == smooth(curve(50))
     assert math.isnan(smoothed[50])
     assert smoothed[51:] == [1.0, math.inf]
-
-
-def test_a_blow_up_does_not_reach_back_into_the_minimum():
     losses = curve(300, top=2.5)
     blown = [*losses[:295], *[1e30] * 5]
     assert smooth(blown)[:260] == pytest.approx(smooth(losses)[:260], abs=1e-3)
@@ -175,11 +162,6 @@ def test_a_blow_up_does_not_reach_back_into_the_minimum():
 def test_a_stop_factor_is_above_zero():
     with pytest.raises(ValueError, match="stop_factor is nan; give a number above 0"):
         Divergence(math.nan)
-
-
-def test_combine_is_the_median_on_a_log_scale():
-    assert combine([0.001, 1.0, 0.1]) == pytest.approx(0.1)
-    assert combine([0.01, 1.0]) == pytest.approx(0.1)
 
 
 def test_one_cycle_range_spans_the_descent():
@@ -195,7 +177,6 @@ def test_one_cycle_range_spans_the_descent():
     [
         (curve(), False, "ok"),
         (curve()[:270], True, "ok"),
-        ([*curve(top=2.5), math.nan], False, "ok"),
         ([*curve(top=2.5), math.inf, math.inf], True, "ok"),
         (curve(top=2.5), False, "never_diverged"),
         (curve(bottom=1.0, up=1.001), False, "minimum_at_edge"),
@@ -221,23 +202,14 @@ def test_a_sweep_stops_soon_after_it_has_lost_its_descent_twice(shift):
     assert until_stop([3.0 + shift] * 20 + [3.0 * 1.5**i + shift for i in range(20)]) is not None  # without a descent
 
 
-@pytest.mark.parametrize("n", [300, 3000])
 @pytest.mark.parametrize("seed", range(4))
-def test_noise_does_not_stop_a_flat_sweep(seed, n):
-    assert until_stop(np.random.default_rng(seed).normal(-2, 0.3, n)) is None
-    assert until_stop([0.1] * n, stop_factor=0.01) is None
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_noise_that_grows_with_the_rate_does_not_stop_a_sweep(seed):
-    """A net with equal logits has the same loss on every batch until the first steps change it."""
-    z = np.random.default_rng(seed).normal(0, 1, 300)
-    assert (
-        until_stop(
-            [float(np.float32(3.2958 + lr * noise)) for lr, noise in zip(ladder(300, 1e-9, 1e-2), z, strict=True)]
-        )
-        is None
-    )
+def test_noise_does_not_stop_a_sweep_that_learns_nothing(seed):
+    """A net with equal logits has the same loss on every batch, until steps at higher rates change it."""
+    random = np.random.default_rng(seed)
+    assert until_stop(random.normal(-2, 0.3, 3000)) is None
+    assert until_stop([0.1] * 300, stop_factor=0.01) is None
+    grows = 3.2958 + np.array(ladder(300, 1e-9, 1e-2)) * random.normal(0, 1, 300)
+    assert until_stop(grows.astype(np.float32).tolist()) is None
 
 
 def stop_by_definition(losses, stop_factor):
@@ -251,7 +223,7 @@ def stop_by_definition(losses, stop_factor):
     return None
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_sweep_stops_where_the_definition_says(seed):
     random = np.random.default_rng(seed)
     drift = np.cumsum(random.normal(0, 0.2, 120)) + 0.3 * np.maximum(0, np.arange(120) - random.integers(10, 100))

@@ -1,7 +1,7 @@
 """A snapshot restores a training: the same objects with their old content."""
 
 import random
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
@@ -31,17 +31,13 @@ def same(one, other):
 
 CHANGES = {  # a value, and how something changes it in place
     "tensor": (lambda: torch.arange(3.0), lambda t: t.add_(1)),
-    "a tensor's data": (lambda: torch.arange(3.0), lambda t: setattr(t, "data", torch.ones(5))),
+    "a tensor's shape": (lambda: torch.arange(3.0), lambda t: setattr(t, "data", torch.ones(5))),
     "a tensor's type": (lambda: torch.arange(3.0), lambda t: setattr(t, "data", t.double() + 1)),
-    "parameter": (lambda: nn.Parameter(torch.ones(2)), lambda t: t.data.mul_(2)),
     "expanded tensor": (lambda: torch.arange(3.0)[:, None].expand(3, 2), lambda t: t[:, 0].add_(1)),
     "array": (lambda: np.arange(3), lambda a: a.__setitem__(0, 7)),
-    "list": (lambda: [1, 2], lambda v: v.append(3)),
     "list in a list": (lambda: [[1], [2]], lambda v: v[0].append(3)),
     "dict": (lambda: {"a": [1]}, lambda v: v.update(b=2, a=3)),
-    "ordered dict": (lambda: OrderedDict(a=1), lambda v: v.pop("a")),
     "default dict": (lambda: defaultdict(list, a=[1]), lambda v: v["b"].append(2)),
-    "counter": (lambda: Counter("aab"), lambda v: v.update("b")),
     "set": (lambda: {1, 2}, lambda v: v.add(3)),
     "deque": (lambda: deque([1, 2], maxlen=2), lambda v: v.append(3)),
     "tuple of lists": (lambda: ([1], 2), lambda v: v[0].append(3)),
@@ -104,9 +100,9 @@ def test_large_attributes_are_not_copied():
     assert (thing.numbers[0], thing.few[0], thing.table["a"][0, 0].item()) == (7, 0, 7)
 
 
-@pytest.mark.parametrize("value", [object(), [object()], {"a": print}, nn.Linear(1, 1), (1, {2: [SimpleNamespace()]})])
-def test_objects_of_other_classes_are_not_copyable(value):
-    assert not is_copyable(value)
+def test_objects_of_other_classes_are_not_copyable():
+    others = [object(), [object()], {"a": print}, nn.Linear(1, 1), (1, {2: [SimpleNamespace()]})]
+    assert not any(is_copyable(value) for value in others)
 
 
 def test_one_failure_does_not_stop_the_others_from_being_restored():
@@ -138,14 +134,15 @@ class Tied(BoringModel):
         self.lstm = nn.LSTM(3, 2)
 
 
-def contents(model):
-    return {name: value.clone() for name, value in [*model.named_parameters(), *model.named_buffers()]}
+def tensors(model):
+    """Every parameter and buffer by name: the object, its values, and what belongs to its gradient."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
+    return {name: (id(tensor), tensor.tolist(), tensor.requires_grad, tensor.grad) for name, tensor in named}
 
 
 def test_weights_and_buffers_of_every_kind_are_restored(trainer):
     model = Tied()
-    before, objects = contents(model), dict(model.named_parameters(remove_duplicate=False))
-    buffers, flat = dict(model.named_buffers()), [id(weight) for weight in model.lstm._flat_weights]
+    before, flat = tensors(model), [id(weight) for weight in model.lstm._flat_weights]
     snapshot = training_snapshot(attached(model, trainer), model)
     for _ in range(2):
         for weight in model.parameters():
@@ -162,18 +159,9 @@ def test_weights_and_buffers_of_every_kind_are_restored(trainer):
         model.norm.eval()
         del model.lstm
         snapshot.restore()
-        assert all(torch.equal(before[name], value) for name, value in contents(model).items())
-        assert contents(model).keys() == before.keys()
-        now = dict(model.named_parameters(remove_duplicate=False))
-        assert all(now[name] is value for name, value in objects.items())
-        assert all(value is buffers[name] for name, value in model.named_buffers())
-        assert model.second.weight is model.first.weight
+        assert tensors(model) == before
         assert [id(weight) for weight in model.lstm._flat_weights] == flat
-        assert model.none is None
-        assert not hasattr(model, "fresh")
-        assert not hasattr(model, "late")
         assert model.norm.training
-        assert all(weight.grad is None and weight.requires_grad for weight in model.parameters())
         assert set(model.state_dict()) == set(Tied().state_dict())
 
 
@@ -181,28 +169,20 @@ def test_tensors_of_inference_mode_are_replaced_by_copies(trainer):
     model = BoringModel()
     with torch.inference_mode():
         model.register_buffer("statistics", torch.zeros(2))
-        model.note = torch.zeros(2)
+        model.attribute = torch.zeros(2)
     snapshot = training_snapshot(attached(model, trainer), model)
     with torch.inference_mode():
         model.statistics.add_(1)
-        model.note.add_(1)
+        model.attribute.add_(1)
     snapshot.restore()
-    assert model.statistics.tolist() == model.note.tolist() == [0, 0]
-    assert "statistics" in dict(model.named_buffers())
+    assert dict(model.named_buffers())["statistics"].tolist() == model.attribute.tolist() == [0, 0]
 
 
-OPTIMIZERS = {
-    "SGD": lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
-    "a rate that is a tensor": lambda weights: torch.optim.AdamW(weights, lr=torch.tensor(0.1), amsgrad=True),
-}
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_restored_optimizer_takes_the_same_step_again(name, begun, trainer):
+def test_a_restored_optimizer_takes_the_same_step_again(begun, trainer):
     torch.manual_seed(0)
     model, x = BoringModel(), torch.randn(5, 32)
-    optimizer = OPTIMIZERS[name](model.parameters())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=torch.tensor(0.1), amsgrad=True)
 
     def step():
         optimizer.zero_grad()
@@ -242,7 +222,9 @@ def test_weights_outside_the_module_are_restored(trainer):
     assert other.weight.grad is None
 
 
-class Where(IterableDataset):
+class Position(IterableDataset):
+    """Stores a position and a generator besides its data."""
+
     def __init__(self):
         self.position, self.random, self.data = 0, random.Random(0), list(range(2000))
 
@@ -251,8 +233,7 @@ class Where(IterableDataset):
 
 
 class Collate:
-    def __init__(self):
-        self.calls = 0
+    calls = 0
 
     def __call__(self, items):
         return torch.stack(items)
@@ -262,7 +243,7 @@ class Pairs(list):
     """A batch sampler that is not a Sampler."""
 
 
-class Asking(pl.Callback):
+class Changing(pl.Callback):
     """Changes the state of the data in a training, and restores it."""
 
     def __init__(self, change):
@@ -270,40 +251,37 @@ class Asking(pl.Callback):
 
     def on_train_start(self, trainer, module):
         self.parts = list(data_parts(trainer))
-        snapshot = data_snapshot(trainer)
-        self.before = (torch.rand(1).item(), random.random(), np.random.rand())
-        snapshot.restore()
-        self.change()
-        snapshot.restore()
-        self.after = (torch.rand(1).item(), random.random(), np.random.rand())
+        snapshot, self.drawn = data_snapshot(trainer), []
+        for _ in range(2):
+            self.drawn.append((torch.rand(1).item(), random.random(), np.random.rand()))
+            self.change()
+            snapshot.restore()
 
 
 def test_the_state_of_loaders_and_of_datasets_inside_datasets_is_restored(trainer):
-    inner, chained, table = Where(), Where(), TensorDataset(torch.randn(4, 32))
-    table.calls = 0
+    inner, chained, table, collate = Position(), Position(), TensorDataset(torch.randn(4, 32)), Collate()
     pairs, generator, data = Pairs([[0, 1], [2, 3]]), torch.Generator().manual_seed(1), BoringDataModule()
-    pairs.position, data.prepared = 0, [1]
+    table.calls, collate.calls, pairs.position, data.prepared = 0, 0, 0, [1]
     loaders = {
         "map": DataLoader(ConcatDataset([Subset(table, [0, 1]), table]), batch_sampler=pairs, generator=generator),
-        "iterable": DataLoader(ChainDataset([chained, inner]), collate_fn=(collate := Collate())),
+        "iterable": DataLoader(ChainDataset([chained, inner]), collate_fn=collate),
     }
     data.train_dataloader = lambda: loaders
 
     def change():
-        for where in (inner, chained):
-            where.position = 5
-            where.random.random()
-            where.data[0] = -1
+        for dataset in (inner, chained):
+            dataset.position = 5
+            dataset.random.random()
+            dataset.data[0] = -1
         table.calls = collate.calls = pairs.position = 9
         data.prepared.append(2)
         generator.manual_seed(9)
-        torch.rand(3), random.random(), np.random.rand()
 
-    callback, model = Asking(change), BoringModel()
+    callback, model = Changing(change), BoringModel()
     model.training_step = lambda batch, batch_idx: model.step(batch["map"][0])
     trainer(callback, max_epochs=1, limit_train_batches=2).fit(model, data)
-    assert callback.before == callback.after
+    assert callback.drawn[0] == callback.drawn[1]
     assert all(any(part is each for each in callback.parts) for part in (inner, chained, table, collate, data))
     assert (table.calls, collate.calls, pairs.position, data.prepared, generator.initial_seed()) == (0, 0, 0, [1], 1)
-    assert all((where.position, where.data[0]) == (0, -1) for where in (inner, chained))
+    assert all((dataset.position, dataset.data[0]) == (0, -1) for dataset in (inner, chained))
     assert inner.random.random() == random.Random(0).random()

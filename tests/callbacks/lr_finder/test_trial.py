@@ -22,27 +22,19 @@ def trial(lag, steps=STEPS):
     return Trial(high, [loss + lag(step) for step, loss in enumerate(high, start=1)])
 
 
-@given(power=st.floats(0, 1.3), size=st.floats(1e-3, 10), steps=st.integers(60, 500))
-def test_a_rate_is_fine_if_the_lag_shrinks_slowly(power, size, steps):
-    assert not trial(lambda step: size * (step / steps) ** -power, steps).is_too_high
-
-
-@given(power=st.floats(1.7, 8), size=st.floats(1e-3, 10), steps=st.integers(60, 500))
-def test_a_rate_is_too_high_if_the_lag_shrinks_fast(power, size, steps):
-    assert trial(lambda step: size * (step / steps) ** -power, steps).is_too_high
+@given(power=st.floats(0, 1.3) | st.floats(1.7, 8), size=st.floats(1e-3, 10), steps=st.integers(60, 500))
+def test_a_rate_is_too_high_if_the_lag_shrinks_faster_than_the_steps_grow(power, size, steps):
+    assert trial(lambda step: size * (step / steps) ** -power, steps).is_too_high is (power > 1.5)
 
 
 @pytest.mark.parametrize(
     ("lag", "too_high"),
     [
         (lambda step: 0.1 - 0.001 * step, True),  # half the rate overtakes at step 100
-        (lambda step: 0.1 - 0.00035 * step, True),  # the mean of its last third is 0.0125, of its second 0.0475
-        (lambda step: 0.1 - 0.0001 * step, False),
         (lambda step: 1.0 if step <= 200 else 0.43, True),  # step ** -1.5 leaves 0.443 of the second third's mean
         (lambda step: 1.0 if step <= 200 else 0.46, False),
         (lambda step: 1.0 + 10 * (step == 100) if step <= 200 else 0.46, False),  # the first third does not count
         (lambda step: 1.0 + 10 * (step == 101) if step <= 200 else 0.46, True),
-        (lambda step: -0.1, True),  # the lower rate is better from the start
         (lambda step: -0.1 + 0.0005 * step, False),  # better at first, then worse
         (lambda step: 0.0, False),  # the same
         (lambda step: math.nan if step == STEPS else 1.0, True),
@@ -53,8 +45,8 @@ def test_the_end_of_the_trial_decides(lag, too_high):
 
 
 def test_a_rate_with_an_infinite_loss_is_too_high():
-    lost = Trial([2.0, 9.0, math.inf], [2.0] * 300)
-    assert (lost.is_too_high, lost.steps) == (True, 300)
+    ended = Trial([2.0, 9.0, math.inf], [2.0] * 300)
+    assert (ended.is_too_high, ended.steps) == (True, 300)
 
 
 class Table(pl.LightningModule):
@@ -85,8 +77,7 @@ def found(trainer, optimizer, **options):
     """A finder after its sweep and its trial, and the model."""
     torch.manual_seed(0)
     finder, model = LRFinder(trial_steps=STEPS, **options), Table(optimizer)
-    fitted = trainer(finder, max_steps=1)
-    fitted.fit(model, DataLoader(pairs(), batch_size=32))
+    trainer(finder, max_steps=1).fit(model, DataLoader(pairs(), batch_size=32))
     return finder, model
 
 
@@ -99,13 +90,11 @@ def test_for_a_table_under_adam_a_quarter_is_suggested_and_used(trainer, tmp_pat
     assert result.reason.endswith("of 300 steps half the rate of half_depth soon wins, so a quarter is suggested")
     (file,) = tmp_path.rglob("lr_finder.json")
     assert json.loads(file.read_text())["trial"] == {"steps": STEPS, "lowered": True}
-    texts = [text.get_text() for text in result.figure().legends[0].get_texts()]
-    assert f"after the trial: {result.suggestion:.3g}" in texts
-    state, other = finder.state_dict(), LRFinder()
-    other.load_state_dict(state)
+    assert f"after the trial: {result.suggestion:.3g}" in result.figure().axes[0].get_title()
+    other = LRFinder()
+    other.load_state_dict(finder.state_dict())
     assert other.result == result
-    del state["trial"]  # as in older checkpoints
-    other.load_state_dict(state)
+    other.load_state_dict(finder.state_dict() | {"trial": None})
     assert other.result.suggestion == result.suggestions["half_depth"]
 
 
