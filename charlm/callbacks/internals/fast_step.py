@@ -64,6 +64,7 @@ class FastStep:
         self.gradients = None if self.hooks["on_before_backward"] else _gradient_function(pl_module)
         self.weights = list(pl_module.parameters()) if self.gradients is not None else []
         self.addresses = [weight.data_ptr() for weight in self.weights]
+        self.no_grad = torch.no_grad()  # to make one takes half as long as the subtraction
 
     def __call__(self, batch: Any, batch_idx: int) -> Outputs:
         """Do one step and return what `on_train_batch_end` gets as `outputs`."""
@@ -77,7 +78,7 @@ class FastStep:
             value, algorithm = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
             self.pl_module.configure_gradient_clipping(self.optimizer, value, algorithm)
         if is_plain_sgd(self.optimizer):
-            _subtract_gradients(self.optimizer)
+            self._subtract_gradients()
         else:
             self.optimizer.step()
         self.progress.step.increment_completed()
@@ -117,6 +118,14 @@ class FastStep:
         self._call("on_after_backward")
         return {**extra, "loss": loss.detach()}
 
+    def _subtract_gradients(self) -> None:
+        """The step of plain SGD."""
+        with self.no_grad:
+            for group in self.optimizer.param_groups:
+                learnt = [weight for weight in group["params"] if weight.grad is not None]
+                if learnt:
+                    torch._foreach_add_(learnt, [weight.grad for weight in learnt], alpha=-float(group["lr"]))
+
     def _call(self, name: str, *arguments: Any) -> None:
         for hook in self.hooks[name]:
             self.enter(name)
@@ -143,11 +152,3 @@ def is_plain_sgd(of: Optimizer) -> bool:
         return False
     extras = ("momentum", "weight_decay", "maximize", "differentiable", "fused")
     return not any(group[extra] for group in of.param_groups for extra in extras)
-
-
-@torch.no_grad()
-def _subtract_gradients(of: Optimizer) -> None:
-    for group in of.param_groups:
-        learnt = [weight for weight in group["params"] if weight.grad is not None]
-        if learnt:
-            torch._foreach_add_(learnt, [weight.grad for weight in learnt], alpha=-float(group["lr"]))
