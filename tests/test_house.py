@@ -23,7 +23,7 @@ FLOORS = [  # from the ground up; the rooms of one floor do not import each othe
     {"__main__", "scripts"},
 ]
 NEEDS_LIGHTNING = ("callbacks", "models", "data.datamodule", "runs.logger", "cli.trainer")
-WITHOUT_LIGHTNING = ("callbacks.shared.archive", "callbacks.shared.fonts", "callbacks.shared.render")
+WITHOUT_LIGHTNING = tuple(f"callbacks.shared.{file}" for file in ("archive", "evaluating", "fonts", "render"))
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 CALLBACKS_MAY_IMPORT = {
     *("charlm", "torch", "lightning", "matplotlib", "numpy", "PIL", "tensorboard", "torchmetrics", "tqdm"),

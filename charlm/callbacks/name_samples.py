@@ -7,9 +7,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.loggers import Failed, attempt, send_scalars, send_text, tell
 from charlm.callbacks.shared.progress import logged_step, scalar_step
-from charlm.callbacks.shared.trainer_state import is_of_fit, undisturbed
+from charlm.callbacks.shared.trainer_state import is_of_fit
 
 
 class NameSamples(Callback):
@@ -111,7 +112,7 @@ class NameSamples(Callback):
         self._length = length  # last, so that a failure above leaves no length without its split
 
     def _draw(self, pl_module: Any, names: list[str]) -> None:
-        with undisturbed(pl_module):
+        with evaluating(pl_module):
             drawn = pl_module.sample_names(self.scored, self.seed)
         if not isinstance(drawn, list | tuple) or not all(isinstance(name, str) for name in drawn):
             raise ValueError(f"it must return a list of strings, not {reprlib.repr(drawn)}")

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import nn
 
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.decoding import Decoder, decoder_for
 from charlm.nets.interface import positions_of
-from charlm.nets.loss import evaluating
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 _ROUNDS = 8  # at most, of drawing more names in place of excluded ones

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
 from charlm.nets.interface import block_size_of, check_longest, takes_names
-from charlm.nets.loss import device_of, evaluating, nats
+from charlm.nets.loss import device_of, nats
 from charlm.tokenizer import IGNORED, CharTokenizer
 
 _WINDOWS_AT_ONCE = 1 << 16  # bounds the memory

@@ -2,14 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.tokenizer import IGNORED
 
 
@@ -90,15 +90,3 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evalua
 def device_of(net: nn.Module) -> torch.device:
     """The device that holds the weights of a net."""
     return next(itertools.chain(net.parameters(), net.buffers())).device
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; afterwards each part is back in its own mode, as a frozen part may differ."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from charlm.callbacks.dashboard.activations import ActivationWatch, evenly
 from charlm.callbacks.dashboard.layout import layout
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.loggers import (
     Failed,
     attempt,
@@ -20,7 +21,7 @@ from charlm.callbacks.shared.loggers import (
 )
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.publish import publish
-from charlm.callbacks.shared.trainer_state import is_of_fit, undisturbed
+from charlm.callbacks.shared.trainer_state import is_of_fit
 
 
 class Dashboard(Callback):
@@ -137,7 +138,7 @@ class Dashboard(Callback):
             self._tell(send_text(trainer, f"```yaml\n{text}\n```", "config", 0))
 
     def _draw(self, trainer: Trainer, pl_module: Any, directory: str) -> None:
-        with undisturbed(pl_module):
+        with evaluating(pl_module):
             figures = pl_module.figures()
         for tag, figure in figures.items():
             self._tell(publish(trainer, figure, tag, logged_step(trainer), directory))

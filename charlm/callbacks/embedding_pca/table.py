@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from charlm.callbacks.shared.trainer_state import undisturbed
+from charlm.callbacks.shared.evaluating import evaluating
 
 
 def find_table(module: nn.Module, name: str | None = None) -> str:
@@ -73,7 +73,7 @@ def _tensor(found: Any) -> Any:
 def _attribute(found: Any, name: str) -> Any:
     """An attribute, or None. A parametrization may draw random numbers and change its state at each reading."""
     if isinstance(found, nn.Module) and is_parametrized(found, name):
-        with undisturbed(found):
+        with evaluating(found):
             return getattr(found, name)
     return getattr(found, name, None)
 
