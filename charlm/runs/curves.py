@@ -59,7 +59,7 @@ def loss_curves(
     edges = [(len(runs) - 1 - i) / len(runs) ** 2 for i in range(len(runs))]
     drawn = [_draw(axes, runs[name], looks[name], edge) for name, edge in zip(looks, edges, strict=True)]
     axes.set_ylim(*_limits(drawn))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("optimizer step")
     axes.set_ylabel(label)

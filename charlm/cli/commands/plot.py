@@ -120,7 +120,7 @@ def _check_tags(read: dict[Path, Scalars], tags: tuple[str, str]) -> None:
 
 
 def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Path]) -> dict[Path, dict[str, Curve]]:
-    """The curves of all runs that have some. A run without curves that the user did not name is named on stderr.
+    """The curves of each run that has any. A message on stderr names runs without curves or without a training loss.
 
     Raises:
         ValueError: a run that the user named has no curves, or no run has any.
@@ -134,6 +134,12 @@ def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Pat
         }
         if of_run:
             curves[run] = of_run
+        if of_run and tags["train"] not in scalars.curves:
+            print(
+                f"{run} has no {tags['train']}, so only {tags['val']} is drawn. The training loss is logged every"
+                " trainer.log_every_n_steps steps: train for longer, or lower that number",
+                file=sys.stderr,
+            )
     for run in (run for run in read if run not in curves):
         known = ", ".join(read[run].tags)
         there = f"it has {known}: name two by --train and --val" if known else "it has no scalars at all"

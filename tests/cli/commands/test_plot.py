@@ -174,6 +174,12 @@ def test_a_run_without_losses_beside_others_is_left_out_and_said(write, capsys):
     assert ("good" in texts(), "other" in texts()) == (True, False)
 
 
+def test_a_run_shorter_than_the_logging_interval_shows_its_val_loss_and_says_so(write, capsys):
+    plot([str(write("short", tags=("other", "loss/val")))], out="loss.svg")
+    assert re.search(r"short has no loss/train, so only loss/val.*log_every_n_steps.*lower", capsys.readouterr().err)
+    assert ("train" in texts(), "val" in texts()) == (False, True)
+
+
 def test_more_runs_than_can_be_told_apart_are_refused(write):
     for i in range(15):
         with SummaryWriter(f"lightning_logs/version_{i}"):
