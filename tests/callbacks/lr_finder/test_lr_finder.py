@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import math
-import re
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,9 +20,8 @@ from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
-from charlm.callbacks.lr_finder import callback as lr_finder
 from charlm.callbacks.lr_finder.result import LRFinderResult
-from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, RULES
+from charlm.callbacks.lr_finder.rules import DEFAULT_RULE
 from charlm.callbacks.shared.render import render
 
 pytestmark = [
@@ -34,13 +33,13 @@ pytestmark = [
 
 
 def line_data():
-    """16 batches of 32 with a line through them, and noise around it."""
+    """16 batches of 32 points around a line."""
     x = torch.randn(512, 9, generator=torch.Generator().manual_seed(1))
     return TensorDataset(x[:, :8], x[:, :8].sum(1, keepdim=True) + x[:, 8:])
 
 
 class Line(pl.LightningModule):
-    """Least squares on 16 batches; it diverges at high rates."""
+    """Least squares on 16 batches an epoch; it diverges at high rates."""
 
     def __init__(self, lr=0.02, optimizer=torch.optim.SGD, scheduler=None, shift=0.0, interval="step"):
         super().__init__()
@@ -74,7 +73,7 @@ class Line(pl.LightningModule):
 
 
 class Known(BoringModel):
-    """Its loss is the number in the batch, whatever the weights: 0, 1, 4, ..., 36."""
+    """Its loss is the number in the batch, whatever the weights: 0, 1, 4, ... to 36."""
 
     def training_step(self, batch, batch_idx):
         return {"loss": self.layer.weight.sum() * 0 + batch[0].mean(), "extra": 1}
@@ -84,7 +83,7 @@ class Known(BoringModel):
 
 
 class Rates(pl.Callback):
-    """The rates of every training step, without those of the sweep."""
+    """Records the rates of every training step, without those of the sweep."""
 
     def __init__(self):
         self.seen = []
@@ -104,8 +103,8 @@ def swept(trainer, model, options=None, **arguments):
     return callback.result
 
 
-def noted(model, name):
-    """A list that `training_step` appends to, and that is not restored after the sweep."""
+def recorded(model, name):
+    """A list to which `training_step` appends; it is not restored after the sweep."""
     before, seen = model.training_step, []
 
     def training_step(batch, batch_idx):
@@ -123,12 +122,9 @@ def rates_of(model, index=0):
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
-        ({"min_lr": 0.0}, "min_lr is 0.0 and max_lr is 10.0; give 0 < min_lr < max_lr"),
-        ({"min_lr": 1.0, "max_lr": 0.1}, "min_lr is 1.0 and max_lr is 0.1"),
+        ({"min_lr": 1.0, "max_lr": 0.1}, "min_lr is 1.0 and max_lr is 0.1; give 0 < min_lr < max_lr"),
         ({"max_lr": math.inf}, "max_lr is inf"),
-        ({"min_lr": math.nan}, "min_lr is nan"),
         ({"num_steps": 3}, "num_steps is 3; give a whole number, 20 or more"),
-        ({"num_steps": 50.5}, "num_steps is 50.5; give a whole number"),
         ({"repeats": 0}, "repeats is 0; give a whole number, 1 or more"),
         ({"rule": "best"}, f"rule is 'best'; give one of .*{DEFAULT_RULE}"),
         ({"stop_factor": math.nan}, "stop_factor is nan; give a number above 0"),
@@ -136,8 +132,7 @@ def rates_of(model, index=0):
         ({"trial_steps": 59}, "trial_steps is 59; give 0 for no trial, or a whole number, 60 or more"),
     ],
 )
-def test_bad_arguments_are_named_and_the_default_is_300_rates_up_to_10(arguments, culprit):
-    assert LRFinder().lrs == pytest.approx(np.geomspace(1e-6, 10, 300).tolist())
+def test_bad_arguments_are_named(arguments, culprit):
     with pytest.raises(ValueError, match=culprit):
         finder(**arguments)
 
@@ -175,7 +170,7 @@ def test_the_losses_are_those_of_a_bare_loop(factor, clip, precision, trainer):
     assert result.losses == pytest.approx(losses_of_a_bare_loop(result.lrs, factor, clip, precision), rel=1e-5)
 
 
-@pytest.mark.parametrize(("window", "monitor"), [(2, None), (3, "loss"), (12, None)])
+@pytest.mark.parametrize(("window", "monitor"), [(3, "loss"), (12, None)])
 def test_an_accumulated_loss_is_the_mean_over_its_window(window, monitor, trainer):
     result = swept(trainer, Known(), {"accumulate_grad_batches": window}, monitor=monitor)
     window = min(window, 7)  # an epoch ends a window
@@ -192,7 +187,7 @@ def test_several_sweeps_continue_with_the_batches_and_begin_with_the_same_weight
 
 
 def test_shuffled_batches_differ_in_the_next_sweep(trainer):
-    """Also if each sweep is exactly one epoch, whose order begins with a random number."""
+    """Even if each sweep is exactly one epoch, whose order begins with a random number."""
     model, numbers = Known(), TensorDataset(torch.arange(21.0)[:, None])
     model.train_dataloader = lambda: DataLoader(numbers, batch_size=1, shuffle=True)
     first, second = swept(trainer, model, num_steps=21, repeats=2).sweeps
@@ -226,42 +221,36 @@ def test_batches_and_windows_without_a_loss_are_replaced(trainer):
 
 
 def test_batches_that_are_none_are_skipped_and_indices_stay_within_an_epoch(trainer):
-    model = Known()
-    collate = {1.0: [torch.ones(1)], 2.0: None, 3.0: [torch.full((1,), 3.0)]}
+    model, collate = Known(), {1.0: [torch.ones(1)], 2.0: None, 3.0: [torch.full((1,), 3.0)]}
     batches = TensorDataset(torch.tensor([1.0, 2.0, 3.0]))
     model.train_dataloader = lambda: DataLoader(batches, collate_fn=lambda items: collate[items[0][0].item()])
-    with pytest.warns(UserWarning, match=r"^train_dataloader yielded None"):
+    with pytest.warns(UserWarning, match="train_dataloader yielded None"):
         assert swept(trainer, model).losses == [1.0, 3.0] * 10
-    seen = noted(model := Line(), lambda batch, batch_idx: batch_idx)
+    seen = recorded(model := Line(), lambda batch, batch_idx: batch_idx)
     swept(trainer, model, {"limit_train_batches": 5})
     assert seen[:20] == list(range(5)) * 4
 
 
-class Never(Line):
-    """Logs its loss and returns nothing."""
-
-    def training_step(self, batch, batch_idx):
-        super().training_step(batch, batch_idx)
-
-
 def test_a_loss_that_is_only_logged_is_found_by_its_name_or_missed(trainer):
+    class OnlyLogging(Line):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+
     assert swept(trainer, Line()).losses == swept(trainer, Line(), monitor="train_loss").losses
-    assert len(set(swept(trainer, Never(), monitor="train_loss").losses)) == 16  # nothing is learned
-    message = r"finds no loss in what Never.training_step returns or logs: .*monitor=\.\.\.\); known here: train_loss"
-    for window in (1, 2):
-        with pytest.raises(ValueError, match=message):
-            trainer(finder(), max_epochs=1, accumulate_grad_batches=window).fit(Never())
+    assert len(set(swept(trainer, OnlyLogging(), monitor="train_loss").losses)) == 16  # nothing is learned
+    message = r"finds no loss in what OnlyLogging.training_step returns .*monitor=\.\.\.\); known here: train_loss"
+    with pytest.raises(ValueError, match=message):
+        trainer(finder(), max_epochs=1).fit(OnlyLogging())
     with pytest.raises(ValueError, match=r"finds no lost in what Line.*known here: loss, train_loss"):
         trainer(finder(monitor="lost"), max_epochs=1).fit(Line())
 
 
-class Fetching(BoringModel):
-    def training_step(self, dataloader_iter):
-        return self.step(next(dataloader_iter)[0])
-
-
 @pytest.mark.filterwarnings("ignore:You are using the `dataloader_iter`", "ignore:Found `dataloader_iter` argument")
 def test_batches_that_cannot_be_read_twice_are_refused(trainer):
+    class Fetching(BoringModel):
+        def training_step(self, dataloader_iter):
+            return self.step(next(dataloader_iter)[0])
+
     model = Line()
     model.train_dataloader = lambda: iter([[torch.zeros(4, 8), torch.zeros(4, 1)]])
     with pytest.raises(ValueError, match="cannot read batches from a list_iterator, which can be read only once"):
@@ -270,29 +259,26 @@ def test_batches_that_cannot_be_read_twice_are_refused(trainer):
         trainer(finder(), max_steps=1).fit(Fetching())
 
 
-class Hooked(Line):
-    """Says which of its hooks are called."""
-
-    def __init__(self, called):
-        super().__init__()
-        for hook in (
-            *("on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad"),
-            *("on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_train_batch_end"),
-        ):
-            setattr(self, hook, lambda *_, hook=hook: called(hook))
+HOOKS = (
+    *("on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad", "on_before_backward"),
+    *("on_after_backward", "on_before_optimizer_step", "on_train_batch_end"),
+)
 
 
-@pytest.mark.parametrize("options", [{}, {"precision": "bf16-mixed"}])
-def test_the_modules_own_hooks_are_called_as_in_training(options, trainer):
-    heard = [[], []]
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_modules_own_hooks_are_called_as_in_training(precision, trainer):
+    called = [[], []]
 
     class Ends(pl.Callback):
         def on_train_start(self, trainer, module):
-            heard.append([])
+            called.append([])
 
+    model = Line()
+    for hook in HOOKS:
+        setattr(model, hook, lambda *_, hook=hook: called[-1].append(hook))
     callback = finder(num_steps=20, apply=False, stop_factor=math.inf, max_lr=1e-2)
-    trainer(callback, Ends(), max_steps=20, **options).fit(Hooked(lambda hook: heard[-1].append(hook)))
-    in_sweep, in_training = heard[1:]
+    trainer(callback, Ends(), max_steps=20, precision=precision).fit(model)
+    in_sweep, in_training = called[1:]
     assert in_sweep == in_training
     assert in_sweep.count("on_train_batch_end") == 20
 
@@ -300,21 +286,16 @@ def test_the_modules_own_hooks_are_called_as_in_training(options, trainer):
 # Result, files and picture
 
 
-def test_the_files_hold_the_result(trainer, tmp_path, drawn):
+def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     callback, logger = finder(apply=False, repeats=2), CSVLogger(tmp_path, name="a", version="b")
     trainer(callback, max_steps=1, logger=[logger, TensorBoardLogger(tmp_path / "tb")]).fit(Line())
     result, folder = callback.result, tmp_path / "a" / "b"
-    assert result.status == "ok"
-    assert set(result.suggestions) <= set(RULES)
-    assert 1e-3 < result.suggestion == result.suggestions[DEFAULT_RULE] < 1
     with (folder / "lr_finder.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["lr"]) for row in rows] == result.lrs[: len(rows)]
     assert 20 < len(rows) < len(result.lrs), "it was stopped"
-    assert [float(row["loss"]) for row in rows] == result.losses
-    assert [float(row["smoothed"]) for row in rows] == result.smoothed
-    for number, sweep in enumerate(result.sweeps, start=1):
-        assert [float(row[f"loss_{number}"]) for row in rows if row[f"loss_{number}"]] == sweep
+    columns = {"lr": result.lrs[: len(rows)], "loss": result.losses, "smoothed": result.smoothed}
+    columns |= {"loss_1": result.sweeps[0], "loss_2": result.sweeps[1]}
+    assert {name: [float(row[name]) for row in rows if row[name]] for name in rows[0]} == columns
     numbers = json.loads((folder / "lr_finder.json").read_text(encoding="utf-8"))
     expected = {"suggestion": result.suggestion, "suggestions": result.suggestions, "range": [*result.range]}
     assert numbers | expected | {"status": "ok", "rule": DEFAULT_RULE, "points": len(rows)} == numbers
@@ -322,6 +303,21 @@ def test_the_files_hold_the_result(trainer, tmp_path, drawn):
     assert (pixels.round() == render(result.figure())).all()
     (events,) = {path.parent for path in tmp_path.rglob("events.*")}
     assert [event.step for event in EventAccumulator(str(events)).Reload().Images("lr_finder")] == [0]
+    (ax,) = result.figure().axes
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["loss"].get_ydata().tolist() == result.losses
+    assert lines["smoothed"].get_ydata().tolist() == result.smoothed
+    for name, rate in result.suggestions.items():
+        assert lines[f"{name}: {rate:.3g}"].get_xdata() == rate
+    assert lines[f"one cycle: {result.range[0]:.2g} to {result.range[1]:.2g}"].get_xdata() == pytest.approx(
+        result.range
+    )
+    assert any(label.startswith("diverged at") for label in lines)
+    assert [band.get_label() for band in ax.collections] == ["2 sweeps"]
+    low, high = ax.get_ylim()
+    assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
+    whole = dataclasses.replace(result, sweeps=[[3 - 2 * step / 60 for step in range(60)]]).figure().axes[0]
+    assert not any(line.get_label().startswith("diverged at") for line in whole.lines)
 
 
 class Failing(DummyLogger):
@@ -334,57 +330,12 @@ class Failing(DummyLogger):
 def test_what_cannot_be_written_stops_nothing(trainer, tmp_path, drawn):
     (tmp_path / "file").write_text("")
     options = {"logger": [Failing(), DummyLogger()], "default_root_dir": tmp_path / "file" / "below"}
-    with pytest.warns(UserWarning, match="^LRFinder: ") as warned:
+    with (
+        pytest.warns(UserWarning, match="LRFinder: Failing failed with ZeroDivisionError: no pictures here"),
+        pytest.warns(UserWarning, match="LRFinder: writing to .*below failed with"),
+    ):
         trainer(finder(apply=False), max_steps=1, **options).fit(model := Line())
-    said = [str(warning.message) for warning in warned if "LRFinder" in str(warning.message)]
-    assert any("Failing failed with ZeroDivisionError: no pictures here" in each for each in said)
-    assert any(re.search("writing to .*below failed with", each) for each in said)
     assert model.trainer.global_step == 1
-
-
-def test_the_figure_shows_the_curves_the_rules_and_the_band(trainer):
-    callback = finder(apply=False, repeats=2)
-    trainer(callback, max_steps=1).fit(Line())
-    result = callback.result
-    (ax,) = result.figure().axes
-    assert ax.get_xscale() == "log"
-    lines = {line.get_label(): line for line in ax.lines}
-    assert lines["loss"].get_ydata().tolist() == result.losses
-    assert lines["smoothed"].get_ydata().tolist() == result.smoothed
-    smoothed_at = result.lrs[: len(result.smoothed)]
-    for name, rate in result.suggestions.items():
-        ((x, y),) = lines[f"{name}: {rate:.3g}"].get_xydata()
-        assert (x, y) == (rate, result.smoothed[np.abs(np.log(smoothed_at) - math.log(rate)).argmin()])
-    assert any(label.startswith("diverged at") for label in lines)
-    one_cycle = lines[f"one cycle: {result.range[0]:.2g} to {result.range[1]:.2g}"]
-    assert one_cycle.get_xdata() == pytest.approx(result.range)
-    assert [band.get_label() for band in ax.collections] == ["2 sweeps"]
-    assert result.rule in ax.get_title()
-    low, high = ax.get_ylim()
-    assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
-    whole = dataclasses.replace(result, sweeps=[[3 - 2 * step / 60 for step in range(60)]]).figure().axes[0]
-    assert not any(label.startswith("diverged at") for label in whole.get_legend_handles_labels()[1])
-    assert len(whole.collections) == 0
-
-
-def test_the_bar_counts_the_steps_of_all_sweeps_and_of_both_trials(trainer, capsys, monkeypatch):
-    ends = {}
-
-    class Bar(lr_finder.tqdm):
-        def close(self):
-            if not self.disable:
-                ends[self.desc.removesuffix(": ")] = self.n
-            super().close()
-
-    monkeypatch.setattr(lr_finder, "tqdm", Bar)
-    for options in ({"enable_progress_bar": True}, {}):
-        callback = finder(repeats=2, trial_steps=70, apply=False)
-        trainer(callback, max_steps=1, **options).fit(Line())
-        totals = dict(re.findall(r"(LR sweep|LR trial): +0%\|.*?\| 0/(\d+) ", capsys.readouterr().err))
-        assert totals == ({"LR sweep": "120", "LR trial": "140"} if options else {})
-        counted = {"LR sweep": sum(map(len, callback.result.sweeps)), "LR trial": 140}
-        assert ends == (counted if options else {})
-        ends.clear()
 
 
 CURVE = [3.0] * 40 + [3.0 - 0.1 * step for step in range(20)] + [1.0] * 10 + [1.0 + step for step in range(5)]
@@ -401,7 +352,6 @@ def test_a_sweep_that_shows_nothing_is_outvoted_and_alone_says_why(weak, status)
     assert alone.status == both.status == "ok"
     assert both.suggestions == pytest.approx(alone.suggestions)
     assert both.range == pytest.approx(alone.range)
-    assert both.losses[0] == pytest.approx(3.0, abs=0.01)
     outvoted = LRFinderResult.of(LRS, [CURVE, weak, weak], DEFAULT_RULE)
     assert (outvoted.suggestion, outvoted.status) == (None, status)
 
@@ -427,7 +377,6 @@ def test_a_sweep_ends_at_a_nan_or_infinite_loss(value, trainer):
     assert result.lrs[len(result.losses) - 2] <= 0.1 < result.lrs[len(result.losses) - 1]
     assert (result.status, 0 < result.suggestion <= 0.1) == ("ok", True)
     assert torch.isfinite(model.layer.weight).all()
-    assert result.figure().axes
 
 
 CURVES = {  # status: (model, arguments, what to do)
@@ -457,19 +406,12 @@ def test_every_status_says_what_to_do_and_only_a_suggestion_is_applied(status, t
 # Applying the rate
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_the_chosen_rule_is_applied_with_the_modules_hyperparameter(rule, trainer):
-    callback, model = finder(rule=rule), Line()
-    trainer(callback, max_steps=1).fit(model)
-    assert callback.result.suggestion == callback.result.suggestions[rule]
-    assert rates_of(model)[0] == model.hparams["lr"] == model.lr == callback.result.suggestion
-
-
 def test_a_training_at_the_rate_found_equals_one_with_that_rate_configured(trainer):
-    callback, found = finder(), Line(optimizer=torch.optim.AdamW)
+    callback, found = finder(rule="valley"), Line(optimizer=torch.optim.AdamW)
     trainer(callback, max_steps=20).fit(found)
-    configured = Line(callback.result.suggestion, torch.optim.AdamW)
-    trainer(max_steps=20).fit(configured)
+    suggestion = callback.result.suggestion
+    assert suggestion == callback.result.suggestions["valley"] == found.hparams["lr"] == found.lr
+    trainer(max_steps=20).fit(configured := Line(suggestion, torch.optim.AdamW))
     assert torch.equal(found.layer.weight, configured.layer.weight)
     other = Line()
     other.learning_rate, other.hparams["lr"] = 0.5, 0.7  # not the rate that is replaced
@@ -497,7 +439,7 @@ class Grouped(Line):
 @pytest.mark.parametrize(("cycle", "apply"), [(False, True), (False, False), (True, True)])
 def test_groups_keep_the_ratio_of_their_rates_or_of_their_peaks(cycle, apply, trainer):
     model, callback = Grouped(cycle), finder(apply=apply)
-    seen = noted(model, lambda batch, batch_idx: rates_of(model))
+    seen = recorded(model, lambda batch, batch_idx: rates_of(model))
     trainer(callback, max_steps=3).fit(model)
     lrs, top = callback.lrs[: len(seen) - 3], callback.result.suggestion if apply else 0.01
     assert [max(rates) for rates in seen[:-3]] == lrs
@@ -523,23 +465,15 @@ def sequence(optimizer, lr):
     return schedulers.SequentialLR(optimizer, [warmup, steps], milestones=[4])
 
 
-def cyclic(optimizer, lr):
-    return schedulers.CyclicLR(optimizer, lr / 10, lr, step_size_up=5, cycle_momentum=False)
-
-
-def both(optimizer, lr):
-    return schedulers.ChainedScheduler([sequence(optimizer, lr), schedulers.ExponentialLR(optimizer, 0.9)])
-
-
 SCHEDULERS = {
-    "CosineAnnealingLR": lambda optimizer, lr: schedulers.CosineAnnealingLR(optimizer, 20, eta_min=1e-5),
-    "LambdaLR from 0": lambda optimizer, lr: schedulers.LambdaLR(optimizer, lambda step: min(1, step / 5)),
-    "OneCycleLR": lambda optimizer, lr: schedulers.OneCycleLR(optimizer, lr, 30),
-    "OneCycleLR in three phases": lambda optimizer, lr: schedulers.OneCycleLR(optimizer, lr, 30, three_phase=True),
-    "CyclicLR": cyclic,
-    "SequentialLR": sequence,
-    "ChainedScheduler of SequentialLR": both,
-    "ReduceLROnPlateau": lambda optimizer, lr: schedulers.ReduceLROnPlateau(optimizer, patience=0, factor=0.5),
+    "CosineAnnealingLR": lambda of, lr: schedulers.CosineAnnealingLR(of, 20, eta_min=1e-5),
+    "LambdaLR from 0": lambda of, lr: schedulers.LambdaLR(of, lambda step: min(1, step / 5)),
+    "OneCycleLR": lambda of, lr: schedulers.OneCycleLR(of, lr, 30),
+    "CyclicLR": lambda of, lr: schedulers.CyclicLR(of, lr / 10, lr, step_size_up=5, cycle_momentum=False),
+    "ChainedScheduler of SequentialLR": lambda of, lr: schedulers.ChainedScheduler(
+        [sequence(of, lr), schedulers.ExponentialLR(of, 0.9)]
+    ),
+    "ReduceLROnPlateau": lambda of, lr: schedulers.ReduceLROnPlateau(of, patience=0, factor=0.5),
 }
 
 
@@ -564,33 +498,25 @@ def test_a_schedule_is_the_one_with_the_rate_configured(name, trainer):
     assert suggestion != 0.003
 
 
-class Unknown:
-    """A scheduler of another library, which sets the rate itself."""
-
-    def __init__(self, optimizer, lr):
-        self.optimizer, self.lr = optimizer, lr
-
-    def step(self, *_):
-        self.optimizer.param_groups[0]["lr"] = self.lr
-
-    def state_dict(self):
-        return {}
-
-    def load_state_dict(self, state):
-        pass
+class Unknown(SimpleNamespace):
+    """A scheduler of another library."""
 
 
-class ForUnknown(Line):
+class WithUnknown(Line):
+    def configure_optimizers(self):
+        methods = {"step": lambda: None, "state_dict": dict, "load_state_dict": lambda state: None}
+        return [optimizer := super().configure_optimizers()], [Unknown(optimizer=optimizer, **methods)]
+
     def lr_scheduler_step(self, scheduler, metric):
         scheduler.step()
 
 
-def test_an_unknown_scheduler_is_refused_before_the_sweep_unless_nothing_is_applied(trainer):
-    seen = noted(model := ForUnknown(scheduler=Unknown), lambda *_: 1)
+def test_a_rate_that_cannot_be_applied_is_refused_before_the_sweep(trainer):
+    seen = recorded(model := WithUnknown(), lambda *_: 1)
     with pytest.raises(ValueError, match=r"Unknown .* no base_lrs .* LRFinder\(apply=False\)"):
         trainer(finder(), max_steps=1).fit(model)
     assert not seen
-    callback, model = finder(apply=False), ForUnknown(scheduler=Unknown)
+    callback = finder(apply=False)
     trainer(callback, max_steps=1).fit(model)
     assert (callback.result.status, rates_of(model), model.hparams["lr"]) == ("ok", [0.02], 0.02)
     with pytest.raises(ValueError, match="cannot scale the optimizer's rates, because all are 0"):
@@ -672,16 +598,14 @@ def test_two_finders_serve_two_optimizers(trainer, tmp_path):
 
 def end_of(model):
     state = model.trainer._checkpoint_connector.dump_checkpoint(False)
-    return {name: str(state[name]) for name in ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers")}
+    return {name: str(value) for name, value in state.items() if name != "callbacks"}
 
 
 def test_a_resumed_training_has_the_result_and_no_second_sweep(trainer, tmp_path):
-    """Epoch, step, optimizer, schedule, weights and hyperparameter are those of the unbroken training."""
-
     def fit(*more, **options):
         pl.seed_everything(2)
         model, callback, rates = Line(0.003, torch.optim.AdamW, SCHEDULERS["CosineAnnealingLR"]), finder(), Rates()
-        steps_of = noted(model, lambda *_: model.trainer.global_step)
+        steps_of = recorded(model, lambda *_: model.trainer.global_step)
         trainer(callback, rates, *more, max_epochs=2, enable_checkpointing=bool(more)).fit(model, **options)
         return model, callback.result, steps_of, rates.seen
 
@@ -689,12 +613,10 @@ def test_a_resumed_training_has_the_result_and_no_second_sweep(trainer, tmp_path
     saver = ModelCheckpoint(saved.parent, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
     unbroken, result, steps, rates = fit(saver)
     assert steps == [*range(len(result.losses)), *range(32)]
-    assert any(key.startswith("LRFinder") for key in torch.load(saved, weights_only=True)["callbacks"])
     resumed, again, steps, after = fit(ckpt_path=saved)
     assert steps == list(range(16, 32))
     assert (again, after) == (result, rates[16:])
     assert end_of(unbroken) == end_of(resumed)
-    assert torch.equal(unbroken.layer.weight, resumed.layer.weight)
     assert resumed.lr == resumed.hparams["lr"] == result.suggestion
 
 
@@ -702,20 +624,14 @@ def test_a_checkpoint_without_a_finder_is_resumed_without_a_sweep(trainer, tmp_p
     trainer(max_steps=5).fit(before := Line())
     before.trainer.save_checkpoint(tmp_path / "end.ckpt")
     model, callback = Line(), finder()
-    seen = noted(model, lambda *_: model.trainer.global_step)
+    seen = recorded(model, lambda *_: model.trainer.global_step)
     trainer(callback, max_steps=8).fit(model, ckpt_path=tmp_path / "end.ckpt")
     assert (seen, callback.result) == ([5, 6, 7], None)
 
 
-class Fixed(Line):
-    """Has its rate from its own code."""
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.001)
-
-
 def test_the_next_fit_of_a_trainer_uses_the_rate_found_and_a_new_trainer_sweeps_again(trainer):
-    model, callback = Fixed(), finder()
+    model, callback = Line(), finder()
+    model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=0.001)  # not its hyperparameter
     fits = trainer(callback, max_steps=4)
     fits.fit(model)
     result = callback.result
@@ -747,8 +663,8 @@ class Ending(BoringModel):
         return DataLoader(TensorDataset(torch.randn(20, 32)), batch_size=2, shuffle=True)
 
 
-class Before(pl.Callback):
-    """Everything before the sweep, and after it has failed."""
+class BeforeAndAfter(pl.Callback):
+    """Looks at the training before the sweep, and after it has failed."""
 
     def on_train_start(self, trainer, module):
         self.before = self.look(trainer, module)
@@ -757,19 +673,14 @@ class Before(pl.Callback):
         self.after = self.look(trainer, module)
 
     def look(self, trainer, module):
-        state = {name: value.tolist() for name, value in module.state_dict().items()}
-        return (
-            list(map(id, trainer.callbacks)), list(map(id, trainer.loggers)), id(trainer.profiler), trainer.global_step,
-            pl.LightningModule.log, state, torch.get_rng_state().tolist(), str(trainer.optimizers[0].state_dict()),
-            [p.grad for p in module.parameters()], trainer.fit_loop.epoch_loop.batch_progress.state_dict(),
-        )  # fmt: skip
+        parts = [*trainer.callbacks, *trainer.loggers, trainer.profiler, pl.LightningModule.log]
+        return [id(part) for part in parts], end_of(module), torch.get_rng_state().tolist()
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("broken"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_an_end_in_mid_sweep_leaves_everything_as_it_was(error, trainer, tmp_path):
-    log, before, callback = pl.LightningModule.log, Before(), finder()
+    look, callback = BeforeAndAfter(), finder()
     with pytest.raises((ZeroDivisionError, KeyboardInterrupt, SystemExit)):
-        trainer(before, callback, LearningRateMonitor(), max_steps=1, logger=CSVLogger(tmp_path)).fit(Ending(error))
-    assert before.before == before.after
-    assert pl.LightningModule.log is log
+        trainer(look, callback, LearningRateMonitor(), max_steps=1, logger=CSVLogger(tmp_path)).fit(Ending(error))
+    assert look.before == look.after
     assert callback.result is None

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities import CombinedLoader
 from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, OneCycleLR, StepLR
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 from torchmetrics import MeanMetric
 
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
@@ -75,12 +75,6 @@ class WithLoader(Model):
     def __init__(self, loader):
         super().__init__()
         self.train_dataloader = loader
-
-
-class WithOptimizer(Model):
-    def __init__(self, optimizer):
-        super().__init__()
-        self.configure_optimizers = lambda: optimizer(self)
 
 
 class InnerPosition(IterableDataset):
@@ -158,20 +152,6 @@ class Stateful(Model):
         self.log("calls", float(self.calls))
 
 
-class Skipping(Model):
-    def training_step(self, batch, batch_idx):
-        self.calls = getattr(self, "calls", 0) + 1
-        loss = super().training_step(batch, batch_idx)
-        return None if self.calls % 4 == 0 else {"loss": loss}
-
-
-class Leaving(Model):
-    """Skips the rest of each epoch from its seventh batch on."""
-
-    def on_train_batch_start(self, batch, batch_idx):
-        return -1 if batch_idx == 6 else None
-
-
 class Stopping(Model):
     """Asks for the end of the training at a step that only the sweep reaches."""
 
@@ -180,39 +160,11 @@ class Stopping(Model):
         return super().training_step(batch, batch_idx)
 
 
-class OneManual(ManualOptimBoringModel):
+class Manual(ManualOptimBoringModel):
     def training_step(self, batch, batch_idx):
         loss = super().training_step(batch, batch_idx)
         self.log("loss", loss)
         return loss
-
-
-class Gan(Model):
-    """Two optimizers and schedulers in manual optimization, losses that are only logged."""
-
-    def __init__(self):
-        super().__init__()
-        self.automatic_optimization = False
-        self.other = torch.nn.Linear(2, 2)
-
-    def training_step(self, batch, batch_idx):
-        for name, part, optimizer, scheduler in zip(
-            "gd", (self.layer, self.other), self.optimizers(), self.lr_schedulers(), strict=True
-        ):
-            self.toggle_optimizer(optimizer)
-            loss = self.loss(self.other(self.layer(batch[0]))) + part(batch[0][:, : 32 if name == "g" else 2]).mean()
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            self.clip_gradients(optimizer, gradient_clip_val=0.5)
-            scheduler.step()  # before the step, too early
-            optimizer.step()
-            self.untoggle_optimizer(optimizer)
-            self.log(f"{name}_loss", loss, prog_bar=True)
-
-    def configure_optimizers(self):
-        first = torch.optim.Adam(self.layer.parameters(), lr=0.01)
-        second = torch.optim.SGD(self.other.parameters(), lr=0.1, momentum=0.9)
-        return [first, second], [ExponentialLR(first, 0.97), StepLR(second, 3)]
 
 
 class Lbfgs(Model):
@@ -220,26 +172,21 @@ class Lbfgs(Model):
         return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
 
 
-def scheduled(make, interval="step", optimizer=torch.optim.SGD):
-    def both(model):
-        of = optimizer(model.parameters(), lr=0.02)
-        return {"optimizer": of, "lr_scheduler": {"scheduler": make(of), "interval": interval}}
+def scheduled(make, interval="step"):
+    def configured(model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make(optimizer), "interval": interval}}
 
-    return lambda: WithOptimizer(both)
+    return lambda: type("Scheduled", (Model,), {"configure_optimizers": configured})()
 
 
 def loader(of=numbers, **options):
     return lambda: WithLoader(lambda: DataLoader(of(), **{"batch_size": 2} | options))
 
 
-def several(kind, mode):
-    """Loaders of different lengths."""
-
-    def make():
-        loaders = [DataLoader(numbers(), 2, shuffle=True), DataLoader(numbers(6), 2)]
-        return CombinedLoader(dict(zip("ab", loaders, strict=True)) if kind is dict else loaders, mode)
-
-    return lambda: WithLoader(make)
+def two_loaders():
+    loaders = {"a": DataLoader(numbers(), 2, shuffle=True), "b": DataLoader(numbers(6), 2)}
+    return WithLoader(lambda: CombinedLoader(loaders, "max_size"))
 
 
 def own_generator():
@@ -260,14 +207,10 @@ SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
     "bf16-mixed, clipping by norm": (Model, {"precision": "bf16-mixed", "gradient_clip_val": 0.1}, {}),
     "double, clipping by value": (Model, {"precision": "64-true"} | BY_VALUE, {}),
     "LBFGS": (Lbfgs, {}, {}),
-    "manual optimization": (OneManual, {}, {}),
-    "GAN": (Gan, {}, {"optimizer": 1, "monitor": "d_loss"}),
-    "skips the rest of epochs": (Leaving, {}, {}),
-    "steps without a loss": (Skipping, {"accumulate_grad_batches": 2}, {}),
-    "iterable that goes on": (loader(InnerPosition), {"max_epochs": 4}, {}),
+    "manual optimization": (Manual, {}, {}),
+    "iterables that go on": (loader(lambda: ChainDataset([InnerPosition(), InnerPosition()])), {"max_epochs": 4}, {}),
     "dataset that counts": (loader(half_of_counting, shuffle=True), {}, {}),
-    "shortest of the loaders": (several(dict, "min_size"), {}, {}),
-    "longest of the loaders": (several(list, "max_size"), {}, {}),
+    "loaders of two lengths": (two_loaders, {}, {}),
     "list of batches": (lambda: WithLoader(lambda: [torch.ones(2, 32) * i for i in range(5)]), {}, {}),
     "own generator": (own_generator, {}, {}),
     "two workers": (loader(shuffle=True, num_workers=2), {}, {}),
@@ -312,14 +255,6 @@ def spell(value):
     return value if isinstance(value, int | float | str | None) else type(value).__name__
 
 
-def attributes(model):
-    """The plain attributes of all its modules."""
-    return [
-        {name: spell(value) for name, value in vars(module).items() if not name.startswith("_")}
-        for module in model.modules()
-    ]
-
-
 def end_of(folder, model, options, *callbacks):
     """Everything that a training leaves behind."""
     pl.seed_everything(5)
@@ -345,7 +280,7 @@ def end_of(folder, model, options, *callbacks):
         "checkpoint": {key: spell(value) for key, value in state.items() if key != "callbacks"},
         "profile": {key: len(durations) for key, durations in times if "LRFinder" not in key},
         "random": (torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())),
-        "attributes": attributes(made),
+        "attributes": [spell({k: v for k, v in vars(of).items() if k[0] != "_"}) for of in made.modules()],
         "metrics": spell(dict(fits.callback_metrics)),
     }
 
@@ -417,7 +352,7 @@ from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel
 from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import LRFinder
@@ -426,9 +361,8 @@ from charlm.callbacks import LRFinder
 class Model(BoringModel):
     def __init__(self):
         super().__init__()
-        self.layer = torch.nn.Sequential(
-            torch.nn.Linear(32, 300), torch.nn.BatchNorm1d(300), torch.nn.Dropout(0.2), torch.nn.Linear(300, 1)
-        )
+        parts = torch.nn.Linear(32, 300), torch.nn.BatchNorm1d(300), torch.nn.Dropout(0.2), torch.nn.Linear(300, 1)
+        self.layer = torch.nn.Sequential(*parts)
         self.seen, self.of_process = [], SimpleNamespace(losses=[])  # the losses are not restored
 
     def training_step(self, batch, batch_idx):
@@ -456,8 +390,7 @@ class Record(pl.Callback):
     def on_train_end(self, trainer, model):
         end = {
             "weights": model.state_dict(), "seen": model.seen, "random": torch.get_rng_state(), "rates": self.rates,
-            "optimizer": trainer.optimizers[0].state_dict(), "step": trainer.global_step,
-            "own_losses": model.of_process.losses,
+            "optimizer": trainer.optimizers[0].state_dict(), "own_losses": model.of_process.losses,
         }
         if result := self.sweep.result:
             trial = [*result.trial.high, *result.trial.low]
@@ -483,17 +416,15 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_two_processes_sweep_without_a_trace_and_measure_stop_and_train_together(tmp_path, python):
     (tmp_path / "train.py").write_text(SCRIPT)
-    ends, logs = {}, {}
-    for kind in ("without", "sweep", "apply"):
-        (tmp_path / kind).mkdir()
-    ran = python("train.py", "without", "sweep", "apply")
+    kinds, ends, logs = ("without", "sweep", "apply"), {}, {}
+    ran = python("train.py", *kinds)
     assert ran.returncode == 0, ran.stderr
-    for kind in ("without", "sweep", "apply"):
+    for kind in kinds:
         ends[kind] = [torch.load(tmp_path / kind / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
         logs[kind] = (tmp_path / kind / "logs" / "metrics.csv").read_text()
     assert logs["sweep"] == logs["without"]
     for without, swept in zip(ends["without"], ends["sweep"], strict=True):
-        for key in ("seen", "step", "rates", "random", "optimizer", "weights"):
+        for key in ("seen", "rates", "random", "optimizer", "weights"):
             assert spell(swept[key]) == spell(without[key]), key
     first, second = ends["apply"]
     points = [len(sweep) for sweep in first["sweeps"]]
