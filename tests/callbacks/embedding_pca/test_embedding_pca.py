@@ -4,6 +4,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -84,15 +85,10 @@ class ServiceLogger(PlainLogger):
 
 
 def figures(trainer, callback, model=None, **options):
-    """(tag, step on the x-axis, figure) of each picture of a run."""
+    """(step in the title, step on the x-axis) of each picture of a run."""
     logger = FigureLogger()
     trainer(callback, logger=logger, **options).fit(model or Letters())
-    return logger.figures
-
-
-def shown_at(*args, **options):
-    """The steps in the titles of the pictures."""
-    return [int(figure.get_suptitle().rpartition(" ")[2]) for _, _, figure in figures(*args, **options)]
+    return [(int(figure.get_suptitle().rpartition(" ")[2]), step) for _, step, figure in logger.figures]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +101,7 @@ def shown_at(*args, **options):
     ],
 )
 def test_pictures_are_drawn_first_last_and_between_never_twice(trainer, arguments, options, steps):
-    assert shown_at(trainer, quick(**arguments), **options) == steps
+    assert [step for step, _ in figures(trainer, quick(**arguments), **options)] == steps
 
 
 class TwoOptimizers(Letters):
@@ -124,28 +120,30 @@ class TwoOptimizers(Letters):
 def test_steps_of_two_optimizers_pass_every_multiple(trainer):
     """Lightning's step goes 2, 4, ... 10, and the loggers' x-axis, as that of the scalars, 0 to 4."""
     found = figures(trainer, quick(every_n_steps=3), TwoOptimizers(), max_epochs=1)
-    assert [figure.get_suptitle() for _, _, figure in found] == [f"net.0, step {step}" for step in (0, 4, 6, 10)]
-    assert [step for _, step, _ in found] == [0, 1, 2, 4]
+    assert found == [(0, 0), (4, 1), (6, 2), (10, 4)]
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-def test_a_resumed_run_goes_on_with_its_axes_and_its_multiples_of_steps(trainer, tmp_path):
-    first = trainer(quick(every_n_steps=4), max_epochs=1)
+def test_a_resumed_run_goes_on_with_its_axes_its_frames_and_its_multiples_of_steps(trainer, tmp_path):
+    callback = EmbeddingPCA(every_n_steps=4, frames=20)
+    first = trainer(callback, max_epochs=1)
     first.fit(Letters())
     first.save_checkpoint(tmp_path / "saved.ckpt")
     checkpoint = torch.load(tmp_path / "saved.ckpt", weights_only=True)
-    state = checkpoint["callbacks"]["EmbeddingPCA{'module': None}"]
-    assert {name: value.shape for name, value in state.items()} == {"axes": (4, 2)}
-    before = state["axes"].neg_()  # as if all pictures so far had been the other way round
+    before = checkpoint["callbacks"]["EmbeddingPCA{'module': None}"]["axes"].neg_()  # as if drawn the other way round
     torch.save(checkpoint, tmp_path / "turned.ckpt")
-    callback, axes, logger = quick(every_n_steps=4), [], FigureLogger()
+    axes, logger = [], FigureLogger()
     record = LambdaCallback(on_train_epoch_end=lambda *_: axes.append(callback.state_dict()["axes"]))
     trainer(callback, record, logger=logger, max_epochs=3).fit(Letters(), ckpt_path=tmp_path / "turned.ckpt")
-    assert [step for _, step, _ in logger.figures] == [4, 7, 9, 11, 14]  # on the x-axis the fourth step is 3
+    pictures = [step for tag, step, _ in logger.figures if tag == "embedding_pca"]
+    assert pictures == [7, 9, 11, 14]  # on the x-axis the eighth step is 7
     assert len(axes) == 2
     for after in axes:
         assert ((before * after).sum(0) > 0).all()
         before = after
+    with np.load(tmp_path / "embedding_pca.npz") as frames:
+        assert frames["steps"].tolist() == list(range(16))
+        assert np.array_equal(frames["tables"][:6], checkpoint["callbacks"][callback.state_key]["frames"]["tables"])
 
 
 def test_a_second_fit_starts_afresh(trainer):
@@ -153,7 +151,7 @@ def test_a_second_fit_starts_afresh(trainer):
     used.load_state_dict({"axes": -torch.eye(4, 2)})  # nothing of this may reach the next run
     for callback in (used, new):
         pl.seed_everything(1, verbose=False)
-        assert shown_at(trainer, callback, max_steps=2) == [0, 2]
+        assert figures(trainer, callback, max_steps=2) == [(0, 0), (2, 1)]
     assert torch.equal(used.state_dict()["axes"], new.state_dict()["axes"])
 
 
@@ -227,19 +225,11 @@ def test_what_fails_is_warned_of_once_and_the_other_loggers_get_theirs(trainer, 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         trainer(quick(), logger=loggers, max_epochs=1, default_root_dir=tmp_path / "taken").fit(Letters())
-    said = [str(warning.message) for warning in said if "EmbeddingPCA of net.0, at step 0" in str(warning.message)]
+    said = [str(warning.message) for warning in said if "EmbeddingPCA of net.0" in str(warning.message)]
     assert len(said) == 2
     assert any("ImageLogger failed with ConnectionError: no network" in message for message in said)
     assert any(re.search("writing to .*taken failed with FileExistsError", message) for message in said)
     assert [step for _, step, _ in loggers[1].figures] == [0, 4]
-
-
-def test_a_table_that_cannot_be_drawn_is_warned_of_once_and_training_goes_on(trainer):
-    reason = "at step 0: drawing a .* 2 rows and 3 columns, not 27 and 2"
-    with pytest.warns(UserWarning, match=f"^EmbeddingPCA of net.0, {reason}") as caught:
-        trainer(quick(dims=3), max_epochs=2).fit(model := Letters(columns=2))
-    assert model.trainer.global_step == 10
-    assert sum("drawing" in str(warning.message) for warning in caught) == 1
 
 
 def test_the_command_line_takes_labels_as_one_word():
