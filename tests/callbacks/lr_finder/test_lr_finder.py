@@ -195,29 +195,20 @@ def test_shuffled_batches_differ_in_the_next_sweep(trainer):
     assert first != second
 
 
-class Skipping(Known):
-    """No loss for two of seven batches."""
-
-    def training_step(self, batch, batch_idx):
-        return None if batch[0].item() in (4.0, 25.0) else super().training_step(batch, batch_idx)
-
-
-class Leaving(Known):
-    """Skips the rest of each epoch from its third batch on."""
-
-    def on_train_epoch_start(self):
-        self.seen = 0
-
-    def on_train_batch_start(self, batch, batch_idx):
-        self.seen += 1
-        assert self.seen == batch_idx + 1
-        return -1 if batch_idx == 2 else None
-
-
 def test_batches_and_windows_without_a_loss_are_replaced(trainer):
+    class Skipping(Known):
+        def training_step(self, batch, batch_idx):
+            return None if batch[0].item() in (4.0, 25.0) else super().training_step(batch, batch_idx)
+
     assert swept(trainer, Skipping()).losses == [0.0, 1.0, 9.0, 16.0, 36.0] * 4
     assert swept(trainer, Skipping(), {"accumulate_grad_batches": 7}).losses == pytest.approx([62 / 5] * 20)
-    assert swept(trainer, Leaving()).losses == [float(i % 7) ** 2 for i in range(30) if i % 3 != 2]
+
+
+def test_an_epoch_whose_rest_the_module_skips_begins_again(trainer):
+    indices, model = [], Known()
+    model.on_train_batch_start = lambda batch, batch_idx: indices.append(batch_idx) or (-1 if batch_idx == 2 else None)
+    assert swept(trainer, model).losses == [float(i % 7) ** 2 for i in range(30) if i % 3 != 2]
+    assert indices[:29] == [i % 3 for i in range(29)]
 
 
 def test_batches_that_are_none_are_skipped_and_indices_stay_within_an_epoch(trainer):
@@ -309,9 +300,7 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     assert lines["smoothed"].get_ydata().tolist() == result.smoothed
     for name, rate in result.suggestions.items():
         assert lines[f"{name}: {rate:.3g}"].get_xdata() == rate
-    assert lines[f"one cycle: {result.range[0]:.2g} to {result.range[1]:.2g}"].get_xdata() == pytest.approx(
-        result.range
-    )
+    assert any(label.startswith("one cycle: ") for label in lines)
     assert any(label.startswith("diverged at") for label in lines)
     assert [band.get_label() for band in ax.collections] == ["2 sweeps"]
     low, high = ax.get_ylim()
@@ -320,14 +309,13 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     assert not any(line.get_label().startswith("diverged at") for line in whole.lines)
 
 
-class Failing(DummyLogger):
-    save_dir = None
-
-    def log_image(self, **_):
-        raise ZeroDivisionError("no pictures here")
-
-
 def test_what_cannot_be_written_stops_nothing(trainer, tmp_path, drawn):
+    class Failing(DummyLogger):
+        save_dir = None
+
+        def log_image(self, **_):
+            raise ZeroDivisionError("no pictures here")
+
     (tmp_path / "file").write_text("")
     options = {"logger": [Failing(), DummyLogger()], "default_root_dir": tmp_path / "file" / "below"}
     with (
@@ -356,22 +344,12 @@ def test_a_sweep_that_shows_nothing_is_outvoted_and_alone_says_why(weak, status)
     assert (outvoted.suggestion, outvoted.status) == (None, status)
 
 
-class Breaking(Line):
-    """Its loss is multiplied by `value` above a rate."""
-
-    def __init__(self, value, above):
-        super().__init__()
-        self.value, self.above = value, above
-
-    def training_step(self, batch, batch_idx):
-        loss = super().training_step(batch, batch_idx)
-        return loss * self.value if rates_of(self)[0] > self.above else loss
-
-
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_a_sweep_ends_at_a_nan_or_infinite_loss(value, trainer):
-    callback = finder(apply=False)
-    trainer(callback, max_steps=1).fit(model := Breaking(value, 0.1))
+    model, callback = Line(), finder(apply=False)
+    loss = model.loss
+    model.loss = lambda batch: loss(batch) * (value if rates_of(model)[0] > 0.1 else 1)
+    trainer(callback, max_steps=1).fit(model)
     result = callback.result
     assert [math.isfinite(loss) for loss in result.losses] == [True] * (len(result.losses) - 1) + [False]
     assert result.lrs[len(result.losses) - 2] <= 0.1 < result.lrs[len(result.losses) - 1]
@@ -380,7 +358,7 @@ def test_a_sweep_ends_at_a_nan_or_infinite_loss(value, trainer):
 
 
 CURVES = {  # status: (model, arguments, what to do)
-    "too_few_points": (lambda: Breaking(math.nan, 0.0), {}, "give a lower min_lr or more num_steps"),
+    "too_few_points": (lambda: Line(shift=math.nan), {}, "give a lower min_lr or more num_steps"),
     "never_descended": (lambda: Line(shift=1e8), {}, "give a lower min_lr, or check the model and its data"),
     "never_diverged": (lambda: Line(), {"max_lr": 0.2, "num_steps": 150}, "a higher max_lr may show a better rate"),
     "minimum_at_edge": (lambda: Line(), {"max_lr": 0.02, "num_steps": 150}, "give a wider range"),
@@ -646,23 +624,6 @@ def test_the_next_fit_of_a_trainer_uses_the_rate_found_and_a_new_trainer_sweeps_
 # Leaving no trace
 
 
-class Ending(BoringModel):
-    """Raises at its twelfth step."""
-
-    def __init__(self, error):
-        super().__init__()
-        self.error, self.norm = error, torch.nn.BatchNorm1d(32)
-
-    def training_step(self, batch, batch_idx):
-        if self.trainer.global_step == 12:
-            raise self.error
-        self.log("loss", 1.0)
-        return self.step(self.norm(batch[0]) + torch.rand(1))
-
-    def train_dataloader(self):
-        return DataLoader(TensorDataset(torch.randn(20, 32)), batch_size=2, shuffle=True)
-
-
 class BeforeAndAfter(pl.Callback):
     """Looks at the training before the sweep, and after it has failed."""
 
@@ -679,8 +640,14 @@ class BeforeAndAfter(pl.Callback):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("broken"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_an_end_in_mid_sweep_leaves_everything_as_it_was(error, trainer, tmp_path):
+    class Ending(Line):
+        def loss(self, batch):
+            if self.trainer.global_step == 12:
+                raise error
+            return super().loss(batch) + torch.rand(1)
+
     look, callback = BeforeAndAfter(), finder()
     with pytest.raises((ZeroDivisionError, KeyboardInterrupt, SystemExit)):
-        trainer(look, callback, LearningRateMonitor(), max_steps=1, logger=CSVLogger(tmp_path)).fit(Ending(error))
+        trainer(look, callback, LearningRateMonitor(), max_steps=1, logger=CSVLogger(tmp_path)).fit(Ending())
     assert look.before == look.after
     assert callback.result is None

@@ -12,7 +12,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch import nn
 from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 
-from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, is_copyable, restored
+from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored
 from charlm.callbacks.lr_finder.snapshot import data_snapshot, training_snapshot
 
 
@@ -50,26 +50,8 @@ def test_a_changed_value_is_restored_in_place(name):
         assert repr(value) == repr(before)
 
 
-def test_restored_generators_draw_the_same_numbers_again():
-    generator, numpy = torch.Generator().manual_seed(1), np.random.default_rng(1)
-    older, python = np.random.RandomState(1), random.Random(1)
-
-    def draw():
-        return [
-            (torch.rand(1, generator=generator).item(), numpy.random(), older.rand(), python.random()) for _ in range(5)
-        ]
-
-    value = {"in": [generator, numpy, older, python]}
-    draw()
-    content = copied(value)
-    drawn = draw()
-    for _ in range(2):
-        restored(value, content)
-        assert draw() == drawn
-
-
 def test_objects_that_are_not_plain_are_put_back_without_their_old_content_and_new_attributes_deleted():
-    inner, function, several = SimpleNamespace(calls=0), print, [object()]
+    inner, function, several = SimpleNamespace(calls=0), print, ({1: [object()]},)
     thing = Thing(inner=inner, function=function, several=several, plain={"a": [1]}, left=1)
     snapshot = Attributes(thing, leave_out={"left"})
     inner.calls, thing.inner, thing.function, thing.several, thing.left, thing.fresh = 1, None, None, None, 2, object()
@@ -88,11 +70,6 @@ def test_large_attributes_are_not_copied():
     thing.table["a"][0] = 7
     snapshot.restore()
     assert (thing.numbers[0], thing.few[0], thing.table["a"][0, 0].item()) == (7, 0, 7)
-
-
-def test_objects_of_other_classes_are_not_copyable():
-    others = [object(), [object()], {"a": print}, nn.Linear(1, 1), (1, {2: [SimpleNamespace()]})]
-    assert not any(is_copyable(value) for value in others)
 
 
 def test_one_failure_does_not_stop_the_others_from_being_restored():

@@ -90,10 +90,11 @@ class InnerPosition(IterableDataset):
 
 
 class Counting(Dataset):
-    """Changes its attributes, inside a Subset, with a generator of its own."""
+    """Changes its attributes, inside a Subset, with generators of its own."""
 
     def __init__(self):
-        self.calls, self.random, self.seen = 0, np.random.default_rng(2), deque(maxlen=3)
+        self.calls, self.seen = 0, deque(maxlen=3)
+        self.random, self.old = np.random.default_rng(2), np.random.RandomState(2)
 
     def __len__(self):
         return 30
@@ -101,7 +102,7 @@ class Counting(Dataset):
     def __getitem__(self, index):
         self.calls += 1
         self.seen.append(index)
-        return torch.full((32,), index + self.calls + self.random.random(), dtype=torch.float32)
+        return torch.full((32,), index + self.calls + self.random.random() + self.old.rand(), dtype=torch.float32)
 
 
 class Noisy(torch.nn.Module):
