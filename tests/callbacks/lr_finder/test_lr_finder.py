@@ -540,35 +540,23 @@ class Gan(pl.LightningModule):
         return DataLoader(line_data(), batch_size=32)
 
 
-def test_the_chosen_one_of_two_optimizers_is_swept(trainer):
-    for number in (0, 1):
-        model, stepped, callback = Gan(), ([], []), finder(optimizer=number, monitor=f"loss_{number}")
-        optimizers, scheduler = model.configure_optimizers()
-        for optimizer, seen in zip(optimizers, stepped, strict=True):
-            optimizer.register_step_post_hook(lambda of, *_, seen=seen: seen.append(of.param_groups[0]["lr"]))
-        model.configure_optimizers = lambda both=(optimizers, scheduler): both
-        trainer(callback, max_epochs=1, limit_train_batches=5).fit(model)
-        points, found = len(callback.result.losses), callback.result.suggestion
-        assert stepped[number][:points] == callback.lrs[:points]
-        if number:
-            assert stepped[0] == [0.05] * (points + 5)
-            assert stepped[1][points:] == [found, found / 2, found / 2, found / 4, found / 4]
-        else:
-            assert stepped[0][points:] == [found] * 5
-            assert stepped[1][points:] == [0.01, 0.005, 0.005, 0.0025, 0.0025]
-
-
-def test_two_finders_serve_two_optimizers(trainer, tmp_path):
+def test_each_of_two_optimizers_is_swept_by_its_own_finder(trainer, tmp_path):
+    model, stepped = Gan(), ([], [])
+    optimizers, scheduler = model.configure_optimizers()
+    for optimizer, seen in zip(optimizers, stepped, strict=True):
+        optimizer.register_step_post_hook(lambda of, *_, seen=seen: seen.append(of.param_groups[0]["lr"]))
+    model.configure_optimizers = lambda: (optimizers, scheduler)
+    first, second = (finder(optimizer=number, monitor=f"loss_{number}") for number in (0, 1))
+    trainer(first, second, max_epochs=1, limit_train_batches=5).fit(model)
+    middle = len(first.result.losses)
+    end, found = middle + len(second.result.losses), (first.result.suggestion, second.result.suggestion)
+    assert stepped[0] == [*first.lrs[:middle], *[found[0]] * (end - middle + 5)]
+    assert stepped[1][middle:end] == second.lrs[: end - middle]
+    assert stepped[1][end:] == [found[1], found[1] / 2, found[1] / 2, found[1] / 4, found[1] / 4]
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"lr_finder.csv", "lr_finder_optimizer1.csv"}
+    assert first.state_key != second.state_key
     with pytest.raises(ValueError, match="optimizer is 2, and Gan has 2; give an index from 0 to 1"):
         trainer(finder(optimizer=2), max_steps=1).fit(Gan())
-    finders = [finder(optimizer=number, monitor=f"loss_{number}") for number in (0, 1)]
-    trainer(*finders, max_epochs=1, limit_train_batches=1).fit(model := Gan())
-    assert rates_of(model, 0) + rates_of(model, 1) == [each.result.suggestion for each in finders]
-    written = {path.name for path in tmp_path.glob("lr_finder*.csv")}
-    assert written == {"lr_finder.csv", "lr_finder_optimizer1.csv"}
-    model.trainer.save_checkpoint(tmp_path / "end.ckpt")
-    states = torch.load(tmp_path / "end.ckpt", weights_only=True)["callbacks"]
-    assert len([key for key in states if key.startswith("LRFinder")]) == 2
 
 
 # Resuming

@@ -159,11 +159,6 @@ def test_neither_a_nan_nor_a_blow_up_changes_the_smoothed_losses_before_it():
     assert smooth(blown)[:260] == pytest.approx(smooth(losses)[:260], abs=1e-3)
 
 
-def test_a_stop_factor_is_above_zero():
-    with pytest.raises(ValueError, match="stop_factor is nan; give a number above 0"):
-        Divergence(math.nan)
-
-
 def test_one_cycle_range_spans_the_descent():
     """The descent goes from 0.5 to 0.7 of the sweep: a tenth of it at 0.52, nine tenths at 0.68."""
     low, high = one_cycle_range(ladder(1001), curve(1001))
@@ -199,6 +194,8 @@ def test_a_sweep_stops_soon_after_it_has_lost_its_descent_twice(shift):
     assert 278 <= until_stop([loss + shift for loss in curve()]) <= 290
     assert until_stop([loss + shift for loss in curve(top=4.0)]) is None
     assert [until_stop([3.0, loss]) for loss in (math.nan, math.inf, -math.inf)] == [1, 1, 1]
+    with pytest.raises(ValueError, match="stop_factor is nan; give a number above 0"):
+        until_stop([], math.nan)
     assert until_stop([3.0 + shift] * 20 + [3.0 * 1.5**i + shift for i in range(20)]) is not None  # without a descent
 
 

@@ -19,12 +19,8 @@ from torchmetrics import MeanMetric
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*returned `None`"),
-    pytest.mark.filterwarnings("ignore:.*GPU available but not used"),
     pytest.mark.filterwarnings("ignore:Trying to infer the `batch_size`"),
     pytest.mark.filterwarnings("ignore:LRFinder:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined"),
-    pytest.mark.filterwarnings("ignore:.*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`"),
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork"),
 ]
 POINTS = 25
