@@ -77,25 +77,6 @@ def test_a_run_with_a_tensorboard_log_gets_the_figure(run, capsys):
     assert "TensorBoard: figure bigram of" in capsys.readouterr().out
 
 
-def test_another_model_is_refused(write_run):
-    write_run("MLP")
-    with pytest.raises(ValueError, match="has the net MLP; give a checkpoint of a Bigram"):
-        compare_counts()
-
-
-@pytest.mark.parametrize(
-    ("out", "error", "message"),
-    [
-        ("picture.jpg", ValueError, "--out is 'picture.jpg'; give a file that ends in .png"),
-        ("names.txt/picture.png", OSError, r"cannot write names.txt/picture.png \(.*\); give another file as --out"),
-    ],
-)
-def test_a_picture_that_cannot_be_written_is_refused(out, error, message, run):
-    with pytest.raises(error, match=message):
-        compare_counts(out=out)
-
-
-def test_training_names_that_have_changed_are_refused(run, names_file):
-    names_file.write_text(names_file.read_text() + "nora\n")
-    with pytest.raises(ValueError, match="has changed since"):
-        compare_counts()
+def test_a_picture_of_another_format_is_refused(run):
+    with pytest.raises(ValueError, match=r"--out is 'picture.jpg'; give a file that ends in .png"):
+        compare_counts(out="picture.jpg")

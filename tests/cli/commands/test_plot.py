@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -60,13 +58,6 @@ def test_without_a_word_it_is_the_newest_run_as_a_png(write):
     assert ("version_1" in texts(), "version_0" in texts()) == (True, False)
 
 
-def test_a_directory_stands_for_the_runs_below_it_each_once(write):
-    write("one/version_0")
-    write("two/version_0")
-    plot(["lightning_logs", "lightning_logs/one"], out="loss.svg")
-    assert [text for text in texts() if "version" in text] == ["one/version_0", "two/version_0"]
-
-
 @pytest.mark.parametrize(
     ("config", "label"),
     [("model:\n  class_path: charlm.models.windows.LitMLP\n", "loss (nats per character)"),
@@ -77,73 +68,62 @@ def test_the_unit_is_said_where_it_is_known(write, config, label):
     assert label in texts()
 
 
+class Other(BoringModel):
+    """A model of another project, whose rate is constant or halved after two epochs of 5 steps."""
+
+    def __init__(self, halved):
+        super().__init__()
+        self.halved = halved
+
+    def training_step(self, batch, batch_idx):
+        loss = self.step(batch)
+        self.log("loss/train", loss)
+        return loss
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.4)
+        return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], 0.5)] * self.halved
+
+
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
-def test_a_run_of_another_lightning_project_is_read(tmp_path, monkeypatch):
-    """Its rate falls by a scheduler, at each epoch of 5 steps, and is logged by Lightning's monitor."""
+@pytest.mark.parametrize(
+    ("callback", "log_every", "drops"),
+    [
+        (LearningRateMonitor(), 1, ["lr 0.4 → 0.2 at 10"]),
+        (StepDecay([7, 17]), 10, ["lr 0.4 → 0.04 at 7", "lr 0.04 → 0.004 at 17"]),
+    ],
+)
+def test_the_drops_of_another_lightning_project_are_marked(callback, log_every, drops, tmp_path, monkeypatch):
+    """Those of StepDecay at their very steps, though Lightning logs every 10 steps."""
     monkeypatch.chdir(tmp_path)
-
-    class Other(BoringModel):
-        def training_step(self, batch, batch_idx):
-            loss = self.step(batch)
-            self.log("loss/train", loss)
-            return loss
-
-        def configure_optimizers(self):
-            optimizer = torch.optim.SGD(self.parameters(), lr=0.4)
-            return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], 0.5)]
-
     trainer = pl.Trainer(
-        max_epochs=4, limit_train_batches=5, limit_val_batches=0, log_every_n_steps=1, accelerator="cpu",
-        logger=TensorBoardLogger("lightning_logs", name="", version="other"), callbacks=[LearningRateMonitor()],
+        max_epochs=4, limit_train_batches=5, limit_val_batches=0, log_every_n_steps=log_every, accelerator="cpu",
+        logger=TensorBoardLogger("lightning_logs", name="", version="other"), callbacks=[callback],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(Other())
+    trainer.fit(Other(halved=isinstance(callback, LearningRateMonitor)))
     plot(out="loss.svg")
-    assert "lr 0.4 → 0.2 at 10" in texts()
+    assert [text for text in texts() if text.startswith("lr")] == drops
     assert ("train" in texts(), "val" in texts()) == (True, False)
 
 
-def test_step_decay_is_marked_at_its_very_step(tmp_path, monkeypatch):
-    """Lightning logs every 10 steps, and the rate falls in between."""
-    monkeypatch.chdir(tmp_path)
-
-    class Model(BoringModel):
-        def training_step(self, batch, batch_idx):
-            loss = self.step(batch)
-            self.log("loss/train", loss)
-            return loss
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    trainer = pl.Trainer(
-        max_steps=60, limit_val_batches=0, log_every_n_steps=10, accelerator="cpu", callbacks=[StepDecay([23, 47])],
-        logger=TensorBoardLogger("lightning_logs", name="", version="run"), enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(Model())
-    plot(out="loss.svg")
-    assert [text for text in texts() if text.startswith("lr")] == ["lr 0.1 → 0.01 at 23", "lr 0.01 → 0.001 at 47"]
-
-
-@pytest.mark.parametrize("suffix", ["png", "PDF", "svg", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "PDF"])
 def test_the_suffix_is_the_format(write, suffix):
     file = Path("new") / "folder" / f"curves.{suffix}"
     write("run")
     plot(out=str(file))
     first = file.read_bytes()
-    begins = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml", "webp": b"RIFF"}
+    begins = {"png": b"\x89PNG", "pdf": b"%PDF"}
     assert first.startswith(begins[suffix.lower()])
     file.write_bytes(b"old")
     plot(out=str(file))
     assert file.read_bytes().startswith(begins[suffix.lower()])
 
 
-@pytest.mark.parametrize("out", ["loss", "loss.doc", "loss.raw", ".", "folder/"])
-def test_another_format_is_refused_with_those_there_are(write, out):
+def test_another_format_is_refused_with_those_there_are(write):
     write("run")
     with pytest.raises(ValueError, match=r"has no known format; end it in one of .*\.pdf, \.png, .*svg"):
-        plot(out=out)
+        plot(out="loss.doc")
 
 
 def test_no_run_is_refused(tmp_path, monkeypatch):
@@ -160,18 +140,6 @@ def test_a_run_without_losses_is_refused_with_the_tags_it_has(write):
     message = r"run has no loss/train or loss/val; it has lr, train_loss, val_loss: name two by --train and --val"
     with pytest.raises(ValueError, match=message):
         plot([str(run)])
-    with SummaryWriter("lightning_logs/bare") as writer:
-        writer.add_text("note", "begun")
-    with pytest.raises(ValueError, match=r"bare has no loss/train or loss/val; it has no scalars at all"):
-        plot(["lightning_logs/bare"])
-
-
-def test_a_run_without_losses_beside_others_is_left_out_and_said(write, capsys):
-    write("good")
-    write("other", tags=("a", "b"))
-    plot(["lightning_logs"], out="loss.svg")
-    assert capsys.readouterr().err.startswith("lightning_logs/other has no loss/train or loss/val; it has a, b, lr")
-    assert ("good" in texts(), "other" in texts()) == (True, False)
 
 
 def test_a_run_shorter_than_the_logging_interval_shows_its_val_loss_and_says_so(write, capsys):
@@ -180,21 +148,12 @@ def test_a_run_shorter_than_the_logging_interval_shows_its_val_loss_and_says_so(
     assert ("train" in texts(), "val" in texts()) == (False, True)
 
 
-def test_more_runs_than_can_be_told_apart_are_refused(write):
-    for i in range(15):
-        with SummaryWriter(f"lightning_logs/version_{i}"):
-            pass
-    with pytest.raises(ValueError, match="15 runs in one picture cannot be told apart; name 14 at most"):
-        plot(["lightning_logs"])
-
-
 def test_of_a_damaged_file_the_rest_is_drawn_with_a_note(write, capsys):
     run = write("run")
     (file,) = run.iterdir()
     file.write_bytes(file.read_bytes()[:-200])
     plot([str(run)], out="loss.svg")
     assert f"{file} can be read up to byte" in capsys.readouterr().err
-    assert "run" in texts()
 
 
 def test_losses_that_are_not_finite_are_drawn_without(write, capsys):
@@ -218,20 +177,16 @@ def test_a_tag_that_no_run_has_is_refused(write):
         plot([run], train="train_los")
 
 
-def test_runs_behind_links_are_found_and_circles_end(write):
-    write("run")
+def test_the_runs_of_a_directory_are_found_each_once_behind_links_too_and_circles_end(write):
+    write("one/version_0")
+    run = write("two/version_0")
     Path("linked").mkdir()
-    Path("linked/one").symlink_to(Path("lightning_logs/run").resolve(), target_is_directory=True)
+    Path("linked/three").symlink_to(run.resolve(), target_is_directory=True)
     Path("linked/up").symlink_to(Path().resolve() / "linked", target_is_directory=True)
+    plot(["lightning_logs", "lightning_logs/one"], out="loss.svg")
+    assert [text for text in texts() if "version" in text] == ["one/version_0", "two/version_0"]
     plot(["linked"], out="loss.svg")
-    assert "one" in texts() or "run" in texts()
-
-
-def test_a_picture_that_cannot_be_written_is_a_sentence(write):
-    run = str(write("run"))
-    Path("taken.png").mkdir()
-    with pytest.raises(OSError, match=r"^cannot write taken\.png \(.*\); give another file as --out$"):
-        plot([run], out="taken.png")
+    assert "three" in texts() or "version_0" in texts()
 
 
 def test_names_have_as_many_folders_as_tell_them_apart():
@@ -250,12 +205,3 @@ def test_names_have_as_many_folders_as_tell_them_apart():
 )
 def test_a_drop_is_spelled_by_what_its_groups_share(drops, text):
     assert spell_drops(drops) == text
-
-
-def test_it_is_a_command_that_needs_no_torch(write):
-    write("run", drop=20)
-    code = "import sys; from charlm.cli.main import main; main(); assert not {'torch', 'lightning'} & {*sys.modules}"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "plot", "lightning_logs/run", "--out", "a.png"], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "a.png\n", "")

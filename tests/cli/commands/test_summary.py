@@ -1,13 +1,10 @@
 import csv
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from charlm.cli.commands.summary import FACTS, find_runs, net_facts, summary, summary_table
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.cli.commands.summary import FACTS, find_runs, summary, summary_table
 from charlm.runs.directory import write_results
 
 COLUMNS = ["run", "model", "block_size", "n_embd", "n_hidden", "parameters", "train", "val", "test"]
@@ -35,22 +32,6 @@ def test_the_table_has_sizes_and_losses_the_best_first(runs, capsys):
     ]
 
 
-@pytest.mark.parametrize("version", ["version_12345", "a-run-that-has-been-given-quite-a-long-name"])
-def test_the_text_fits_eighty_columns(version, write_run, capsys):
-    run = write_run("MLP", version, block_size=3, n_embd=10, n_hidden=200)
-    write_results(run, {"train": 2.1, "val": 2.2, "test": 2.3})
-    summary()
-    header, row = capsys.readouterr().out.splitlines()
-    assert header.split() == COLUMNS
-    assert row.split()[1:] == ["MLP", "3", "10", "200", "11,897", "2.1000", "2.2000", "2.3000"]
-    assert max(len(header), len(row)) <= 80
-
-
-def test_unknown_values_are_dashes_and_markdown_is_a_table(runs, capsys):
-    summary([str(runs[2])], format="markdown")
-    assert capsys.readouterr().out.splitlines()[-1] == "| version_2 | MLP | 3 | 10 | 200 | 11,897 | - | - | - |"
-
-
 def test_runs_and_directories_of_runs_are_taken_each_run_once(runs):
     assert find_runs(Path("lightning_logs")) == [Path("lightning_logs") / f"version_{i}" for i in range(3)]
     assert find_runs(runs[0]) == [runs[0]]
@@ -70,7 +51,7 @@ def test_a_damaged_checkpoint_leaves_its_results(runs):
     assert row == ["version_0", *[None] * len(FACTS), 2.451, 2.46, 2.47]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+@pytest.mark.parametrize("text", ["[1]", "\xff"])
 def test_damaged_results_cost_the_losses_of_their_run_only(text, runs, capsys):
     (runs[1] / "results.json").write_text(text, encoding="latin-1")
     summary()
@@ -96,13 +77,3 @@ def test_without_runs_the_message_says_what_to_do(tmp_path, monkeypatch):
         summary()
     with pytest.raises(FileNotFoundError, match="holds no run"):
         summary([str(tmp_path)])
-
-
-def test_results_that_hold_the_facts_spare_torch(runs):
-    for run in runs:
-        write_results(run, {"val": 2.0, **net_facts(load_checkpoint(run))})
-    code = "import json, sys; from charlm.cli.commands.summary import summary; summary(); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *table, torch_came = done.stdout.splitlines()
-    assert torch_came == "False"
-    assert [line.split()[1] for line in table[1:]].count("MLP") == 2

@@ -2,10 +2,8 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-import torch
 
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, RULES
 from charlm.cli.main import main
@@ -48,7 +46,6 @@ def test_it_prints_what_every_rule_suggests_and_writes_its_three_files_and_nothi
     assert set(shown) <= set(RULES)
     assert f"fit --model.lr {found['suggestion']:.3g}" in printed
     assert found["rule"] == DEFAULT_RULE
-    assert max(map(len, printed.splitlines())) <= 80 + len(str(Path(torch.__file__).parents[6]))
 
 
 def test_the_points_are_those_of_a_sweep_as_training_begins(folder, capsys):
@@ -89,8 +86,7 @@ def test_a_sweep_can_start_from_a_checkpoint(folder, capsys):
     [
         (["--min_lr", "20"], r"min_lr is 20\.0 and max_lr is 10\.0; give"),
         (["--rule", "magic"], r"rule is 'magic'; give one of .*valley"),
-        (["--num_steps", "3"], r"num_steps is 3; give a whole number"),
-        (["--repeats", "0"], r"repeats is 0; give a whole number"),
+        (["--trainer.max_steps", "0"], "there was no sweep, as this training has no step"),
         (
             ["--max_lr", "1e-9", "--min_lr", "1e-10", "--num_steps", "40"],
             r"suggests no learning rate: .* See lightning_",
@@ -104,11 +100,6 @@ def test_a_mistake_is_one_sentence_and_status_2(given, message, capsys):
     assert errors[-1].startswith("charlm: error: ")
 
 
-def test_a_trial_config_does_not_keep_it_from_sweeping(folder, capsys):
+def test_a_config_of_a_few_steps_does_not_keep_it_from_sweeping(folder, capsys):
     assert status(*SWEEP, "--config", "mlp", "--config", "debug") == 0
     assert (folder / "lightning_logs/lr-find/version_0/lr_finder.csv").is_file()
-
-
-def test_a_training_without_steps_has_no_sweep(capsys):
-    assert status(*SWEEP, "--trainer.max_steps", "0") == 2
-    assert "error: there was no sweep, as this training has no step" in capsys.readouterr().err

@@ -8,14 +8,6 @@ from charlm.cli.trainer.options import Options
 words = st.text(string.ascii_letters + string.digits + "-_./=", max_size=12)
 
 
-def test_the_last_value_of_an_option_counts():
-    options = Options.read(["--config", "a", "-c=b", "--model", "MLP", "--config"])
-    assert options.last("--config", "-c") == "b"
-    assert options.last("--config") == "a"
-    assert options.last("--ckpt_path") is None
-    assert Options.read(["--lr="]).last("--lr") == ""
-
-
 @given(st.lists(words), words)
 def test_a_value_that_is_added_is_found(args, value):
     assert Options.read([*args, f"--wanted={value}"]).last("--wanted") == value

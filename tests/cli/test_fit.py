@@ -1,0 +1,212 @@
+"""`charlm fit` as users type it: what it leaves, and what configs and options it takes."""
+
+import json
+import logging
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from charlm.cli.subcommands import TRAINER_COMMANDS
+from charlm.cli.trainer.configs import config_names
+from charlm.data.batches import BatchLoader
+from charlm.data.splits import load_splits
+from charlm.nets.loss import evaluate
+from charlm.runs.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
+
+RUN = Path("lightning_logs/version_0")
+
+
+def loss(checkpoint, split, path):
+    """Nats per character of a checkpoint on a split of the names in `path`."""
+    loaded = load_checkpoint(checkpoint)
+    return evaluate(loaded.net, BatchLoader(getattr(load_splits(path), split), None)).loss
+
+
+def weights(run):
+    return torch.cat([table.flatten() for table in load_checkpoint(run).net.state_dict().values()])
+
+
+def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
+    done = cli("fit", "--data.path", names, "--trainer.max_steps=30", "--trainer.val_check_interval=10")
+    assert done.status == 0
+    assert {path.name for path in RUN.glob("*") if "events" not in path.name} == {
+        *("checkpoints", "config.yaml", "hparams.yaml", "results.json", "projector", "projector_config.pbtxt"),
+        *("embedding_pca.png", "embedding_pca.gif", "embedding_pca.npz", "embedding_pca_frames.png"),
+    }
+    assert [path.name for path in Path().iterdir()] == ["lightning_logs"]
+    assert sorted(path.name for path in RUN.glob("checkpoints/*")) == ["best.ckpt", "last.ckpt"]
+    best = RUN / "checkpoints/best.ckpt"
+    results = json.loads((RUN / "results.json").read_text())
+    assert {split: results[split] for split in ("train", "val", "test")} == {
+        split: pytest.approx(loss(best, split, names), abs=1e-6) for split in ("train", "val", "test")
+    }
+    assert (results["checkpoint"], results["step"]) == (best.name, load_checkpoint(best).step)
+    assert f"at {best.name} (step {results['step']})" in done.out
+    row = next(line.split() for line in done.out.splitlines() if line.startswith("version_0"))
+    losses = [f"{results[split]:.4f}" for split in ("train", "val", "test")]
+    assert row == ["version_0", "MLP", "3", "10", "200", "11,897", *losses]
+    assert "30/30 steps" in done.err
+    assert yaml.safe_load((RUN / "config.yaml").read_text())["seed_everything"] == 42
+
+
+def test_the_curves_go_to_tensorboard(run, scalars):
+    steps = {tag: [step for step, _ in scalars(run, tag)] for tag in ("loss/train", "loss/val", "perplexity/val")}
+    assert steps == {"loss/train": [0, 1, 2, 3], "loss/val": [1, 3], "perplexity/val": [1, 3]}
+    test = json.loads((run / "results.json").read_text())["test"]
+    assert [value for _, value in scalars(run, "loss/test")] == [pytest.approx(test)]
+    tags = EventAccumulator(str(run)).Reload().Tags()
+    assert "config/text_summary" in tags["tensors"]
+    assert not [tag for tag in tags["scalars"] if tag.endswith(("_step", "_epoch"))], "Lightning splits no curve"
+
+
+def test_last_is_the_last_state_and_best_the_one_with_the_lowest_val_loss(cli, small, names, scalars):
+    """At this rate the second validation is worse than the first."""
+    cli("fit", "--config", small, "--model.lr=50", "--trainer.max_steps=5")
+    (_, first), (_, second) = scalars(RUN, "loss/val")
+    assert first < second
+    assert loss(RUN / "checkpoints/best.ckpt", "val", names) == pytest.approx(first)
+    assert load_checkpoint(RUN / "checkpoints/last.ckpt").step == 5
+    assert json.loads((RUN / "results.json").read_text())["step"] == 2
+
+
+@pytest.mark.parametrize("shorter", [["--trainer.val_check_interval=100"], ["--data.split=[0.9,0,0.1]"]])
+def test_without_a_validation_the_last_checkpoint_is_reported_on(shorter, cli, small):
+    done = cli("fit", "--config", small, *shorter)
+    assert done.status == 0
+    assert "(step 4):" in done.out
+    assert load_checkpoint(RUN).step == 4
+    results = json.loads((RUN / "results.json").read_text())
+    assert ("val" in results) == ("split" not in shorter[0])
+    assert {"train", "test"} <= set(results)
+
+
+@pytest.mark.parametrize("options", [["--trainer.fast_dev_run=true"], ["--trainer.enable_checkpointing=false"]])
+def test_without_a_checkpoint_it_says_so(options, cli, small):
+    done = cli("fit", "--config", small, *options)
+    assert done.status == 0
+    assert re.search("no report.*no checkpoint", done.out)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+def test_a_run_without_a_logger_leaves_no_config_that_stops_the_next_one(cli, small):
+    for _ in range(2):
+        assert cli("fit", "--config", small, "--trainer.logger=false").status == 0
+    assert not Path("config.yaml").exists()
+
+
+def test_a_second_checkpoint_callback_leaves_the_report_alone(cli, small):
+    assert "The first 10 names it draws" in cli("fit", "--config", small, "--trainer.callbacks+=ModelCheckpoint").out
+
+
+def test_one_thread_is_used_for_small_batches_unless_the_environment_says_otherwise(cli, small, monkeypatch):
+    before = torch.get_num_threads()
+    options = ["fit", "--config", small, "--trainer.fast_dev_run=true"]
+    torch.set_num_threads(2)
+    assert "CPU threads" not in cli(*options).err
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert "CPU threads: 2, since batches are large" in cli(*options, "--data.batch_size", "4096").err
+    assert "CPU threads: 1, the fastest for small batches" in cli(*options).err
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+
+
+def test_names_given_relative_to_the_working_directory_are_found_again_from_another_one(
+    cli, small, names, tmp_path, monkeypatch
+):
+    Path("mine").mkdir()
+    shutil.copy(names, "mine/list.txt")
+    assert cli("fit", "--config", small, "--data.path", "mine/list.txt").status == 0
+    monkeypatch.chdir("mine")
+    assert cli("test", "--ckpt_path", str(tmp_path / RUN)).status == 0
+    assert cli("sample", "--new-only", "-n=3", "--checkpoint", str(tmp_path / RUN)).status == 0
+
+
+# configs and options
+
+
+@pytest.mark.parametrize("config", config_names())
+def test_a_shipped_config_runs_by_its_bare_name(config, cli, names):
+    """The lecture's own names would have to be downloaded."""
+    done = cli("fit", "--config", config, "--data.path", names, "--trainer.fast_dev_run=true")
+    assert (done.status, list(Path().iterdir())) == (0, [])
+    assert "1/1 steps" in done.err
+
+
+def config_of(cli, *args):
+    """What --print_config says."""
+    done = cli("fit", *args, "--print_config")
+    assert (done.status, done.err) == (0, "")
+    return yaml.safe_load(done.out)
+
+
+def test_a_model_and_its_arguments_by_short_name(cli, small):
+    model = config_of(cli, "--model", "MLP", "--model.n_hidden", "300")["model"]
+    assert (model["class_path"].split(".")[-1], model["init_args"]["n_hidden"]) == ("LitMLP", 300)
+    model = config_of(cli, "--config", small, "--model=Bigram", "--model.weight_penalty=0.5")["model"]
+    assert (model["class_path"].split(".")[-1], model["init_args"]["weight_penalty"]) == ("LitBigram", 0.5)
+    assert "n_hidden" not in model["init_args"]
+
+
+def test_the_help_of_a_model_is_its_docstring(cli):
+    done = cli("fit", "--model.help", "MLP")
+    assert done.status == 0
+    assert "--model.n_hidden" in done.out
+    assert "H, tanh units." in done.out
+    assert "weight_penalty" not in done.out
+
+
+SHIPPED = ["StepsPerExecution", "StepDecay", "EmbeddingPCA"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        (["--trainer.callbacks+=LearningRateMonitor"], [*SHIPPED, "LearningRateMonitor"]),
+        (["--config", "mlp", '--config={"trainer": {"callbacks+": "EarlyStopping"}}'], [*SHIPPED, "EarlyStopping"]),
+        (["--config", "mlp", '--config={"trainer": {"callbacks": "EarlyStopping"}}'], ["EarlyStopping"]),
+    ],
+)
+def test_callbacks_are_added_by_their_short_names_or_replace_the_earlier_ones(given, kinds, cli):
+    stop = ["--trainer.callbacks.monitor=loss/val"] if "EarlyStopping" in kinds else []
+    callbacks = config_of(cli, *given, *stop)["trainer"]["callbacks"]
+    found = [each["class_path"].split(".")[-1] for each in (callbacks if isinstance(callbacks, list) else [callbacks])]
+    assert found == kinds
+
+
+def test_of_several_configs_the_later_one_wins(cli, small):
+    Path("more.yaml").write_text("trainer: {max_steps: 9}\nmodel: {init_args: {n_hidden: 5}}\n")
+    merged = config_of(cli, "--config", small, "--config", "more.yaml")
+    assert (merged["trainer"]["max_steps"], merged["trainer"]["val_check_interval"]) == (9, 2)
+    assert (merged["model"]["init_args"]["n_hidden"], merged["model"]["init_args"]["n_embd"]) == (5, 2)
+    assert config_of(cli, "--config", "more.yaml", "--config", small)["trainer"]["max_steps"] == 4
+    assert config_of(cli, "--trainer.max_steps=7", "--config", small)["trainer"]["max_steps"] == 4
+
+
+@pytest.mark.parametrize("command", sorted(TRAINER_COMMANDS))
+def test_the_saved_config_of_a_run_is_taken_by_every_command(command, cli, run):
+    """A second training by it has the same weights, whatever random numbers were drawn before, and another seed not."""
+    shutil.copy(run / "config.yaml", "saved.yaml")
+    assert cli(command, "--config", "saved.yaml").status == 0
+    if command == "fit":
+        assert torch.equal(weights(run), weights("lightning_logs/version_1"))
+        cli(command, "--config", "saved.yaml", "--seed_everything=7")
+        assert not torch.equal(weights(run), weights("lightning_logs/version_2"))
+
+
+def test_a_command_line_leaves_nothing_behind_in_the_process(cli, small):
+    def state():
+        loggers = (logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm"))
+        return [[*logger.handlers, *logger.filters] for logger in loggers], list(warnings.filters)
+
+    before = state()
+    cli("fit", "--config", small, "--trainer.fast_dev_run=true")
+    cli("fit", "--config", small, "--model.n_hidden=x")
+    assert state() == before

@@ -1,0 +1,87 @@
+"""Mistakes of users end with a sentence and status 2; defects keep their traceback."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
+
+MISTAKES = {
+    "fit --trainer.max_stepz 3": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
+    "test --ckpt_path=null --ckpt lightning_logs": r"there is no option --ckpt\. Did you mean --ckpt_path\?",
+    "sample --temp 2": r"charlm sample: error: there is no option --temp\. Did you mean --temperature\?",
+    "fit --model.n_hiden 3": r"--model.n_hiden is no argument of LitMLP\. Did you mean --model.n_hidden\?",
+    "fit --model mlp": r"there is no model 'mlp'; the models are .*MLP.*\. Did you mean MLP\?",
+    "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, wavenet\. Did you mean mlp\?",
+    "fit --config typo.yaml": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
+    "fti": r"there is no command 'fti'; the commands are fit, .*, compare-counts\. Did you mean fit\?",
+    "fit --trainer.callbacks+=EmbedingPCA": r"no class 'EmbedingPCA' for --trainer.callbacks\. Did you mean Embedding",
+    "fit --trainer.callbacks+=StepDecay": r"cannot make StepDecay, the following arguments are required: milestones",
+    "fit --trainer.callbacks+=EmbeddingPCA --trainer.callbacks.dims=5": r"EmbeddingPCA's dims must be 2 or 3, not 5",
+    "fit --trainer.max_steps many": r"--trainer.max_steps is 'many'; allowed: a whole number",
+    "fit --model.lr x": r"--model.lr is 'x'; allowed: a number",
+    "fit --model.optimizer Adam": r"--model.optimizer is 'Adam'; allowed: SGD, AdamW",
+    "fit --model.n_hidden=-1": r"n_hidden is -1; it must be at least 1",
+    "fit --data.split [0.5,0.2,0.1]": r"split is .*; give three shares .* that sum to 1",
+    "fit --data.path nothing.txt": r"there is no names file \S+/nothing.txt; give an existing file",
+    "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
+    "fit --model.block_size 5": r"--model.block_size comes from the data; give --data.block_size instead",
+    "fit --trainer.default_root_dir bad.txt": r"Not a directory: '\S*bad.txt/lightning_logs'",
+    "fit --trainer.accelerator tpu": r"Requirement 'torch_xla\S+' not met",
+    "fit three": r"unexpected argument 'three'; options begin with --, see charlm fit --help",
+    "fit --ckpt_path http://host/a.ckpt": r"http://host/a.ckpt is an address; .* download it first",
+    "test --ckpt_path bad.txt": r"bad.txt is some other file, not a checkpoint; pass a .ckpt file",
+    "test --ckpt_path nothing.ckpt": r"nothing.ckpt does not exist; pass a .ckpt file or the directory of a run",
+    "fit --config evil.yaml": r"other.ckpt is not charlm's: it holds more than tensors and plain values; none",
+    "validate": r"no run under lightning_logs; train one with `charlm fit`",
+    "sample -n few": r"charlm sample: error: --n is 'few'; allowed: a whole number",
+    "score": r"charlm score: error: the following arguments are required: names",
+}
+
+
+def files():
+    return {path for path in Path().rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_ends_with_status_2_and_a_sentence(line, cli):
+    Path("bad.txt").write_text("anna\nbob\nb\x01b\n")
+    Path("typo.yaml").write_text("trainer: {max_stepz: 3}")
+    Path("evil.yaml").write_text("ckpt_path: other.ckpt")
+    torch.save({"path": Path("other")}, "other.ckpt")
+    before = files()
+    done = cli(*line.split())
+    assert (done.status, done.out) == (2, "")
+    *notes, message = done.err.splitlines()
+    assert re.match(r"charlm[\w -]*: error: ", message)
+    assert re.search(MISTAKES[line], message)
+    assert len(message) < 400
+    assert len(notes) <= 1
+    assert files() == before
+
+
+BROKEN = """
+from charlm.models.windows import LitMLP
+
+class Broken(LitMLP):
+    def training_step(self, batch, batch_idx):
+        {line}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("return 1 / 0", ZeroDivisionError),
+        ("raise ValueError('of the model, not of charlm')", ValueError),
+        ("import numpy; numpy.zeros(2).reshape(3)", ValueError),
+    ],
+)
+def test_a_defect_keeps_its_traceback(line, error, cli, small, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    name = f"broken_{len(line)}"  # a module of its own for each
+    Path(f"{name}.py").write_text(BROKEN.format(line=line))
+    with pytest.raises(error):
+        cli("fit", "--config", small, f"--model={name}.Broken", "--trainer.logger=false")
