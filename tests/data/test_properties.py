@@ -1,5 +1,6 @@
 """What holds for every names file and every alphabet that Unicode allows, on files that hypothesis makes."""
 
+import hashlib
 import json
 import unicodedata
 
@@ -23,7 +24,7 @@ CLEAN = (
     .filter(lambda name: unicodedata.category(name[0])[0] != "M")
 )
 LISTS = st.lists(CLEAN, min_size=1, max_size=20)
-ENDS = st.sampled_from(["\n", "\r\n", "\r", "\r\n\n"])
+ENDS = st.sampled_from(["\n", "\r\n", "\r", "\r\n\n", " \t\n \n"])
 PIECES = [*"\x00\t\x1b\x85\xa0\u200b\u2028\u3000\ufeff\u0301\u0316\u20dd\uffff\U0010ffff", "ﬁ", "a" * 65, "\u0344"]
 WORDS = ["anna", "zoë", "Ёлка", "アキコ", "שרה", "देवी", "O'Neil", "e\u0301va", "\U0001d49c", "İ", "각"]
 WORDS += ["\u1100\u1161\u11a8"]
@@ -82,19 +83,21 @@ def test_any_bytes_are_read_clean_or_refused_in_a_sentence(tmp_path_factory, con
 
 @properties(150)
 @given(names=LISTS, data=st.data())
-def test_a_list_is_the_same_however_its_lines_end_and_composed_or_not(tmp_path_factory, names, data):
+def test_a_list_and_its_fingerprint_are_the_same_however_the_file_was_saved(tmp_path_factory, names, data):
+    """With any line ends, outer white space and blank lines, a byte order mark, letters and accents composed or not."""
     file = tmp_path_factory.getbasetemp() / "saved.txt"
     saved = data.draw(st.sampled_from(["", "\ufeff", "\n\n", "\ufeff\r\n"]))
     changed = 0
     for name in names:
         written = unicodedata.normalize(data.draw(st.sampled_from(["NFC", "NFD"])), name)
         changed += written != name
-        saved += written + data.draw(ENDS)
+        saved += data.draw(st.sampled_from(["", "  "])) + written + data.draw(ENDS)
     for content in (saved, saved.rstrip("\r\n")):
         file.write_bytes(content.encode())
         corpus = read_corpus(file, max_length=12)
         assert corpus.names() == names
         assert corpus.alphabet == "".join(sorted(set("".join(names))))
+        assert corpus.sha256 == hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
         assert (f"composed (NFC) in {changed} lines" in corpus.note) == (changed > 0)
 
 

@@ -88,13 +88,6 @@ def test_without_a_generator_a_computed_order_is_drawn_from_torchs(computed):
     assert not torch.equal(first, second)
 
 
-def test_places_and_numbers_of_a_computed_order_are_uncorrelated(computed):
-    """Place and number are uncorrelated, and so are neighbours: both within four standard errors."""
-    numbers = order(LARGE, 0).double()
-    for one, other in [(torch.arange(LARGE).double(), numbers), (numbers[:-1], numbers[1:])]:
-        assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 4 / LARGE**0.5
-
-
 @pytest.mark.parametrize("lag", [1, 64])
 def test_the_steps_of_a_computed_order_are_as_those_of_a_random_one(computed, lag):
     """The difference modulo N of two numbers `lag` places apart is uniform: chi-squared of 63 degrees of freedom."""
