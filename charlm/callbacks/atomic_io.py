@@ -1,4 +1,4 @@
-"""Checkpoint files that are there whole or not at all, and that are read with care: a plugin for any Trainer."""
+"""A Trainer plugin that writes each checkpoint completely or not at all, and reads none that could run code."""
 
 import errno
 import os
@@ -20,32 +20,32 @@ _WHAT_TO_DO = {
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or save to another folder",
 }
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
-"""Entries of the state of Lightning's ModelCheckpoint, which deletes files of these paths."""
+"""Entries in the state of Lightning's ModelCheckpoint, which deletes the files at these paths."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoint files that survive kill -9, a full disk and damage, and that are safe to read from strangers.
+    """Write checkpoints that survive kill -9 and a full disk, and read checkpoints from strangers safely.
 
-    A checkpoint is written beside the file that it replaces, brought to the disk, and renamed: at every moment the old
-    checkpoint is there or the new one, whole. Lightning writes to the folder for temporary files first, and where that
-    is on another disk copies the content over the old checkpoint. The part that a killed process has written is removed
-    when the same file is next saved.
+    A checkpoint is written next to the file that it replaces, flushed to the disk, and renamed. So at every moment the
+    old checkpoint or the new one is complete. Lightning writes to the folder for temporary files first, and copies the
+    content over the old checkpoint if that folder is on another disk. A partial file that a killed process left is
+    removed when the same checkpoint is saved again.
 
-    A checkpoint is read only if it is a local file, whole by its checksums (torch.load does not look at them), and
-    holds nothing but tensors and plain values: no code from it runs, whatever `weights_only` says. The state of
-    Lightning's ModelCheckpoint holds paths of files that it will delete. Such a state is left out, with a warning, if a
-    path could be anything but a checkpoint file in that callback's folder. Folders are never deleted.
+    A checkpoint is read only if it is a local file with correct checksums, which torch.load ignores, and holds only
+    tensors and plain values. No code from it runs, whatever `weights_only` says. The state of Lightning's
+    ModelCheckpoint holds paths of files that it will delete. If such a path is anything but a checkpoint file, without
+    `..` and links, that state is left out with a warning. Folders are never deleted.
 
     Use: `Trainer(plugins=[AtomicCheckpointIO()])`.
 
     Raises:
-        OSError: saving: disk full, no permission, a limit (Lightning takes a folder that cannot be written to for a
-            success); loading: no such file. `filename` is the checkpoint's.
-        ValueError: an address instead of a path; loading: a damaged or foreign file.
+        OSError: when saving: full disk, no permission, a limit (Lightning ignores a folder without write permission);
+            when loading: no such file. `filename` is the checkpoint.
+        ValueError: an address instead of a path; when loading: a damaged file, or one of another program.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write the file whole or not at all; its folder is made if it does not exist."""
+        """Write the file completely or not at all; create its folder if needed."""
         if storage_options is not None:
             raise TypeError("AtomicCheckpointIO writes local files, for which there are no `storage_options`")
         refuse_address(path)
@@ -61,14 +61,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = lambda storage, location: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a local file, always as with `weights_only=True`."""
+        """Read a local file, always with `weights_only=True`."""
         content = read_archive(path, map_location=map_location)
         if not isinstance(content, dict):
             raise ValueError(f"{path} is not a Trainer's: it holds a {type(content).__name__}; pass a .ckpt file")
         return Content(_without_foreign_paths(content, path), path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete a checkpoint file; a folder of this name stays."""
+        """Delete a checkpoint file; a folder with this name stays."""
         if not os.path.isdir(path):
             with suppress(FileNotFoundError):
                 os.unlink(path)
@@ -82,18 +82,18 @@ class MissingPartError(KeyError, ValueError):
 
 
 class Content(dict[str, Any]):
-    """The content of a checkpoint; an entry that is missing is named in a sentence."""
+    """The content of a checkpoint; a missing entry raises an error that names it."""
 
     def __init__(self, content: Any = (), path: str | Path = "this") -> None:
         super().__init__(content)
         self.path = path
 
     def __missing__(self, key: str) -> Any:
-        raise MissingPartError(f"{self.path} has no {key!r}, so it is no checkpoint of a Trainer; pass one that is")
+        raise MissingPartError(f"{self.path} has no {key!r}, so no Trainer wrote it; pass a checkpoint of a Trainer")
 
 
 class _Stream:
-    """The stream that torch.save writes to; errors wait for its end, as its writer in C++ does not survive them."""
+    """The stream for torch.save, which crashes if a write raises; `finish` raises the first error instead."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -108,7 +108,7 @@ class _Stream:
         return memoryview(data).nbytes
 
     def flush(self) -> None:
-        """Nothing: the file is flushed once, at its end."""
+        """Do nothing: the file is flushed once, at the end."""
 
     def finish(self) -> None:
         """Raise the first error."""
@@ -117,7 +117,7 @@ class _Stream:
 
 
 def _without_foreign_paths(content: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """The content without the states of callbacks whose paths could name anything but a checkpoint file."""
+    """Leave out the states of callbacks with paths that are not plain paths of checkpoint files."""
     states = content.get("callbacks")
     if not isinstance(states, dict):
         return content
@@ -134,12 +134,12 @@ def _has_own_paths(state: dict[Any, Any]) -> bool:
 
 
 def _is_checkpoint_file(path: str) -> bool:
-    """Whether a path has no `..` and no link in it, and ends in .ckpt: Lightning compares folders by their names."""
+    """Whether a path ends in .ckpt and has no `..` and no link in it; Lightning compares paths as text."""
     return "\0" not in path and os.path.realpath(path) == path and path.endswith(".ckpt") and not os.path.isdir(path)
 
 
 def _explained(error: OSError, file: Path) -> OSError:
-    """The same error, with what it means and what to do."""
+    """The same error with an explanation and advice."""
     cause = error.strerror or str(error) or type(error).__name__
     advice = _WHAT_TO_DO.get(error.errno or 0, "save to another folder")
     text = f"{cause}: this checkpoint was not written, and those before it are as they were; {advice}"

@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more ends at that step, and leaves no checkpoint of it."""
+"""Stop training when the loss becomes NaN or infinite, and keep such weights out of the checkpoints."""
 
 import math
 from typing import Any
@@ -11,22 +11,23 @@ from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_i
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss, or a weight, is NaN or infinite; the message names the step, the learning rate and the batch."""
+    """The loss or a weight is NaN or infinite; the message names the step, the batch and the learning rate."""
 
     exit_status = 4
-    """Of `charlm fit`."""
+    """Exit status of `charlm fit`."""
 
 
 class FiniteLoss(Callback):
-    """Stop at the step whose loss is NaN or infinite, and never let such weights into a checkpoint.
+    """Stop training at the first step with a NaN or infinite loss, and never save weights that are NaN or infinite.
 
-    Lightning goes on with them, saves them, and ends with exit status 0. Here `trainer.fit` raises, before the step's
-    checkpoint, and the last good one stays what it is. On the CPU every step's loss is looked at, which takes about a
-    microsecond; on a GPU, where that would wait for each step, losses are looked at when an iteration ends, and
-    the message names the first bad one all the same. Weights are looked at whenever a checkpoint is made.
+    Without this callback Lightning trains on, saves the weights, and ends with exit status 0. With it `trainer.fit`
+    raises before the checkpoint of that step is written, so the last good checkpoint stays. On the CPU the callback
+    checks the loss of every step, which takes about a microsecond. On a GPU, or with several processes, a check would
+    wait for the device, so the losses are checked at the end of each iteration; the message still names the first bad
+    step. The weights are checked before every checkpoint.
 
     Raises:
-        NonFiniteLoss: in training.
+        NonFiniteLoss: during training.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,24 +48,24 @@ class FiniteLoss(Callback):
             raise _error(trainer, trainer.global_step, batch_idx, _rate(trainer), value)
 
     def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the losses that were left for now, of all processes together, which stop together."""
+        """Check the losses since the last check; if one process has a bad loss, all processes stop."""
         waiting, self._waiting = self._waiting, []
-        if self._at_once or not waiting:  # an epoch's end is one too
+        if self._at_once or not waiting:  # at the end of an epoch the hook is called once more
             return
         finite = torch.stack([loss for *_, loss in waiting]).float().isfinite()
-        mine = finite.long().cumprod(0).sum()  # how many are good before the first bad one
+        mine = finite.long().cumprod(0).sum()  # number of finite losses before the first bad one
         good = int(mine if trainer.world_size == 1 else trainer.strategy.reduce(mine.clone(), reduce_op="min"))
         if good < len(waiting):
             step, batch, rate, loss = waiting[good]
-            elsewhere = "no number in another process" if finite[good] else None
+            elsewhere = "NaN or infinite in another process" if finite[good] else None
             raise _error(trainer, step, batch, rate, elsewhere or loss.item())
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to save weights that are no numbers; they can come a step before such a loss does."""
+        """Refuse to save NaN or infinite weights, which can come one step before such a loss."""
         for name, weight in pl_module.named_parameters():
             if not weight.isfinite().all():
                 raise NonFiniteLoss(
-                    f"{name} is not finite after step {trainer.global_step:,}, at a learning rate of"
+                    f"{name} is NaN or infinite after step {trainer.global_step:,}, at a learning rate of"
                     f" {_rate(trainer):.3g}, so no checkpoint was written; {_advice(trainer)}"
                 )
 
@@ -86,4 +87,4 @@ def _advice(trainer: Trainer) -> str:
     written = [getattr(callback, path, "") for callback in trainer.checkpoint_callbacks for path in paths]
     last = next(filter(None, written), None)
     saved = f" The last good checkpoint is {last}." if last else " No checkpoint was written before it."
-    return f"take a lower one, or clip the gradients (gradient_clip_val).{saved}"
+    return f"lower it, or clip the gradients (gradient_clip_val).{saved}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step is finished, the state saved, and the exit status says that the run did not end."""
+"""On Ctrl-C or SIGTERM, finish the step, save the state, and exit with the status of the signal."""
 
 import os
 import signal
@@ -19,13 +19,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(SystemExit):
-    """A signal has ended the training; the exit status is 128 and the signal's number, as shells have it.
+    """A signal ended the training; the exit status is 128 plus the number of the signal, as in shells.
 
     Args:
-        signum: the signal.
+        signum: the number of the signal.
         step: optimizer steps done.
-        file: the checkpoint to go on from; None: nothing was saved, as no training had begun.
-        status: the exit status, where it is another one.
+        file: the checkpoint to resume from; None: nothing was saved, as training had not begun.
+        status: another exit status.
     """
 
     def __init__(self, signum: int, step: int = 0, file: str | None = None, status: int | None = None) -> None:
@@ -34,56 +34,56 @@ class Stopped(SystemExit):
 
 
 class GracefulStop(Callback):
-    """Save and stop at SIGINT (Ctrl-C) and SIGTERM, which is what pre-emptible machines send.
+    """Save and stop on SIGINT (Ctrl-C) and on SIGTERM, which preemptible machines send.
 
-    The step that is being done is finished, with the validation that is due after it, and the state is saved: by
-    RunCheckpoint in its last.ckpt, else as stopped.ckpt in the folder of the first ModelCheckpoint, else in the
-    trainer's `default_root_dir`. Then `Stopped`, a SystemExit, ends `trainer.fit` with exit status 130 or 143. With
-    ExactResume the training goes on from there as if it had not been stopped. A second signal ends the process at once;
-    so does the first one where no training runs yet. A training that has done its last step ends as ever.
+    The trainer finishes the current step and the validation that is due after it. Then the state is saved: by
+    RunCheckpoint to its last.ckpt; without RunCheckpoint to stopped.ckpt, in the folder of the first ModelCheckpoint or
+    in the trainer's `default_root_dir`. Then `Stopped`, a SystemExit, ends `trainer.fit` with exit status 130 or 143.
+    With ExactResume a resumed training continues as if it had not been stopped. A second signal ends the process at
+    once, as does the first one before training begins. If a signal comes during the last step, training ends normally.
 
-    With several processes all stop after the same step, whichever of them got the signal; the first one's exit status
-    says which signal it was, the others end with 0. Lightning's own handler for SIGTERM, which hangs with several
-    processes and exits with 0, is not used meanwhile. Outside the main thread, where Python has no signals, nothing is
-    done.
+    With several processes all of them stop after the same step, whichever process got the signal. The process of rank 0
+    exits with the status of the signal, the others with 0. During training this callback replaces Lightning's own
+    SIGTERM handler, which hangs with several processes and exits with 0. Outside the main thread, where Python cannot
+    handle signals, the callback does nothing.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._taken: dict[int, _Taken] = {}
+        self._handlers: dict[int, _Handler] = {}
         self._starts = False
         self._is_set_up = False
         self._alone = True
-        self._has_begun = False  # its loop, with an epoch
+        self._has_begun = False  # the first epoch has started
 
     @property
     def stops_now(self) -> bool:
-        """For StepsPerExecution: whether to end the execution with the step that is being done."""
+        """Tells StepsPerExecution to end the execution after the current step."""
         return self.received is not None and self._alone
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the signals from the beginning of a fit."""
+        """Handle the signals from the beginning of `fit`."""
         if stage == "fit":
             self.received, self._starts, self._alone = None, False, trainer.world_size == 1
             self._is_set_up, self._has_begun = True, False
-            self._take(trainer)
+            self._install(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._take(trainer)  # Lightning has set its own since
+        self._install(trainer)  # Lightning has installed its own handlers since `setup`
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._starts = True
-        self._take(trainer)
+        self._install(trainer)
         add_iteration_end(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._has_begun = True
 
     def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save and stop, if a signal has come to any of the processes.
+        """Save and stop if any of the processes got a signal.
 
         Raises:
-            Stopped: one has.
+            Stopped: a process got a signal.
         """
         signum = self.received or 0
         if trainer.world_size > 1:
@@ -91,42 +91,42 @@ class GracefulStop(Callback):
             signum = int(trainer.strategy.reduce(mine, reduce_op="max"))
         if not signum or is_over(trainer):
             return
-        self.received = signum  # the next signal, to any of them, ends at once
+        self.received = signum  # in every process the next signal ends it at once
         file = _save(trainer)
         raise Stopped(signum, trainer.global_step, file, None if trainer.is_global_zero else 0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back.
+        """Restore the previous signal handlers.
 
         Raises:
-            Stopped: by Ctrl-C before this callback was set up, as while several processes find each other, or after.
+            Stopped: Ctrl-C came before `setup`, for example while several processes connect, or after `teardown`.
         """
-        self._give_back(trainer)
+        self._restore_handlers(trainer)
         if isinstance(exception, KeyboardInterrupt) and not self._is_set_up:
             raise Stopped(signal.SIGINT) from None
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._give_back(trainer)
+        self._restore_handlers(trainer)
         self._is_set_up = False
 
-    def _take(self, trainer: Trainer) -> None:
+    def _install(self, trainer: Trainer) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
 
         for signum in _SIGNALS:
-            if signum not in self._taken:
-                self._taken[signum] = _Taken(signum, partial(self._come, trainer))
-            signal.signal(signum, self._taken[signum])
+            if signum not in self._handlers:
+                self._handlers[signum] = _Handler(signum, partial(self._handle, trainer))
+            signal.signal(signum, self._handlers[signum])
 
-    def _give_back(self, trainer: Trainer) -> None:
-        for signum, taken in self._taken.items():
-            taken.come = None
-            signal.signal(signum, taken.before)
-        self._taken = {}
+    def _restore_handlers(self, trainer: Trainer) -> None:
+        for signum, handler in self._handlers.items():
+            handler.handle = None
+            signal.signal(signum, handler.before)
+        self._handlers = {}
         remove_iteration_end(trainer)
 
-    def _come(self, trainer: Trainer, signum: int) -> None:
-        """What a signal does; it comes between any two instructions of Python."""
+    def _handle(self, trainer: Trainer, signum: int) -> None:
+        """Handle a signal, which can come between any two Python instructions."""
         if self.received is not None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
@@ -136,40 +136,42 @@ class GracefulStop(Callback):
             self.received = signum
             if trainer.is_global_zero:
                 name = signal.Signals(signum).name
-                # not by sys.stderr, which may be in the middle of a line of its own
-                os.write(2, f"\n{name}: the step is finished and the state saved; once more to end at once\n".encode())
+                # not through sys.stderr, which may be in the middle of writing a line
+                os.write(
+                    2, f"\n{name}: saving and stopping after this step; a second signal ends it at once\n".encode()
+                )
 
     def _is_training(self, trainer: Trainer) -> bool:
-        """Whether its loop has begun: before it, as in a sweep of the learning rate, there is nothing to save."""
+        """Whether the training loop has begun; before it, as in a learning-rate sweep, there is nothing to save."""
         epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
         return self._has_begun or (self._starts and epochs.started > epochs.completed)
 
 
-class _Taken:
-    """What a signal does as long as it is taken; then what it did before.
+class _Handler:
+    """A signal handler that can be switched off, and then does what the previous handler did.
 
-    After an exception Lightning sets the handlers again that it found as the training began, this one among them.
+    After an exception Lightning reinstalls the handlers that it found when training began, and this is one of them.
 
     Args:
-        signum: the signal.
-        come: what it does, given its number.
+        signum: the number of the signal.
+        handle: called with this number; None: the handler is switched off.
     """
 
-    def __init__(self, signum: int, come: Callable[[int], None]) -> None:
+    def __init__(self, signum: int, handle: Callable[[int], None]) -> None:
         before = signal.getsignal(signum)
-        self.before: Any = before.before if isinstance(before, _Taken) and before.come is None else before
-        self.come: Callable[[int], None] | None = come
+        self.before: Any = before.before if isinstance(before, _Handler) and before.handle is None else before
+        self.handle: Callable[[int], None] | None = handle
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self.come is not None:
-            self.come(signum)
+        if self.handle is not None:
+            self.handle(signum)
         else:
             signal.signal(signum, self.before)
             signal.raise_signal(signal.Signals(signum))
 
 
 def _save(trainer: Trainer) -> str:
-    """Save the state as it is; gives the file."""
+    """Save the current state, and return the path of the file."""
     for callback in trainer.checkpoint_callbacks:
         if hasattr(callback, "save_now"):
             return str(callback.save_now(trainer))

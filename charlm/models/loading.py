@@ -1,4 +1,4 @@
-"""A model, as Lightning trains it, from a checkpoint."""
+"""Load a LightningModule from a checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +17,18 @@ def load_model(
     map_location: torch.device | str | None,
     hyperparameters: Mapping[str, Any],
 ) -> Any:
-    """What `LitCharLM.load_from_checkpoint` returns and raises.
+    """Build the model that a checkpoint describes, and load its weights; see `LitCharLM.load_from_checkpoint`.
 
     Args:
-        kinds: the model around each net, by the net's name.
-        asked: the class that the result is to be of.
+        kinds: the LightningModule class for each net, by the net's class name.
+        asked: the class that the caller expects; the model must be of this class or a subclass.
         path: a local file.
-        map_location: the device; None: the CPU.
-        hyperparameters: values that replace the checkpoint's.
+        map_location: the device of the model; None: the CPU.
+        hyperparameters: values that replace those in the checkpoint.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, holds another model, or its weights do not fit the hyperparameters.
     """
     loaded = load_checkpoint(path)
     net = type(loaded.net).__name__
@@ -34,11 +38,15 @@ def load_model(
         raise ValueError(f"{path} holds a {held}, not a {asked.__name__}; load it by charlm.LitCharLM")
     known = parameters_of(kind)
     own = {name: value for name, value in loaded.hyperparameters.items() if name in known}
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here do not stay
+    with torch.random.fork_rng(devices=[]):  # the initial weights are replaced below
         try:
             model = kind(**{**own, **hyperparameters})
-        except (TypeError, RuntimeError, OverflowError) as error:  # what torch and Python say to values of a wrong kind
-            if hyperparameters:  # the caller's own mistake, perhaps
+        except (
+            TypeError,
+            RuntimeError,
+            OverflowError,
+        ) as error:  # what torch and Python raise for wrong values
+            if hyperparameters:  # possibly a mistake of the caller
                 raise
             raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
     weights = loaded.net.state_dict()

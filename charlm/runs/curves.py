@@ -1,4 +1,4 @@
-"""Curves of losses as matplotlib Figures of their own, never through pyplot. Dimension key: N points of a curve."""
+"""Draw loss curves as matplotlib Figures, without pyplot. Dimension key: N points of a curve."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# without the yellow, which is too faint for a line
+# no yellow, which is too faint for a line
 _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
 _STYLES = ("-", (0, (4, 1.5)))
 MOST_RUNS = len(_COLORS) * len(_STYLES)
-_SMOOTHED = 200  # train points from which the mean over a window is drawn
-_DOTTED = 60  # val points up to which each has a dot
-_LONGEST = 70  # characters of a name that are shown
-_NEAR = 0.025  # of the axis: marks closer than this have their texts below each other
+_SMOOTHED = 200  # from this many train points on, their running mean is drawn
+_DOTTED = 60  # up to this many val points, each has a dot
+_LONGEST = 70  # characters of a name shown in the legend
+_NEAR = 0.025  # share of the axis: marks closer than this have their texts at different heights
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
-"""Steps and as many losses."""
+"""Steps, and a loss for each of them."""
 
 
 def loss_curves(
@@ -32,18 +32,18 @@ def loss_curves(
     marks: Mapping[str, Mapping[float, str]] | None = None,
     label: str = "loss (nats per character)",
 ) -> Figure:
-    """The losses of several runs by step: train thin, val thick, a colour for each run.
+    """Draw the losses of several runs by step: train thin, val thick, a colour for each run.
 
-    Long train curves are drawn as the mean over a fiftieth of their points, since losses of single batches are a fog.
-    The first losses, and those of a run that diverges beside others, may be cut off, so that the rest can be seen.
+    Long train curves are drawn as a running mean over a fiftieth of their points, as losses of single batches vary too
+    much. The axis may cut off the first losses, and a run that diverges beside others, so that the rest can be seen.
 
     Args:
-        runs: by the run's name: its curves, "train", "val" or both; at most `MOST_RUNS`.
-        marks: by the run's name: texts by the step that they are about.
-        label: of the losses' axis.
+        runs: for each run's name its curves, "train", "val" or both; at most `MOST_RUNS` runs.
+        marks: for each run's name a text for each marked step.
+        label: title of the loss axis.
 
     Raises:
-        ValueError: more runs than can be told apart.
+        ValueError: more than `MOST_RUNS` runs.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -71,10 +71,10 @@ def loss_curves(
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean over `window` points around each one, over fewer at both ends: float64 (N,).
+    """Mean over `window` points around each point, over fewer at both ends: float64 (N,).
 
     Args:
-        values: float64 (N,); those that are not finite are left out.
+        values: float64 (N,); NaN and infinite values are ignored.
         window: points, from 1 to N.
 
     Example:
@@ -88,13 +88,13 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: float) -> list[np.ndarray]:
-    """Draw a run; the losses that its picture should show, of each curve.
+    """Draw a run, and return the losses of each curve as drawn.
 
     Args:
-        axes: to draw on.
+        axes: the axes to draw on.
         curves: "train", "val" or both.
         look: colour and line style.
-        edge: from 0 to 1, how much to look out from behind the runs that are drawn later, where they are the same.
+        edge: from 0 to 1: extra width, so that a curve stays visible behind an equal one that is drawn later.
     """
     shown = []
     for part, (steps, losses) in curves.items():
@@ -112,7 +112,7 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: f
 
 
 def _limits(drawn: Sequence[Sequence[np.ndarray]]) -> tuple[float | None, float | None]:
-    """The losses from which and up to which the picture goes; None where there is nothing to see."""
+    """Lower and upper limit of the loss axis; None without finite losses."""
     finite = [[values[np.isfinite(values)] for values in curves] for curves in drawn]
     runs = [curves for curves in ([values for values in of_run if len(values)] for of_run in finite) if curves]
     if not runs:
@@ -121,7 +121,7 @@ def _limits(drawn: Sequence[Sequence[np.ndarray]]) -> tuple[float | None, float 
     begins = [max(values[0] for values in curves) for curves in runs]
     ends = [max(values[-1] for values in curves) for curves in runs]
     descent = max(begin - low for begin, (low, _) in zip(begins, ranges, strict=True))
-    # a run that has diverged, beside another one that has not, goes off the picture
+    # a run that diverges may leave the picture if another one does not
     stays = [end - begin <= descent for begin, end in zip(begins, ends, strict=True)]
     bottom = min(low for low, _ in ranges)
     top = max(high for (_, high), stay in zip(ranges, stays, strict=True) if stay or not any(stays))
@@ -130,7 +130,7 @@ def _limits(drawn: Sequence[Sequence[np.ndarray]]) -> tuple[float | None, float 
 
 
 def _range(curves: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The lowest and the highest of a run's losses, which are finite; the highest but for what it begins with."""
+    """Lowest and highest loss of a run, without the high losses at its start; all losses are finite."""
     low, high = np.inf, -np.inf
     for values in curves:
         low = min(low, values.min())
@@ -143,19 +143,19 @@ def _range(curves: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[float, str]]) -> None:
-    """A line and its text for every mark; grey where several runs have the same one."""
+    """Draw a line and a text for every mark, in grey if several runs share it."""
     owners: dict[tuple[float, str], list[str]] = {}
     for name, of_run in marks.items():
         for step, text in of_run.items():
             owners.setdefault((step, text), []).append(name)
     left, right = axes.get_xlim()
-    taken: list[float] = [-np.inf] * 2  # where the last text of each height stands
+    taken: list[float] = [-np.inf] * 2  # position of the last text at each height
     for (step, text), names in sorted(owners.items()):
         color = colors[names[0]] if len(names) == 1 and len(colors) > 1 else "0.35"
         axes.axvline(step, color=color, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
         height = next((i for i, before in enumerate(taken) if step - before > _NEAR * (right - left)), None)
         if height is None:
-            continue  # its line says that there is something
+            continue  # no room for a text; the line still shows the mark
         taken[height] = step
         axes.annotate(
             text, (step, 0.98 - 0.45 * height), xytext=(-3, 0), xycoords=("data", "axes fraction"),
@@ -165,7 +165,7 @@ def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[flo
 
 
 def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[str, Mapping[str, Curve]]) -> int:
-    """Add the legend, in as many columns as fit; how many rows it has."""
+    """Add the legend in as many columns as fit, and return its number of rows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.lines import Line2D
 
@@ -184,7 +184,7 @@ def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[s
     for columns in range(len(texts), 0, -1):
         legend = figure.legend(handles, [" "] * len(texts), loc="outside upper center", ncols=columns, frameon=False)
         for shown, text in zip(legend.get_texts(), texts, strict=True):
-            shown.set_parse_math(False)  # a name may have dollars, or begin with an underscore
+            shown.set_parse_math(False)  # a name may contain dollar signs
             shown.set_text(text)
         with quiet_fonts():
             width = legend.get_window_extent(renderer).width

@@ -1,6 +1,7 @@
 """The directories of runs: where their checkpoints are, and the results kept in them. Needs no torch."""
 
 import json
+import logging
 import os
 import re
 import sys
@@ -11,21 +12,22 @@ from typing import Any
 
 from charlm.callbacks.shared.whole_file import write_text
 
+_log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"
 """The checkpoints of a run, in its folder `checkpoints`."""
 
 
 def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightning_logs", prefer: str = BEST) -> Path:
-    """The checkpoint file that is meant: of a run its best.ckpt, else its last.ckpt, else its newest one.
+    """Find the checkpoint file of a run: best.ckpt if the run has one, else last.ckpt, else the newest file.
 
     Args:
-        where: a file; a run directory, its checkpoints directory, or a directory of several runs, of which the one
-            counts whose checkpoints changed last; None: `root`.
-        root: where runs are kept.
-        prefer: `BEST` or `LAST`, the one to take where a run has both.
+        where: a file; a run directory; its checkpoints directory; or a directory of several runs, where the run with
+            the most recently changed checkpoint is used; None: `root`.
+        root: the directory of all runs.
+        prefer: `BEST` or `LAST`, the file to use if a run has both.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no checkpoint.
         ValueError: an address instead of a path, or a run of an older charlm, whose files have other names.
     """
     if where is not None and re.match(r"[A-Za-z]\w+:/", str(where)):
@@ -41,19 +43,19 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightni
         raise FileNotFoundError(f"{place} {missing}; pass a .ckpt file or the directory of a run")
     newest = max(files, key=os.path.getmtime)
     if older := next(newest.parent.glob("best-step*-val*.ckpt"), None):
-        raise ValueError(f"{newest.parent} is of an older charlm; pass the file that is meant, for instance {older}")
+        raise ValueError(f"{newest.parent} is a run of an older charlm; pass one of its files, for instance {older}")
     named = [newest.with_name(name) for name in (prefer, BEST, LAST)]
     return next((file for file in named if file.is_file()), newest)
 
 
 def next_number(root: Path) -> int:
-    """The number after the highest one of the folders version_N in `root`."""
+    """The number for the next run: one more than the highest N of the folders version_N in `root`."""
     taken = [folder.name.removeprefix("version_") for folder in root.glob("version_*")]
     return max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
 
 
 def claim_number(root: Path) -> int:
-    """Make the next folder version_N in `root`; processes that do so at the same moment get different numbers."""
+    """Create the next folder version_N in `root`; processes that do so at the same time get different numbers."""
     root.mkdir(parents=True, exist_ok=True)
     number = next_number(root)
     while True:
@@ -66,13 +68,13 @@ def claim_number(root: Path) -> int:
 
 @contextmanager
 def hold(run: Path) -> Iterator[None]:
-    """Keep other processes from training in a run's directory, which is made if there is none.
+    """Lock a run's directory, so that no other process trains in it; the directory is created if needed.
 
-    The lock is the kernel's and ends with the process, however that ends; where there are no such locks, as on Windows,
-    nothing is kept.
+    The kernel releases the lock when the process ends, even after a kill. Windows and some file systems (Lustre, FUSE,
+    some NFS) have no such locks: there the run trains without one, and a message says so, except on Windows.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process has locked the directory.
     """
     run.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":
@@ -86,13 +88,18 @@ def hold(run: Path) -> Iterator[None]:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another process is training in {run}; wait for its end, or start a new run") from None
+        except OSError as error:  # ENOSYS, ENOLCK, EOPNOTSUPP, or EBADF where NFS wants a writable file
+            _log.warning(
+                "%s cannot be locked (%s), so nothing stops a second process from training in the same run; start only"
+                " one at a time", run, error.strerror,
+            )  # fmt: skip
         yield
     finally:
         os.close(directory)
 
 
 def newest_run(root: str | Path = "lightning_logs") -> Path | None:
-    """The run directory in `root`, one with a config.yaml, that was written to last; None if there is none."""
+    """The run directory in `root` with the most recent change, among those with a config.yaml; None if none has."""
     runs = [config.parent for config in Path(root).glob("*/config.yaml")]
     return max(runs, key=_last_written, default=None)
 
@@ -107,15 +114,15 @@ def checkpoints_of(run: Path) -> list[Path]:
 
 
 def run_directory(checkpoint: Path) -> Path:
-    """The run a checkpoint belongs to: the directory above its `checkpoints`, else the one it lies in."""
+    """The run directory of a checkpoint: the parent of its `checkpoints` folder, or the folder of the file."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
 def read_results(run: Path) -> dict[str, Any]:
-    """The final losses in <run>/results.json, nats per character; {} where there are none.
+    """Read the final losses in <run>/results.json, in nats per character; {} without such a file.
 
     Raises:
-        ValueError: the file is not what `write_results` writes.
+        ValueError: the file is damaged, or another program wrote it.
     """
     file = run / "results.json"
     try:
@@ -125,11 +132,11 @@ def read_results(run: Path) -> dict[str, Any]:
 
 
 def write_results(run: Path, losses: dict[str, Any]) -> None:
-    """Write <run>/results.json, whole or not at all.
+    """Write <run>/results.json completely or not at all.
 
     Args:
         run: the run directory.
-        losses: "train", "val" and "test" in nats per character, "checkpoint" (its name) and "step". More is welcome:
-            the facts of commands/summary.py, if they stand here, spare `charlm summary` opening the checkpoint.
+        losses: "train", "val" and "test" in nats per character, "checkpoint" (its name) and "step"; more is allowed:
+            with the facts that commands/summary.py shows, `charlm summary` does not have to open the checkpoint.
     """
     write_text(run / "results.json", json.dumps(losses, indent=2) + "\n")

@@ -1,6 +1,6 @@
-"""Scalars out of the events files that TensorBoard reads, of charlm's runs and of others. Needs no torch.
+"""Read scalars from TensorBoard's event files, of charlm's runs and of others. Needs no torch.
 
-tensorboard itself is imported where a file is read. Dimension key: N points of a curve.
+tensorboard is imported when a file is read. Dimension key: N points of a curve.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _MOST_DROPS = 10  # more are a schedule that goes on falling, epoch by epoch
 
 @dataclass(frozen=True)
 class Scalars:
-    """What the events files of a run hold.
+    """The scalars in the event files of a run.
 
     Args:
-        curves: by tag, of the tags that were wanted.
-        tags: all scalar tags that there are.
+        curves: a curve for each tag that was asked for.
+        tags: all scalar tags in the files.
         notes: a sentence for each file that could not be read to its end.
     """
 
@@ -42,7 +42,7 @@ class Scalars:
 
 
 def find_event_runs(place: Path) -> list[Path]:
-    """The directories at or below `place` that hold events files, version_2 before version_10."""
+    """The directories at or below `place` with event files, version_2 before version_10."""
     runs, seen = set(), set()
     for folder, below, files in os.walk(place, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:  # a link that leads back up
@@ -50,24 +50,24 @@ def find_event_runs(place: Path) -> list[Path]:
         elif any("tfevents" in name for name in files):
             runs.add(Path(folder))
         seen.add(real)
-    # text and numbers take turns
+    # the split gives text and numbers in turn
     return sorted(runs, key=lambda run: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", str(run)))])
 
 
 def last_written(run: Path) -> float:
-    """When the newest events file of a run changed, in seconds since 1970."""
+    """When the newest event file of a run changed, in seconds since 1970."""
     return max(file.stat().st_mtime for file in _files(run))
 
 
 def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
-    """Read a run's scalars from all its events files.
+    """Read a run's scalars from all its event files.
 
-    A training that went on from a checkpoint writes some steps again, in the same file or in another one: between the
-    first and the last step of what was written later, that alone counts.
+    A resumed training writes some steps a second time, in the same file or in another one. Between the first and the
+    last step of the later points, only the later points count.
 
     Args:
-        run: a directory with events files.
-        wanted: whether a tag is.
+        run: a directory with event files.
+        wanted: tells for a tag whether its curve is needed.
     """
     read = [_read(file, wanted) for file in _files(run)]
     read.sort(key=lambda content: content.began)
@@ -82,17 +82,37 @@ def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
     )
 
 
+def records_at(run: Path, step: int, before: float) -> list[bytes]:
+    """Serialized events of one step: scalars, texts and pictures, each once.
+
+    Args:
+        run: a directory with event files.
+        step: of the events.
+        before: only events written up to this time, in seconds since 1970.
+    """
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    found: dict[bytes, None] = {}
+    for file in _files(run):
+        for record in RawEventFileLoader(str(file)).Load():
+            event = Event.FromString(record)
+            if event.step == step and event.wall_time <= before and event.HasField("summary"):
+                found[record] = None
+    return list(found)
+
+
 def is_rate(tag: str) -> bool:
-    """Whether a tag is a learning rate's: StepDecay's `lr`, Lightning's `lr-SGD` and the like, and their groups'."""
-    beside = tag.endswith(("-momentum", "-weight_decay"))  # what Lightning's monitor logs as well
+    """Whether a tag is a learning rate: StepDecay's `lr`, Lightning's `lr-SGD`, and those of parameter groups."""
+    beside = tag.endswith(("-momentum", "-weight_decay"))  # LearningRateMonitor logs these too
     return not beside and re.search(r"(^|/)(lr|learning_rate)($|[-/])", tag) is not None
 
 
 def rate_drops(rates: Mapping[str, Curve]) -> dict[int, list[Drop]]:
-    """Where learning rates fall from one constant to another, by step; nothing of schedules that fall all the time.
+    """The steps where a learning rate drops from one constant to another; {} for schedules that fall all the time.
 
     Args:
-        rates: the curve of each group's rate.
+        rates: the learning-rate curve of each parameter group.
     """
     drops: dict[int, list[Drop]] = {}
     for _, curve in sorted(rates.items()):
@@ -108,7 +128,7 @@ def _drops(curve: Curve) -> Iterator[Drop]:
     last = len(starts) - 1
     for at, (before, after) in enumerate(pairwise(starts)):
         constant = lengths[at] > 1, lengths[at + 1] > 1
-        # a run may begin or end right beside a drop
+        # a run may begin or end one point from a drop
         known = any(constant) and (constant[0] or at == 0) and (constant[1] or at + 1 == last)
         if known and values[after] < values[before]:
             yield int(steps[after]), float(values[before]), float(values[after])
@@ -116,7 +136,7 @@ def _drops(curve: Curve) -> Iterator[Drop]:
 
 @dataclass
 class _Content:
-    """Of one file: when it began, its points by tag, all its tags, and what is wrong with it."""
+    """What one file holds: the time of its first event, points by tag, all tags, and a note if it is damaged."""
 
     began: float
     points: dict[str, list[tuple[int, float]]]
@@ -134,7 +154,7 @@ def _read(file: Path, wanted: Callable[[str], bool]) -> _Content:
     from tensorboard.compat.proto.event_pb2 import Event
 
     content, size, done = _Content(math.inf, {}, set(), ""), file.stat().st_size, 0
-    # the loader stops without a word at a record that is cut or damaged; tensorboard's others take 2 to 6 times as long
+    # this loader stops silently at a damaged record; tensorboard's other loaders take 2 to 6 times as long
     for record in RawEventFileLoader(str(file)).Load():
         try:
             event = Event.FromString(record)
@@ -149,13 +169,13 @@ def _read(file: Path, wanted: Callable[[str], bool]) -> _Content:
     if done < size:
         content.note = (
             f"{file} can be read up to byte {done:,} of {size:,}: it is damaged there, or still being written;"
-            " what stands before is used"
+            " everything before it is used"
         )
     return content
 
 
 def _scalars(values: Iterable[Any]) -> Iterator[tuple[str, float]]:
-    """(tag, value): torch and Lightning write plain numbers, TensorFlow 2 and JAX tensors without dimensions."""
+    """Yield (tag, value); torch and Lightning write plain numbers, TensorFlow 2 and JAX 0-dimensional tensors."""
     for value in values:
         kind = value.WhichOneof("value")
         if kind == "simple_value":
@@ -167,7 +187,7 @@ def _scalars(values: Iterable[Any]) -> Iterator[tuple[str, float]]:
 
 
 def _curve(parts: Sequence[Sequence[tuple[int, float]]]) -> Curve:
-    """Merge the points of files, the earlier ones first."""
+    """Merge the points of several files, given from the earliest to the latest."""
     points = [point for part in parts for point in part]
     steps, values = np.array([step for step, _ in points]), np.array([value for _, value in points])
     begins = {*accumulate(map(len, parts[:-1])), *(np.flatnonzero(np.diff(steps) <= 0) + 1).tolist()}

@@ -1,4 +1,4 @@
-"""What a run tells: TensorBoard, with an HParams tab that can compare different models, and the terminal."""
+"""How a run reports: a TensorBoard logger whose HParams tab can compare models, config.yaml, and the terminal."""
 
 import logging
 import shutil
@@ -17,6 +17,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
@@ -25,21 +26,25 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.shared.whole_file import write_text
 from charlm.runs.directory import claim_number, hold
+from charlm.runs.events import records_at
 
 
 class RunLogger(TensorBoardLogger):
-    """Lightning's TensorBoardLogger, whose hyperparameters TensorBoard can put side by side.
+    """A TensorBoardLogger whose runs can be compared in TensorBoard's HParams tab.
 
-    It writes a session's start and end and no experiment summary: of those TensorBoard picks one run's at random and
-    drops the columns of the others. So the tab has every hyperparameter of every run, those that differ first, with
-    the last value of each scalar as metric and the run's true status.
+    It writes the start and the end of a session, and no experiment summary: TensorBoard would show the columns of one
+    summary, picked at random, for all runs. So the tab shows every hyperparameter of every run, those that differ
+    first, the last value of each scalar as a metric, and the true status of the run.
 
     Args:
-        save_dir: the folder that holds `name`.
-        name: the folder of the runs.
-        version: the run's own folder, as a number (version_N) or a name; null: the next free number, and no other
-            process gets the same.
-        purge_step: of a run that goes on: TensorBoard drops what the folder holds from this step on, as it comes again.
+        save_dir: the parent folder of `name`.
+        name: the folder of all runs.
+        version: the run's folder, as a number (version_N) or a name; null: the next free number, which no other
+            process gets.
+        purge_step: for a resumed run: the step of its checkpoint. TensorBoard drops the points from this step on, as
+            training writes them again.
+        purge_after: for a resumed run: when its checkpoint was written, in seconds since 1970. What was logged at
+            `purge_step` before that, as by a validation amid gradient accumulation, does not come again and stays.
     """
 
     def __init__(
@@ -48,28 +53,34 @@ class RunLogger(TensorBoardLogger):
         name: str = "lightning_logs",
         version: int | str | None = None,
         purge_step: int | None = None,
+        purge_after: float | None = None,
     ) -> None:
-        self.claimed = version is None and getattr(rank_zero_only, "rank", 0) == 0  # the others write nothing
+        self.claimed = version is None and getattr(rank_zero_only, "rank", 0) == 0  # other processes write nothing
         if self.claimed:
             version = claim_number(Path(save_dir) / name)
         options: dict[str, Any] = {} if purge_step is None else {"purge_step": purge_step}
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **options)
         self.started = False
+        self._kept: list[bytes] = []  # serialized events to write again
+        if purge_step is not None and purge_after is not None:
+            self._kept = records_at(Path(self.log_dir), purge_step, purge_after)
 
     @rank_zero_only
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Keep hyperparameters; calls add up, and the session starts with the first metrics."""
+        """Collect hyperparameters from all calls; they are written with the first metrics."""
         super().log_hyperparams(params)
         if metrics:
             self.log_metrics(metrics, step or 0)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write scalars; before the first ones, the hyperparameters kept so far."""
+        """Write scalars; before the first ones, write the hyperparameters."""
         if not self.started:
             self.started = True
+            for event in map(Event.FromString, self._kept):
+                self.experiment.file_writer.add_event(event, event.step, event.wall_time)
             start = SessionStartInfo(start_time_secs=time.time())
             for key, value in dict(self.hparams).items():
                 _set(start, key, value)
@@ -78,8 +89,8 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Close the session with its status."""
-        if self.started and not isinstance(sys.exception(), Stopped):  # a run that was stopped goes on
+        """End the session with its status."""
+        if self.started and not isinstance(sys.exception(), Stopped):  # a stopped run will be resumed
             ended = Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE
             end = SessionEndInfo(status=ended, end_time_secs=time.time())
             self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
@@ -94,7 +105,7 @@ class RunLogger(TensorBoardLogger):
 
 @contextmanager
 def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
-    """Hold the run's directory while it trains, and remove it where an error ends that before anything is logged.
+    """Lock the run's directory during training; remove a new directory if an error comes before the first log.
 
     Raises:
         ValueError: another process is training in it.
@@ -113,29 +124,29 @@ def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
 
 
 def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
-    """Add scalars to the log of a run that has ended."""
+    """Add scalars to the event files of a finished run."""
     logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
     logger.log_metrics(metrics, step)
     logger.finalize("success")
 
 
 class SaveConfig(SaveConfigCallback):
-    """config.yaml in the run's directory, for `fit` with a logger only."""
+    """Write config.yaml to the run's directory, for `fit` with a logger."""
 
     folder = ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Save, unless nothing is to be kept of this run."""
+        """Save the config, unless the run has no logger."""
         if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
-            self.folder = str(trainer.log_dir)  # asked for in every process, as Lightning sends it to all
+            self.folder = str(trainer.log_dir)  # in every process, as Lightning broadcasts it
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write it whole or not at all, without the checkpoint that this process goes on from."""
+        """Write the file completely or not at all, without the checkpoint that this process resumes from."""
         config = self.config.clone()
         config["ckpt_path"] = None
         text = self.parser.dump(config, skip_none=False)
-        if _NO_VALUE in text:  # jsonargparse's word for an object; left out, the option has its default again
+        if _NO_VALUE in text:  # jsonargparse cannot write objects; without an entry the option has its default
             text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
         write_text(Path(self.folder) / self.config_filename, text)
 
@@ -169,21 +180,21 @@ _NOISE = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop Lightning's advertisements and the warnings that say nothing to a user; show our own notes."""
+    """Hide Lightning's advertisements and the warnings that do not help a user; show charlm's own messages."""
     lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm")
     notes, level = logging.StreamHandler(), own.level
     lightning.addFilter(_is_no_noise)
     own.setLevel(logging.INFO)
-    if getattr(rank_zero_only, "rank", 0) == 0:  # once, where several processes train
+    if getattr(rank_zero_only, "rank", 0) == 0:  # only one of several processes
         own.addHandler(notes)
     try:
         with warnings.catch_warnings():
             for text in (
                 r"isinstance\(treespec, LeafSpec\)",  # Lightning PR 21326
                 "number of training batches .* smaller than the logging interval",
-                "callbacks used to create the checkpoint need to be provided",  # to evaluate, no
-                "The dirpath has changed",  # a run that goes on from --ckpt_path writes to a directory of its own
-                "Checkpoint directory .* exists and is not empty",  # one that is resumed writes to the same
+                "callbacks used to create the checkpoint need to be provided",  # not for an evaluation
+                "The dirpath has changed",  # a run from --ckpt_path has its own directory
+                "Checkpoint directory .* exists and is not empty",  # a resumed run writes to the same folder
             ):
                 warnings.filterwarnings("ignore", f".*{text}")
             yield

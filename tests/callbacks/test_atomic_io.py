@@ -285,10 +285,10 @@ def test_an_address_is_refused_with_the_way_to_do_it(address, trainer):
 
 def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
     torch.save({"weights": torch.ones(1)}, tmp_path / "a.ckpt")
-    with pytest.raises(ValueError, match=r"a\.ckpt has no '.*', so it is no checkpoint of a Trainer; pass one that is"):
+    with pytest.raises(ValueError, match=r"a\.ckpt has no '.*', so no Trainer wrote it; pass a checkpoint of a"):
         trainer(plugins=[AtomicCheckpointIO()], max_steps=1).fit(BoringModel(), ckpt_path=tmp_path / "a.ckpt")
     moved = move_data_to_device(AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt"), "cpu")
-    with pytest.raises(ValueError, match=r"^this has no 'loops', so it is no checkpoint of a Trainer"):
+    with pytest.raises(ValueError, match=r"^this has no 'loops', so no Trainer wrote it"):
         moved["loops"]  # Lightning has made another one of the same class, from its items alone
     torch.save([1], tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="it holds a list"):

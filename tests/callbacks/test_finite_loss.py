@@ -1,4 +1,4 @@
-"""A loss that is no number ends the training at its step, and no checkpoint has such weights."""
+"""A NaN or infinite loss ends the training at its step, and no checkpoint has such weights."""
 
 import math
 
@@ -39,7 +39,7 @@ def test_training_stops_at_that_step_and_says_where(trainer, tmp_path, value, st
     )
     with pytest.raises(
         NonFiniteLoss,
-        match=r"^the loss is \S+ at step 14 \(batch 3 of epoch 1\), at a learning rate of 0.01; take a lower",
+        match=r"^the loss is \S+ at step 14 \(batch 3 of epoch 1\), at a learning rate of 0.01; lower it, or clip",
     ):
         training.fit(Model(13, value))
     kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
@@ -66,7 +66,7 @@ def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_is_one(traine
                 self.layer.bias.data[0] = math.inf
 
     keep = RunCheckpoint(tmp_path, every_n_train_steps=1)
-    with pytest.raises(NonFiniteLoss, match=r"^(layer\.bias is not finite after step|the loss is)"):
+    with pytest.raises(NonFiniteLoss, match=r"^(layer\.bias is NaN or infinite after step|the loss is)"):
         trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Spoilt(-1))
     weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert weights["layer.bias"].isfinite().all()
@@ -115,4 +115,4 @@ def test_of_several_processes_all_stop_at_the_step_of_the_one(tmp_path, python):
     done = python("-W", "ignore", "run.py")
     assert done.returncode != 0
     assert "the loss is nan at step 4 (batch 3 of epoch 0)" in done.stderr
-    assert "the loss is no number in another process at step 4 (batch 3 of epoch 0)" in done.stderr
+    assert "the loss is NaN or infinite in another process at step 4 (batch 3 of epoch 0)" in done.stderr

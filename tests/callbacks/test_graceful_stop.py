@@ -73,7 +73,7 @@ def run(tmp_path, popen):
 def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status):
     code, out, err = run(signum)
     assert (code, "whole" in out) == (status, False)
-    assert f"{signum.name}: the step is finished and the state saved; once more to end at once" in err
+    assert f"{signum.name}: saving and stopping after this step; a second signal ends it at once" in err
     saved = torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == out.count("\n") + 1 or 2 < saved["global_step"] < 100, "in mid-execution"
 

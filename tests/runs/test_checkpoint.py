@@ -1,13 +1,11 @@
 import io
 import math
 import os
-import random
 import string
 import subprocess
 import sys
 import warnings
 import zipfile
-import zlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from charlm.nets.deepmlp import DeepMLP
 from charlm.nets.mlp import MLP
 from charlm.runs.checkpoint import FORMAT, load_checkpoint
 
+WEIGHT = "net.hidden.weight"
 MLP_ARGS = {"vocab_size": 27, "block_size": 2, "n_embd": 3, "n_hidden": 5, "init": "notebook"}
 
 
@@ -63,7 +62,10 @@ def saved(tmp_path):
 
 def test_all_parts_come_back(saved):
     net = MLP(**MLP_ARGS)
-    loaded = load_checkpoint(saved(content(net)))
+    path = saved(content(net))
+    before = torch.get_rng_state()
+    loaded = load_checkpoint(path)
+    assert torch.equal(torch.get_rng_state(), before)
     assert not loaded.net.training
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), loaded.net.parameters(), strict=True))
     assert loaded.tokenizer.alphabet == string.ascii_lowercase
@@ -72,8 +74,7 @@ def test_all_parts_come_back(saved):
     assert (loaded.data_sha256, loaded.step) == ("ab12", 7)
 
 
-@pytest.mark.parametrize("init", ["default", "notebook"])
-@pytest.mark.parametrize("name", ["Bigram", "MLP"])
+@pytest.mark.parametrize(("name", "init"), [("Bigram", "default"), ("MLP", "notebook")])
 def test_a_run_of_the_trainer_comes_back(name, init, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("emma\nolivia\nava\nmia\namelia\nlia\nmila\nella\nlea\nmalia\n")
@@ -92,37 +93,22 @@ def test_a_run_of_the_trainer_comes_back(name, init, tmp_path):
     assert loaded.data["path"] == str(names)
 
 
-def test_loading_leaves_the_global_generator_alone(saved):
-    path = saved(content())
-    before = torch.get_rng_state()
-    load_checkpoint(path)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_what_a_foreign_training_left_out_is_empty(saved):
-    values = content(Bigram(27), net="Bigram", net_args={"vocab_size": 27})
-    for key in ("datamodule_hyper_parameters", "NamesDataModule", "hyper_parameters", "global_step"):
-        del values[key]
+@pytest.mark.parametrize(
+    "stored",
+    [lambda table: torch.cat([table, table])[5:], lambda table: table.T.contiguous().T, lambda table: table.double()],
+    ids=["part of a table", "transposed", "float64"],
+)
+def test_a_weight_may_be_stored_in_another_way(stored, saved):
+    values = content()
+    weights = values["state_dict"][WEIGHT]
+    values["state_dict"][WEIGHT] = stored(weights)
     loaded = load_checkpoint(saved(values))
-    assert (loaded.data, loaded.hyperparameters, loaded.data_sha256, loaded.step) == ({}, {}, None, 0)
-
-
-def test_weights_of_another_precision_are_taken(saved):
-    loaded = load_checkpoint(saved(content(MLP(**MLP_ARGS).double())))
+    assert torch.equal(loaded.net.hidden.weight, weights)
     assert loaded.net.hidden.weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize("lay", [lambda table: torch.cat([table, table])[5:], lambda table: table.T.contiguous().T])
-def test_a_weight_may_be_part_of_a_table_or_lie_the_other_way(lay, saved):
-    values = content()
-    weights = values["state_dict"]["net.hidden.weight"]
-    values["state_dict"]["net.hidden.weight"] = lay(weights)
-    loaded = load_checkpoint(saved(values))
-    assert torch.equal(loaded.net.hidden.weight, weights)
-
-
 def test_a_small_file_asks_for_little_memory(saved):
-    """Where its weights say that they are large."""
+    """Although its weights claim to be large."""
     resource = pytest.importorskip("resource")  # Windows has none
     path = saved(
         {
@@ -132,10 +118,7 @@ def test_a_small_file_asks_for_little_memory(saved):
     )
     assert path.stat().st_size < 5000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(
-        ValueError,
-        match=r"model\.ckpt cannot be used: net\.W has fewer values in the file than its shape \(20001, 20001\) says",
-    ):
+    with pytest.raises(ValueError, match=r"net\.W has fewer values in the file than its shape \(20001, 20001\) says"):
         load_checkpoint(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB; the table would take 1,600,000
 
@@ -147,90 +130,73 @@ def test_only_plain_settings_with_names_come_back(saved):
     assert (loaded.data, loaded.hyperparameters, loaded.data_sha256) == ({"pad": True}, {"pad": True}, None)
 
 
-def bad(values, **changes):
-    values["state_dict"].update(changes)
+def weight(value):
+    values = content()
+    values["state_dict"][WEIGHT] = value
     return values
 
 
-WEIGHT = "net.hidden.weight"
-VARIANCE = "net.layers.0.1.running_var"
+def variance(value):
+    values = content(DeepMLP(), net="DeepMLP", net_args={})
+    values["state_dict"]["net.layers.0.1.running_var"] = torch.full((100,), value)
+    return values
+
+
 UNFIT = {
     "another project's": (
         {"state_dict": {}, "pytorch-lightning_version": "2.6.6"},
         "is a Lightning checkpoint of another project, not charlm's",
     ),
     "plain weights": (MLP().state_dict(), "is a PyTorch file, not charlm's"),
-    "a list": ([1, 2], "is a PyTorch file, not charlm's"),
-    "without weights": ({"charlm": {"format": 1}}, "is a PyTorch file, not charlm's"),
     "a newer format": (content(format=FORMAT + 1), "has format 2, and this charlm reads 1; update charlm"),
-    "an unknown net": (content(net="GPT"), "its net is 'GPT', and this version knows Bigram, BoW, DeepMLP"),
-    "a net that is no name": (content(net=["MLP"]), r"its net is \['MLP'\]"),
-    "another net's arguments": (content(net="Bigram"), "its arguments|the arguments of its net are .*Bigram takes"),
-    "an unknown argument": (content(net_args={"device": "cuda"}), "MLP takes .*vocab_size"),
+    "an unknown net": (content(net="os.system"), "its net is 'os.system', and this version knows Bigram, BoW, DeepMLP"),
+    "another net's arguments": (content(net="Bigram"), "the arguments of its net are .*Bigram takes"),
     "an argument that is no value": (content(net_args={"n_hidden": {"a": 1}}), "the arguments of its net are"),
-    "no arguments": (content(net_args=None), "the arguments of its net are None"),
     "a size of 0": (content(net_args={**MLP_ARGS, "n_hidden": 0}), "n_hidden is 0; it must be at least 1"),
     "a size that is text": (content(net_args={**MLP_ARGS, "n_hidden": "5"}), "cannot be used"),
     "sizes beyond memory": (content(net_args={**MLP_ARGS, "n_hidden": 10**15}), "cannot be used"),
-    "sizes beyond numbers": (content(net_args={**MLP_ARGS, "n_hidden": 10**30}), "cannot be used"),
     "other sizes": (
         content(net_args={**MLP_ARGS, "n_hidden": 6}),
         r"net.hidden.weight is \(5, 6\), and its net needs \(6, 6\)",
     ),
-    "one weight too many": (bad(content(), **{"net.extra": torch.ones(1)}), r"net.extra is \(1,\), .* needs missing"),
     "one weight too few": (content(Bigram(27)), "net.embedding.weight is missing"),
-    "whole numbers": (bad(content(), **{WEIGHT: torch.ones(5, 6, dtype=torch.int64)}), f"{WEIGHT} is a count"),
+    "whole numbers": (weight(torch.ones(5, 6, dtype=torch.int64)), f"{WEIGHT} is a count"),
     "layers without weights": (content(net="GRU", net_args={"n_layer": 10**7}), "n_layer and members are .10000000, 1"),
-    "members without weights": (
-        content(net="Ensemble", net_args={"members": 10**7}),
-        "are .1, 10000000.*the file has 5",
-    ),
-    "a sparse weight": (bad(content(), **{WEIGHT: torch.ones(5, 6).to_sparse()}), f"{WEIGHT} is Tensor"),
-    "a text as weight": (bad(content(), **{WEIGHT: "weights"}), f"{WEIGHT} is str"),
-    "a weight without values": (bad(content(), **{WEIGHT: torch.ones(5, 6, device="meta")}), "cannot be used"),
-    "NaN": (bad(content(), **{WEIGHT: torch.full((5, 6), math.nan)}), f"{WEIGHT} is not finite"),
-    "infinity": (bad(content(), **{WEIGHT: torch.full((5, 6), math.inf)}), f"{WEIGHT} is not finite"),
-    "a weight that repeats one value": (
-        bad(content(), **{WEIGHT: torch.ones(1).expand(5, 6)}),
-        rf"{WEIGHT} has fewer values in the file than its shape \(5, 6\) says",
-    ),
+    "members without weights": (content(net="Ensemble", net_args={"members": 10**7}), "10000000.*the file has 5"),
+    "a sparse weight": (weight(torch.ones(5, 6).to_sparse()), f"{WEIGHT} is Tensor"),
+    "a text as weight": (weight("weights"), f"{WEIGHT} is str"),
+    "a weight without values": (weight(torch.ones(5, 6, device="meta")), "cannot be used"),
+    "NaN": (weight(torch.full((5, 6), math.nan)), f"{WEIGHT} is not finite"),
     "a weight that repeats ten values": (
-        bad(content(), **{WEIGHT: torch.ones(10).as_strided((5, 6), (1, 1))}),
+        weight(torch.ones(10).as_strided((5, 6), (1, 1))),
         rf"{WEIGHT} has fewer values in the file than its shape \(5, 6\) says",
     ),
-    "a variance below 0": (
-        bad(content(DeepMLP(), net="DeepMLP", net_args={}), **{VARIANCE: torch.full((100,), -1.0)}),
-        f"{VARIANCE} has a variance below 0",
-    ),
+    "a variance below 0": (variance(-1.0), "running_var has a variance below 0"),
     "a step that is text": (
         {**content(), "global_step": "7"},
         "its step is '7', and it must be a count; copy it again",
     ),
-    "a step below 0": ({**content(), "global_step": -1}, "its step is -1, and it must be a count"),
     "a step beyond numbers": ({**content(), "global_step": 10**30}, "and it must be a count"),
-    "a step that is an answer": ({**content(), "global_step": True}, "its step is True, and it must be a count"),
     "a step that is a tensor": ({**content(), "global_step": torch.ones(1)}, "and it must be a count"),
     "no alphabet": (content(alphabet=None), "it has no alphabet"),
-    "an empty alphabet": (content(alphabet=""), "needs at least one character"),
     "a large alphabet": (content(alphabet=string.ascii_letters), "its alphabet needs 53 ids, and its net has 27"),
     "terminal commands": (content(alphabet="ab\x1b"), "has control or invisible characters"),
     "an object": (nn.Linear(1, 1), "is not charlm's: it holds more than tensors and plain values"),
-    "a path in it": ({**content(), "extra": Path("a")}, "none of it ran"),
+    "an address": ("s3://bucket/a.ckpt", "is an address; charlm loads local files only: download it first"),
 }
 
 
 @pytest.mark.parametrize("case", UNFIT)
 def test_what_does_not_fit_is_refused_in_a_sentence(case, saved):
     values, message = UNFIT[case]
-    path = saved(values)
+    path = values if isinstance(values, str) else saved(values)
     with pytest.raises(ValueError, match=message) as caught:
         load_checkpoint(path)
     text = str(caught.value)
     assert text.startswith(str(path))
     assert "\n" not in text
     assert "weights_only" not in text
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None  # torch's advice stays unseen
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None  # torch's own advice is hidden
 
 
 @pytest.mark.parametrize(
@@ -238,10 +204,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(case, saved):
     [
         (lambda data: b"", r"is empty \(0 bytes\); copy it again"),
         (lambda data: data[: len(data) // 2], "is cut short, its end is missing"),
-        (lambda data: data[:-1], "is cut short, its end is missing"),
         (lambda data: b"epoch 3, loss 2.1\n", "is some other file, not a checkpoint; pass a .ckpt file"),
         (lambda data: b"\n<!DOCTYPE html><html>404</html>", "is a web page or the like, not a checkpoint"),
-        (lambda data: bytes(100), "is some other file"),
     ],
 )
 def test_a_file_that_is_no_archive_is_refused(damage, message, saved):
@@ -251,57 +215,13 @@ def test_a_file_that_is_no_archive_is_refused(damage, message, saved):
         load_checkpoint(path)
 
 
-def test_a_flipped_bit_never_changes_a_weight_unnoticed(saved):
-    path = saved(content())
-    whole, expected = path.read_bytes(), load_checkpoint(path).net.state_dict()
-    chance = random.Random(0)
-    refused = 0
-    for _ in range(150):
-        data = bytearray(whole)
-        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-        path.write_bytes(data)
-        try:
-            loaded = load_checkpoint(path).net.state_dict()
-        except ValueError:
-            refused += 1
-        else:
-            assert all(torch.equal(loaded[name], expected[name]) for name in expected)
-    assert refused > 50
-
-
-def as_short_when_deflated():
-    """What is as long as it was when it is compressed."""
-    for repeated in range(100):
-        data = random.Random(0).randbytes(40) + bytes(repeated)
-        packed = zlib.compressobj(wbits=-15)
-        if len(packed.compress(data) + packed.flush()) == len(data):
-            return data
-    raise AssertionError("none found")
-
-
-def test_a_compressed_part_is_refused_whatever_its_length(saved, tmp_path):
-    small = tmp_path / "small.ckpt"
-    small.write_bytes(saved(content()).read_bytes())
-    load_checkpoint(small)
-    with zipfile.ZipFile(small, "a") as target:
-        folder = target.namelist()[0].partition("/")[0]
-        target.writestr(f"{folder}/extra", as_short_when_deflated(), zipfile.ZIP_DEFLATED)
-        part = target.infolist()[-1]
-        assert part.compress_size == part.file_size
-    with pytest.raises(ValueError, match=r"small\.ckpt is damaged, its checksums do not match"):
-        load_checkpoint(small)
-
-
 def test_a_compressed_archive_is_refused(saved, tmp_path):
     """It could unpack to far more than its size; torch never compresses."""
     small = tmp_path / "small.ckpt"
     with zipfile.ZipFile(saved(content())) as source, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target:
         for part in source.namelist():
             target.writestr(part, source.read(part))
-    with pytest.raises(
-        ValueError,
-        match=r"small\.ckpt is damaged, its checksums .*; copy it again, or use another checkpoint of the run$",
-    ):
+    with pytest.raises(ValueError, match=r"small\.ckpt is damaged, its checksums .*; copy it again, or use another"):
         load_checkpoint(small)
 
 
@@ -311,13 +231,6 @@ def test_no_environment_variable_opens_the_door(variable, saved, monkeypatch):
     assert load_checkpoint(saved(content())).step == 7
     with pytest.raises(ValueError, match=r": it holds more than tensors and plain values; none of it ran \("):
         load_checkpoint(saved({**content(), "extra": Path("a")}))
-
-
-@pytest.mark.parametrize("address", ["http://example.org/a.ckpt", "https://a/b", "s3://bucket/a.ckpt", "hf:/a/b"])
-@pytest.mark.parametrize("kind", [str, Path])
-def test_an_address_is_refused(address, kind):
-    with pytest.raises(ValueError, match="is an address; charlm loads local files only: download it first"):
-        load_checkpoint(kind(address))
 
 
 def repacked(data, place, new, gone):

@@ -40,29 +40,23 @@ def test_a_mark_is_a_line_with_a_text_grey_where_runs_share_it():
     assert [text.get_text() for text in figure.axes[0].texts] == [shared[5], own[7]]
 
 
-def test_the_first_losses_do_not_ruin_the_picture():
-    steps = np.arange(2000)
-    losses = 2 + np.exp(-steps / 100)
-    losses[:10] = 30
-    low, high = loss_curves({"a": {"train": (steps, losses)}}).axes[0].get_ylim()
-    assert 1.8 < low < 2
-    assert 2.3 < high < 4
+STEPS = np.arange(1000)
+SHARP = np.where(STEPS < 10, 30, 2 + np.exp(-STEPS / 100))
+FLAT = {"first": 2.45 + np.exp(-STEPS / 100), "resumed": np.full(1000, 2.453), "slow": 3.3 - 0.00065 * STEPS}
 
 
-def test_a_run_that_diverges_does_not_ruin_the_others():
-    steps = np.arange(1000)
-    bad = np.where(steps < 500, 2.1, 1e20)
-    low, high = loss_curves({"a": run(points=1000), "b": {"train": (steps, bad)}}).axes[0].get_ylim()
-    assert 1.8 < low < high < 4
-
-
-def test_a_flat_run_does_not_push_the_others_out_of_the_picture():
-    """One that goes on from another one's end, beside one that is slower."""
-    steps = np.arange(50)
-    runs = {"first": 2.45 + np.exp(-steps / 5), "resumed": np.full(50, 2.453), "slow": 3.3 - 0.013 * steps}
-    low, high = loss_curves({name: {"val": (steps, losses)} for name, losses in runs.items()}).axes[0].get_ylim()
-    assert low < 2.45
-    assert high > 3.3
+@pytest.mark.parametrize(
+    ("runs", "lowest", "highest"),
+    [
+        ({"high first losses": SHARP}, (1.8, 2.0), (2.3, 4.0)),
+        ({"good": 2 + 1 / (STEPS + 1), "diverges": np.where(STEPS < 500, 2.1, 1e20)}, (1.8, 2.0), (2.0, 4.0)),
+        (FLAT, (0.0, 2.45), (3.3, 5.0)),  # a flat run does not hide the others
+    ],
+)
+def test_one_curve_does_not_spoil_the_picture_of_the_others(runs, lowest, highest):
+    low, high = loss_curves({name: {"train": (STEPS, losses)} for name, losses in runs.items()}).axes[0].get_ylim()
+    assert lowest[0] < low < lowest[1]
+    assert highest[0] < high < highest[1]
 
 
 @pytest.mark.parametrize("losses", [[], [2.0], [2.0, 2.0], [np.nan, np.inf], [0.0, 0.0]])

@@ -31,7 +31,7 @@ def test_curves_are_what_tensorboard_reads(tmp_path):
     with SummaryWriter(str(tmp_path)) as writer:
         for step in range(30):
             writer.add_scalar("loss/train", 1 / (step + 1), step)
-            writer.add_scalar("other", step, step)
+            writer.add_scalar("other", step, step, new_style=True)  # as a tensor
         writer.add_text("config", "a: 1")
         writer.add_histogram("weights", np.arange(10.0), 3)
         writer.add_image("picture", np.zeros((3, 4, 4)), 3)
@@ -41,42 +41,26 @@ def test_curves_are_what_tensorboard_reads(tmp_path):
     assert (scalars.curves, scalars.tags, scalars.notes) == ({}, ["loss/train", "other"], [])
 
 
-def test_scalars_that_are_written_as_tensors_count_too(tmp_path):
-    with SummaryWriter(str(tmp_path)) as writer:
-        for step in range(3):
-            writer.add_scalar("loss/train", step / 4, step, new_style=True)
-    assert curve(tmp_path) == [(0, 0.0), (1, 0.25), (2, 0.5)]
-
-
-def test_a_run_that_went_on_in_place_is_one_curve(tmp_path):
-    """To step 9 at first; then from the checkpoint of step 6 on, to step 11. The files' names tell no order."""
-    for steps, value, name in ((range(10), 1.0, "z"), (range(6, 12), 2.0, "a")):
-        write(tmp_path, *on(steps, value))
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        # to step 9; then from the checkpoint of step 6 on, to step 11
+        ([range(10), range(6, 12)], [(step, step > 5) for step in range(12)]),
+        # at other steps than those of the training that was given up
+        ([[0, 10, 20, 30, 40], [15, 25, 35]], [(0, 0), (10, 0), (15, 1), (25, 1), (35, 1), (40, 0)]),
+        # Lightning logs `trainer.validate` at step 0
+        ([[4, 9, 14], [14], [0], [19]], [(0, 2), (4, 0), (9, 0), (14, 1), (19, 3)]),
+    ],
+    ids=["resumed", "given up", "validated"],
+)
+def test_a_run_that_was_continued_is_one_curve(tmp_path, files, expected):
+    """The order of the files is told by their first events, not by their names."""
+    for number, steps in enumerate(files):
+        write(tmp_path, *on(steps, float(number)))
         (file,) = tmp_path.glob("events*")
-        file.rename(tmp_path / f"{name}.tfevents")
+        file.rename(tmp_path / f"{9 - number}.tfevents")
         time.sleep(0.01)  # a file begins with the time
-    assert curve(tmp_path) == [(step, 1.0 if step < 6 else 2.0) for step in range(12)]
-
-
-def test_steps_of_a_training_that_was_given_up_are_dropped(tmp_path):
-    """Logged at other steps than those of the one that went on instead."""
-    write(tmp_path, *on([0, 10, 20, 30, 40], 1.0))
-    time.sleep(0.01)
-    write(tmp_path, *on([15, 25, 35], 2.0))
-    assert curve(tmp_path) == [(0, 1.0), (10, 1.0), (15, 2.0), (25, 2.0), (35, 2.0), (40, 1.0)]
-
-
-def test_a_second_training_in_the_same_file_counts(tmp_path):
-    write(tmp_path, *on([0, 1, 2], 1.0), *on([1, 2, 3], 2.0))
-    assert curve(tmp_path) == [(0, 1.0), (1, 2.0), (2, 2.0), (3, 2.0)]
-
-
-def test_a_validation_after_training_replaces_no_more_than_its_step(tmp_path):
-    """Lightning logs `trainer.validate` at step 0 where nothing was trained."""
-    for points in (on([4, 9, 14], 1.0), on([14], 2.0), on([0], 3.0), on([19], 4.0)):
-        write(tmp_path, *points)
-        time.sleep(0.01)
-    assert curve(tmp_path) == [(0, 3.0), (4, 1.0), (9, 1.0), (14, 2.0), (19, 4.0)]
+    assert curve(tmp_path) == expected
 
 
 segments = st.lists(st.sets(st.integers(0, 20), min_size=1).map(sorted), min_size=1, max_size=5)
@@ -121,10 +105,7 @@ def test_what_stands_before_the_damage_is_read_and_said(tmp_path, harm):
     (note,) = scalars.notes
     assert note.startswith(f"{file} can be read up to byte ")
     assert f" of {len(content):,}: it is damaged there, or still being written" in note
-
-
-def test_an_empty_file_is_a_run_without_scalars(tmp_path):
-    (tmp_path / "events.out.tfevents.1.host").touch()
+    file.write_bytes(b"")
     scalars = read_scalars(tmp_path, lambda tag: True)
     assert (scalars.curves, scalars.tags, scalars.notes) == ({}, [], [])
 
@@ -137,14 +118,11 @@ def test_runs_are_found_below_a_directory_in_the_order_of_their_numbers(tmp_path
     assert names == ["sub/version_1", "version_2", "version_10"]
     assert find_event_runs(tmp_path / "version_2") == [tmp_path / "version_2"]
     assert find_event_runs(tmp_path / "nowhere") == []
-
-
-def test_a_run_was_written_when_its_newest_file_was(tmp_path):
-    for at in (100, 300, 200):
-        file = tmp_path / f"events.out.tfevents.{at}"
-        file.touch()
-        os.utime(file, (at, at))
-    assert last_written(tmp_path) == 300
+    (file,) = (tmp_path / "version_2").iterdir()
+    os.utime(file, (300, 300))
+    (tmp_path / "version_2" / "events.out.tfevents.2").touch()
+    os.utime(tmp_path / "version_2" / "events.out.tfevents.2", (200, 200))
+    assert last_written(tmp_path / "version_2") == 300
 
 
 @pytest.mark.parametrize(
@@ -158,8 +136,8 @@ def test_the_tags_of_rates_are_known(tags, rate):
     assert [is_rate(tag) for tag in tags] == [rate] * len(tags)
 
 
-def drops(values, steps=None):
-    curve = np.arange(len(values)) if steps is None else np.array(steps), np.array(values, float)
+def drops(values):
+    curve = np.arange(len(values)), np.array(values, float)
     return [drop for of_step in rate_drops({"lr": curve}).values() for drop in of_step]
 
 
@@ -182,10 +160,6 @@ def drops(values, steps=None):
 )
 def test_drops_are_from_one_constant_to_another(values, expected):
     assert drops(values) == expected
-
-
-def test_a_drop_is_at_the_first_step_with_the_new_rate():
-    assert drops([1, 1, 0.1, 0.1], [0, 49, 70, 99]) == [(70, 1.0, 0.1)]
 
 
 def test_the_groups_of_a_step_come_together():

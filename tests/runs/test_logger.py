@@ -149,19 +149,22 @@ def test_the_status_is_the_runs(sessions):
     assert statuses == {f"version_{i}": status for i, status in enumerate(expected)}
 
 
-def test_the_curves_are_there_under_their_tags(ask):
-    tags = ask("plugin/scalars/tags")
-    curves = {*LOSSES, "perplexity/train", "perplexity/val", "accuracy/val", "epoch"}
-    assert set(tags["lightning_logs/version_0"]) == set(tags["lightning_logs/version_1"]) == curves
-    points = ask("plugin/scalars/scalars?run=lightning_logs/version_3&tag=loss/val")
-    assert [(step, value) for _, step, value in points] == [(0, 3.0), (1, 2.0)]
-
-
-def test_the_hyperparameters_are_a_file_as_well(root):
-    """As Lightning's own logger writes it."""
-    text = (root / "lightning_logs" / "version_1" / "hparams.yaml").read_text()
-    assert "weight_penalty: 0.01" in text
-    assert "model: LitBigram" in text
+def test_a_point_that_was_logged_before_the_checkpoint_stays_and_one_after_it_comes_once(tmp_path):
+    """A validation amid an accumulation stands at the step that the resumed training begins with."""
+    first = RunLogger(tmp_path)
+    first.log_metrics({"loss/train": 4.0}, 4)
+    first.log_metrics({"loss/val": 3.0}, 5)
+    first.save()
+    saved = time.time()  # the checkpoint of step 5
+    first.log_metrics({"loss/train": 2.0}, 5)
+    first.finalize("failed")
+    for _ in range(2):
+        resumed = RunLogger(tmp_path, version=0, purge_step=5, purge_after=saved)
+        resumed.log_metrics({"loss/train": 2.0}, 5)
+        resumed.finalize("failed")
+    events = EventAccumulator(resumed.log_dir).Reload()
+    points = {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in ("loss/train", "loss/val")}
+    assert points == {"loss/train": [(4, 4.0), (5, 2.0)], "loss/val": [(5, 3.0)]}
 
 
 def test_a_logger_without_metrics_writes_no_session(tmp_path):
@@ -190,12 +193,9 @@ def test_quiet_drops_what_says_nothing_and_shows_our_own_notes(capsys):
         lightning.error("`Trainer.fit` stopped: `max_steps=3` reached.")
         lightning.error("something to know")
         warnings.warn("The dirpath has changed from a to b", UserWarning, stacklevel=1)
+        with pytest.warns(UserWarning, match="look at this"):
+            warnings.warn("look at this", UserWarning, stacklevel=1)
     lightning.removeHandler(handler)
     assert capsys.readouterr().err == "names read\n"
     assert seen == ["something to know"]
     assert ([*lightning.filters], [*logging.getLogger("charlm").handlers], [*warnings.filters]) == before
-
-
-def test_quiet_leaves_other_warnings_alone():
-    with quiet(), pytest.warns(UserWarning, match="look at this"):
-        warnings.warn("look at this", UserWarning, stacklevel=1)

@@ -141,8 +141,11 @@ class TrainerCLI(LightningCLI):
         if self.subcommand != "fit":
             return False
         run, checkpoint = self.prepared.run, self.prepared.checkpoint
-        place = (root, run.parent.name, run.name, checkpoint.step if checkpoint else 0) if run is not None else (root,)
-        logger = RunLogger(*place)
+        if run is None:
+            logger = RunLogger(root)
+        else:
+            step, saved = (checkpoint.step, checkpoint.path.stat().st_mtime) if checkpoint else (0, None)
+            logger = RunLogger(root, run.parent.name, run.name, purge_step=step, purge_after=saved)
         of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
         logger.log_hyperparams({"model": type(self.model.net).__name__, **of_data})
         return logger
