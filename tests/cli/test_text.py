@@ -35,3 +35,5 @@ def test_the_first_out_of_vocabulary_character_is_named():
     check_vocabulary("name", ["ab", "ba", ""], "ab")
     with pytest.raises(ValueError, match=r"name 'axb' has 'x' \(U\+0078\) at position 1, outside the alphabet 'ab'"):
         check_vocabulary("name", ["ab", "axb", "y"], "ab")
+    with pytest.raises(ValueError, match=r"outside the alphabet '.{40}'\.\.\. \(500 characters\) of the model"):
+        check_vocabulary("name", ["a"], "".join(map(chr, range(0x4E00, 0x4E00 + 500))))
