@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,38 +23,6 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the limits, locks and users of a Unix")
 
-TRAINING = """
-import os, sys
-import lightning.pytorch as pl
-from lightning.pytorch.demos.boring_classes import BoringModel
-from charlm.callbacks.atomic_io import AtomicCheckpointIO
-from charlm.callbacks.run_checkpoint import RunCheckpoint
-
-class Growing(BoringModel):
-    "Its checkpoint grows by a megabyte from the sixth step on."
-    def on_save_checkpoint(self, checkpoint):
-        import torch
-        checkpoint["more"] = torch.ones(250_000 if self.trainer.global_step > 5 else 1)
-
-folder = sys.argv[1]
-{before}
-keep = RunCheckpoint(folder, every_n_train_steps=3)
-trainer = pl.Trainer(
-    max_steps=12, logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
-    limit_val_batches=0, callbacks=[keep], plugins=[AtomicCheckpointIO()], default_root_dir=folder,
-)
-trainer.fit(Growing())
-print("done")
-"""
-
-
-def train(folder, before="", **options):
-    """A training in a process of its own, what it says, and what is in the folder then."""
-    code = TRAINING.format(before=before)
-    command = [sys.executable, "-P", "-W", "ignore", "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
-    return done, sorted(file.name for file in Path(folder).iterdir()) if Path(folder).is_dir() else []
-
 
 def test_a_training_comes_back(trainer, tmp_path):
     keep = RunCheckpoint(tmp_path)
@@ -64,12 +32,76 @@ def test_a_training_comes_back(trainer, tmp_path):
     again.fit(BoringModel(), ckpt_path=tmp_path / "last.ckpt")
     assert again.global_step == 6
     assert not list(tmp_path.glob(".*"))
+    (tmp_path / "other").write_text("")
+    assert (tmp_path / "last.ckpt").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
-    AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / "new" / "a.ckpt")
-    (tmp_path / "b").write_text("")
-    assert (tmp_path / "new" / "a.ckpt").stat().st_mode == (tmp_path / "b").stat().st_mode
+@contextmanager
+def small_limit(folder):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def full_disk(folder):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "none", folder], capture_output=True).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
+def others_folder(folder):
+    """Root, who may write everywhere, becomes another user meanwhile; all folders on the way let that user through."""
+    user, modes = os.geteuid(), {parent: parent.stat().st_mode for parent in [folder, *folder.parents]}
+    closed = {parent: mode for parent, mode in modes.items() if user == 0 and not mode & 1}
+    for parent in closed:
+        parent.chmod(0o755)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        for parent, mode in {**closed, folder: modes[folder]}.items():
+            parent.chmod(mode)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("state", "cause", "advice"),
+    [
+        (small_limit, "File too large", r"\(ulimit -f\), or save to another folder"),
+        (full_disk, "No space left on device", "free some space there, or save to another folder"),
+        (others_folder, "Permission denied", "save to a folder that you can write to"),
+    ],
+)
+def test_a_save_that_fails_says_why_and_leaves_the_last_good_one(state, cause, advice, trainer, tmp_path):
+    class Growing(BoringModel):
+        """Its checkpoint grows by a megabyte after the third step."""
+
+        def on_save_checkpoint(self, checkpoint):
+            if state is others_folder and self.trainer.global_step > 3:
+                folder.chmod(0o555)
+                if os.geteuid() == 0:
+                    os.seteuid(65534)
+            checkpoint["more"] = torch.ones(250_000 if self.trainer.global_step > 3 else 1)
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    message = f"{cause}: this checkpoint was not written, and those before it are as they were; .*{advice}: .*last.ckpt"
+    keep = RunCheckpoint(folder, every_n_train_steps=3)
+    with state(folder):
+        with pytest.raises(OSError, match=message):
+            trainer(keep, max_steps=12, enable_checkpointing=True, plugins=[AtomicCheckpointIO()]).fit(Growing())
+        assert [file.name for file in folder.iterdir()] == ["last.ckpt"]
+        assert AtomicCheckpointIO().load_checkpoint(folder / "last.ckpt")["global_step"] == 3
 
 
 def test_what_cannot_be_packed_leaves_the_old_file(tmp_path):
@@ -79,58 +111,6 @@ def test_what_cannot_be_packed_leaves_the_old_file(tmp_path):
         AtomicCheckpointIO().save_checkpoint({"a": lambda: 1}, file)
     assert AtomicCheckpointIO().load_checkpoint(file) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
-
-
-@posix
-def test_a_limit_of_file_sizes_ends_the_training_and_leaves_the_last_good_one(tmp_path):
-    before = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))"
-    done, files = train(tmp_path, before)
-    assert done.returncode != 0
-    assert "done" not in done.stdout
-    said = done.stderr.strip().splitlines()[-1]
-    assert "File too large: this checkpoint was not written, and those before it are as they were" in said
-    assert said.endswith(f"(ulimit -f), or save to another folder: '{tmp_path}/last.ckpt'")
-    assert files == ["last.ckpt"]
-    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
-
-
-@posix
-def test_a_full_disk_ends_the_training_and_leaves_the_last_good_one(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=800k", "none", disk], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("this user may not mount a small disk")
-    try:
-        done, files = train(disk)
-        step = AtomicCheckpointIO().load_checkpoint(disk / "last.ckpt")["global_step"]
-    finally:
-        subprocess.run(["umount", disk], check=True)
-    said = done.stderr.strip().splitlines()[-1]
-    assert "No space left on device: this checkpoint was not written" in said
-    assert said.endswith(f"free some space there, or save to another folder: '{disk}/last.ckpt'")
-    assert (done.returncode != 0, files, step) == (True, ["last.ckpt"], 3)
-
-
-@posix
-def test_a_folder_that_cannot_be_written_to_is_no_success(tmp_path):
-    """Another user's: the one who runs the tests may be allowed everything."""
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    AtomicCheckpointIO().save_checkpoint({"a": 1}, folder / "old.ckpt")
-    folder.chmod(0o555)
-    before = "os.setuid(65534) if os.getuid() == 0 else None"
-    for parent in tmp_path.parents:
-        if os.getuid() == 0 and parent != Path("/") and not parent.stat().st_mode & 1:
-            before = f"os.chown({str(folder)!r}, 65534, -1); os.chdir({str(tmp_path)!r}); folder = 'theirs'; {before}"
-            break
-    done, files = train(folder, before)
-    folder.chmod(0o755)
-    assert done.returncode != 0
-    said = done.stderr.strip().splitlines()[-1]
-    assert "Permission denied: this checkpoint was not written" in said
-    assert "save to a folder that you can write to: " in said
-    assert files == ["old.ckpt"]
 
 
 @posix
@@ -229,18 +209,7 @@ def test_a_folder_of_a_checkpoints_name_is_not_removed(tmp_path):
 def test_kills_in_mid_save_lose_nothing(script, tmp_path):
     """The short form of scripts/reliability/killsave.py."""
     script = Path(script("killsave").__file__)
-    options = [
-        "--kills",
-        "4",
-        "--megabytes",
-        "8",
-        "--longest",
-        "0.2",
-        "--out",
-        str(tmp_path),
-        "--tmpdir",
-        str(tmp_path),
-    ]
+    options = ["--kills=3", "--megabytes=8", "--longest=0.2", f"--out={tmp_path}", f"--tmpdir={tmp_path}"]
     done = subprocess.run([sys.executable, "-P", script, *options], capture_output=True, text=True, timeout=120)
     assert "unreadable: 0, the good one before it lost: 0" in done.stdout, done.stderr
     assert "after the next save: 0" in done.stdout
@@ -252,7 +221,7 @@ def test_readers_and_a_writer_at_once_see_whole_files_only(tmp_path):
     file = tmp_path / "a.ckpt"
     code = (
         "import sys, torch; from charlm.callbacks.atomic_io import AtomicCheckpointIO; io = AtomicCheckpointIO()\n"
-        "for n in range(60): io.save_checkpoint({'n': n, 'w': torch.full((10_000,), float(n))}, sys.argv[1])"
+        "for n in range(15): io.save_checkpoint({'n': n, 'w': torch.full((10_000,), float(n))}, sys.argv[1])"
     )
     with subprocess.Popen([sys.executable, "-P", "-c", code, str(file)]) as writer:
         seen = set()
@@ -267,9 +236,7 @@ def test_readers_and_a_writer_at_once_see_whole_files_only(tmp_path):
     assert len(seen) > 1
 
 
-@pytest.mark.parametrize(
-    "address", ["http://example.org/a.ckpt", "https://a/b", "s3://bucket/a", "file:///a", "hf:/a/b"]
-)
+@pytest.mark.parametrize("address", ["http://example.org/a.ckpt", "s3://bucket/a", "file:///a", "hf:/a/b"])
 def test_an_address_is_refused_with_the_way_to_do_it(address, trainer):
     for call in (
         lambda io: io.load_checkpoint(address),
@@ -292,20 +259,6 @@ def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
         moved["loops"]  # Lightning has made another one of the same class, from its items alone
     torch.save([1], tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="it holds a list"):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
-
-
-class Call:
-    def __reduce__(self):
-        return os.getcwd, ()
-
-
-def test_what_a_file_would_run_is_named(tmp_path):
-    torch.save({"a": Call()}, tmp_path / "a.ckpt")
-    with pytest.raises(
-        ValueError,
-        match=rf"not a Trainer's: it holds more than tensors and plain values; none of it ran \({os.name}.getcwd\)$",
-    ):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
 
@@ -337,10 +290,3 @@ def test_an_archive_whose_end_says_something_else_is_refused(place, tmp_path):
     (tmp_path / "a.ckpt").write_bytes(whole + end.pack(*last))
     with pytest.raises(ValueError, match=r"a\.ckpt is damaged, its checksums do not match; copy it again"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
-
-
-def test_storage_options_are_refused(tmp_path):
-    with pytest.raises(
-        TypeError, match=r"^AtomicCheckpointIO writes local files, for which there are no `storage_options`$"
-    ):
-        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", storage_options={})

@@ -72,12 +72,6 @@ def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_is_one(traine
     assert weights["layer.bias"].isfinite().all()
 
 
-def test_a_training_that_goes_well_is_left_alone(trainer):
-    training = trainer(FiniteLoss(), max_steps=5)
-    training.fit(Model(-1))
-    assert training.global_step == 5
-
-
 PROCESSES = """
 import sys
 from lightning.pytorch import Trainer

@@ -39,11 +39,10 @@ class Model(BoringModel):
     def train_dataloader(self):
         return DataLoader(RandomDataset(32, 1000))
 
-keep = [] if "plain" in sys.argv else [RunCheckpoint("kept", every_n_train_steps=10**6)]
+keep = RunCheckpoint("kept", every_n_train_steps=10**6)
 Trainer(
     accelerator="cpu", max_steps=500, limit_val_batches=0, logger=False, enable_model_summary=False,
-    enable_checkpointing=bool(keep), enable_progress_bar=False, default_root_dir=".",
-    callbacks=[GracefulStop(), ExactResume(), Slow(), StepsPerExecution(100), *keep],
+    enable_progress_bar=False, callbacks=[GracefulStop(), ExactResume(), Slow(), StepsPerExecution(100), keep],
 ).fit(Model())
 """
 
@@ -76,11 +75,6 @@ def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status)
     assert f"{signum.name}: saving and stopping after this step; a second signal ends it at once" in err
     saved = torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == out.count("\n") + 1 or 2 < saved["global_step"] < 100, "in mid-execution"
-
-
-def test_without_our_checkpoints_it_is_saved_all_the_same(run, tmp_path):
-    assert run(signal.SIGTERM, how="plain")[0] == 143
-    assert torch.load(tmp_path / "stopped.ckpt", weights_only=True)["global_step"] > 2
 
 
 def test_a_second_signal_ends_at_once(run):
@@ -152,17 +146,13 @@ def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
         trainer(GracefulStop(), max_steps=2, default_root_dir=tmp_path).fit(Unprepared())
 
 
-def test_a_stop_without_more_words_is_one_before_the_first_step():
-    stopped = Stopped(signal.SIGTERM)
-    assert (stopped.code, stopped.step, stopped.file) == (143, 0, None)
-
-
-def test_the_state_is_saved_where_other_checkpoints_go(trainer, tmp_path):
-    options = {"enable_checkpointing": True, "default_root_dir": tmp_path, "max_steps": 4}
+@pytest.mark.parametrize("folder", ["kept", "."], ids=["of a ModelCheckpoint", "of the trainer"])
+def test_without_our_checkpoints_the_state_is_saved_all_the_same(trainer, tmp_path, folder):
+    others = [ModelCheckpoint(tmp_path / folder)] if folder == "kept" else []
     stop = _Sends(lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(Stopped) as stopped:
-        trainer(GracefulStop(), stop, ModelCheckpoint(tmp_path / "kept"), **options).fit(BoringModel())
-    assert stopped.value.file == str(tmp_path / "kept" / "stopped.ckpt")
+        trainer(GracefulStop(), stop, *others, enable_checkpointing=bool(others), max_steps=4).fit(BoringModel())
+    assert stopped.value.file == str(tmp_path / folder / "stopped.ckpt")
     assert torch.load(stopped.value.file, weights_only=True)["global_step"] == 2
 
 

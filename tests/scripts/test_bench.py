@@ -124,20 +124,6 @@ def test_the_loss_has_to_be_reached(rows, monkeypatch, tmp_path):
         rows.time_to_loss(case)
 
 
-def test_a_list_is_repeated_to_the_line(rows, tmp_path):
-    names = tmp_path / "names.txt"
-    names.write_text("ab\ncde\nf")
-    assert rows.repeated(rows.Case(str(names), tmp_path), 7).read_text() == "ab\ncde\nf\n" * 2 + "ab\n"
-
-
-def test_every_row_has_its_own_name_and_fits_into_the_table(bench, rows):
-    found = [row for measurement in rows.MEASUREMENTS for row in measurement.rows]
-    assert len({row.name for row in found}) == len({row.what for row in found}) == len(found) == 20
-    assert [row.name for row in found if row.goal is None] == ["lightning"]
-    longest = "  1,234,567 /s  notebook or peer  123.456  <= 1.15, missed"
-    assert max(len(row.what) for row in found) + len(longest) <= bench.WIDTH
-
-
 def test_a_real_row_from_the_command_line(python, tmp_path):
     (tmp_path / "few.txt").write_text("emma\nolivia\nava\nisabella\nsophia\nmia\n" * 4)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
