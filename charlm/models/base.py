@@ -1,6 +1,7 @@
 """The loss, metrics and optimizer of every model. Dimension key: B batch, T = block_size, L positions, V characters."""
 
 import string
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -221,6 +222,7 @@ class LitCharLM(pl.LightningModule, ABC):
         """Add the entry that loads the net without Lightning, and the sums of the training losses."""
         checkpoint["charlm"] = {
             "format": FORMAT,
+            "saved": time.time(),  # what was logged later comes again after a resume
             "net": type(self.net).__name__,
             "net_args": dict(self._net_args),
             "alphabet": self.tokenizer.alphabet,

@@ -48,6 +48,7 @@ class Checkpoint:
         data: arguments of the NamesDataModule; {} if it was trained on something else.
         data_sha256: fingerprint of the clean names it was trained on, if known.
         step: optimizer steps done.
+        saved: when it was written, in seconds since 1970; 0.0: not known.
         net_args: all arguments that the net was built with.
     """
 
@@ -58,6 +59,7 @@ class Checkpoint:
     data: dict[str, Any]
     data_sha256: str | None
     step: int
+    saved: float = 0.0
     net_args: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,6 +99,7 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         data=_plain(content.get("datamodule_hyper_parameters")),
         data_sha256=sha256 if isinstance(sha256, str) else None,
         step=step,
+        saved=saved if type(saved := entry.get("saved")) is float and saved > 0 else 0.0,
         net_args=net_args,
     )
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 import math
 import os
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps, int64 (N,), rising strictly, and as many values, float64 (N,)."""
@@ -22,7 +27,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 Drop = tuple[int, float, float]
 """The first step with a new rate, the rate before and the new one."""
 
-_FRAME_BYTES = 16  # a record's length and two checksums
+_FRAME = struct.Struct("<8s4s")  # before a record: its length, and the checksum of the length
 _MOST_DROPS = 10  # more are a schedule that goes on falling, epoch by epoch
 
 
@@ -33,7 +38,7 @@ class Scalars:
     Args:
         curves: a curve for each tag that was asked for.
         tags: all scalar tags in the files.
-        notes: a sentence for each file that could not be read to its end.
+        notes: sentences about files that could not be read to the end, or whose scalars are not numbers.
     """
 
     curves: dict[str, Curve]
@@ -56,7 +61,7 @@ def find_event_runs(place: Path) -> list[Path]:
 
 def last_written(run: Path) -> float:
     """When the newest event file of a run changed, in seconds since 1970."""
-    return max(file.stat().st_mtime for file in _files(run))
+    return max(file.stat().st_mtime for file in event_files(run))
 
 
 def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
@@ -69,7 +74,7 @@ def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
         run: a directory with event files.
         wanted: tells for a tag whether its curve is needed.
     """
-    read = [_read(file, wanted) for file in _files(run)]
+    read = [_read(file, wanted) for file in event_files(run)]
     read.sort(key=lambda content: content.began)
     parts: dict[str, list[list[tuple[int, float]]]] = {}
     for content in read:
@@ -78,28 +83,36 @@ def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
     return Scalars(
         {tag: _curve(of_tag) for tag, of_tag in parts.items()},
         sorted({tag for content in read for tag in content.tags}),
-        [content.note for content in read if content.note],
+        [note for content in read for note in content.notes],
     )
 
 
-def records_at(run: Path, step: int, before: float) -> list[bytes]:
-    """Serialized events of one step: scalars, texts and pictures, each once.
+def event_files(run: Path) -> list[Path]:
+    """The event files of a run, sorted by name, which begins with the time."""
+    return sorted(file for file in run.glob("*tfevents*") if file.is_file())
 
-    Args:
-        run: a directory with event files.
-        step: of the events.
-        before: only events written up to this time, in seconds since 1970.
-    """
-    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+
+def read_events(file: Path) -> Iterator[tuple[Event, int]]:
+    """Yield the events of a file, each with the byte at which it ends; stop silently at a damaged record."""
+    from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-    found: dict[bytes, None] = {}
-    for file in _files(run):
-        for record in RawEventFileLoader(str(file)).Load():
-            event = Event.FromString(record)
-            if event.step == step and event.wall_time <= before and event.HasField("summary"):
-                found[record] = None
-    return list(found)
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        while len(frame := stream.read(_FRAME.size)) == _FRAME.size:
+            length, checksum = (int.from_bytes(part, "little") for part in _FRAME.unpack(frame))
+            # the length may have the right checksum and still be absurd
+            if masked_crc32c(frame[:8]) != checksum or length > size - stream.tell() - 4:
+                return
+            record = stream.read(length)
+            if masked_crc32c(record) != int.from_bytes(stream.read(4), "little"):
+                return
+            try:
+                event = Event.FromString(record)
+            except DecodeError:
+                return
+            yield event, stream.tell()
 
 
 def is_rate(tag: str) -> bool:
@@ -136,54 +149,55 @@ def _drops(curve: Curve) -> Iterator[Drop]:
 
 @dataclass
 class _Content:
-    """What one file holds: the time of its first event, points by tag, all tags, and a note if it is damaged."""
+    """What one file holds: the time of its first event, points by tag, all tags, and what is wrong with it."""
 
     began: float
     points: dict[str, list[tuple[int, float]]]
     tags: set[str]
-    note: str
-
-
-def _files(run: Path) -> list[Path]:
-    return sorted(file for file in run.glob("*tfevents*") if file.is_file())
+    notes: list[str]
 
 
 def _read(file: Path, wanted: Callable[[str], bool]) -> _Content:
-    from google.protobuf.message import DecodeError
-    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    content, size, done = _Content(math.inf, {}, set(), ""), file.stat().st_size, 0
-    # this loader stops silently at a damaged record; tensorboard's other loaders take 2 to 6 times as long
-    for record in RawEventFileLoader(str(file)).Load():
-        try:
-            event = Event.FromString(record)
-        except DecodeError:
-            break
+    content, size, done = _Content(math.inf, {}, set(), []), file.stat().st_size, 0
+    odd: set[str] = set()
+    for event, end in read_events(file):
+        done = end
         content.began = min(content.began, event.wall_time)
         for tag, value in _scalars(event.summary.value):
+            if value is None:
+                odd.add(tag)
+                continue
             content.tags.add(tag)
             if wanted(tag):
                 content.points.setdefault(tag, []).append((event.step, value))
-        done += len(record) + _FRAME_BYTES
     if done < size:
-        content.note = (
+        content.notes.append(
             f"{file} can be read up to byte {done:,} of {size:,}: it is damaged there, or still being written;"
             " everything before it is used"
         )
+    if odd:
+        content.notes.append(f"{file} has scalars that are not single numbers, such as {min(odd)!r:.100}; left out")
     return content
 
 
-def _scalars(values: Iterable[Any]) -> Iterator[tuple[str, float]]:
+def _scalars(values: Iterable[Any]) -> Iterator[tuple[str, float | None]]:
     """Yield (tag, value); torch and Lightning write plain numbers, TensorFlow 2 and JAX 0-dimensional tensors."""
     for value in values:
         kind = value.WhichOneof("value")
         if kind == "simple_value":
             yield value.tag, value.simple_value
         elif kind == "tensor" and value.metadata.plugin_data.plugin_name == "scalars":
-            from tensorboard.util.tensor_util import make_ndarray
+            yield value.tag, _number(value.tensor)
 
-            yield value.tag, float(make_ndarray(value.tensor))
+
+def _number(tensor: Any) -> float | None:
+    """The number in a tensor with one element; a short tensor may claim any shape, which would take memory."""
+    from tensorboard.util.tensor_util import make_ndarray
+
+    if all(dim.size == 1 for dim in tensor.tensor_shape.dim):
+        with suppress(TypeError, ValueError):  # text, an unknown dtype, or too few bytes
+            return float(make_ndarray(tensor).item())
+    return None
 
 
 def _curve(parts: Sequence[Sequence[tuple[int, float]]]) -> Curve:

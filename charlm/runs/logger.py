@@ -15,18 +15,19 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.shared.whole_file import write_text
+from charlm.runs.continued_events import continue_events
 from charlm.runs.directory import claim_number, hold
-from charlm.runs.events import records_at
+from charlm.runs.events import event_files, read_scalars
 
 
 class RunLogger(TensorBoardLogger):
@@ -41,10 +42,8 @@ class RunLogger(TensorBoardLogger):
         name: the folder of all runs.
         version: the run's folder, as a number (version_N) or a name; null: the next free number, which no other
             process gets.
-        purge_step: for a resumed run: the step of its checkpoint. TensorBoard drops the points from this step on, as
-            training writes them again.
-        purge_after: for a resumed run: when its checkpoint was written, in seconds since 1970. What was logged at
-            `purge_step` before that, as by a validation amid gradient accumulation, does not come again and stays.
+        resumed: for a resumed run: the optimizer steps of its checkpoint, and when that was written, in seconds since
+            1970. TensorBoard then shows each point of the whole training once.
     """
 
     def __init__(
@@ -52,18 +51,25 @@ class RunLogger(TensorBoardLogger):
         save_dir: str | Path = ".",
         name: str = "lightning_logs",
         version: int | str | None = None,
-        purge_step: int | None = None,
-        purge_after: float | None = None,
+        resumed: tuple[int, float] | None = None,
     ) -> None:
         self.claimed = version is None and getattr(rank_zero_only, "rank", 0) == 0  # other processes write nothing
         if self.claimed:
             version = claim_number(Path(save_dir) / name)
-        options: dict[str, Any] = {} if purge_step is None else {"purge_step": purge_step}
-        super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **options)
+        super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
         self.started = False
-        self._kept: list[bytes] = []  # serialized events to write again
-        if purge_step is not None and purge_after is not None:
-            self._kept = records_at(Path(self.log_dir), purge_step, purge_after)
+        self.resumed = resumed
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """The writer of the event file, which begins when something is logged."""
+        resumed, self.resumed = self.resumed, None
+        older = event_files(Path(self.log_dir)) if resumed else []
+        writer: SummaryWriter = super().experiment
+        if resumed:
+            continue_events(writer, older, *resumed)
+        return writer
 
     @rank_zero_only
     def log_hyperparams(
@@ -79,8 +85,6 @@ class RunLogger(TensorBoardLogger):
         """Write scalars; before the first ones, write the hyperparameters."""
         if not self.started:
             self.started = True
-            for event in map(Event.FromString, self._kept):
-                self.experiment.file_writer.add_event(event, event.step, event.wall_time)
             start = SessionStartInfo(start_time_secs=time.time())
             for key, value in dict(self.hparams).items():
                 _set(start, key, value)
@@ -124,10 +128,13 @@ def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
 
 
 def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
-    """Add scalars to the event files of a finished run."""
-    logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
-    logger.log_metrics(metrics, step)
-    logger.finalize("success")
+    """Add scalars to the event files of a finished run, except those that it has at this step already."""
+    curves = read_scalars(run, lambda tag: tag in metrics).curves
+    new = {tag: value for tag, value in metrics.items() if tag not in curves or step not in curves[tag][0]}
+    if new:
+        logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
+        logger.log_metrics(new, step)
+        logger.finalize("success")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -142,13 +149,19 @@ class SaveConfig(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write the file completely or not at all, without the checkpoint that this process resumes from."""
-        config = self.config.clone()
+        """Write the file completely or not at all, without the checkpoint that this process resumes from.
+
+        A resumed run gets its alphabet from the checkpoint; the file says null if it said so before.
+        """
+        config, file = self.config.clone(), Path(self.folder) / self.config_filename
+        before = yaml.safe_load(file.read_text(encoding="utf-8")) if config["ckpt_path"] and file.is_file() else {}
+        if "data" in before and before["data"].get("alphabet") is None:
+            config["data"]["alphabet"] = None
         config["ckpt_path"] = None
         text = self.parser.dump(config, skip_none=False)
         if _NO_VALUE in text:  # jsonargparse cannot write objects; without an entry the option has its default
             text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
-        write_text(Path(self.folder) / self.config_filename, text)
+        write_text(file, text)
 
 
 def _without_objects(values: Any) -> Any:

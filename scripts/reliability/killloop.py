@@ -5,8 +5,9 @@ python scripts/reliability/killloop.py --kills 100 --seeds 3 --data my_names.txt
 
 Both trainings are `charlm fit` in processes of their own, with dropout, AdamW, a falling rate, validations and epoch
 means. Compared are, step by step, the batch, loss, rate, weights, optimizer state and random generators (to the bit);
-the order of epoch starts, validations and epoch ends; every scalar that TensorBoard reads; and the final weights. The
-kills come at moments that are drawn evenly over the time a process may take, its start included.
+the order of epoch starts, validations and epoch ends; every scalar; the steps of all that TensorBoard's two readers
+find; and the final weights. The kills come at moments that are drawn evenly over the time a process may take, its start
+included.
 
 The exit status is 1 where anything differs or is missing.
 """
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
+from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 
 from charlm.runs.checkpoint import load_checkpoint
 from charlm.runs.events import read_scalars
@@ -41,6 +43,8 @@ MODEL = (
     "--trainer.check_val_every_n_epoch=1",
     "--data.batch_size=16",
 )
+
+FAULTS = ("differing", "missing", "hooks out of place", "scalars differing", "tags differing")
 
 
 def main(
@@ -73,7 +77,7 @@ def main(
         figures = one_seed(place, seed, kills, steps, longest, options)
         print(f"seed {seed}: " + ", ".join(f"{value} {name}" for name, value in figures.items()), flush=True)
         total += figures["step records"]
-        bad += sum(figures[name] for name in ("differing", "missing", "hooks out of place", "scalars differing"))
+        bad += sum(figures[name] for name in FAULTS)
         if out is None:
             shutil.rmtree(place.parent, ignore_errors=True)
     print(f"all: {total} step records, {bad} faults")
@@ -158,7 +162,22 @@ def compare(place: Path) -> dict[str, Any]:
         "hooks out of place": int(surviving_hooks(found) != surviving_hooks(expected)),
         "scalars": len(scalars),
         "scalars differing": same.count(False) + len(others.keys() - scalars.keys()),
+        "tags differing": len({tag for tag, _ in points(run).items() ^ points(other).items()}),
     }
+
+
+def points(run: Path) -> dict[tuple[str, str], tuple[int, ...]]:
+    """The steps that each of TensorBoard's readers gives, by the reader's kind of value and the tag."""
+    every = dict.fromkeys(("scalars", "images", "tensors", "histograms"), 0)  # no sample of them
+    found = {}
+    for reader in (event_accumulator, plugin_event_accumulator):
+        events = reader.EventAccumulator(str(run), size_guidance=every).Reload()
+        name = reader.__name__.rpartition(".")[2]
+        for kind, tags in events.Tags().items():
+            for tag in tags if kind in every else ():
+                steps = tuple(event.step for event in getattr(events, kind.capitalize())(tag))
+                found[f"{name} {kind}", tag] = steps
+    return found
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

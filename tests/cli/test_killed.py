@@ -7,8 +7,6 @@ import time
 
 import pytest
 
-FAULTS = ("differing", "missing", "hooks out of place", "scalars differing")
-
 
 @pytest.fixture(scope="module")
 def killloop(forking):
@@ -26,7 +24,7 @@ def left_alone(killloop, tmp_path_factory):
 
 def faults(killloop, place):
     figures = killloop.compare(place)
-    return {name: figures[name] for name in FAULTS if figures[name]}
+    return {name: figures[name] for name in killloop.FAULTS if figures[name]}
 
 
 @pytest.mark.slow

@@ -149,24 +149,6 @@ def test_the_status_is_the_runs(sessions):
     assert statuses == {f"version_{i}": status for i, status in enumerate(expected)}
 
 
-def test_a_point_that_was_logged_before_the_checkpoint_stays_and_one_after_it_comes_once(tmp_path):
-    """A validation amid an accumulation stands at the step that the resumed training begins with."""
-    first = RunLogger(tmp_path)
-    first.log_metrics({"loss/train": 4.0}, 4)
-    first.log_metrics({"loss/val": 3.0}, 5)
-    first.save()
-    saved = time.time()  # the checkpoint of step 5
-    first.log_metrics({"loss/train": 2.0}, 5)
-    first.finalize("failed")
-    for _ in range(2):
-        resumed = RunLogger(tmp_path, version=0, purge_step=5, purge_after=saved)
-        resumed.log_metrics({"loss/train": 2.0}, 5)
-        resumed.finalize("failed")
-    events = EventAccumulator(resumed.log_dir).Reload()
-    points = {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in ("loss/train", "loss/val")}
-    assert points == {"loss/train": [(4, 4.0), (5, 2.0)], "loss/val": [(5, 3.0)]}
-
-
 def test_a_logger_without_metrics_writes_no_session(tmp_path):
     logger = RunLogger(tmp_path)
     logger.log_hyperparams({"lr": 0.1})

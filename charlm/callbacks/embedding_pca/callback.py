@@ -128,7 +128,7 @@ class EmbeddingPCA(Callback):
         self._directory = run_directory(trainer)
         if self._resumed_frames:
             self._frames.load_state_dict(self._resumed_frames, trainer.global_step)
-        else:  # a resumed training has shown its first picture before
+        elif self._axes is None:  # a resumed training has shown its first picture before
             self._show(trainer, pl_module)
         self._keep_if_due(trainer, pl_module)
 

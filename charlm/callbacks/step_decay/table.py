@@ -7,7 +7,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from charlm.callbacks.shared.loggers import send_text, tell
-from charlm.callbacks.shared.progress import logged_step
 from charlm.callbacks.shared.rates import tagged_rates
 
 _SPELLED = {"step": "step {:,}", "epoch": "{:,} epochs done", "fraction": "{:.4g} of the steps done"}
@@ -16,7 +15,7 @@ _SPELLED = {"step": "step {:,}", "epoch": "{:,} epochs done", "fraction": "{:.4g
 def send_table(
     trainer: Trainer, milestones: Sequence[float], gamma: float, unit: str, base_rates: Sequence[float]
 ) -> None:
-    """Send the table as `step_decay` to every logger that takes texts.
+    """Send the table as `step_decay` to every logger that takes texts, at step 0, as it is about the whole training.
 
     Args:
         trainer: at the first batch of a fit.
@@ -27,7 +26,7 @@ def send_table(
     """
     by_tag = dict(zip(tagged_rates(trainer.optimizers), base_rates, strict=True))
     table = decay_table(milestones, gamma, unit, milestone_steps(trainer, milestones, unit), by_tag)
-    tell("StepDecay's table", send_text(trainer, table, "step_decay", logged_step(trainer)), set())
+    tell("StepDecay's table", send_text(trainer, table, "step_decay", 0), set())
 
 
 def decay_table(

@@ -1,5 +1,7 @@
 """What follows a training or a test: the report, and the losses that are added to the run."""
 
+from pathlib import Path
+
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -8,7 +10,7 @@ from charlm.cli.trainer.report import finish
 from charlm.data.datamodule import NamesDataModule
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
-from charlm.runs.logger import log_later
+from charlm.runs.logger import RunLogger, log_later
 
 
 def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
@@ -25,7 +27,9 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     losses = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events)
     parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
     last = {f"loss/{part}": losses[part] for part in parts if part in losses}
-    if last and before.get("step") != checkpoint.step:
+    if isinstance(trainer.logger, RunLogger):
+        log_later(Path(trainer.logger.log_dir), last, checkpoint.step - 1)
+    elif last and before.get("step") != checkpoint.step:
         trainer.logger.log_metrics(last, step=checkpoint.step - 1)
         trainer.logger.finalize("success")
 

@@ -144,8 +144,8 @@ class TrainerCLI(LightningCLI):
         if run is None:
             logger = RunLogger(root)
         else:
-            step, saved = (checkpoint.step, checkpoint.path.stat().st_mtime) if checkpoint else (0, None)
-            logger = RunLogger(root, run.parent.name, run.name, purge_step=step, purge_after=saved)
+            resumed = (checkpoint.step, checkpoint.saved) if checkpoint else (0, 0.0)
+            logger = RunLogger(root, run.parent.name, run.name, resumed)
         of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
         logger.log_hyperparams({"model": type(self.model.net).__name__, **of_data})
         return logger

@@ -1,0 +1,91 @@
+"""Continue the event files of a resumed run, so that TensorBoard shows each point of the whole training once.
+
+A resumed training logs some points again. What the killed process logged after its last checkpoint is cut out of its
+files: a mark that tells TensorBoard to drop it would not do, as EventAccumulator ignores the mark for texts. What a
+training logs at its start and at its end, such as the config, is not written if the run has it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from torch.utils.tensorboard import SummaryWriter
+
+from charlm.callbacks.shared.whole_file import replacing
+from charlm.runs.events import read_events
+
+_Key = tuple[int, str, bytes]
+
+
+def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, saved: float) -> None:
+    """Let a new event file continue the older ones of its run.
+
+    Events of `step` that were logged before the checkpoint, as by a validation amid gradient accumulation, move to the
+    new file. It begins with the mark at which an open TensorBoard drops what it has read from `step` on.
+
+    Args:
+        writer: of the new file.
+        older: the other files.
+        step: optimizer steps of the checkpoint.
+        saved: when the checkpoint was written, in seconds since 1970; 0.0: unknown.
+    """
+    later: dict[Path, list[tuple[int, int]]] = {}  # the bytes of events from `step` on
+    before: dict[bytes, Event] = {}  # by content, as a process that was killed in here has left some twice
+    known: set[_Key] = set()
+    for file in older:
+        begin = 0
+        for event, end in read_events(file):
+            if event.step < step:
+                known.update(_keys(event))
+            elif event.summary.value:
+                later.setdefault(file, []).append((begin, end))
+                if event.wall_time <= saved:
+                    before[event.SerializeToString()] = event
+            begin = end
+    files: Any = writer.file_writer
+    files.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+    for event in before.values():
+        files.event_writer.add_event(event)  # with the time at which it was logged
+    files.flush()
+    for file, places in later.items():
+        _cut_out(file, places)
+    files.event_writer = _Once(files.event_writer, step, known)
+
+
+class _Once:
+    """An event writer that leaves out known events of earlier steps.
+
+    Args:
+        writer: writes all other events.
+        step: all events from this step on are new.
+        known: the keys of earlier events.
+    """
+
+    def __init__(self, writer: Any, step: int, known: set[_Key]) -> None:
+        self._writer, self._step, self._known = writer, step, known
+
+    def add_event(self, event: Event) -> None:
+        """Write the event, unless all its values are known."""
+        if event.step >= self._step or not event.summary.value or not self._known.issuperset(_keys(event)):
+            self._writer.add_event(event)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+
+def _keys(event: Event) -> list[_Key]:
+    """The key of a text holds the text; a scalar or a picture is known by its step and tag alone."""
+    return [(event.step, value.tag, value.tensor.SerializeToString()) for value in event.summary.value]
+
+
+def _cut_out(file: Path, places: Sequence[tuple[int, int]]) -> None:
+    """Rewrite the file without the bytes at some places, which are in order."""
+    content, begin = file.read_bytes(), 0
+    with replacing(file) as stream:
+        for start, end in places:
+            stream.write(content[begin:start])
+            begin = end
+        stream.write(content[begin:])
