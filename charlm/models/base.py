@@ -227,6 +227,9 @@ class LitCharLM(pl.LightningModule, ABC):
             "net_args": dict(self._net_args),
             "alphabet": self.tokenizer.alphabet,
         }
+        kind = type(self)
+        if not kind.__module__.startswith("charlm."):  # to be shown, and never imported because of the file alone
+            checkpoint["charlm"]["model"] = f"{kind.__module__}.{kind.__name__}"
         checkpoint["train_means"] = self._train_means.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -33,6 +33,8 @@ def load_model(
     loaded = load_checkpoint(path)
     net = type(loaded.net).__name__
     kind = kinds.get(net)
+    if kind is not None and issubclass(asked, kind):  # a user's own class, named by the call
+        kind = asked
     if kind is None or not issubclass(kind, asked):
         held = kind.__name__ if kind is not None else f"Lit{net}"
         raise ValueError(f"{path} holds a {held}, not a {asked.__name__}; load it by charlm.LitCharLM")

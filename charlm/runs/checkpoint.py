@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from charlm.tokenizer import CharTokenizer
 
-FORMAT = 1  # of the "charlm" entry, which has format, net, net_args and alphabet
+FORMAT = 1  # of the "charlm" entry, which has format, net, net_args, alphabet and, of a user's own class, model
 _PLAIN = (int, float, str, bool, type(None))
+_CLASS_PATH = re.compile(r"([^\W\d]\w*\.)+[^\W\d]\w*")
 _AGAIN = "copy it again, or use another checkpoint of the run"
 
 
@@ -50,6 +51,8 @@ class Checkpoint:
         step: optimizer steps done.
         saved: when it was written, in seconds since 1970; 0.0: not known.
         net_args: all arguments that the net was built with.
+        kind: class of the LightningModule: "LitMLP", or for a user's own class its module and name, which the file
+            only states.
     """
 
     path: Path
@@ -61,6 +64,12 @@ class Checkpoint:
     step: int
     saved: float = 0.0
     net_args: dict[str, Any] = field(default_factory=dict)
+    kind: str = ""
+
+    @property
+    def model(self) -> str:
+        """The short name of the model, such as "MLP"."""
+        return self.kind.rpartition(".")[2].removeprefix("Lit") or type(self.net).__name__
 
 
 def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
@@ -101,7 +110,13 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         step=step,
         saved=saved if type(saved := entry.get("saved")) is float and saved > 0 else 0.0,
         net_args=net_args,
+        kind=_kind(entry.get("model"), net),
     )
+
+
+def _kind(named: object, net: nn.Module) -> str:
+    is_path = isinstance(named, str) and len(named) < 200 and _CLASS_PATH.fullmatch(named)
+    return str(named) if is_path else f"Lit{type(net).__name__}"
 
 
 def _plain(values: object) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     net = checkpoint.net
     return {
         **{key: size for key in ("n_embd", "n_hidden") if type(size := checkpoint.hyperparameters.get(key)) is int},
-        "model": type(net).__name__,
+        "model": checkpoint.model,
         "block_size": net.block_size,
         "parameters": sum(weights.numel() for weights in net.parameters()),
     }

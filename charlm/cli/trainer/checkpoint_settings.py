@@ -25,7 +25,7 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
 
     Args:
         checkpoint: the loaded file.
-        kind: class name of its model.
+        kind: class of its model.
         model: {"class_path", "init_args"} as parsed.
         data: the data settings as parsed.
         fit: whether the run goes on training, so that the optimizer's state is restored too.
@@ -34,6 +34,7 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
         ValueError: one of them differs.
     """
     given = model["class_path"].rsplit(".", 1)[-1]
+    kind = kind.rsplit(".", 1)[-1]
     if given != kind:
         raise ValueError(
             f"{checkpoint.path} holds a {kind}, not a {given}; leave the model out, or give another checkpoint"

@@ -147,7 +147,7 @@ class TrainerCLI(LightningCLI):
             resumed = (checkpoint.step, checkpoint.saved) if checkpoint else (0, 0.0)
             logger = RunLogger(root, run.parent.name, run.name, resumed)
         of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
-        logger.log_hyperparams({"model": type(self.model.net).__name__, **of_data})
+        logger.log_hyperparams({"model": type(self.model).__name__.removeprefix("Lit"), **of_data})
         return logger
 
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:

@@ -11,8 +11,9 @@ import yaml
 
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_settings
-from charlm.cli.trainer.configs import CONFIGS, as_config, config_names, read_config
+from charlm.cli.trainer.configs import CONFIGS, Config, as_config, config_names, read_config
 from charlm.cli.trainer.options import Options
+from charlm.cli.trainer.own_modules import find_own_modules, is_model
 from charlm.cli.trainer.resuming import OPTION, find_resumed, take_resume
 from charlm.messages import did_you_mean
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
@@ -33,8 +34,8 @@ class Prepared:
     Args:
         args: the arguments.
         checkpoint: the loaded file of --ckpt_path, if there is one.
-        kind: class name of the checkpoint's model; "" without a checkpoint.
-        model: class name of the model that is named, "" if none is. The parser starts from this class, because it
+        kind: class of the checkpoint's model; "" without a checkpoint.
+        model: class of the model that is named, "" if none is. The parser starts from this class, because it
             keeps the default of an argument when the class changes and the new class has the argument too.
         run: the directory of the run that goes on; None: a new one.
         complete: whether no trainer command was given, so that help or completion is wanted.
@@ -102,16 +103,20 @@ class _CommandLine:
                 self._say_whose_settings()
             return self._line(self._shipped(self.model_option or DEFAULT_MODEL))
         checkpoint = load_checkpoint(self._checkpoint_file(where))
-        base = self._config_of_run(checkpoint) or self._shipped(type(checkpoint.net).__name__)
-        return self._line(base, checkpoint)
+        config = self._config_of_run(checkpoint)
+        kind = self._kind(checkpoint, config)
+        base = self._settings_of_run(config) or self._shipped(kind)
+        return self._line(base, checkpoint, kind)
 
-    def _line(self, base: list[str], checkpoint: Checkpoint | None = None, run: Path | None = None) -> Prepared:
+    def _line(
+        self, base: list[str], checkpoint: Checkpoint | None = None, kind: str = "", run: Path | None = None
+    ) -> Prepared:
         """From the first settings to the last: `base`, those of the checkpoint, those that the user gives."""
+        find_own_modules([*(value for _, value in self.given.pairs), *self.configs, kind])
         if checkpoint is None:
             model = self.model_option or self._model_of_configs() or ""
-            model = model if model in self.kinds.values() else ""
+            model = model if model in self.kinds.values() or is_model(model) else ""
             return Prepared([self.command, *base, *self.given.args()], model=model, run=run)
-        kind = self.kinds[type(checkpoint.net).__name__]
         own = ["--config", as_config(checkpoint_settings(checkpoint, kind))]
         given = self.given.without("--ckpt_path").args()
         path = ["--ckpt_path", str(checkpoint.path)]
@@ -126,7 +131,8 @@ class _CommandLine:
         resumed = find_resumed(named, self.runs)
         config = read_config(str(resumed.run / "config.yaml"))
         self.configs.insert(0, config.settings)
-        return self._line(["--config", config.source], resumed.checkpoint, resumed.run)
+        kind = self._kind(resumed.checkpoint) if resumed.checkpoint is not None else ""
+        return self._line(["--config", config.source], resumed.checkpoint, kind, resumed.run)
 
     def _shipped(self, model: str) -> list[str]:
         """The shipped config of the model, where a training names no config."""
@@ -135,14 +141,36 @@ class _CommandLine:
             return []
         return ["--config", str(CONFIGS / f"{name}.yaml")]
 
-    def _config_of_run(self, checkpoint: Checkpoint) -> list[str]:
+    def _config_of_run(self, checkpoint: Checkpoint) -> Config | None:
         """The config that a run of one's own began with. Not of other runs: a config may name any code."""
         config = run_directory(checkpoint.path) / "config.yaml"
         own = config.resolve().is_relative_to(self.runs.resolve()) and config.is_file()
-        if self.command != "fit" or not own or self.configs:
+        return read_config(str(config)) if own else None
+
+    def _settings_of_run(self, config: Config | None) -> list[str]:
+        if self.command != "fit" or config is None or self.configs:
             return []
-        log.info(f"Going on with the settings of {config}")
-        return ["--config", read_config(str(config)).source]
+        log.info(f"Going on with the settings of {config.source}")
+        self.configs.insert(0, config.settings)
+        return ["--config", config.source]
+
+    def _kind(self, checkpoint: Checkpoint, config: Config | None = None) -> str:
+        """The class of a checkpoint's model; a class that is not charlm's has to be named elsewhere too.
+
+        Raises:
+            ValueError: neither the command line nor the run's own config names it.
+        """
+        held = checkpoint.kind
+        if held in self.kinds.values():
+            return held
+        of_run = _class_name(config.settings.get("model")) if config is not None else None
+        for named in (self.model_option, self._model_of_configs(), of_run):
+            if named is not None and named.rpartition(".")[2] == held.rpartition(".")[2]:
+                return named
+        raise ValueError(
+            f"{checkpoint.path} holds a {held}, which is not one of charlm's models; if you trust that code, name the"
+            " class with --model"
+        )
 
     def _checkpoint_file(self, where: str | None) -> Path:
         """The file that is meant: to go on training the last one of a run, else its best one."""
@@ -187,7 +215,7 @@ class _CommandLine:
         return next((str(config[key]) for config in reversed(self.configs) if config.get(key)), None)
 
     def _model_of_configs(self) -> str | None:
-        """Class name of the model in the last config that names one."""
+        """Class of the model in the last config that names one."""
         named = (_class_name(config.get("model")) for config in reversed(self.configs))
         return next(filter(None, named), None)
 
@@ -202,7 +230,7 @@ class _CommandLine:
 
 
 def _class_of(value: str | None) -> str | None:
-    """Class name of the model that an option names, by itself or as a part of some JSON."""
+    """Class of the model that an option names, by itself or as a part of some JSON."""
     try:
         return _class_name(yaml.safe_load(value or ""))
     except yaml.YAMLError:
@@ -210,6 +238,8 @@ def _class_of(value: str | None) -> str | None:
 
 
 def _class_name(model: object) -> str | None:
-    """Class name, without its module, in what a config or an option says about the model."""
+    """Class in what a config or an option says about the model; of charlm's own without the module."""
     path = model.get("class_path") if isinstance(model, dict) else model
-    return path.rsplit(".", 1)[-1] if isinstance(path, str) else None
+    if not isinstance(path, str) or Path(path).suffix in _CONFIG_FILES:
+        return None
+    return path.rpartition(".")[2] if path.startswith("charlm.") else path
