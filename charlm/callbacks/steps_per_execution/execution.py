@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from charlm.callbacks.internals.fast_step import Outputs
+from charlm.callbacks.internals.module_log import read_metrics
 from charlm.callbacks.internals.step import OneStep
 from charlm.callbacks.internals.step_count import count_scalar_step, steps_between_checkpoints
 from charlm.callbacks.internals.step_hooks import acts_every_step, overrides, step_hooks
@@ -89,6 +90,7 @@ class Execution:
             self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
             self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
             self.log.give_latest()
+            read_metrics(self.trainer)
             raise StopIteration
 
     def _stops(self) -> bool:

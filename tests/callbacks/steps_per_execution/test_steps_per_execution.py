@@ -13,7 +13,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, Timer, WeightAveraging
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    Timer,
+    WeightAveraging,
+)  # fmt: skip
 from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomIterableDataset
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,13 +29,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
 from charlm.callbacks import StepDecay, StepsPerExecution
+from charlm.data.resumable_loader import ResumableLoader
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*returned `None`"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")
 HOOKS = (
     *("on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward"),
     *("on_before_optimizer_step", "on_train_batch_end", "on_validation_start", "on_validation_end"),
@@ -96,13 +99,14 @@ def spell(value):
 
 
 def run(trainer, model, steps, *callbacks, **options):
-    """(what a callback saw, the weights, the whole checkpoint) of a training with so many steps an execution."""
+    """(what a callback saw, the weights, checkpoint and metrics) of a training with `steps` steps per execution."""
     pl.seed_everything(5)
     witness, made = Witness(), model()
     fits = trainer(*callbacks, StepsPerExecution(steps), witness, **{"max_epochs": 3, "limit_val_batches": 2} | options)
     fits.fit(made)
     state = fits._checkpoint_connector.dump_checkpoint(False)
-    return witness.seen, made.state_dict(), {key: state[key] for key in ("loops", "optimizer_states", "lr_schedulers")}
+    kept = {key: state[key] for key in ("loops", "optimizer_states", "lr_schedulers")}
+    return witness.seen, made.state_dict(), kept | {"metrics": [fits.callback_metrics, fits.progress_bar_metrics]}
 
 
 def assert_same(one, many):
@@ -201,428 +205,6 @@ def plateau(optimizer):
     return {"scheduler": scheduler, "monitor": "val", "interval": "epoch"}
 
 
-CASES = {
-    "plain": (Model, {}),
-    "momentum": (lambda: Model(momentum=0.9, weight_decay=0.1), {}),
-    "weight decay": (lambda: Model(weight_decay=0.1), {}),
-    "AdamW": (lambda: Model(torch.optim.AdamW), {}),
-    "fused AdamW": (lambda: Model(torch.optim.AdamW, fused=True), {}),
-    "LBFGS": (lambda: Model(torch.optim.LBFGS), {"max_epochs": 1}),
-    "parameter groups": (Groups, {}),
-    "one-cycle": (lambda: Model(scheduler=one_cycle), {}),
-    "every third step": (lambda: Model(scheduler=every_third), {}),
-    "plateau": (lambda: Model(scheduler=plateau), {}),
-    "accumulation": (Model, {"accumulate_grad_batches": 3}),
-    "accumulation, cut": (Model, {"accumulate_grad_batches": 3, "max_steps": 6, "max_epochs": -1}),
-    "clipped by norm": (Model, {"gradient_clip_val": 0.1}),
-    "clipped by value": (Model, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
-    "max_steps": (Model, {"max_steps": 17, "max_epochs": -1}),
-    "limited": (Model, {"limit_train_batches": 6}),
-    "validated often": (Model, {"val_check_interval": 4}),
-    "validated by batches": (Model, {"val_check_interval": 7, "check_val_every_n_epoch": None}),
-    "validated by half epochs": (Model, {"val_check_interval": 0.5}),
-    "bf16": (Model, {"precision": "bf16-mixed"}),
-    "float64": (Model, {"precision": "64-true"}),
-    "profiled": (Model, {"profiler": "simple"}),
-    "hooks": (WithHooks, {}),
-    "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
-    "warm-up": (WarmUp, {}),
-    "another word for the index": (OtherWord, {}),
-    "steps without a loss": (Skipping, {}),
-    "epochs that are left": (Leaving, {}),
-    "epochs that are left, rates by step": (lambda: Leaving(scheduler=every_third), {}),
-    "epochs that are left, rates by epoch": (lambda: Leaving(scheduler=every_epoch), {}),
-    "no length": (Endless, {}),
-    "no length, validated": (Endless, {"val_check_interval": 3}),
-    "no length, limited": (Endless, {"limit_train_batches": 5}),
-    "one batch": (Model, {"overfit_batches": 1}),
-    "another loader an epoch": (Model, {"reload_dataloaders_every_n_epochs": 1}),
-    "trial": (Model, {"fast_dev_run": 3}),
-    "anomalies": (Model, {"detect_anomaly": True}),
-}
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", CASES)
-def test_a_callback_sees_the_same_and_the_weights_are_bit_identical(case, trainer):
-    model, options = CASES[case]
-    one = run(trainer, model, 1, **options)
-    assert len(one[0]) > 20
-    for steps in (2, 5, 100):
-        assert_same(one, run(trainer, model, steps, **options))
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "make",
-    [
-        Stop,
-        lambda: Timer(timedelta(milliseconds=50)),
-        lambda: WeightAveraging(),
-        lambda: EarlyStopping("val", patience=0),
-        lambda: StepDecay([3, 4, 9], gamma=0.5),
-        lambda: StepDecay([0.3], unit="fraction"),
-        lambda: StepDecay([1], unit="epoch"),
-    ],
-    ids=["should_stop", "timer", "averaging", "early", "steps", "fractions", "epochs"],
-)
-def test_other_callbacks_act_at_every_step(make, trainer, request):
-    if "timer" in request.node.name:  # how far it comes differs from run to run
-        seen, *_ = run(trainer, Model, 100, make(), max_epochs=100_000)
-        assert 1 < seen[-1][1] < 1_000_000
-        return
-    assert_same(run(trainer, Model, 1, make()), run(trainer, Model, 100, make()))
-
-
-class PerExecution(Callback):
-    """Acts where an execution ends, and writes down what it is told."""
-
-    per_execution = True
-
-    def __init__(self):
-        self.told = []
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.told.append((trainer.global_step, batch_idx))
-
-
-def test_what_acts_at_the_end_of_executions_is_told_the_batch_of_the_last_step(trainer):
-    told = PerExecution()
-    run(trainer, Model, 5, told, Stop())
-    assert told.told == [(5, 4), (9, 8)]
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_any_mixture_ends_at_the_same_place(trainer, data):
-    options = {
-        "max_steps": data.draw(st.integers(1, 30)),
-        "accumulate_grad_batches": data.draw(st.integers(1, 4)),
-        "limit_train_batches": data.draw(st.integers(2, 11)),
-        "check_val_every_n_epoch": data.draw(st.sampled_from([None, 1, 2])),
-        "max_epochs": -1,
-    }
-    options["val_check_interval"] = data.draw(st.integers(1, options["limit_train_batches"]))
-    steps = data.draw(st.integers(2, 12))
-    assert_same(run(trainer, Model, 1, **options), run(trainer, Model, steps, **options))
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("monitored", [{}, {"monitor": "loss", "save_top_k": 2}], ids=["all", "the best"])
-def test_checkpoints_come_at_their_steps_and_with_the_same_content(monitored, trainer, tmp_path):
-    saved = []
-    for steps in (1, 100):
-        saver = ModelCheckpoint(
-            tmp_path / str(steps), "{step}", every_n_train_steps=4, **{"save_top_k": -1} | monitored
-        )
-        run(trainer, Model, steps, saver, enable_checkpointing=True)
-        files = sorted((tmp_path / str(steps)).iterdir())
-        saved.append({file.name: torch.load(file, weights_only=True) for file in files})
-    assert list(saved[0]) == list(saved[1])
-    assert len(saved[0]) >= 2
-    for name, content in saved[0].items():
-        other = saved[1][name]
-        assert str(content["state_dict"]) == str(other["state_dict"])
-        assert content["loops"] == other["loops"]
-        assert content["global_step"] == other["global_step"]
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("steps", [1, 5, 100])
-@pytest.mark.parametrize("killed_at", [4, 7, 11, 15])
-def test_a_run_that_is_taken_up_in_mid_execution_ends_as_if_it_had_not_stopped(killed_at, steps, trainer, tmp_path):
-    class Sorted(Model):  # no dropout, no shuffling: what is not of the checkpoint cannot differ
-        def __init__(self):
-            super().__init__(torch.optim.AdamW)
-            self.layer = torch.nn.Linear(32, 2)
-
-    class Position:
-        """A loader that can be taken up."""
-
-        def __init__(self):
-            self.batches, self.next, self.first = list(Model().train_dataloader()), 0, 0
-
-        def __len__(self):
-            return len(self.batches)
-
-        def __iter__(self):
-            self.next, self.first = self.first, 0
-            return self
-
-        def __next__(self):
-            self.next += 1
-            return self.batches[self.next - 1]
-
-        def state_dict(self):
-            return {"next": self.next % len(self.batches)}
-
-        def load_state_dict(self, state):
-            self.first = state["next"]
-
-    class Loaded(Sorted):
-        def train_dataloader(self):
-            return Position()
-
-    whole = run(trainer, Loaded, 1)
-    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=killed_at, save_top_k=-1)
-    run(trainer, Loaded, steps, saver, max_steps=killed_at, enable_checkpointing=True)
-    pl.seed_everything(9)
-    resumed = Loaded()
-    trainer(StepsPerExecution(steps), max_epochs=3).fit(resumed, ckpt_path=tmp_path / f"step={killed_at}.ckpt")
-    assert resumed.trainer.global_step == 33
-    for name, weights in whole[1].items():
-        assert torch.equal(weights, resumed.state_dict()[name])
-
-
-class Chatty(Model):
-    """Logs in every way, and in every hook."""
-
-    def __init__(self):
-        super().__init__()
-        self.mean = MeanMetric()
-
-    def training_step(self, batch, batch_idx):
-        loss = super().training_step(batch, batch_idx)
-        self.log_dict({"double": 2 * loss, "number": batch_idx}, prog_bar=True)
-        self.log("both", loss, on_step=True, on_epoch=True)
-        self.log("epoch_only", loss, on_step=False, on_epoch=True)
-        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
-        self.log("quiet", loss, logger=False)
-        self.mean.update(loss)
-        self.log("metric", self.mean, on_step=False, on_epoch=True)
-        return loss
-
-    def on_train_batch_end(self, outputs, batch, batch_idx):
-        self.log("late", outputs["loss"])
-        self.log("late_epoch", outputs["loss"], on_step=False, on_epoch=True)
-
-
-def scalars(folder):
-    """{tag: [(step, value)]} of the one events file below."""
-    (file,) = folder.rglob("events*")
-    events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-
-
-def kept_out(rows):
-    """Without the column that says when."""
-    return {tag: values for tag, values in rows.items() if tag != "epoch"}
-
-
-class Rare(Model):
-    """Logs a value at few steps, so that Lightning writes an older one beside the newest of the others."""
-
-    def training_step(self, batch, batch_idx):
-        loss = super().training_step(batch, batch_idx)
-        if batch_idx in (1, 6):
-            self.log("rare", 0.1 * batch_idx)
-        self.log("number", batch_idx, prog_bar=True)
-        self.log("quiet", loss, logger=False)
-        return loss
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("every", [1, 3, 7, 50])
-@pytest.mark.parametrize("model", [Rare, Chatty])
-def test_the_points_in_tensorboard_are_those_that_lightning_writes(model, every, trainer, tmp_path):
-    logs = []
-    for steps in (1, 5, 100):
-        logger = TensorBoardLogger(tmp_path / str(steps))
-        run(trainer, model, steps, logger=logger, log_every_n_steps=every)
-        logs.append(scalars(tmp_path / str(steps)))
-    assert ("rare" in logs[0] or "both_step" in logs[0]) == (every < 50)
-    for many in logs[1:]:
-        assert many.keys() == logs[0].keys()
-        for tag, points in logs[0].items():
-            assert [step for step, _ in many[tag]] == [step for step, _ in points], tag
-            assert [value for _, value in many[tag]] == pytest.approx([value for _, value in points]), tag
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("model", [Rare, Chatty])
-def test_the_step_after_which_training_stops_is_written_as_lightning_does(model, trainer, tmp_path):
-    logs = []
-    for steps in (1, 100):
-        logger = TensorBoardLogger(tmp_path / str(steps))
-        run(trainer, model, steps, Stop(), logger=logger, log_every_n_steps=4)
-        logs.append(scalars(tmp_path / str(steps)))
-    assert [step for step, _ in logs[0]["loss"]] == [3, 7, 8]
-    assert kept_out(logs[1]) == kept_out(logs[0])
-
-
-class Mixed(Model):
-    """Logs a value of another shape and type than its loss."""
-
-    def training_step(self, batch, batch_idx):
-        loss = super().training_step(batch, batch_idx)
-        self.log("wide", loss.double().view(1))
-        return loss
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_values_of_several_types_and_shapes_are_written_together(trainer, tmp_path):
-    for steps in (1, 5):
-        run(trainer, Mixed, steps, logger=TensorBoardLogger(tmp_path / str(steps)), log_every_n_steps=1)
-    one, many = (scalars(tmp_path / str(steps)) for steps in (1, 5))
-    assert many["wide"] == one["wide"] == one["loss"]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_other_loggers_get_what_lightning_would_give_them(trainer, tmp_path):
-    texts = []
-    for steps in (1, 4):
-        logger = CSVLogger(tmp_path / str(steps))
-        run(trainer, Chatty, steps, LearningRateMonitor("step"), logger=logger, log_every_n_steps=3)
-        rows = (tmp_path / str(steps)).rglob("metrics.csv").__next__().read_text().splitlines()
-        names = rows[0].split(",")
-        cells = {
-            (name, row.split(",")[names.index("step")], value)
-            for row in rows[1:]
-            for name, value in zip(names, row.split(","), strict=True)
-            if value
-        }
-        texts.append(sorted(cells))
-    assert texts[0] == texts[1]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_the_latest_values_are_in_callback_metrics_after_an_execution(trainer):
-    one, many = (trainer(StepsPerExecution(steps), max_epochs=1) for steps in (1, 100))
-    for fits in (one, many):
-        pl.seed_everything(5)
-        fits.fit(Model())
-    assert many.callback_metrics["loss"] == one.callback_metrics["loss"]
-    assert many.progress_bar_metrics == one.progress_bar_metrics
-
-
-def test_the_loop_is_as_it_was_afterwards(trainer):
-    fits = trainer(StepsPerExecution(3), max_epochs=1)
-    model = Model()
-    fits.fit(model)
-    assert "advance" not in vars(fits.fit_loop.epoch_loop)
-    assert not {"log", "many_steps"} & set(vars(model))
-    with pytest.raises(RuntimeError, match=r"^stop"):
-        trainer(StepsPerExecution(3), failing := Failing(), max_epochs=1).fit(Model())
-    assert "advance" not in vars(failing.loop)
-
-
-class Failing(Callback):
-    def on_train_batch_end(self, trainer, *_):
-        self.loop = trainer.fit_loop.epoch_loop
-        raise RuntimeError("stop")
-
-
-def test_one_step_is_lightnings_loop_untouched(trainer):
-    class Look(Callback):
-        def on_train_batch_end(self, trainer, *_):
-            assert "advance" not in vars(trainer.fit_loop.epoch_loop)
-
-    trainer(StepsPerExecution(1), Look(), max_epochs=1).fit(Model())
-
-
-@pytest.mark.parametrize("steps", [0, -3, 2.5])
-def test_a_number_below_one_is_refused(steps):
-    with pytest.raises(ValueError, match=f"^StepsPerExecution's steps is a whole number from 1 on, not {steps}"):
-        StepsPerExecution(steps)
-
-
-def test_manual_optimization_is_refused(trainer):
-    with pytest.raises(
-        ValueError,
-        match=r"steps=5.* cannot run ManualOptimBoringModel, which uses manual optimization.*set steps=1",
-    ):
-        trainer(StepsPerExecution(5), max_epochs=1).fit(ManualOptimBoringModel())
-    trainer(StepsPerExecution(1), max_epochs=1, limit_train_batches=2).fit(ManualOptimBoringModel())
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_module_that_fetches_its_own_batches_is_refused(trainer):
-    class Fetching(Model):
-        def training_step(self, dataloader_iter):
-            return self.step(next(dataloader_iter)[0][0])
-
-    with pytest.raises(
-        ValueError,
-        match=r"cannot run Fetching, whose training_step fetches its batches itself.*take \(batch, batch_idx\)",
-    ):
-        trainer(StepsPerExecution(5), max_epochs=1).fit(Fetching())
-
-
-def test_two_of_them_are_refused(trainer):
-    with pytest.raises(ValueError, match=r"^there are two StepsPerExecution callbacks; keep one"):
-        trainer(StepsPerExecution(5), StepsPerExecution(4), max_epochs=1).fit(Model())
-
-
-class Derived(Model):
-    """Gradients by hand, of a linear layer; `asked` counts how often they were."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.layer, self.asked = torch.nn.Linear(32, 2), 0
-
-    def gradient_function(self):
-        def gradients(batch, batch_idx):
-            self.asked += 1
-            with torch.enable_grad():
-                loss = self.training_step(batch, batch_idx)
-                return loss.detach(), list(torch.autograd.grad(loss, list(self.parameters())))
-
-        return gradients
-
-
-@pytest.mark.parametrize("options", [{}, {"gradient_clip_val": 0.1}], ids=["plain", "clipped"])
-def test_a_modules_own_gradients_are_used_with_all_hooks_but_those_of_autograd(options, trainer):
-    class Counting(Callback):
-        def __init__(self):
-            self.calls = []
-
-        def on_before_zero_grad(self, *_):
-            self.calls.append("zero")
-
-        def on_after_backward(self, *_):
-            self.calls.append("after")
-
-        def on_before_optimizer_step(self, trainer, module, optimizer):
-            self.calls.append(round(sum(p.grad.double().sum().item() for p in module.parameters()), 9))
-
-    made = []
-    for steps in (1, 4):
-        pl.seed_everything(5)
-        model, counting = Derived(), Counting()
-        trainer(StepsPerExecution(steps), counting, max_epochs=2, **options).fit(model)
-        made.append((model.state_dict(), counting.calls, model.asked))
-    assert str(made[0][0]) == str(made[1][0])
-    assert made[0][1] == made[1][1]
-    assert made[0][2] == 0
-    assert made[1][2] == 22 - 7  # Lightning's own are the steps up to 4, 8, 11, 12, 16, 20 and 22
-
-
-def test_a_modules_own_gradients_are_taken_at_the_rates_of_their_groups(trainer):
-    class Groups(Derived):
-        def configure_optimizers(self):
-            groups = [{"params": [self.layer.weight], "lr": 0.01}, {"params": [self.layer.bias], "lr": 0.2}]
-            return torch.optim.SGD(groups)
-
-    made = []
-    for steps in (1, 4):
-        pl.seed_everything(5)
-        model = Groups()
-        trainer(StepsPerExecution(steps), max_epochs=2).fit(model)
-        made.append(model.state_dict())
-    assert model.asked == 22 - 7
-    assert str(made[0]) == str(made[1])
-
-
-def test_a_subclass_with_another_training_step_does_not_get_its_parents_gradients(trainer):
-    class Other(Derived):
-        def training_step(self, batch, batch_idx):
-            return 2 * super().training_step(batch, batch_idx)
-
-    model = Other()
-    trainer(StepsPerExecution(4), max_epochs=1).fit(model)
-    assert model.asked == 0
-
-
 class NeedsClosure(torch.optim.SGD):
     """Looks a step ahead, for which it needs the loss anew: not torch's own."""
 
@@ -691,26 +273,338 @@ class Saying(Callback):
         self.on_before_zero_grad = self.Say()
 
 
-@pytest.mark.filterwarnings("ignore")
+CASES = {  # the model, the options of the Trainer, what makes another callback
+    "plain": (Model, {}),
+    "momentum": (lambda: Model(momentum=0.9, weight_decay=0.1), {}),
+    "weight decay": (lambda: Model(weight_decay=0.1), {}),
+    "AdamW": (lambda: Model(torch.optim.AdamW), {}),
+    "fused AdamW": (lambda: Model(torch.optim.AdamW, fused=True), {}),
+    "LBFGS": (lambda: Model(torch.optim.LBFGS), {"max_epochs": 1}),
+    "parameter groups": (Groups, {}),
+    "one-cycle": (lambda: Model(scheduler=one_cycle), {}),
+    "every third step": (lambda: Model(scheduler=every_third), {}),
+    "plateau": (lambda: Model(scheduler=plateau), {}),
+    "accumulation": (Model, {"accumulate_grad_batches": 3}),
+    "accumulation, cut": (Model, {"accumulate_grad_batches": 3, "max_steps": 6, "max_epochs": -1}),
+    "clipped by norm": (Model, {"gradient_clip_val": 0.1}),
+    "clipped by value": (Model, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
+    "max_steps": (Model, {"max_steps": 17, "max_epochs": -1}),
+    "limited": (Model, {"limit_train_batches": 6}),
+    "validated often": (Model, {"val_check_interval": 4}),
+    "validated by batches": (Model, {"val_check_interval": 7, "check_val_every_n_epoch": None}),
+    "validated by half epochs": (Model, {"val_check_interval": 0.5}),
+    "bf16": (Model, {"precision": "bf16-mixed"}),
+    "float64": (Model, {"precision": "64-true"}),
+    "profiled": (Model, {"profiler": "simple"}),
+    "hooks": (WithHooks, {}),
+    "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
+    "warm-up": (WarmUp, {}),
+    "another word for the index": (OtherWord, {}),
+    "steps without a loss": (Skipping, {}),
+    "epochs that are left": (Leaving, {}),
+    "epochs that are left, rates by step": (lambda: Leaving(scheduler=every_third), {}),
+    "epochs that are left, rates by epoch": (lambda: Leaving(scheduler=every_epoch), {}),
+    "no length": (Endless, {}),
+    "no length, validated": (Endless, {"val_check_interval": 3}),
+    "no length, limited": (Endless, {"limit_train_batches": 5}),
+    "one batch": (Model, {"overfit_batches": 1}),
+    "another loader an epoch": (Model, {"reload_dataloaders_every_n_epochs": 1}),
+    "trial": (Model, {"fast_dev_run": 3}),
+    "closure": (lambda: Model(NeedsClosure), {}),
+    "new parameter group": (OneLayer, {}, AddsGroup),
+    "new hook of the optimizer": (Model, {}, AddsHook),
+    "answer of a callback": (Model, {}, Answers),
+    "false in a condition": (Sized, {}),
+    "plateau of every step": (lambda: Model(scheduler=step_plateau), {}),
+    "plateau of every step, stopped": (lambda: Model(scheduler=step_plateau), {"min_steps": 20}, Stop),
+    "object in place of a hook": (Model, {}, Saying),
+    "should_stop": (Model, {}, Stop),
+    "averaging": (Model, {}, WeightAveraging),
+    "early stopping": (Model, {}, lambda: EarlyStopping("val", patience=0)),
+    "decay by steps": (Model, {}, lambda: StepDecay([3, 4, 9], gamma=0.5)),
+    "decay by fractions": (Model, {}, lambda: StepDecay([0.3], unit="fraction")),
+    "decay by epochs": (Model, {}, lambda: StepDecay([1], unit="epoch")),
+    "accumulation by epochs": (Model, {}, lambda: GradientAccumulationScheduler({1: 3, 2: 2})),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_callback_sees_the_same_and_the_weights_are_bit_identical(case, trainer):
+    model, options, *callbacks = CASES[case]
+    one = run(trainer, model, 1, *(make() for make in callbacks), **options)
+    assert len(one[0]) > 20
+    for steps in (5, 100):
+        assert_same(one, run(trainer, model, steps, *(make() for make in callbacks), **options))
+
+
+def test_a_timer_ends_a_training_within_an_execution(trainer):
+    """How far it comes differs from run to run."""
+    seen, *_ = run(trainer, Model, 100, Timer(timedelta(milliseconds=50)), max_epochs=100_000)
+    assert 1 < seen[-1][1] < 1_000_000
+
+
+class PerExecution(Callback):
+    """Acts where an execution ends, and writes down what it is told."""
+
+    per_execution = True
+
+    def __init__(self):
+        self.told = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.told.append((trainer.global_step, batch_idx))
+
+
+def test_what_acts_at_the_end_of_executions_is_told_the_batch_of_the_last_step(trainer):
+    told = PerExecution()
+    run(trainer, Model, 5, told, Stop())
+    assert told.told == [(5, 4), (9, 8)]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_mixture_ends_at_the_same_place(trainer, data):
+    options = {
+        "max_steps": data.draw(st.integers(1, 30)),
+        "accumulate_grad_batches": data.draw(st.integers(1, 4)),
+        "limit_train_batches": data.draw(st.integers(2, 11)),
+        "check_val_every_n_epoch": data.draw(st.sampled_from([None, 1, 2])),
+        "max_epochs": -1,
+    }
+    options["val_check_interval"] = data.draw(st.integers(1, options["limit_train_batches"]))
+    steps = data.draw(st.integers(2, 12))
+    assert_same(run(trainer, Model, 1, **options), run(trainer, Model, steps, **options))
+
+
+@pytest.mark.parametrize("monitored", [{}, {"monitor": "loss", "save_top_k": 2}], ids=["all", "the best"])
+def test_checkpoints_come_at_their_steps_and_with_the_same_content(monitored, trainer, tmp_path):
+    saved = []
+    for steps in (1, 100):
+        saver = ModelCheckpoint(
+            tmp_path / str(steps), "{step}", every_n_train_steps=4, **{"save_top_k": -1} | monitored
+        )
+        run(trainer, Model, steps, saver, enable_checkpointing=True)
+        files = sorted((tmp_path / str(steps)).iterdir())
+        saved.append({file.name: torch.load(file, weights_only=True) for file in files})
+    assert list(saved[0]) == list(saved[1])
+    assert len(saved[0]) >= 2
+    for name, content in saved[0].items():
+        other = saved[1][name]
+        assert str(content["state_dict"]) == str(other["state_dict"])
+        assert content["loops"] == other["loops"]
+        assert content["global_step"] == other["global_step"]
+
+
+@pytest.mark.parametrize("steps", [1, 5, 100])
+@pytest.mark.parametrize("killed_at", [4, 7, 11, 15])
+def test_a_training_resumed_in_mid_execution_ends_as_if_it_had_not_stopped(killed_at, steps, trainer, tmp_path):
+    class Resumable(Model):
+        def __init__(self):
+            super().__init__(torch.optim.AdamW)
+            self.layer = torch.nn.Linear(32, 2)  # no dropout: the checkpoint has no random generators
+
+        def train_dataloader(self):
+            return ResumableLoader(Model().train_dataloader().dataset, 2, seed=0)
+
+    whole = run(trainer, Resumable, 1)
+    saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=killed_at, save_top_k=-1)
+    run(trainer, Resumable, steps, saver, max_steps=killed_at, enable_checkpointing=True)
+    resumed = Resumable()
+    trainer(StepsPerExecution(steps), max_epochs=3).fit(resumed, ckpt_path=tmp_path / f"step={killed_at}.ckpt")
+    assert resumed.trainer.global_step == 33
+    for name, weights in whole[1].items():
+        assert torch.equal(weights, resumed.state_dict()[name])
+
+
+class Chatty(Model):
+    """Logs in every way, and in every hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = MeanMetric()
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log_dict({"double": 2 * loss, "number": batch_idx}, prog_bar=True)
+        self.log("both", loss, on_step=True, on_epoch=True)
+        self.log("epoch_only", loss, on_step=False, on_epoch=True)
+        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("quiet", loss, logger=False)
+        self.log("wide", loss.double().view(1))
+        self.mean.update(loss)
+        self.log("metric", self.mean, on_step=False, on_epoch=True)
+        return loss
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.log("late", outputs["loss"])
+        self.log("late_epoch", outputs["loss"], on_step=False, on_epoch=True)
+
+
+def scalars(folder):
+    """{tag: [(step, value)]} of the one events file below."""
+    (file,) = folder.rglob("events*")
+    events = EventAccumulator(str(file), size_guidance={"scalars": 0}).Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def assert_same_scalars(one, many):
+    assert one.keys() == many.keys()
+    for tag, points in one.items():
+        assert [step for step, _ in many[tag]] == [step for step, _ in points], tag
+        assert [value for _, value in many[tag]] == pytest.approx([value for _, value in points]), tag
+
+
+class Rare(Model):
+    """Logs a value at few steps, so that Lightning writes an older one beside the newest of the others."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        if batch_idx in (1, 6):
+            self.log("rare", 0.1 * batch_idx)
+        self.log("number", batch_idx, prog_bar=True)
+        self.log("quiet", loss, logger=False)
+        return loss
+
+
+@pytest.mark.parametrize("every", [1, 3, 7, 50])
+@pytest.mark.parametrize("model", [Rare, Chatty])
+def test_the_points_in_tensorboard_are_those_that_lightning_writes(model, every, trainer, tmp_path):
+    logs = []
+    for steps in (1, 5, 100):
+        logger = TensorBoardLogger(tmp_path / str(steps))
+        run(trainer, model, steps, logger=logger, log_every_n_steps=every)
+        logs.append(scalars(tmp_path / str(steps)))
+    assert ("rare" in logs[0] or "both_step" in logs[0]) == (every < 50)
+    for many in logs[1:]:
+        assert_same_scalars(logs[0], many)
+
+
+@pytest.mark.parametrize("model", [Rare, Chatty])
+def test_the_step_after_which_training_stops_is_written_as_lightning_does(model, trainer, tmp_path):
+    logs = []
+    for steps in (1, 100):
+        logger = TensorBoardLogger(tmp_path / str(steps))
+        run(trainer, model, steps, Stop(), logger=logger, log_every_n_steps=4)
+        logs.append(scalars(tmp_path / str(steps)))
+    assert [step for step, _ in logs[0]["loss"]] == [3, 7, 8]
+    assert_same_scalars(*({tag: points for tag, points in log.items() if tag != "epoch"} for log in logs))
+
+
+def test_csv_rows_are_those_that_lightning_writes(trainer, tmp_path):
+    rows = []
+    for steps in (1, 4):
+        logger = CSVLogger(tmp_path / str(steps))
+        run(trainer, Chatty, steps, LearningRateMonitor("step"), logger=logger, log_every_n_steps=3)
+        with (Path(logger.log_dir) / "metrics.csv").open() as file:
+            cells = [(name, row["step"], value) for row in csv.DictReader(file) for name, value in row.items() if value]
+        rows.append(sorted(cells))
+    assert rows[0] == rows[1]
+
+
+class Failing(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        raise RuntimeError("stop")
+
+
+def test_afterwards_the_loop_and_log_are_lightnings_own(trainer):
+    callback, model = LogsFromCallback(), Model()
+    fits = trainer(StepsPerExecution(3), callback, max_epochs=1)
+    fits.fit(model)
+    failing = trainer(StepsPerExecution(3), Failing(), max_epochs=1)
+    with pytest.raises(RuntimeError, match="stop"):
+        failing.fit(Model())
+    assert not any("advance" in vars(made.fit_loop.epoch_loop) for made in (fits, failing))
+    assert "log" not in vars(model)
+    assert callback.log == model.log
+
+
+def test_one_step_is_lightnings_loop_untouched(trainer):
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            assert "advance" not in vars(trainer.fit_loop.epoch_loop)
+
+    trainer(StepsPerExecution(1), Look(), max_epochs=1).fit(Model())
+    trainer(StepsPerExecution(1), max_epochs=1, limit_train_batches=2).fit(ManualOptimBoringModel())
+
+
+@pytest.mark.parametrize("steps", [0, -3, 2.5])
+def test_a_number_below_one_is_refused(steps):
+    with pytest.raises(ValueError, match=f"steps is a whole number from 1 on, not {steps}"):
+        StepsPerExecution(steps)
+
+
+class Fetching(Model):
+    def training_step(self, dataloader_iter):
+        return self.step(next(dataloader_iter)[0][0])
+
+
 @pytest.mark.parametrize(
-    ("model", "make", "options"),
+    ("model", "callbacks", "message"),
     [
-        (lambda: Model(NeedsClosure), None, {}),
-        (OneLayer, AddsGroup, {}),
-        (Model, AddsHook, {}),
-        (Model, Answers, {}),
-        (Sized, None, {}),
-        (lambda: Model(scheduler=step_plateau), None, {}),
-        (lambda: Model(scheduler=step_plateau), Stop, {"min_steps": 20}),
-        (Model, Saying, {}),
+        (ManualOptimBoringModel, 1, r"steps=5.* cannot run ManualOptimBoringModel.*manual optimization.*set steps=1"),
+        (Fetching, 1, r"cannot run Fetching, whose training_step fetches its batches.*take \(batch, batch_idx\)"),
+        (Model, 2, "two StepsPerExecution callbacks; keep one"),
     ],
-    ids=["closure", "group", "hook", "answer", "sized", "plateau", "plateau and stop", "object"],
 )
-def test_what_is_unusual_comes_out_the_same(model, make, options, trainer):
-    assert_same(*(run(trainer, model, steps, *([make()] if make else []), **options) for steps in (1, 100)))
+def test_trainings_that_it_cannot_run_are_refused(model, callbacks, message, trainer):
+    with pytest.raises(ValueError, match=message):
+        trainer(*(StepsPerExecution(5) for _ in range(callbacks)), max_epochs=1).fit(model())
 
 
-@pytest.mark.filterwarnings("ignore")
+class Derived(Model):
+    """A linear layer with a gradient function; `asked` counts its calls."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.layer, self.asked = torch.nn.Linear(32, 2), 0
+
+    def gradient_function(self):
+        def gradients(batch, batch_idx):
+            self.asked += 1
+            with torch.enable_grad():
+                loss = self.training_step(batch, batch_idx)
+                return loss.detach(), list(torch.autograd.grad(loss, list(self.parameters())))
+
+        return gradients
+
+
+class DerivedGroups(Derived):
+    def configure_optimizers(self):
+        groups = [{"params": [self.layer.weight], "lr": 0.01}, {"params": [self.layer.bias], "lr": 0.2}]
+        return torch.optim.SGD(groups)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Derived, {}), (Derived, {"gradient_clip_val": 0.1}), (DerivedGroups, {})],
+    ids=["plain", "clipped", "groups"],
+)
+def test_a_modules_own_gradients_are_used_with_all_hooks_but_those_of_autograd(kind, options, trainer):
+    class Counting(Callback):
+        def __init__(self):
+            self.calls = []
+
+        def on_before_zero_grad(self, *_):
+            self.calls.append("zero")
+
+        def on_after_backward(self, *_):
+            self.calls.append("after")
+
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            self.calls.append(round(sum(p.grad.double().sum().item() for p in module.parameters()), 9))
+
+    made = []
+    for steps in (1, 4):
+        pl.seed_everything(5)
+        model, counting = kind(), Counting()
+        trainer(StepsPerExecution(steps), counting, max_epochs=2, **options).fit(model)
+        made.append((model.state_dict(), counting.calls, model.asked))
+    assert str(made[0][0]) == str(made[1][0])
+    assert made[0][1] == made[1][1]
+    assert made[0][2] == 0
+    assert made[1][2] == 22 - 7  # Lightning's own are the steps up to 4, 8, 11, 12, 16, 20 and 22
+
+
 def test_a_hook_of_all_optimizers_is_called_at_every_step(trainer):
     calls = []
     handle = register_optimizer_step_post_hook(lambda *_: calls.append(1))
@@ -734,37 +628,21 @@ class Prefixed(Model):
         super().log(f"train/{name}", value, **options)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}, {"profiler": "simple"}])
-def test_logs_of_callbacks_and_through_an_overridden_log_are_the_same(options, trainer, tmp_path):
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize(
+    ("options", "total"), [({}, 33), ({"accumulate_grad_batches": 2}, 18), ({"profiler": "simple"}, 33)]
+)
+def test_logs_of_callbacks_and_through_an_overridden_log_are_the_same(options, total, every, trainer, tmp_path):
     logs = []
     for steps in (1, 6):
         logger = TensorBoardLogger(tmp_path / str(steps))
-        run(trainer, Prefixed, steps, LogsFromCallback(), logger=logger, log_every_n_steps=1, **options)
-        logs.append({tag: values for tag, values in scalars(tmp_path / str(steps)).items() if tag != "epoch"})
-    assert logs[0].keys() == logs[1].keys()
-    assert "train/loss" in logs[0]
-    for tag, values in logs[0].items():
-        assert [step for step, _ in logs[1][tag]] == [step for step, _ in values], tag
-        assert [value for _, value in logs[1][tag]] == pytest.approx([value for _, value in values]), tag
+        run(trainer, Prefixed, steps, LogsFromCallback(), logger=logger, log_every_n_steps=every, **options)
+        logs.append({tag: points for tag, points in scalars(tmp_path / str(steps)).items() if tag != "epoch"})
+    assert_same_scalars(*logs)
+    steps_of_points = [step for step, _ in logs[0]["train/loss"]]
+    assert steps_of_points == list(range(every - 1, total, every))  # not one for each accumulated batch
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("every", [1, 2])
-def test_accumulated_steps_have_one_row_each(every, trainer, tmp_path):
-    """As in Lightning, which logs nothing of a batch that only adds its gradients."""
-    files = []
-    for steps in (1, 5):
-        logger = CSVLogger(tmp_path / str(steps))
-        options = {"accumulate_grad_batches": 2, "max_steps": 6, "max_epochs": -1, "log_every_n_steps": every}
-        run(trainer, Prefixed, steps, logger=logger, **options)
-        with (Path(logger.log_dir) / "metrics.csv").open() as file:
-            files.append([(row["step"], row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]])
-    assert [step for step, _ in files[0]] == [str(step) for step in range(every - 1, 6, every)]
-    assert files[1] == files[0]
-
-
-@pytest.mark.filterwarnings("ignore")
 def test_a_batch_of_none_is_left_out(trainer):
     class Gaps(Model):
         def train_dataloader(self):
@@ -775,7 +653,6 @@ def test_a_batch_of_none_is_left_out(trainer):
     assert_same(*(run(trainer, Gaps, steps) for steps in (1, 100)))
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_copy_made_at_a_step_is_of_the_module_alone(trainer):
     class Copies(Callback):
         def on_train_batch_end(self, trainer, module, *_):
@@ -790,7 +667,6 @@ def test_a_copy_made_at_a_step_is_of_the_module_alone(trainer):
     assert str(one.copy.state_dict()) == str(many.copy.state_dict())
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("when", [{"every_n_train_steps": 9}, {"save_on_train_epoch_end": True}])
 def test_the_last_step_before_a_stop_is_the_one_that_is_kept(when, trainer, tmp_path):
     names = []
@@ -802,31 +678,20 @@ def test_the_last_step_before_a_stop_is_the_one_that_is_kept(when, trainer, tmp_
     assert len(names[0]) == 1
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_training_step_without_a_loss_gets_lightnings_sentence(trainer):
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize(("logged", "given", "message"), [
+    (torch.zeros(2), 0.0, r"`self.log\(several, tensor\(\[0., 0.\]\)\)` was called, but the tensor must have"),
+    (0.0, {"los": 1}, "the 'loss' key needs to be present"),
+])  # fmt: skip
+def test_a_wrong_training_step_gets_lightnings_message_at_once(logged, given, message, steps, trainer):
     class Wrong(Model):
         def training_step(self, batch, batch_idx):
-            return {"los": 1}
+            assert batch_idx == 0
+            self.log("several", logged)
+            return given
 
-    with pytest.raises(Exception, match="the 'loss' key needs to be present"):
-        run(trainer, Wrong, 100)
-
-
-@pytest.mark.parametrize("steps", [1, 5])
-def test_values_that_are_not_one_get_lightnings_sentence_at_once(steps, trainer):
-    seen = []
-
-    class Several(Model):
-        def training_step(self, batch, batch_idx):
-            seen.append(batch_idx)
-            self.log("several", torch.zeros(2))
-            return super().training_step(batch, batch_idx)
-
-    with pytest.raises(
-        ValueError, match=r"^`self.log\(several, tensor\(\[0., 0.\]\)\)` was called, but the tensor must have"
-    ):
-        trainer(StepsPerExecution(steps), max_epochs=1).fit(Several())
-    assert seen == [0]
+    with pytest.raises(Exception, match=message):
+        trainer(StepsPerExecution(steps), max_epochs=1).fit(Wrong())
 
 
 class MyCheckpoint(ModelCheckpoint):
@@ -842,33 +707,9 @@ class MyCheckpoint(ModelCheckpoint):
         super().on_train_batch_end(trainer, *rest)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_callback_with_hooks_of_its_own_acts_at_every_step(trainer, tmp_path):
     savers = [MyCheckpoint(tmp_path / str(steps)) for steps in (1, 100)]
     for steps, saver in zip((1, 100), savers, strict=True):
         run(trainer, Model, steps, saver, enable_checkpointing=True)
     assert savers[0].steps == savers[1].steps
     assert len(savers[1].steps) == 66
-
-
-def test_a_logger_that_makes_something_of_its_own_of_the_scalars_gets_them(trainer, tmp_path):
-    class Doubling(TensorBoardLogger):
-        def log_metrics(self, metrics, step=None):
-            super().log_metrics({name: 2 * value for name, value in metrics.items() if name == "loss"}, step)
-
-    curves = []
-    for number, kind in enumerate((TensorBoardLogger, Doubling)):
-        logger = kind(tmp_path / str(number))
-        pl.seed_everything(5)
-        trainer(StepsPerExecution(4), max_epochs=1, logger=logger, log_every_n_steps=1).fit(Model())
-        found = EventAccumulator(logger.log_dir).Reload()
-        curves.append([event.value for event in found.Scalars("loss")])
-    assert len(curves[0]) > 4
-    assert curves[1] == [2 * value for value in curves[0]]
-    assert "epoch" not in found.Tags()["scalars"]
-
-
-def test_a_callback_has_the_modules_own_log_again(trainer):
-    callback, model = LogsFromCallback(), Model()
-    trainer(callback, StepsPerExecution(4), max_epochs=1).fit(model)
-    assert callback.log == model.log
