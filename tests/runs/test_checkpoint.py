@@ -181,6 +181,10 @@ UNFIT = {
     "no alphabet": (content(alphabet=None), "it has no alphabet"),
     "a large alphabet": (content(alphabet=string.ascii_letters), "its alphabet needs 53 ids, and its net has 27"),
     "terminal commands": (content(alphabet="ab\x1b"), "has control or invisible characters"),
+    "an empty file": (b"", r"is empty \(0 bytes\); copy it again"),
+    "half a file": (b"PK\3\4 and so on", "is cut short, its end is missing; copy it again"),
+    "a text": (b"epoch 3, loss 2.1\n", "is some other file, not a checkpoint; pass a .ckpt file"),
+    "a web page": (b"\n<!DOCTYPE html><html>404</html>", "is a web page or the like, not a checkpoint"),
     "an object": (nn.Linear(1, 1), "is not charlm's: it holds more than tensors and plain values"),
     "an address": ("s3://bucket/a.ckpt", "is an address; charlm loads local files only: download it first"),
 }
@@ -190,6 +194,8 @@ UNFIT = {
 def test_what_does_not_fit_is_refused_in_a_sentence(case, saved):
     values, message = UNFIT[case]
     path = values if isinstance(values, str) else saved(values)
+    if isinstance(values, bytes):
+        path.write_bytes(values)
     with pytest.raises(ValueError, match=message) as caught:
         load_checkpoint(path)
     text = str(caught.value)
@@ -197,32 +203,6 @@ def test_what_does_not_fit_is_refused_in_a_sentence(case, saved):
     assert "\n" not in text
     assert "weights_only" not in text
     assert caught.value.__suppress_context__ or caught.value.__context__ is None  # torch's own advice is hidden
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda data: b"", r"is empty \(0 bytes\); copy it again"),
-        (lambda data: data[: len(data) // 2], "is cut short, its end is missing"),
-        (lambda data: b"epoch 3, loss 2.1\n", "is some other file, not a checkpoint; pass a .ckpt file"),
-        (lambda data: b"\n<!DOCTYPE html><html>404</html>", "is a web page or the like, not a checkpoint"),
-    ],
-)
-def test_a_file_that_is_no_archive_is_refused(damage, message, saved):
-    path = saved(content())
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=message):
-        load_checkpoint(path)
-
-
-def test_a_compressed_archive_is_refused(saved, tmp_path):
-    """It could unpack to far more than its size; torch never compresses."""
-    small = tmp_path / "small.ckpt"
-    with zipfile.ZipFile(saved(content())) as source, zipfile.ZipFile(small, "w", zipfile.ZIP_DEFLATED) as target:
-        for part in source.namelist():
-            target.writestr(part, source.read(part))
-    with pytest.raises(ValueError, match=r"small\.ckpt is damaged, its checksums .*; copy it again, or use another"):
-        load_checkpoint(small)
 
 
 @pytest.mark.parametrize("variable", ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_WEIGHTS_ONLY_LOAD"])

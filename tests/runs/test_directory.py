@@ -37,6 +37,8 @@ def test_a_run_gives_its_best_checkpoint_then_its_last_then_its_newest(tmp_path)
     assert find_checkpoint(tmp_path, prefer=LAST) == last
     assert find_checkpoint(newest) == newest
     assert checkpoints_of(tmp_path) == [last, best]
+    assert run_directory(best) == tmp_path
+    assert run_directory(Path("downloads/best.ckpt")) == Path("downloads")
 
 
 def test_without_a_place_the_newest_run_is_meant(tmp_path, monkeypatch):
@@ -64,11 +66,6 @@ def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
         find_checkpoint("gone.ckpt")
     with pytest.raises(FileNotFoundError, match=r"has no checkpoint \(\*.ckpt\) in it"):
         find_checkpoint(tmp_path)
-
-
-def test_the_run_is_the_directory_above_checkpoints():
-    assert run_directory(Path("logs/version_3/checkpoints/best.ckpt")) == Path("logs/version_3")
-    assert run_directory(Path("downloads/best.ckpt")) == Path("downloads")
 
 
 def test_results_come_back(tmp_path):

@@ -59,19 +59,6 @@ def test_a_row_may_have_no_goal_or_be_a_difference(bench, rows):
     assert (made["goal"], made["met"]) == ("<= 0.15 s", False)
 
 
-def test_values_have_three_digits_and_a_unit(bench):
-    expected = {
-        12.345: "12.3 s",
-        0.1234: "123 ms",
-        0.0000456: "45.6 us",
-        1234.5: "1,234 s",
-        -0.002: "-2.00 ms",
-        0: "0 us",
-    }
-    assert {value: bench.spell(value, "s") for value in expected} == expected
-    assert bench.spell(24_912_345, "B") == "24.9 MB"
-
-
 def run_main(bench, measurements, tmp_path, monkeypatch, **options):
     """The exit status and the JSON of a benchmark of other measurements."""
     monkeypatch.setattr(bench, "MEASUREMENTS", measurements)
