@@ -1,4 +1,4 @@
-"""Where what a callback makes goes to: every logger that takes it, and files in the run directory."""
+"""Logger adapters: send pictures, texts, scalars and histograms to each logger that accepts them, and write files."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Failed = dict[str, Exception]
-"""What went wrong, by file or logger."""
+"""Exceptions by the file or logger that failed."""
 
 Layout = Mapping[str, Mapping[str, list[Any]]]
-"""The charts of TensorBoard's Custom Scalars: by section and title, as `SummaryWriter.add_custom_scalars` has it."""
+"""The charts of TensorBoard's Custom Scalars by section and title, as `SummaryWriter.add_custom_scalars` takes them."""
 
-_BINS = 64  # of one width; TensorBoard's own 1,500 of growing width take five times as long, and it shows 30
+_BINS = 64  # of equal width; the 1,500 bins of TensorBoard's default take five times as long, and it shows 30
 
 
 def run_directory(trainer: Trainer) -> str:
-    """The folder or address of this run's files; in a distributed run every process must ask, as they agree on it."""
+    """The folder or URL of the files of a run.
+
+    In a distributed run every process must call it, since the processes agree on one value.
+    """
     return str(trainer.log_dir or trainer.default_root_dir)
 
 
 def write_file(trainer: Trainer, directory: str, name: str, content: bytes) -> Failed:
-    """Write a file into the run directory, over the one before; nothing in a `fast_dev_run`.
+    """Write a file into the run directory, replacing an earlier one; a `fast_dev_run` writes nothing.
 
     Args:
-        trainer: of the run.
-        directory: from `run_directory`, local or in a cloud as Lightning takes them; made if missing.
-        name: the file's.
-        content: of the file.
+        trainer: the trainer of the run.
+        directory: from `run_directory`, local or in cloud storage; created if missing.
+        name: the name of the file.
+        content: the content of the file.
     """
     if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
         return {}
@@ -44,12 +47,12 @@ def write_file(trainer: Trainer, directory: str, name: str, content: bytes) -> F
 
 
 def send_picture(trainer: Trainer, figure: Figure, pixels: np.ndarray, tag: str, step: int) -> Failed:
-    """Give a picture to every logger that takes one: TensorBoard, W&B, MLflow, Comet, and others with their methods.
+    """Send a picture to every logger that accepts one: TensorBoard, W&B, MLflow, Comet and similar loggers.
 
     Args:
         trainer: its loggers are used.
-        figure: for loggers that take figures only.
-        pixels: uint8 (height, width, 3), the same as an image.
+        figure: for loggers that accept only figures.
+        pixels: the same picture, uint8 (height, width, 3).
         tag: the name in the logger.
         step: the x-axis value, see `charlm.callbacks.shared.progress.logged_step`.
     """
@@ -57,48 +60,48 @@ def send_picture(trainer: Trainer, figure: Figure, pixels: np.ndarray, tag: str,
 
 
 def send_text(trainer: Trainer, text: str, tag: str, step: int) -> Failed:
-    """Give a text in Markdown to every logger that takes one: TensorBoard, W&B, MLflow, Comet, and others like them."""
+    """Send a Markdown text to every logger that accepts one: TensorBoard, W&B, MLflow, Comet, and similar loggers."""
     return _to_loggers(trainer, lambda logger: _send_text(logger, text, tag, step))
 
 
 def send_scalars(trainer: Trainer, scalars: Mapping[str, float], step: int) -> Failed:
-    """Give scalars to every logger."""
+    """Send scalars to every logger."""
     return _to_loggers(trainer, lambda logger: logger.log_metrics(dict(scalars), step))
 
 
 def send_histogram(trainer: Trainer, values: Tensor, tag: str, step: int) -> Failed:
-    """Give the distribution of some numbers to every logger that takes one: TensorBoard, Comet and others like them."""
+    """Send a histogram of numbers to every logger that accepts one: TensorBoard, Comet and similar loggers."""
     return _to_loggers(trainer, lambda logger: _send_histogram(logger, values, tag, step))
 
 
 def send_layout(trainer: Trainer, layout: Layout) -> Failed:
-    """Give the charts of the Custom Scalars tab to every logger that takes them: TensorBoard."""
+    """Send the charts of the Custom Scalars tab to every TensorBoard logger."""
     return _to_loggers(trainer, lambda logger: _send_layout(logger, layout))
 
 
 def attempt(what: str, do: Callable[[], None]) -> Failed:
-    """Do something that is not worth a training: its failure comes back under the name `what`."""
+    """Call `do`, and return its exception under the name `what`, so that a failure does not stop the training."""
     try:
         do()
-    except Exception as error:  # what loggers, file systems and matplotlib raise differs
+    except Exception as error:  # loggers, file systems and matplotlib raise different types
         return {what: error}
     return {}
 
 
 def tell(owner: str, failed: Mapping[str, Exception], said: set[str]) -> None:
-    """Warn of what failed, each thing once.
+    """Warn about each failure once.
 
     Args:
-        owner: the callback, and what it is at.
-        failed: by what it was.
-        said: what has been warned of already; grows.
+        owner: the callback, for the message.
+        failed: exceptions by the file or logger that failed.
+        said: the names that were already warned about; new ones are added.
     """
     for what, problem in failed.items():
         if what not in said:
             said.add(what)
             rank_zero_warn(
                 f"{owner}: {what} failed with {type(problem).__name__}: {problem}."
-                " Training goes on, and this is said once"
+                " Training continues, and this warning is given once"
             )
 
 
@@ -110,14 +113,14 @@ def _to_loggers(trainer: Trainer, send: Callable[[Any], None]) -> Failed:
 
 
 def _write(directory: str, name: str, content: bytes) -> None:
-    files = get_filesystem(directory)  # for Lightning, a run directory may be in a cloud
+    files = get_filesystem(directory)  # a run directory may be in cloud storage
     files.makedirs(directory, exist_ok=True)
     with files.open(f"{directory}/{name}", "wb") as file:
         file.write(content)
 
 
 def _send_picture(logger: Any, figure: Figure, pixels: np.ndarray, tag: str, step: int) -> None:
-    """By the first method that the logger has; one that has none, such as CSVLogger, gets nothing."""
+    """Use the first method that the logger has; a logger without any, such as CSVLogger, gets nothing."""
     experiment: Any = getattr(logger, "experiment", None)
     if hasattr(logger, "log_image"):  # W&B
         logger.log_image(key=tag, images=[pixels], step=step)

@@ -1,13 +1,14 @@
-"""How far a Trainer is, and under which step something is logged.
+"""How far a training is, and under which step a value is logged.
 
-There are three step counts, and in the hooks of a batch they tell the same:
+There are three step counts, which agree within the hooks of a batch:
 
-- `trainer.global_step`: the optimizer steps that are done. It rises within the batch, before `on_train_batch_end`.
+- `trainer.global_step`: the completed optimizer steps. It rises within the batch, before `on_train_batch_end`.
 - `logged_step`: the step under which Lightning has logged the latest optimizer step; the first step is 0. Figures and
-  texts of a state of the weights are logged under it.
-- `scalar_step`: the step under which Lightning writes what `self.log` gets now. It rises when a batch is over, after
-  the validation, so what belongs to a validation is logged under it, beside `loss/val`. It differs from `logged_step`
-  between two batches, within a step of several accumulated batches, after a resume and after the last step.
+  texts that show the current weights are logged under it.
+- `scalar_step`: the step under which Lightning writes values that are logged now. It rises when a batch is over, after
+  the validation, so values that belong to a validation are logged under it, beside `loss/val`. It differs from
+  `logged_step` between two batches, within a step of several accumulated batches, after a resume and after the last
+  step.
 
 `log_is_due` tells whether Lightning writes the scalars of the batch that is being trained on.
 """
@@ -20,10 +21,10 @@ from charlm.callbacks.internals.step_count import scalar_step as scalar_step
 
 
 def fraction_done(trainer: Trainer) -> float | None:
-    """The part of the whole training that is done, or None where its length is not known.
+    """The completed fraction of the training, from 0 to 1, or None if the length of the training is not known.
 
-    The length is what max_steps and max_epochs allow. Under manual optimization optimizers may step at different paces;
-    then the nearer of the two ends counts, the one in Lightning's `global_step` or the one in batches.
+    The length is what max_steps and max_epochs allow. Under manual optimization a batch may take any number of
+    optimizer steps, so the larger of two fractions counts: of optimizer steps to max_steps, and of batches.
     """
     if trainer.lightning_module.automatic_optimization:
         total = trainer.estimated_stepping_batches
@@ -38,7 +39,7 @@ def fraction_done(trainer: Trainer) -> float | None:
 
 
 def logged_step(trainer: Trainer) -> int:
-    """The step under which Lightning logs the scalars of the latest training step: the first one's is 0.
+    """The step under which Lightning logs the scalars of the latest training step; the first step is 0.
 
     It counts optimizer steps; under manual optimization, where a batch can take several, it counts batches.
     """
@@ -47,10 +48,10 @@ def logged_step(trainer: Trainer) -> int:
 
 
 def log_is_due(trainer: Trainer) -> bool:
-    """Whether Lightning writes what the batch that is being trained on logs.
+    """Whether Lightning writes the values that are logged for the current batch.
 
-    It does at every `log_every_n_steps`-th step, and at every step once training is told to stop; never for a batch
-    whose gradients are only accumulated.
+    Lightning writes them at every `log_every_n_steps`-th step, and at every step once training is told to stop, but not
+    for a batch that only accumulates gradients.
     """
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
     if not every or not (trainer.should_stop or (scalar_step(trainer) + 1) % every == 0):

@@ -1,4 +1,4 @@
-"""The learning rates of optimizers: which groups have one, how to set it, under which tag to log it."""
+"""The learning rates of optimizers and schedulers: read them, set them, scale them, and name them for loggers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,46 +13,48 @@ _RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of a parameter group; the l
 
 
 def rated_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The parameter groups that have a learning rate; Lightning's stand-in for "no optimizer" has none."""
+    """The parameter groups with a learning rate; Lightning's stand-in for a missing optimizer has none."""
     return [group for group in optimizer.param_groups if group.get("lr") is not None]
 
 
 def all_rates(optimizers: Sequence[Optimizer]) -> list[Any]:
-    """The rate of every parameter group as it stands there: a number, a tensor, or None where it has none."""
+    """The learning rate of every parameter group: a number, a tensor, or None for a group without a rate."""
     return [group.get("lr") for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:
     """Set a parameter group's learning rate, in place where it is a tensor."""
     if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)  # a compiled or captured optimizer holds on to this very tensor
+        group["lr"].fill_(rate)  # a compiled optimizer keeps a reference to this tensor
     else:
         group["lr"] = rate
 
 
 def peak_rates(optimizer: Optimizer, schedulers: Sequence[Any] = ()) -> list[float]:
-    """For each group the rate that is its own: the highest of a cycle, what a schedule multiplies, or the rate.
+    """The highest learning rate of each parameter group with a rate.
+
+    It is the peak of a cycle, the base rate that a scheduler multiplies, or the current rate.
 
     Args:
-        optimizer: its groups that have a rate are meant.
-        schedulers: those of this optimizer.
+        optimizer: the optimizer with the groups.
+        schedulers: the schedulers of this optimizer.
     """
     rates = [float(group.get("max_lr", group.get("initial_lr", group["lr"]))) for group in rated_groups(optimizer)]
     for scheduler in _flat(schedulers):
-        cycle = getattr(scheduler, "max_lrs", None)  # CyclicLR has them, its groups only the lowest rate
+        cycle = getattr(scheduler, "max_lrs", None)  # CyclicLR's; its groups have only the lowest rate
         if isinstance(cycle, list) and len(cycle) == len(rates):
             rates = [max(rate, float(peak)) for rate, peak in zip(rates, cycle, strict=True)]
     return rates
 
 
 def scale_rates(optimizer: Optimizer, schedulers: Sequence[Any], old: float, new: float) -> None:
-    """Multiply every rate of an optimizer, those that its schedulers come back to as well.
+    """Multiply all learning rates of an optimizer, and the base rates of its schedulers, by new / old.
 
     Args:
-        optimizer: all its groups keep the ratio of their rates.
-        schedulers: those of this optimizer.
-        old: a rate, not 0.
-        new: what becomes of a rate that is `old`, to the last bit.
+        optimizer: the optimizer; the ratios between its groups do not change.
+        schedulers: the schedulers of this optimizer.
+        old: a learning rate, not 0.
+        new: the learning rate that takes the place of `old`, exactly.
 
     Raises:
         ValueError: see `refuse_fixed`.
@@ -76,10 +78,10 @@ def scale_rates(optimizer: Optimizer, schedulers: Sequence[Any], old: float, new
 
 
 def refuse_fixed(schedulers: Sequence[Any]) -> None:
-    """Refuse schedulers that would overwrite a rate that is set from outside.
+    """Refuse schedulers that would overwrite a learning rate that LRFinder sets.
 
     Raises:
-        ValueError: one is neither of torch nor like those that start from `base_lrs`.
+        ValueError: a scheduler has no `base_lrs` and is not ReduceLROnPlateau.
     """
     for scheduler in _flat(schedulers):
         if not hasattr(scheduler, "base_lrs") and not isinstance(scheduler, ReduceLROnPlateau):
@@ -90,12 +92,12 @@ def refuse_fixed(schedulers: Sequence[Any]) -> None:
 
 
 def _flat(schedulers: Sequence[Any]) -> list[Any]:
-    """Those within SequentialLR and ChainedScheduler, in their place."""
+    """The schedulers, with the parts of SequentialLR and ChainedScheduler in place of these two."""
     return [scheduler for scheduler in _with_parts(schedulers) if not inner_schedulers(scheduler)]
 
 
 def _with_parts(schedulers: Sequence[Any]) -> list[Any]:
-    """The schedulers, and those within SequentialLR and ChainedScheduler."""
+    """The schedulers, each followed by its parts if it is a SequentialLR or a ChainedScheduler."""
     found = []
     for scheduler in schedulers:
         found += [scheduler, *_with_parts(inner_schedulers(scheduler))]
@@ -103,7 +105,7 @@ def _with_parts(schedulers: Sequence[Any]) -> list[Any]:
 
 
 def tagged_rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
-    """The current rates by tag: `lr`, or with several optimizers or groups `lr/optimizer0/group1`."""
+    """The current learning rates by tag: `lr`, or `lr/optimizer0/group1` with several optimizers or groups."""
     rates = {}
     for i, optimizer in enumerate(optimizers):
         groups = rated_groups(optimizer)

@@ -17,7 +17,7 @@ import torch
 import torch.optim.optimizer as optimizer_file
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.fit_loop import RestartStage
@@ -48,6 +48,7 @@ OTHERS = {
     *("_has_any_global_hook", "_iterator", "_schedulers", "_last_lr"),  # torch
     *("_update_count", "_computed", "_forward_cache"),  # torchmetrics; Lightning's results have the last one, too
 }
+INSIDE = LIGHTNING | OTHERS | METHODS.keys()
 PUBLIC = {"_replace"}  # of named tuples, in spite of its name
 ELSEWHERE = {  # the files outside of internals/ that may name a private part
     "cli/trainer/lightning_cli.py": {"_subcommands_action", "_add_subcommands", "_parse_ckpt_path"},
@@ -116,144 +117,97 @@ def foreign_overrides():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_private_method_is_there_with_its_arguments(name):
     kind, arguments = METHODS[name]
-    parameters = inspect.signature(getattr(kind, name)).parameters
-    assert [parameter for parameter in parameters if parameter != "self"] == arguments
+    assert [name for name in arguments_of(getattr(kind, name)) if name != "self"] == arguments
 
 
 def test_the_parts_of_parsers_are_there():
     parser = ArgumentParser()
     commands = parser.add_subcommands()
     assert parser._subcommands_action is commands
-    assert list(inspect.signature(commands.add_subcommand).parameters) == ["name", "parser", "kwargs"]
+    assert arguments_of(commands.add_subcommand) == ["name", "parser", "kwargs"]
     assert [action.option_strings for action in argparse.ArgumentParser()._actions] == [["-h", "--help"]]
 
 
-def test_the_parts_of_the_training_loop_are_there(tmp_path):
-    """All that StepsPerExecution counts, asks and calls, seen in a training."""
-    seen = []
-
-    class Look(Callback):
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            loop = trainer.fit_loop.epoch_loop
-            progress, optimizer = loop.batch_progress, loop.automatic_optimization.optim_progress.optimizer
-            assert (progress.current.ready, progress.current.completed) == (batch_idx + 1, batch_idx)
-            assert progress.total.ready == batch_idx + 1
-            assert progress.is_last_batch == (batch_idx == 2)
-            assert optimizer.step.total.completed == trainer.global_step == batch_idx
-            assert optimizer.zero_grad.total.completed == batch_idx
-            assert loop._batches_that_stepped == batch_idx
-            assert trainer._logger_connector.should_update_logs == (batch_idx == 1)
-            assert not loop.restarting
-            assert (trainer.should_stop, trainer.received_sigterm) == (False, False)
-            assert (trainer.num_training_batches, trainer.val_check_batch) == (3, 3)
-            seen.append(batch_idx)
-
-    class Asked(BoringModel):
-        def training_step(self, batch, batch_idx):
-            assert self._current_fx_name == "training_step"
-            return super().training_step(batch, batch_idx)
-
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, limit_train_batches=3, limit_val_batches=1,
-        log_every_n_steps=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[Look()],
-    )  # fmt: skip
-    loop = trainer.fit_loop.epoch_loop
-    assert list(inspect.signature(loop.advance).parameters) == ["data_fetcher"]
-    assert list(inspect.signature(loop.automatic_optimization.run).parameters) == ["optimizer", "batch_idx", "kwargs"]
-    assert list(inspect.signature(loop.update_lr_schedulers).parameters) == ["interval", "update_plateau_schedulers"]
-    connector = trainer._logger_connector
-    assert list(inspect.signature(connector.on_batch_start).parameters) == ["batch", "dataloader_idx"]
-    assert list(inspect.signature(connector.on_batch_end).parameters) == []
-    trainer.fit(Asked())
-    assert seen == [0, 1, 2]
+def arguments_of(method):
+    return list(inspect.signature(method).parameters)
 
 
-def test_the_parts_that_a_sweep_of_the_learning_rate_replaces_are_there(tmp_path):
-    """All that LRFinder reads of loaders, counters, modules and schedulers, seen as a training starts."""
-    seen = []
+class Look(Callback):
+    """Looks at what StepsPerExecution, LRFinder and ExactResume read, set and replace in a training."""
 
-    class Look(Callback):
-        def on_train_start(self, trainer, pl_module):
-            loop, loader = trainer.fit_loop.epoch_loop, trainer.fit_loop._combined_loader
-            assert isinstance(loader, CombinedLoader)
-            (flat,) = loader.flattened
-            assert flat._iterator is not None  # as it is with persistent workers
-            assert flat.persistent_workers
-            for part in ("callbacks", "profiler", "should_stop"):
-                assert part in vars(trainer)
-            assert isinstance(vars(type(trainer))["loggers"], property)
-            assert {"_iterator", "persistent_workers"} <= set(vars(flat))
-            counters = (
-                loop.batch_progress,
-                loop.automatic_optimization.optim_progress,
-                loop.manual_optimization.optim_step_progress,
-            )
-            for counter in counters:
-                counter.load_state_dict(counter.state_dict())
-            assert loop.batch_progress.current.ready == trainer.global_step == 0
-            seen.append(1)
+    def __init__(self):
+        self.seen = []
 
-    class Loaded(BoringModel):
-        def train_dataloader(self):
-            return DataLoader(RandomDataset(32, 4), num_workers=1, persistent_workers=True)
+    def on_train_start(self, trainer, pl_module):
+        loop, loader = trainer.fit_loop.epoch_loop, trainer.fit_loop._combined_loader
+        assert isinstance(loader, CombinedLoader)
+        assert loader.flattened[0]._iterator is not None  # as it is with persistent workers
+        assert {"_iterator", "persistent_workers"} <= set(vars(loader.flattened[0]))
+        assert {"callbacks", "profiler", "should_stop"} <= set(vars(trainer))
+        assert isinstance(vars(type(trainer))["loggers"], property)
+        optimization = (loop.automatic_optimization.optim_progress, loop.manual_optimization.optim_step_progress)
+        for counter in (loop.batch_progress, *optimization):
+            counter.load_state_dict(counter.state_dict())
 
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, limit_val_batches=0, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, callbacks=[Look()],
-    )  # fmt: skip
-    trainer.fit(Loaded())
-    assert seen == [1]
-    loop = trainer.fit_loop.epoch_loop
-    assert list(inspect.signature(loop.manual_optimization.run).parameters) == ["kwargs"]
-    assert list(inspect.signature(pl.LightningModule.log).parameters)[:3] == ["self", "name", "value"]
-    assert DummyLogger().experiment.anything() is None
-    assert DummyLogger().log_image("key") is None
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        loop = trainer.fit_loop.epoch_loop
+        progress, optimizer = loop.batch_progress, loop.automatic_optimization.optim_progress.optimizer
+        assert (progress.current.ready, progress.current.completed) == (batch_idx + 1, batch_idx)
+        assert (progress.total.ready, progress.is_last_batch) == (batch_idx + 1, batch_idx == 2)
+        assert optimizer.step.total.completed == optimizer.zero_grad.total.completed == batch_idx
+        assert loop._batches_that_stepped == trainer.global_step == batch_idx
+        assert trainer._logger_connector.should_update_logs == (batch_idx == 1)
+        assert (loop.restarting, trainer.should_stop, trainer.received_sigterm) == (False, False, False)
+        assert (trainer.num_training_batches, trainer.val_check_batch) == (3, 3)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        fit, connector = trainer.fit_loop, trainer._logger_connector
+        assert fit._restart_stage is RestartStage.NONE
+        assert {"_restarting", "_resuming_from_checkpoint", "_restart_stage"} <= set(vars(fit))
+        assert {"_combined_loader_states_to_load", "_data_fetcher"} <= set(vars(fit))
+        assert {"_restarting", "_skip_next_val", "_batches_that_stepped", "_results"} <= set(vars(fit.epoch_loop))
+        assert isinstance(connector._callback_metrics, dict)
+        assert connector._first_loop_iter is (batch_idx == 0)
+        item = fit.epoch_loop._results["training_step.seen"]
+        assert (item.is_tensor, item.has_reset) == (True, False)
+        assert (item.meta.fx, item.meta.name) == ("training_step", "seen")
+        assert (item.value.item(), item.cumulated_batch_size.item()) == (2 * (batch_idx + 1), 2 * (batch_idx + 1))
+        assert (item.meta.sync.should, item.meta.sync.rank_zero_only) == (False, False)
+        self.seen.append(batch_idx)
 
 
-def test_the_parts_that_a_resumed_training_sets_are_there(tmp_path):
-    """All that ExactResume and `on_iteration_end` read, set and replace, seen in a training."""
-    seen = []
+class Logs(BoringModel):
+    def train_dataloader(self):
+        return DataLoader(RandomDataset(32, 4), num_workers=1, persistent_workers=True)
 
-    class Look(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            fit, connector = trainer.fit_loop, trainer._logger_connector
-            assert fit._restart_stage is RestartStage.NONE or seen
-            assert {"_restarting", "_resuming_from_checkpoint", "_restart_stage"} <= set(vars(fit))
-            assert {"_combined_loader_states_to_load", "_data_fetcher"} <= set(vars(fit))
-            assert {"_restarting", "_skip_next_val", "_batches_that_stepped", "_results"} <= set(vars(fit.epoch_loop))
-            assert connector._callback_metrics is trainer._logger_connector._callback_metrics
-            assert connector._first_loop_iter is (batch_idx == 0)
-            item = fit.epoch_loop._results["training_step.seen"]
-            assert (item.is_tensor, item.has_reset, item.meta.fx, item.meta.name) == (
-                True,
-                False,
-                "training_step",
-                "seen",
-            )
-            assert (item.value.item(), item.cumulated_batch_size.item()) == (2 * (batch_idx + 1), 2 * (batch_idx + 1))
-            assert (item.meta.sync.should, item.meta.sync.rank_zero_only) == (False, False)
-            seen.append(batch_idx)
+    def training_step(self, batch, batch_idx):
+        assert self._current_fx_name == "training_step"
+        self.log("seen", 1.0, on_epoch=True, batch_size=2)
+        return super().training_step(batch, batch_idx)
 
-    class Logs(BoringModel):
-        def training_step(self, batch, batch_idx):
-            self.log("seen", 1.0, on_epoch=True, batch_size=2)
-            return super().training_step(batch, batch_idx)
 
-    options = {"default_root_dir": tmp_path, "accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 3}
-    options |= {"limit_val_batches": 0, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = pl.Trainer(**options, callbacks=[Look()])
-    trainer.fit(Logs())
-    assert seen == [0, 1, 2]
-    trainer.save_checkpoint(tmp_path / "whole.ckpt")
+def test_the_parts_of_the_training_loop_are_there(trainer, tmp_path):
+    look = Look()
+    fits = trainer(look, max_epochs=1, limit_train_batches=3, limit_val_batches=1, log_every_n_steps=2)
+    fits.fit(Logs())
+    assert look.seen == [0, 1, 2]
+    fit, loop, connector = fits.fit_loop, fits.fit_loop.epoch_loop, fits._logger_connector
+    assert arguments_of(loop.advance) == arguments_of(loop.on_run_start) == ["data_fetcher"]
+    assert [arguments_of(each.on_advance_end) for each in (fit, loop)] == [[], ["data_fetcher"]]
+    assert arguments_of(fit.on_advance_start) == []
+    assert arguments_of(loop.automatic_optimization.run) == ["optimizer", "batch_idx", "kwargs"]
+    assert arguments_of(loop.manual_optimization.run) == ["kwargs"]
+    assert arguments_of(loop.update_lr_schedulers) == ["interval", "update_plateau_schedulers"]
+    assert arguments_of(connector.on_batch_start) == ["batch", "dataloader_idx"]
+    assert arguments_of(connector.on_batch_end) == arguments_of(connector.update_train_step_metrics) == []
+    assert arguments_of(pl.LightningModule.log)[:3] == ["self", "name", "value"]
+    assert DummyLogger().experiment.anything() is DummyLogger().log_image("key") is None
+    fits.save_checkpoint(tmp_path / "whole.ckpt")
     counters = torch.load(tmp_path / "whole.ckpt", weights_only=True)["loops"]["fit_loop"]
-    spans = {span: {"ready", "started", "processed", "completed"} for span in ("total", "current")}
     for key in ("epoch_progress", "epoch_loop.batch_progress"):
-        assert {span: set(counters[key][span]) for span in spans} == spans
+        for span in ("total", "current"):
+            assert set(counters[key][span]) == {"ready", "started", "processed", "completed"}
     assert "is_last_batch" in counters["epoch_loop.batch_progress"]
-    loops = (trainer.fit_loop, trainer.fit_loop.epoch_loop)
-    assert [list(inspect.signature(loop.on_advance_end).parameters) for loop in loops] == [[], ["data_fetcher"]]
-    assert list(inspect.signature(loops[0].on_advance_start).parameters) == []
-    assert list(inspect.signature(loops[1].on_run_start).parameters) == ["data_fetcher"]
 
 
 def test_the_parts_of_modules_and_schedulers_that_a_sweep_gives_back_are_there():
@@ -343,15 +297,8 @@ def test_the_hooks_of_lightnings_command_line_are_called_as_charlm_expects(tmp_p
     assert called == ["_add_subcommands", *hooks]
 
 
-def test_the_config_callback_saves_in_setup():
-    assert list(inspect.signature(SaveConfigCallback.setup).parameters) == ["self", "trainer", "pl_module", "stage"]
-    assert list(inspect.signature(SaveConfigCallback.save_config).parameters) == list(
-        inspect.signature(SaveConfigCallback.setup).parameters
-    )
-
-
 def test_the_parser_tells_which_subcommand_a_config_was_for():
-    """parsers.py asks the error for it, to suggest that subcommand's options."""
+    """The command line reads it from the error, to suggest an option of that subcommand."""
     seen = []
 
     class Parser(ArgumentParser):
@@ -385,17 +332,16 @@ def foreign_names(path):
     return used | names | overridden | (texts & (LIGHTNING | OTHERS))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=label)
-def test_only_internals_names_a_private_part_of_another_package(path):
-    if "callbacks/internals" in label(path):
-        assert foreign_names(path) <= LIGHTNING | OTHERS | METHODS.keys()
-    else:
-        assert foreign_names(path) == ELSEWHERE.get(label(path), set())
+def test_only_internals_names_a_private_part_of_another_package():
+    inside = {path for path in SOURCES if "callbacks/internals" in label(path)}
+    assert {label(path): names for path in inside if (names := foreign_names(path) - INSIDE)} == {}
+    found = {label(path): names for path in SOURCES if path not in inside and (names := foreign_names(path))}
+    assert found == ELSEWHERE
 
 
 def test_the_tables_have_no_name_too_many():
     used = set().union(*(foreign_names(path) for path in SOURCES if "callbacks/internals" in label(path)))
-    assert used == LIGHTNING | OTHERS | METHODS.keys() - {"_add_subcommands", "_parse_ckpt_path"}
+    assert used == INSIDE - {"_add_subcommands", "_parse_ckpt_path"}
     assert len(LIGHTNING | METHODS.keys()) <= 20
 
 
