@@ -12,12 +12,12 @@ RNGState = dict[str, Any]
 
 def rng_state() -> RNGState:
     """The state of the global generators of torch, Python and numpy."""
-    name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
+    name, keys, index, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         "python": random.getstate(),
-        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(place), has_gauss, float(gauss)],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(index), has_gauss, float(gauss)],
     }
 
 
@@ -28,5 +28,5 @@ def set_rng_state(state: RNGState) -> None:
         torch.cuda.set_rng_state(of_device.cpu(), device)
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
-    name, keys, place, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), place, has_gauss, cached))
+    name, keys, index, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), index, has_gauss, cached))

@@ -55,7 +55,7 @@ class Model(LightningModule):
 
 
 class Watch(Callback):
-    """What happens, in order; the state of everything after each step."""
+    """Record what happens, in order, and the state of everything after each step."""
 
     def __init__(self):
         self.seen = []
@@ -65,8 +65,8 @@ class Watch(Callback):
         draws = (torch.get_rng_state().sum().item(), random.getstate()[1][:3], np.random.get_state()[1][:3].tolist())
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         x_axis = trainer.fit_loop.epoch_loop._batches_that_stepped
-        place = (trainer.current_epoch, batch_idx, trainer.global_step, x_axis)
-        self.seen.append(("step", *place, batch[0].tolist(), outputs["loss"].item(), rate, weights.tolist(), draws))
+        position = (trainer.current_epoch, batch_idx, trainer.global_step, x_axis)
+        self.seen.append(("step", *position, batch[0].tolist(), outputs["loss"].item(), rate, weights.tolist(), draws))
 
     def on_train_epoch_start(self, trainer, pl_module):
         self.seen.append(("epoch start", trainer.current_epoch, trainer.global_step))
@@ -141,7 +141,7 @@ class OfEveryEpoch(RunCheckpoint):
         self._last_is_due = True
 
 
-def of_every_turn(folder):
+def of_every_iteration(folder):
     return RunCheckpoint(folder, every_n_train_steps=1)
 
 
@@ -160,13 +160,13 @@ def lightnings_own_of_validations(folder):
     return ModelCheckpoint(folder, "{epoch}-{step}", monitor="val", save_top_k=-1, save_on_train_epoch_end=False)
 
 
-SAVERS = [of_every_turn, of_every_validation, of_every_epoch, lightnings_own, lightnings_own_of_validations]
+SAVERS = [of_every_iteration, of_every_validation, of_every_epoch, lightnings_own, lightnings_own_of_validations]
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("saver", SAVERS)
-def test_from_each_of_its_checkpoints_a_training_goes_on_as_it_did(fit, saver, accumulate, steps):
+def test_a_training_continues_from_each_of_its_checkpoints_as_it_did(fit, saver, accumulate, steps):
     options = {"accumulate_grad_batches": accumulate, "val_check_interval": 2, "steps": steps}
     options["max_epochs"] = 3 if saver is of_every_epoch else 2
     expected, files = fit(saver, **options)
@@ -180,11 +180,11 @@ def test_from_each_of_its_checkpoints_a_training_goes_on_as_it_did(fit, saver, a
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_it_may_be_resumed_again_and_again(fit, steps):
-    expected, _ = fit(of_every_turn, steps=steps)
+def test_a_training_can_be_resumed_many_times(fit, steps):
+    expected, _ = fit(of_every_iteration, steps=steps)
     file, place, lives = None, 0, 0
     while True:
-        seen, files = fit(of_every_turn, steps=steps, ckpt_path=file)
+        seen, files = fit(of_every_iteration, steps=steps, ckpt_path=file)
         assert first_difference(seen, expected[place:]) is None
         if len(files) < 3:
             break
@@ -200,8 +200,8 @@ def test_a_rate_that_waits_for_a_validation_falls_as_it_did(fit):
         assert first_difference(fit(of_every_validation, plateau=True, ckpt_path=file)[0], expected[place:]) is None
 
 
-@pytest.mark.parametrize("saver", [of_every_turn, of_every_validation, lightnings_own_of_validations])
-def test_one_that_was_told_to_end_early_does_not_go_on(fit, saver):
+@pytest.mark.parametrize("saver", [of_every_iteration, of_every_validation, lightnings_own_of_validations])
+def test_a_training_that_was_stopped_early_does_not_continue(fit, saver):
     options = {"more": [EarlyStopping("val", patience=1, min_delta=9.0)], "val_check_interval": 3}
     expected, files = fit(saver, **options)
     assert expected[-1][1] < 3 * BATCHES
@@ -210,7 +210,7 @@ def test_one_that_was_told_to_end_early_does_not_go_on(fit, saver):
         assert [event for event in seen if event[0] == "step"] == [e for e in expected[place:] if e[0] == "step"]
 
 
-def test_a_training_that_max_steps_has_cut_goes_on_in_its_epoch(fit):
+def test_a_training_that_max_steps_has_cut_continues_in_its_epoch(fit):
     def steps_of(seen):
         return [event for event in seen if event[0] == "step"]
 
@@ -221,7 +221,7 @@ def test_a_training_that_max_steps_has_cut_goes_on_in_its_epoch(fit):
     assert steps_of(seen) == steps_of(expected)[10:]
 
 
-def test_a_plain_dataloader_goes_on_from_the_end_of_an_epoch(fit):
+def test_a_plain_dataloader_continues_from_the_end_of_an_epoch(fit):
     def plain():
         numbers = torch.arange(3.0 * 2 * BATCHES).view(-1, 3)
         return DataLoader(TensorDataset(numbers), 2, shuffle=True)
@@ -231,6 +231,6 @@ def test_a_plain_dataloader_goes_on_from_the_end_of_an_epoch(fit):
         assert first_difference(fit(of_every_epoch, loader=plain, ckpt_path=file)[0], expected[place:]) is None
 
 
-def test_what_it_adds_to_a_checkpoint_is_plain(fit):
-    _, files = fit(of_every_turn)
+def test_a_checkpoint_loads_with_weights_only(fit):
+    _, files = fit(of_every_iteration)
     assert "exact_resume" in torch.load(files[0][0], weights_only=True)
