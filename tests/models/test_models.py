@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
-from charlm.models.names import LitBoW, LitGRU, LitTransformer
+from charlm.models.names import LitBoW, LitTransformer
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.models.windows import LitBigram, LitDeepMLP, LitMLP, LitWaveNet
 from charlm.nets.loss import evaluate
