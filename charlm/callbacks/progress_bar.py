@@ -9,6 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from charlm.callbacks.shared.progress import training_steps
+
 _FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 _FORMAT_OPEN = "{n_fmt} steps [{elapsed}, {rate_noinv_fmt}{postfix}]"  # without a known number of steps
 
@@ -60,7 +62,7 @@ class StepProgressBar(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the current step, which is not 0 in a resumed run."""
         # under manual optimization a batch may take any number of steps, so only max_steps gives the end
-        total = trainer.estimated_stepping_batches if pl_module.automatic_optimization else trainer.max_steps
+        total = training_steps(trainer) if pl_module.automatic_optimization else trainer.max_steps
         known = math.isfinite(total) and total >= 0
         self._bar = tqdm(
             total=int(total) if known else None,

@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
-from charlm.callbacks.shared.progress import log_is_due
+from charlm.callbacks.shared.progress import log_is_due, training_steps
 from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.data.sequences import known_before
 from charlm.inference.sampling import sample_names
@@ -204,7 +204,7 @@ class LitCharLM(pl.LightningModule, ABC):
         optimizer = make_optimizer(self, given["optimizer"], given["lr"], given["weight_decay"], mixed=mixed)
         if given["schedule"] == "constant":
             return optimizer
-        cycle = one_cycle(optimizer, given["lr"], self.trainer.estimated_stepping_batches, given["warmup"])
+        cycle = one_cycle(optimizer, given["lr"], training_steps(self.trainer), given["warmup"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -216,7 +216,7 @@ class LitCharLM(pl.LightningModule, ABC):
         if self.trainer.global_step == 0:  # losses so far are of an earlier training, or of a learning-rate sweep
             self._train_means.load()
         for config in self.trainer.lr_scheduler_configs:
-            check_end(config.scheduler.state_dict(), self.trainer.estimated_stepping_batches)
+            check_end(config.scheduler.state_dict(), training_steps(self.trainer))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the entry that loads the net without Lightning, and the sums of the training losses."""

@@ -144,6 +144,12 @@ def test_one_cycle_rises_to_lr_and_falls_to_nearly_nothing(make, data, trainer):
     assert rates.seen == pytest.approx(by_hand)
 
 
+def test_one_cycle_ends_with_the_steps_of_an_accumulation_to_come(make, data, trainer):
+    schedule = pl.callbacks.GradientAccumulationScheduler({0: 100, 2: 1})
+    (fitted := trainer(max_epochs=3, callbacks=[schedule])).fit(make(LitMLP, schedule="one-cycle"), data)
+    assert fitted.lr_scheduler_configs[0].scheduler.total_steps == fitted.global_step > 3
+
+
 def test_one_cycle_needs_an_end(make, data, trainer):
     with pytest.raises(ValueError, match=r"needs to know the end of the training; give trainer.max_steps"):
         trainer(max_epochs=-1).fit(make(LitMLP, schedule="one-cycle"), data)

@@ -14,10 +14,40 @@ There are three step counts, which agree within the hooks of a batch:
 """
 
 import math
+from itertools import pairwise
+from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from charlm.callbacks.internals.step_count import scalar_step as scalar_step
+
+
+def training_steps(trainer: Trainer) -> float:
+    """The optimizer steps of the whole training under automatic optimization; infinite where its length is not known.
+
+    These are the steps of earlier epochs, and those of this epoch and the ones to come, which are taken to be as long.
+    Each epoch has the accumulation that GradientAccumulationScheduler is going to give it, where Lightning's
+    `estimated_stepping_batches` takes the one of this moment for all.
+    """
+    if trainer.train_dataloader is None:  # as in `configure_optimizers`
+        trainer.fit_loop.setup_data()
+    most = trainer.max_steps if trainer.max_steps >= 0 else math.inf
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs
+    if epochs in (None, -1) or batches == math.inf:
+        return most
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    schedulers = [callback for callback in callbacks if isinstance(callback, GradientAccumulationScheduler)]
+    accumulation = schedulers[0].scheduling if schedulers else {0: trainer.accumulate_grad_batches}
+    loop = trainer.fit_loop
+    now: Any = loop.epoch_progress.current  # its class has more counters than its declaration
+    of_epoch = loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.current.completed
+    steps = trainer.global_step - of_epoch * (now.started > now.processed)
+    last = max(1, epochs)
+    for first, end in pairwise([*sorted(accumulation), last]):
+        left = min(end, last) - max(first, now.processed)
+        steps += max(0, left) * math.ceil(batches / accumulation[first])
+    return min(steps, most)
 
 
 def fraction_done(trainer: Trainer) -> float | None:
@@ -27,7 +57,7 @@ def fraction_done(trainer: Trainer) -> float | None:
     optimizer steps, so the larger of two fractions counts: of optimizer steps to max_steps, and of batches.
     """
     if trainer.lightning_module.automatic_optimization:
-        total = trainer.estimated_stepping_batches
+        total = training_steps(trainer)
         return trainer.global_step / total if 0 < total < math.inf else None
     parts = []
     if trainer.max_steps > 0:

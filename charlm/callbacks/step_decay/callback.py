@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.optim import Optimizer
 
-from charlm.callbacks.shared.progress import fraction_done
+from charlm.callbacks.shared.progress import fraction_done, training_steps
 from charlm.callbacks.shared.rates import all_rates, rated_groups, set_rate
 from charlm.callbacks.step_decay.milestones import check_fractions, check_milestones, decay_factor
 from charlm.callbacks.step_decay.rate_log import RateLog
@@ -28,6 +28,9 @@ class StepDecay(Callback):
     unit epoch                    drops the rate after whole epochs of any length
     unit fraction                 drops the rate at a fraction of the steps that
                                   max_steps and max_epochs allow
+    accumulation by schedule      counts the steps that each epoch is going to have
+    epochs that get longer        takes those to come to be as long as this one,
+                                  and never raises the rate again
     parameter groups              gives each its own base, the rate it began with
     a group that joins late       takes its rate for the current one, not the base
     several optimizers            counts each one's own steps (they need manual
@@ -44,7 +47,7 @@ class StepDecay(Callback):
     ckpt_path, manual             does the same, for each optimizer's own steps
     ckpt_path, LRFinder           starts at the rate found before, without a sweep
     ckpt_path, other milestones   follows the new ones from the old base, and warns
-    ckpt_path, other length       moves milestones that are fractions, and warns
+    ckpt_path, other length       moves fractions that have not passed, and warns
     ckpt_path, new to the run     starts at the rate that the run began with
     fit again, same Trainer       stays on the curve, with the new optimizers'
                                   rates as base
@@ -80,6 +83,7 @@ class StepDecay(Callback):
         self._base_rates: list[list[float]] = []  # per optimizer, per group
         self._steps: list[int] = []  # done so far, per optimizer
         self._done = 0.0  # fraction of the training
+        self._furthest = 0.0  # the largest one so far: a training that turns out longer passes no milestone twice
         self._count: Any = None  # with automatic optimization: its `completed` is the number of steps done
         self._counted_at: int | None = None  # with manual optimization: global_step at the step counted last
         self._warned = False
@@ -144,6 +148,7 @@ class StepDecay(Callback):
             "base_rates": [list(rates) for rates in self._base_rates],
             "steps": list(self._steps),
             "done": self._done,
+            "furthest": self._furthest,
             "logged": [self._log.due, self._log.rates],
         }
 
@@ -151,6 +156,7 @@ class StepDecay(Callback):
         self._base_rates = [list(rates) for rates in state_dict["base_rates"]]
         self._steps = list(state_dict["steps"])
         self._done = state_dict["done"]
+        self._furthest = state_dict.get("furthest", 0.0)
         self._log.due, self._log.rates = state_dict.get("logged", (0.0, None))
         new = self._arguments()
         old = {name: state_dict[name] for name in new}
@@ -201,7 +207,7 @@ class StepDecay(Callback):
         if self.unit == "epoch" or not self.milestones:
             return math.inf
         if self.unit == "fraction":
-            self._length = trainer.estimated_stepping_batches
+            self._length = training_steps(trainer)
         steps = milestone_steps(trainer, self.milestones, self.unit)
         return next((step for step in steps if step is not None and step > trainer.global_step), math.inf)
 
@@ -221,7 +227,8 @@ class StepDecay(Callback):
         if self.unit == "epoch":
             return trainer.current_epoch + epochs_ahead
         self._done = fraction_done(trainer) or 0.0
-        return self._done
+        self._furthest = max(self._furthest, self._done)
+        return self._furthest
 
 
 def _step_count(trainer: Trainer) -> Any:

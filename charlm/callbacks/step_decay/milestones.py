@@ -64,6 +64,6 @@ def check_fractions(done: float | None, before: float) -> None:
     if before and done != before:
         rank_zero_warn(
             f"StepDecay's milestones are fractions, and the length of the training has changed: {before:.0%} was done"
-            f" in the checkpoint, which is {done:.0%} now, so a rate that has dropped may rise again;"
-            " train to the old length, or use unit='step'"
+            f" in the checkpoint, which is {done:.0%} now. Milestones that have passed stay so, and the others move;"
+            " to keep them train to the old length, or use unit='step'"
         )

@@ -7,6 +7,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from charlm.callbacks.shared.loggers import send_text, tell
+from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.rates import tagged_rates
 
 _SPELLED = {"step": "step {:,}", "epoch": "{:,} epochs done", "fraction": "{:.4g} of the steps done"}
@@ -70,7 +71,7 @@ def milestone_steps(trainer: Trainer, milestones: Sequence[float], unit: str) ->
     if not trainer.lightning_module.automatic_optimization:  # a batch may take any number of steps
         return [None] * len(milestones)
     if unit == "fraction":
-        return [first_step(milestone, trainer.estimated_stepping_batches) for milestone in milestones]
+        return [first_step(milestone, training_steps(trainer)) for milestone in milestones]
     length, epoch = _steps_per_epoch(trainer), trainer.current_epoch
     if length is None:
         return [None] * len(milestones)

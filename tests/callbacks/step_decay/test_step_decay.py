@@ -112,6 +112,28 @@ def test_fractions_are_of_the_whole_training(trainer, length):
     assert model.rates() == [0.1] * 3 + [0.05] * 4 + [0.025] * 3
 
 
+@pytest.mark.parametrize(("schedule", "steps"), [({0: 2, 2: 1}, 3 + 3 + 5 + 5), ({0: 1, 1: 4}, 5 + 2 + 2 + 2)])
+def test_fractions_count_the_steps_of_the_accumulation_to_come(trainer, schedule, steps):
+    model, decay = Model(), StepDecay([0.5], gamma=0.5, unit="fraction")
+    trainer(GradientAccumulationScheduler(schedule), decay, max_epochs=4).fit(model)
+    half = math.ceil(steps / 2)
+    assert model.rates() == [0.1] * half + [0.05] * (steps - half)
+
+
+def test_a_training_that_turns_out_longer_never_raises_the_rate(unbroken_and_rest):
+    """Epochs of 4, 2, 6 and 12 steps seem to end at step 16, then at 10 (a half is at 5), then at 18, then at 24."""
+
+    class Growing(Model):
+        def train_dataloader(self):
+            return DataLoader(RandomDataset(32, [4, 2, 6, 12][self.trainer.current_epoch]))
+
+    length = {"max_epochs": 4, "reload_dataloaders_every_n_epochs": 1}
+    decay = StepDecay([0.5, 0.9], gamma=0.5, unit="fraction")
+    unbroken, rest = unbroken_and_rest(decay, 10, length, Growing, **length)
+    assert unbroken.rates() == [0.1] * 5 + [0.05] * 17 + [0.025] * 2
+    assert rest.rates() == unbroken.rates()[10:]
+
+
 class Endless(Model):
     def train_dataloader(self):
         return DataLoader(RandomIterableDataset(32, 4))
@@ -263,10 +285,10 @@ def test_new_milestones_are_followed_with_a_warning_that_names_both(unbroken_and
 
 
 def test_fractions_of_another_length_mean_other_steps_and_warn(unbroken_and_rest):
-    """After 4 of 10 steps; a drop at a third of them is still to come if there are 20."""
+    """After 4 of 10 steps, of which there will be 20: what has dropped stays low, and the drop at a half is later."""
     with pytest.warns(UserWarning, match="40% was done in the checkpoint, which is 20% now"):
-        _, rest = unbroken_and_rest(StepDecay([1 / 3], gamma=0.5, unit="fraction"), 4, {"max_epochs": 4})
-    assert rest.rates() == [0.1] * 3 + [0.05] * 13
+        _, rest = unbroken_and_rest(StepDecay([1 / 3, 1 / 2], gamma=0.5, unit="fraction"), 4, {"max_epochs": 4})
+    assert rest.rates() == [0.05] * 6 + [0.025] * 10
 
 
 @pytest.mark.parametrize("scheduled", [False, True])
@@ -288,7 +310,7 @@ def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
     logged = state.pop("logged")
     assert logged == [49, {"lr": pytest.approx(0.01)}]
     arguments = {"milestones": [2], "gamma": 0.1, "unit": "step"}
-    assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": 0}
+    assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": 0, "furthest": 0}
 
 
 @pytest.mark.parametrize(
