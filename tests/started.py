@@ -18,8 +18,9 @@ for descriptor, file in ((1, given["out"]), (2, given["err"])):
     opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(opened, descriptor)
     os.close(opened)
-# a shell's background jobs ignore Ctrl-C, and child processes inherit that
+# a shell's background jobs ignore Ctrl-C, nohup's the end of the terminal, and child processes inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if first == "-W":
     warnings.simplefilter(rest[0])
     first, *rest = rest[1:]

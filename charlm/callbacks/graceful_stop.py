@@ -1,9 +1,11 @@
-"""On Ctrl-C or SIGTERM, finish the step, save the state, and exit with the status of the signal."""
+"""On Ctrl-C, SIGTERM or SIGHUP, finish the step, save the state, and exit with the status of the signal."""
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -15,7 +17,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.shared.trainer_state import is_over
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGHUP = getattr(signal, "SIGHUP", None)  # Windows has none
+_SIGNALS = tuple(signum for signum in (signal.SIGINT, signal.SIGTERM, _SIGHUP) if signum is not None)
 
 
 class Stopped(SystemExit):
@@ -34,13 +37,14 @@ class Stopped(SystemExit):
 
 
 class GracefulStop(Callback):
-    """Save and stop on SIGINT (Ctrl-C) and on SIGTERM, which preemptible machines send.
+    """Save and stop on SIGINT (Ctrl-C), on SIGTERM (preemptible machines) and on SIGHUP (a closed terminal).
 
     The trainer finishes the current step and the validation that is due after it. Then the state is saved: by
     RunCheckpoint to its last.ckpt; without RunCheckpoint to stopped.ckpt, in the folder of the first ModelCheckpoint or
-    in the trainer's `default_root_dir`. Then `Stopped`, a SystemExit, ends `trainer.fit` with exit status 130 or 143.
-    With ExactResume a resumed training continues as if it had not been stopped. A second signal ends the process at
-    once, as does the first one before training begins. If a signal comes during the last step, training ends normally.
+    in the trainer's `default_root_dir`. Then `Stopped`, a SystemExit, ends `trainer.fit` with exit status 130, 143 or
+    129. With ExactResume a resumed training continues as if it had not been stopped. A second SIGINT or SIGTERM ends
+    the process at once, as does the first signal before training begins. If a signal comes during the last step,
+    training ends normally. Under nohup, which ignores SIGHUP, training continues.
 
     With several processes all of them stop after the same step, whichever process got the signal. The process of rank 0
     exits with the status of the signal, the others with 0. During training this callback replaces Lightning's own
@@ -114,6 +118,8 @@ class GracefulStop(Callback):
             return
 
         for signum in _SIGNALS:
+            if signum == _SIGHUP and signal.getsignal(signum) == signal.SIG_IGN:  # by nohup
+                continue
             if signum not in self._handlers:
                 self._handlers[signum] = _Handler(signum, partial(self._handle, trainer))
             signal.signal(signum, self._handlers[signum])
@@ -127,6 +133,10 @@ class GracefulStop(Callback):
 
     def _handle(self, trainer: Trainer, signum: int) -> None:
         """Handle a signal, which can come between any two Python instructions."""
+        if signum == _SIGHUP:
+            _leave_closed_terminal()
+            if self.received is not None:  # the system and the shell each send one when a terminal is closed
+                return
         if self.received is not None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
@@ -145,6 +155,14 @@ class GracefulStop(Callback):
         """Whether the training loop has begun; before it, as in a learning-rate sweep, there is nothing to save."""
         epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
         return self._has_begun or (self._starts and epochs.started > epochs.completed)
+
+
+def _leave_closed_terminal() -> None:
+    """Discard the output if the terminal was closed, since writing to it would be an error."""
+    for output in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(output).st_mode) and not os.isatty(output):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 class _Handler:

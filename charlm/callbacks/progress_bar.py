@@ -48,7 +48,7 @@ class StepProgressBar(ProgressBar):
 
     def print(self, *args: Any, file: Any = None, flush: bool = False, **kwargs: Any) -> None:
         """Print above the bar like Python's `print`; a disabled bar prints nothing."""
-        if self.is_enabled:
+        if self.is_enabled and (file or sys.stdout) is not None:  # windowed programs have no stdout
             text = StringIO()
             print(*args, file=text, **kwargs)
             tqdm.write(text.getvalue(), file=file, end="")
@@ -68,7 +68,7 @@ class StepProgressBar(ProgressBar):
             total=int(total) if known else None,
             initial=trainer.global_step,
             bar_format=_FORMAT if known else _FORMAT_OPEN,
-            disable=not self.is_enabled,
+            disable=not self.is_enabled or sys.stderr is None,
             dynamic_ncols=True,
             miniters=0,  # else tqdm may wait for as many steps as came before its last update
             unit="step",

@@ -22,7 +22,7 @@ def main(args: list[str] | None = None) -> None:
     """Run `charlm ARGS...`.
 
     A user's mistake gives one or two sentences on standard error and exit status 2. The status is 4 if the loss became
-    NaN or infinite, and 130 or 143 if a signal stopped the command.
+    NaN or infinite, and 129, 130 or 143 if a signal stopped the command.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a letter gets its escape
@@ -45,7 +45,7 @@ def short_errors(program: str) -> Iterator[None]:
         message = message_of(error)
         if message is None:
             raise
-        sys.stderr.write(f"{program}: error: {message}\n")
+        print(f"{program}: error: {message}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_status", 2)) from None
 
 

@@ -39,7 +39,7 @@ class ShortErrors(ArgumentParser):
         if not self.exit_on_error:  # a parser inside another one, which will explain the mistake
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
-        sys.stderr.write(f"{program(self)}: error: {parser.explain(message)}\n")
+        print(f"{program(self)}: error: {parser.explain(message)}", file=sys.stderr)
         self.exit(2)
 
     def explain(self, message: str) -> str:

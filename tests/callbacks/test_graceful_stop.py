@@ -77,6 +77,32 @@ def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status)
     assert saved["global_step"] == out.count("\n") + 1 or 2 < saved["global_step"] < 100, "in mid-execution"
 
 
+def test_a_closed_terminal_loses_nothing(popen, tmp_path):
+    """Two signals come, the system's and the shell's, and nothing can be printed any more."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    here, there = os.openpty()
+    with open(os.ttyname(there), "w") as terminal:
+        command = [sys.executable, "program.py", "slow"]
+        process = popen(command, cwd=tmp_path, stdout=terminal, stderr=terminal, env=os.environ)
+    while b"ready" not in os.read(here, 1000):
+        pass
+    os.close(there)
+    os.close(here)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 129
+    assert torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)["global_step"] > 2
+
+
+def test_under_nohup_the_training_goes_on(trainer, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        sent = _Sends(lambda: signal.raise_signal(signal.SIGHUP))
+        (fitted := trainer(GracefulStop(), sent, max_steps=4, default_root_dir=tmp_path)).fit(BoringModel())
+        assert (fitted.global_step, signal.getsignal(signal.SIGHUP)) == (4, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_second_signal_ends_at_once(run):
     """Whichever comes second, where the system hands over both at once."""
     assert run(signal.SIGINT, signal.SIGTERM, how="slow")[0] in (-signal.SIGTERM, -signal.SIGINT)

@@ -10,6 +10,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, R
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from charlm.callbacks import LRFinder
 from charlm.callbacks.progress_bar import StepProgressBar
 
 pytestmark = pytest.mark.filterwarnings("ignore:You're resuming", "ignore:`max_epochs` was not set")
@@ -117,6 +118,17 @@ def test_the_loss_of_a_validation_is_shown_at_once(fit):
 
 def stop(trainer):
     trainer.should_stop = True
+
+
+def test_a_program_without_a_console_trains_without_a_bar(trainer, monkeypatch):
+    """As under pythonw; what is printed goes nowhere."""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    prints = AtStep(2, lambda trainer: trainer.lightning_module.print("text"))
+    callbacks = [StepProgressBar(refresh_rate=1), LRFinder(num_steps=30, apply=False), prints]
+    fitted = trainer(*callbacks, enable_progress_bar=True, max_epochs=1, limit_val_batches=1)
+    fitted.fit(Model())
+    assert fitted.global_step == 5
 
 
 FEWER = GradientAccumulationScheduler({0: 1, 1: 3})

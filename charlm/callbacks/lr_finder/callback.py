@@ -1,7 +1,9 @@
 """Find a learning rate as training begins, and change nothing else in the training."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -184,9 +186,8 @@ class LRFinder(Callback):
         return Trial(*losses)
 
     def _bar(self, trainer: Trainer, name: str, steps: int) -> tqdm:
-        return tqdm(
-            total=steps, desc=name, leave=False, disable=not (trainer.is_global_zero and self.shows_bar(trainer))
-        )
+        shows = trainer.is_global_zero and self.shows_bar(trainer) and sys.stderr is not None
+        return tqdm(total=steps, desc=name, leave=False, disable=not shows)
 
     def _apply(self, sweep: LRSweep, result: LRFinderResult) -> None:
         if result.suggestion is None:
@@ -230,9 +231,11 @@ def _losses(sweep: LRSweep, rates: Sequence[float], stops: Callable[[float], boo
 
 
 def _replace_hyperparameter(pl_module: LightningModule, old: float, new: float) -> None:
-    """Set the module's `lr` or `learning_rate` if it was the rate before."""
+    """Set the module's `lr` or `learning_rate` if it was the rate before; training does not depend on it."""
     for name in ("lr", "learning_rate"):
-        if name in pl_module.hparams and pl_module.hparams[name] == old:
-            pl_module.hparams[name] = new
-        if isinstance(getattr(pl_module, name, None), float) and getattr(pl_module, name) == old:
-            setattr(pl_module, name, new)
+        with suppress(Exception):  # a hyperparameter may be anything, such as one value for each group
+            if name in pl_module.hparams and pl_module.hparams[name] == old:
+                pl_module.hparams[name] = new
+        with suppress(Exception):  # a property may have no setter
+            if isinstance(getattr(pl_module, name, None), float) and getattr(pl_module, name) == old:
+                setattr(pl_module, name, new)

@@ -90,7 +90,7 @@ def serve(logdir: Path, host: str, port: int) -> str:
     with redirect_stderr(noise):
         url: str = board.launch()
     if _ADVICE not in noise.getvalue():
-        sys.stderr.write(noise.getvalue())
+        print(noise.getvalue(), end="", file=sys.stderr)
     return url
 
 

@@ -397,6 +397,25 @@ def test_a_training_at_the_rate_found_equals_one_with_that_rate_configured(train
     assert (other.learning_rate, other.hparams["lr"], other.lr) == (0.5, 0.7, rates_of(other)[0])
 
 
+class Stuck(Line):
+    """Its `lr` cannot be set any more, as a property without setter; its hyperparameter has a rate for each group."""
+
+    def __init__(self):
+        super().__init__()
+        self.hparams["lr"] = torch.tensor([0.02, 0.01])
+
+    def __setattr__(self, name, value):
+        if name == "lr" and hasattr(self, name):
+            raise AttributeError("no setter")
+        super().__setattr__(name, value)
+
+
+def test_a_module_that_cannot_be_told_the_rate_trains_with_it(trainer):
+    callback, model = finder(), Stuck()
+    trainer(callback, max_steps=1).fit(model)
+    assert rates_of(model)[0] == callback.result.suggestion
+
+
 class Grouped(Line):
     """Two groups, the first at a tenth of the rate; with `cycle` a CyclicLR whose peaks are as 4 to 1."""
 
