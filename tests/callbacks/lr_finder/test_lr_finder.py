@@ -1,7 +1,6 @@
 """The learning-rate finder: what it measures, says, writes, applies and restores, in other people's modules."""
 
 import csv
-import dataclasses
 import json
 import math
 from types import SimpleNamespace
@@ -250,30 +249,6 @@ def test_batches_that_cannot_be_read_twice_are_refused(trainer):
         trainer(finder(), max_steps=1).fit(Fetching())
 
 
-HOOKS = (
-    *("on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad", "on_before_backward"),
-    *("on_after_backward", "on_before_optimizer_step", "on_train_batch_end"),
-)
-
-
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_the_modules_own_hooks_are_called_as_in_training(precision, trainer):
-    called = [[], []]
-
-    class Ends(pl.Callback):
-        def on_train_start(self, trainer, module):
-            called.append([])
-
-    model = Line()
-    for hook in HOOKS:
-        setattr(model, hook, lambda *_, hook=hook: called[-1].append(hook))
-    callback = finder(num_steps=20, apply=False, stop_factor=math.inf, max_lr=1e-2)
-    trainer(callback, Ends(), max_steps=20, precision=precision).fit(model)
-    in_sweep, in_training = called[1:]
-    assert in_sweep == in_training
-    assert in_sweep.count("on_train_batch_end") == 20
-
-
 # Result, files and picture
 
 
@@ -300,13 +275,9 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     assert lines["smoothed"].get_ydata().tolist() == result.smoothed
     for name, rate in result.suggestions.items():
         assert lines[f"{name}: {rate:.3g}"].get_xdata() == rate
-    assert any(label.startswith("one cycle: ") for label in lines)
     assert any(label.startswith("diverged at") for label in lines)
-    assert [band.get_label() for band in ax.collections] == ["2 sweeps"]
     low, high = ax.get_ylim()
     assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
-    whole = dataclasses.replace(result, sweeps=[[3 - 2 * step / 60 for step in range(60)]]).figure().axes[0]
-    assert not any(line.get_label().startswith("diverged at") for line in whole.lines)
 
 
 def test_what_cannot_be_written_stops_nothing(trainer, tmp_path, drawn):
@@ -464,7 +435,6 @@ def sequence(optimizer, lr):
 
 SCHEDULERS = {
     "CosineAnnealingLR": lambda of, lr: schedulers.CosineAnnealingLR(of, 20, eta_min=1e-5),
-    "LambdaLR from 0": lambda of, lr: schedulers.LambdaLR(of, lambda step: min(1, step / 5)),
     "OneCycleLR": lambda of, lr: schedulers.OneCycleLR(of, lr, 30),
     "CyclicLR": lambda of, lr: schedulers.CyclicLR(of, lr / 10, lr, step_size_up=5, cycle_momentum=False),
     "ChainedScheduler of SequentialLR": lambda of, lr: schedulers.ChainedScheduler(

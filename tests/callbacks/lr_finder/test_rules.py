@@ -69,7 +69,6 @@ def test_the_minimum_is_that_of_the_running_mean():
     mean = [np.average(losses[: i + 1], weights=weights[i::-1]) for i in range(300)]
     at = 30 + int(np.argmin(mean[30:-5]))
     assert RULES["minimum_tenth"](lrs, losses) == pytest.approx(lrs[at] / 10)
-    assert RULES["minimum_quarter"](lrs, losses) == pytest.approx(lrs[at] / 4)
     assert RULES["minimum_tenth"](ladder(40, 0.5, 1.0), curve(40)) == 0.5  # no less than the first rate
 
 
@@ -78,30 +77,13 @@ def test_steepest_is_where_a_lone_step_down_is():
     assert RULES["steepest"](ladder(100), losses) == pytest.approx(ladder(100)[59])
 
 
-def test_lightning_takes_noise_at_low_rates_for_a_descent():
-    lrs, losses = ladder(300), curve()
-    losses[12] -= 0.01
-    assert RULES["lightning"](lrs, losses) == pytest.approx(lrs[12], rel=0.2)
-    assert RULES["steepest"](lrs, losses) > lrs[150]
-
-
 def test_valley_by_hand():
     """Of 90 points, 9 to 84 count. All 76 fall: the end is 75, the start -1, and 25 + 12 steps on is point 36."""
     losses = [3.0 - 0.01 * i for i in range(90)]
     assert RULES["valley"](ladder(90), losses) == pytest.approx(ladder(90)[9 + 36])
 
 
-def test_slide_stops_where_the_slope_has_settled():
-    """Straight lines with a corner: slopes fifteen points apart differ only around it."""
-    losses = [3.0] * 100 + [3.0 + 0.2 * i for i in range(20)]
-    found = RULES["slide"](ladder(120), losses)
-    assert ladder(120)[80] < found <= ladder(120)[114]
-
-
-LEAST = {"half_depth": 20, "lightning": 13, "steepest": 7, "valley": 7, "slide": 24}
-
-
-@pytest.mark.parametrize(("rule", "least"), [*LEAST.items(), ("minimum_tenth", 6), ("minimum_quarter", 6)])
+@pytest.mark.parametrize(("rule", "least"), [("half_depth", 20), ("steepest", 7), ("valley", 7), ("minimum_tenth", 6)])
 def test_a_rule_says_how_many_points_it_needs(rule, least):
     losses = curve(least)
     assert math.isfinite(RULES[rule](ladder(least), losses))
