@@ -1,86 +1,15 @@
-"""The course: the notebooks' numbers out of a Trainer run of the real modules, and both scripts as users start them."""
+"""The course: both scripts as users start them print the notebooks' numbers."""
 
 import re
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
-import torch
 from PIL import Image
-
-from charlm.callbacks.step_decay.callback import StepDecay
-from charlm.data.batches import BatchLoader
-from charlm.data.datamodule import NamesDataModule
-from charlm.models.windows import LitMLP
-from charlm.nets.loss import evaluate
 
 ROOT = Path(__file__).parents[2]
 NAMES = """emma olivia ava isabella sophia mia charlotte amelia harper evelyn
 abigail emily ella elizabeth camila luna sofia avery mila aria"""
 TOLERANCE = 2e-3
-
-
-class Keep(pl.Callback):
-    """The cross-entropy of the splits after each of `steps`."""
-
-    def __init__(self, splits, steps):
-        self.loaders = [BatchLoader(split, None) for split in splits]
-        self.steps = steps
-        self.after = []
-
-    def on_train_batch_end(self, trainer, pl_module, *_):
-        if trainer.global_step in self.steps:
-            self.after.append([evaluate(pl_module.net, loader).loss for loader in self.loaders])
-
-
-def fit(model, data, steps, *callbacks):
-    trainer = pl.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=list(callbacks),
-    )
-    trainer.fit(model, data)
-
-
-@pytest.fixture
-def twenty_names(tmp_path):
-    path = tmp_path / "twenty.txt"
-    path.write_text(NAMES.replace(" ", "\n"))
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("lr", "callbacks", "expected"),
-    [
-        pytest.param(0.1, [StepDecay([5000])], [(3.2801, 3.2765), (0.2999, 4.6159), (0.2098, 5.4740)], id="decay"),
-        pytest.param(0.01, [], [(3.2946, 3.2923), (2.1477, 2.3838), (1.4695, 2.5436)], id="fixed"),
-    ],
-)
-def test_mlp_losses_are_the_notebooks(twenty_names, lr, callbacks, expected):
-    data = NamesDataModule(
-        twenty_names,
-        block_size=3,
-        batch_size=32,
-        pad=False,
-        split=(0.8, 0.2, 0.0),
-        split_by="pair",
-        split_seed=42,
-        sampling="replacement",
-        shuffle_seed=None,
-    )
-    torch.manual_seed(42)
-    model = LitMLP(alphabet=data.alphabet, vocab_size=27, init="notebook", lr=lr)
-    keep = Keep((data.splits.train, data.splits.val), steps=[1, 501, 1001])
-    fit(model, data, 1001, keep, *callbacks)
-    assert len(data.splits.train) + len(data.splits.val) == 90
-    assert sum(weights.numel() for weights in model.parameters()) == 11897
-    assert keep.after == [pytest.approx(pair, abs=TOLERANCE) for pair in expected]
 
 
 @pytest.fixture
@@ -91,7 +20,7 @@ def start(python):
 
 def rows(lines):
     """The lines that are numbers only."""
-    found = [line.split() for line in lines]
+    found = [line.replace(",", "").split() for line in lines]
     return [[float(cell) for cell in row] for row in found if row and all(re.fullmatch(r"[\d.]+|inf", c) for c in row)]
 
 
@@ -135,7 +64,8 @@ def test_day_8_prints_the_notebooks_tables(start, tmp_path):
 
 
 def test_day_10_prints_the_notebooks_tables(start, tmp_path):
-    done = start("day10_mlp.py", "--steps", "4", "--out", "here")
+    """The rate decays at step 1001 of 2002 here, at step 5000 of 10,000 in the notebook."""
+    done = start("day10_mlp.py", "--steps", "2002", "--out", "here")
     assert (done.returncode, done.stderr) == (0, "")
     parts = by_heading(done.stdout)
     assert parts["Contexts"][:4] == [".em -> m", "emm -> a", "mma -> .", ".ol -> i"]
@@ -152,8 +82,12 @@ def test_day_10_prints_the_notebooks_tables(start, tmp_path):
     suggestion = next(line for line in parts["Learning-rate sweep"] if line.startswith("suggestion: the rate"))
     assert 0.0001 < float(re.findall(r"\d+\.\d+", suggestion)[0]) < rate
     curves = rows(parts["Step decay against a fixed rate"])
-    assert curves[0] == pytest.approx((1, 3.2801, 3.2765, 3.2946, 3.2923), abs=TOLERANCE)
-    assert [row[0] for row in curves] == [1, 4]
+    assert curves[:3] == [
+        pytest.approx((1, 3.2801, 3.2765, 3.2946, 3.2923), abs=TOLERANCE),
+        pytest.approx((501, 0.2999, 4.6159, 2.1477, 2.3838), abs=TOLERANCE),
+        pytest.approx((1001, 0.2098, 5.4740, 1.4695, 2.5436), abs=TOLERANCE),
+    ]
+    assert [row[0] for row in curves[3:]] == [1501, 2001, 2002]
     table = parts["Hyperparameters and final losses"]
     for line, run, final in zip(table[1:3], ("decay", "fixed"), (curves[-1][1:3], curves[-1][3:]), strict=True):
         cells = line.split()
