@@ -118,18 +118,10 @@ class Frozen(nn.Module):
         return self.noise(self.table(context))
 
 
-def modes(net):
-    return [module.training for module in net.modules()]
-
-
-def test_evaluate_leaves_a_frozen_part_frozen():
+def test_an_evaluation_also_a_failed_one_leaves_a_frozen_part_frozen():
     net = Frozen()
     evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))])
-    assert modes(net) == [True, True, False]
-
-
-def test_a_failed_evaluation_leaves_the_net_as_it_was():
-    net = Frozen()
+    assert [module.training for module in net.modules()] == [True, True, False]
     with pytest.raises(IndexError):
         evaluate(net, [(torch.tensor([[7]]), torch.tensor([1]))])
-    assert modes(net) == [True, True, False]
+    assert [module.training for module in net.modules()] == [True, True, False]

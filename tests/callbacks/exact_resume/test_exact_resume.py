@@ -83,9 +83,15 @@ class Watch(Callback):
         self.seen.append(("end", trainer.global_step, sorted(means.items())))
 
 
-def loader(seed=0):
-    numbers = torch.arange(3.0 * 2 * BATCHES).view(-1, 3)
-    return ResumableLoader(TensorDataset(numbers), 2, seed=seed)
+NUMBERS = TensorDataset(torch.arange(3.0 * 2 * BATCHES).view(-1, 3))
+
+
+def loader():
+    return ResumableLoader(NUMBERS, 2, seed=0)
+
+
+def plain_loader():
+    return DataLoader(NUMBERS, 2, shuffle=True)
 
 
 @pytest.fixture
@@ -98,15 +104,9 @@ def fit(trainer, tmp_path):
         watch, folder = Watch(), tmp_path / str(next(number))
         keep, files = saver(folder), []
         callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), *more, keep]
-        options = {
-            "max_epochs": 3,
-            "enable_checkpointing": True,
-            "num_sanity_val_steps": 1,
-            "limit_val_batches": 1.0,
-            **options,
-        }
+        options = {"max_epochs": 3, "num_sanity_val_steps": 1, "limit_val_batches": 1.0, **options}
         validation = DataLoader(TensorDataset(torch.ones(4, 3)), 2)
-        training = trainer(*callbacks, **options)
+        training = trainer(*callbacks, enable_checkpointing=True, **options)
         save = training.save_checkpoint
 
         def save_and_copy(filepath, *further, **named):
@@ -149,9 +149,6 @@ def of_every_validation(folder):
     return RunCheckpoint(folder, monitor="val")
 
 
-of_every_epoch = OfEveryEpoch
-
-
 def lightnings_own(folder):
     return ModelCheckpoint(folder, "{epoch}-{step}", save_top_k=-1, every_n_train_steps=1)
 
@@ -160,7 +157,7 @@ def lightnings_own_of_validations(folder):
     return ModelCheckpoint(folder, "{epoch}-{step}", monitor="val", save_top_k=-1, save_on_train_epoch_end=False)
 
 
-SAVERS = [of_every_iteration, of_every_validation, of_every_epoch, lightnings_own, lightnings_own_of_validations]
+SAVERS = [of_every_iteration, of_every_validation, OfEveryEpoch, lightnings_own, lightnings_own_of_validations]
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -168,7 +165,7 @@ SAVERS = [of_every_iteration, of_every_validation, of_every_epoch, lightnings_ow
 @pytest.mark.parametrize("saver", SAVERS)
 def test_a_training_continues_from_each_of_its_checkpoints_as_it_did(fit, saver, accumulate, steps):
     options = {"accumulate_grad_batches": accumulate, "val_check_interval": 2, "steps": steps}
-    options["max_epochs"] = 3 if saver is of_every_epoch else 2
+    options["max_epochs"] = 3 if saver is OfEveryEpoch else 2
     expected, files = fit(saver, **options)
     checked = 0
     for file, place in files:
@@ -177,6 +174,7 @@ def test_a_training_continues_from_each_of_its_checkpoints_as_it_did(fit, saver,
             assert first_difference(seen, expected[place:]) is None, f"{Path(file).name}, {expected[place - 1][:4]}"
             checked += 1
     assert checked > 1
+    assert "exact_resume" in torch.load(files[0][0], weights_only=True)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -193,11 +191,22 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
     assert lives > 3
 
 
-def test_a_rate_that_waits_for_a_validation_falls_as_it_did(fit):
-    expected, files = fit(of_every_validation, plateau=True)
-    assert len({event[7] for event in expected if event[0] == "step"}) > 1, "it falls"
+@pytest.mark.parametrize(
+    ("saver", "options"),
+    [
+        pytest.param(of_every_validation, {"plateau": True}, id="a rate that waits for a validation"),
+        pytest.param(OfEveryEpoch, {"loader": plain_loader}, id="a plain DataLoader from the end of an epoch"),
+    ],
+)
+def test_other_schedules_and_loaders_continue_as_they_did(fit, saver, options):
+    expected, files = fit(saver, **options)
+    assert len({event[7] for event in expected if event[0] == "step"}) > 1, "the rate falls"
     for file, place in files[:-1]:
-        assert first_difference(fit(of_every_validation, plateau=True, ckpt_path=file)[0], expected[place:]) is None
+        assert first_difference(fit(saver, ckpt_path=file, **options)[0], expected[place:]) is None
+
+
+def steps_of(seen):
+    return [event for event in seen if event[0] == "step"]
 
 
 @pytest.mark.parametrize("saver", [of_every_iteration, of_every_validation, lightnings_own_of_validations])
@@ -207,30 +216,12 @@ def test_a_training_that_was_stopped_early_does_not_continue(fit, saver):
     assert expected[-1][1] < 3 * BATCHES
     for file, place in files:
         seen, _ = fit(saver, ckpt_path=file, **{**options, "more": [EarlyStopping("val", patience=1, min_delta=9.0)]})
-        assert [event for event in seen if event[0] == "step"] == [e for e in expected[place:] if e[0] == "step"]
+        assert steps_of(seen) == steps_of(expected[place:])
 
 
 def test_a_training_that_max_steps_has_cut_continues_in_its_epoch(fit):
-    def steps_of(seen):
-        return [event for event in seen if event[0] == "step"]
-
-    expected, _ = fit(of_every_epoch, max_epochs=-1, max_steps=12)
+    expected, _ = fit(OfEveryEpoch, max_epochs=-1, max_steps=12)
     cut, files = fit(RunCheckpoint, max_epochs=-1, max_steps=10)
     assert steps_of(cut) == steps_of(expected)[:10]
-    seen, _ = fit(of_every_epoch, max_epochs=-1, max_steps=12, ckpt_path=files[-1][0])
+    seen, _ = fit(OfEveryEpoch, max_epochs=-1, max_steps=12, ckpt_path=files[-1][0])
     assert steps_of(seen) == steps_of(expected)[10:]
-
-
-def test_a_plain_dataloader_continues_from_the_end_of_an_epoch(fit):
-    def plain():
-        numbers = torch.arange(3.0 * 2 * BATCHES).view(-1, 3)
-        return DataLoader(TensorDataset(numbers), 2, shuffle=True)
-
-    expected, files = fit(of_every_epoch, loader=plain)
-    for file, place in files[:-1]:
-        assert first_difference(fit(of_every_epoch, loader=plain, ckpt_path=file)[0], expected[place:]) is None
-
-
-def test_a_checkpoint_loads_with_weights_only(fit):
-    _, files = fit(of_every_iteration)
-    assert "exact_resume" in torch.load(files[0][0], weights_only=True)
