@@ -2,9 +2,24 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterable
 
 _SHOWN = 40  # characters
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    r"""A text whose control characters are escaped, all but tab and line break, so that a terminal shows them.
+
+    Names of runs and texts in files could otherwise move the cursor, set the title of the window, or change the order
+    in which letters are shown.
+
+    Example:
+        >>> print(visible(chr(27) + "[2Jmine"))
+        \x1b[2Jmine
+    """
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def did_you_mean(wanted: str, names: Iterable[str], prefix: str = "") -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from charlm import __version__
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
+from charlm.cli.text import visible_output
+from charlm.messages import visible
 
 USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND"
 
@@ -45,7 +47,7 @@ def short_errors(program: str) -> Iterator[None]:
         message = message_of(error)
         if message is None:
             raise
-        print(f"{program}: error: {message}", file=sys.stderr)
+        print(f"{program}: error: {visible(message)}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_status", 2)) from None
 
 
@@ -56,7 +58,8 @@ def run(args: list[str]) -> None:
     elif args[0] == "--version":
         print(f"charlm {__version__}")
     elif args[0] in COMMANDS:
-        import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
+        with visible_output():
+            import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
     else:
         import_module("charlm.cli.trainer.lightning_cli").run_trainer(args)
 

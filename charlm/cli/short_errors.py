@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-from charlm.messages import did_you_mean, parameters_of
+from charlm.messages import did_you_mean, parameters_of, visible
 
 _KEY = re.compile(r'[Pp]arser key "([^"]+)"')
 _UNKNOWN = re.compile(r"unrecognized arguments: ([^\s=]+)|[Oo]ption '([^']+)'")
@@ -39,7 +39,7 @@ class ShortErrors(ArgumentParser):
         if not self.exit_on_error:  # a parser inside another one, which will explain the mistake
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
-        print(f"{program(self)}: error: {parser.explain(message)}", file=sys.stderr)
+        print(f"{program(self)}: error: {visible(parser.explain(message))}", file=sys.stderr)
         self.exit(2)
 
     def explain(self, message: str) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from charlm.cli.text import display_width, is_mark, padded
+from charlm.messages import visible
 
 Cell = str | int | float | None
 Format = Literal["text", "markdown", "csv"]
+_BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,8 @@ def render(table: Table, format: Format = "text", width: int | None = None) -> s
     """
     if format == "csv":
         lines = io.StringIO()
-        csv.writer(lines, lineterminator="\n").writerows(
-            [table.header, *[[_text(c, "", "") for c in r] for r in table.rows]]
-        )
+        cells = [[no_formula(c) if isinstance(c, str) else _text(c, "", "") for c in row] for row in table.rows]
+        csv.writer(lines, lineterminator="\n").writerows([table.header, *cells])
         return lines.getvalue().rstrip("\n")
     rows = [list(table.header), *[[_text(cell, "-") for cell in row] for row in table.rows]]
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.header)
@@ -53,6 +54,16 @@ def render(table: Table, format: Format = "text", width: int | None = None) -> s
         rows.insert(1, ["---:" if right else "---" for right in numeric])
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return _aligned(rows, numeric, width)
+
+
+def no_formula(cell: str) -> str:
+    """A text for CSV; one that a spreadsheet would run as a formula gets an apostrophe before it.
+
+    Example:
+        >>> no_formula("=1+2"), no_formula("-")
+        ("'=1+2", '-')
+    """
+    return f"'{cell}" if len(cell) > 1 and cell.startswith(_BEGINS_FORMULA) else cell
 
 
 def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None) -> str:
@@ -81,4 +92,4 @@ def _shortened(text: str, width: int) -> str:
 def _text(cell: Cell, unknown: str, thousands: str = ",") -> str:
     if isinstance(cell, int | float):
         return f"{cell:.4f}" if isinstance(cell, float) else f"{cell:{thousands}}"
-    return unknown if cell is None else cell
+    return unknown if cell is None else visible(cell).replace("\n", r"\n").replace("\t", r"\t")

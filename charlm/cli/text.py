@@ -1,12 +1,39 @@
 """Text as users type it and as terminals show it."""
 
+import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
 
-from charlm.messages import shortened
+from charlm.messages import shortened, visible
 
 _MARKS = ("Mn", "Mc", "Me")
 _WITHOUT_CELL = ("Mn", "Me", "Cf")  # but a spacing mark (Mc) takes a cell
+
+
+@contextmanager
+def visible_output() -> Iterator[None]:
+    """Escape control characters in all that is printed meanwhile; not for progress bars, which are made of them."""
+    with ExitStack() as both:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            if stream is not None:  # as in a windowed program
+                both.enter_context(redirect(_Visible(stream)))
+        yield
+
+
+class _Visible:
+    """A text stream that escapes control characters."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(visible(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def is_mark(ch: str) -> bool:

@@ -225,6 +225,8 @@ class LitCharLM(pl.LightningModule, ABC):
             "saved": time.time(),  # what was logged later comes again after a resume
             "net": type(self.net).__name__,
             "net_args": dict(self._net_args),
+            "block_size": self.net.block_size,  # these two for checkpoint_facts
+            "parameters": sum(weights.numel() for weights in self.net.parameters()),
             "alphabet": self.tokenizer.alphabet,
         }
         kind = type(self)

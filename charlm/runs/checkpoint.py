@@ -120,10 +120,10 @@ def _kind(named: object, net: nn.Module) -> str:
 
 
 def _plain(values: object) -> dict[str, Any]:
-    """The plain values among named ones, and lists of them, without what Lightning adds: names of classes to create."""
+    """The plain values among named ones, and lists of them, without the names of classes that Lightning adds."""
     table = values if isinstance(values, dict) else {}
     named = {key: value for key, value in table.items() if isinstance(key, str) and not key.startswith("_")}
-    parts = {key: value if isinstance(value, list | tuple) else [value] for key, value in named.items()}
+    parts = {key: value if type(value) in (list, tuple) else [value] for key, value in named.items()}  # no torch.Size
     return {key: value for key, value in named.items() if all(type(part) in _PLAIN for part in parts[key])}
 
 

@@ -127,7 +127,7 @@ def read_results(run: Path) -> dict[str, Any]:
     file = run / "results.json"
     try:
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise ValueError(f"{file} is not a table of results in JSON; delete it, or write it again") from None
 
 

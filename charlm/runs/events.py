@@ -143,7 +143,7 @@ def _drops(curve: Curve) -> Iterator[Drop]:
         constant = lengths[at] > 1, lengths[at + 1] > 1
         # a run may begin or end one point from a drop
         known = any(constant) and (constant[0] or at == 0) and (constant[1] or at + 1 == last)
-        if known and values[after] < values[before]:
+        if known and 0 <= values[after] < values[before]:
             yield int(steps[after]), float(values[before]), float(values[after])
 
 

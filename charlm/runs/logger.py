@@ -25,6 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.shared.whole_file import write_text
+from charlm.messages import visible
 from charlm.runs.continued_events import continue_events
 from charlm.runs.directory import claim_number, hold
 from charlm.runs.events import event_files, read_scalars
@@ -196,6 +197,7 @@ def quiet() -> Iterator[None]:
     """Hide Lightning's advertisements and the warnings that do not help a user; show charlm's own messages."""
     lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm")
     notes, level = logging.StreamHandler(), own.level
+    notes.setFormatter(_Visible())
     lightning.addFilter(_is_no_noise)
     own.setLevel(logging.INFO)
     if getattr(rank_zero_only, "rank", 0) == 0:  # only one of several processes
@@ -215,6 +217,13 @@ def quiet() -> Iterator[None]:
         lightning.removeFilter(_is_no_noise)
         own.removeHandler(notes)
         own.setLevel(level)
+
+
+class _Visible(logging.Formatter):
+    """Escapes control characters: a path in a message may hold some."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def _is_no_noise(record: logging.LogRecord) -> bool:

@@ -1,4 +1,5 @@
 import os
+import struct
 import time
 
 import numpy as np
@@ -6,6 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from torch.utils.tensorboard import SummaryWriter
 
 from charlm.runs.events import find_event_runs, is_rate, last_written, rate_drops, read_scalars
@@ -110,6 +116,36 @@ def test_what_stands_before_the_damage_is_read_and_said(tmp_path, harm):
     assert (scalars.curves, scalars.tags, scalars.notes) == ({}, [], [])
 
 
+def frame(length):
+    """What stands before a record of this length."""
+    return (head := struct.pack("<Q", length)) + struct.pack("<I", masked_crc32c(head))
+
+
+SCALAR = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
+NO_NUMBERS = {
+    "a bomb": (1, [2_000_000_000], {"float_val": [1.0]}),
+    "a vector": (1, [3], {"float_val": [1.0, 2.0, 3.0]}),
+    "text": (7, [], {"string_val": [b"x"]}),
+    "an unknown dtype": (99, [], {}),
+    "too few bytes": (1, [], {"tensor_content": b"abc"}),
+}
+
+
+@pytest.mark.parametrize(("dtype", "shape", "content"), NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_scalars_that_are_not_numbers_are_left_out_in_little_memory(tmp_path, dtype, shape, content):
+    sizes = [TensorShapeProto.Dim(size=size) for size in shape]
+    tensor = TensorProto(dtype=dtype, tensor_shape=TensorShapeProto(dim=sizes), **content)
+    odd = Summary.Value(tag="loss/val", metadata=SCALAR, tensor=tensor)
+    event = Event(step=1, summary=Summary(value=[odd])).SerializeToString()
+    file = tmp_path / "events.out.tfevents.1"
+    file.write_bytes(frame(len(event)) + event + struct.pack("<I", masked_crc32c(event)) + frame(2**62) + b"abc")
+    scalars = read_scalars(tmp_path, lambda tag: True)
+    assert (scalars.curves, scalars.tags) == ({}, [])
+    end, left_out = scalars.notes
+    assert f"can be read up to byte {len(event) + 16} of" in end
+    assert "scalars that are not single numbers, such as 'loss/val'" in left_out
+
+
 def test_runs_are_found_below_a_directory_in_the_order_of_their_numbers(tmp_path):
     for name in ("version_10", "version_2", "sub/version_1"):
         write(tmp_path / name, *on([0], 1.0))
@@ -149,6 +185,7 @@ def drops(values):
         ([1, 0.1, 0.1], [(1, 1, 0.1)]),  # right after the first point
         ([1, 1, 0.1], [(2, 1, 0.1)]),  # the last one
         ([1, 1, 1], []),
+        ([0, 0, -1, -1], []),  # no rates
         ([1], []),
         ([0.1, 0.1, 1, 1], []),  # a warm start, no decay
         ([0.1, 0.5, 1, 0.5, 0.1], []),  # one cycle

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from charlm.cli.table import Format, Table, render
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
-from charlm.runs.directory import read_results, run_directory
+from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.checkpoint_facts import checkpoint_facts
+from charlm.runs.directory import find_checkpoint, read_results, run_directory
 
 FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")
 LOSSES = ("train", "val", "test")
@@ -33,8 +34,8 @@ def summary(runs: list[str] | None = None, format: Format = "text") -> None:
 def summary_table(runs: Iterable[Path]) -> Table:
     """The table of runs with model, sizes and final losses; the lowest val loss first, unknown losses last.
 
-    What <run>/results.json does not have comes from the run's checkpoint, and only then torch is imported. A damaged
-    results.json is named on stderr.
+    What <run>/results.json does not have comes from the run's checkpoint. A damaged results.json is
+    named on stderr.
     """
     rows = [(run, _facts(run)) for run in runs]
     rows.sort(key=lambda row: val if isinstance(val := row[1].get("val"), int | float) and val == val else math.inf)
@@ -77,5 +78,5 @@ def _facts(run: Path) -> dict[str, Any]:
         print(error, file=sys.stderr)
     if "parameters" not in facts:
         with suppress(OSError, ValueError):  # a run without a readable checkpoint still gets a line
-            facts = {**net_facts(load_checkpoint(run)), **facts}
+            facts = {**checkpoint_facts(find_checkpoint(run)), **facts}
     return facts

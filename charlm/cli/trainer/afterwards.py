@@ -22,14 +22,13 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
         print(f"\nThere is no report: {kind}.")
         return
     checkpoint = load_checkpoint(kept)
-    before = read_results(run_directory(checkpoint.path))  # of a run that had ended already
     events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
     losses = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events)
     parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
     last = {f"loss/{part}": losses[part] for part in parts if part in losses}
     if isinstance(trainer.logger, RunLogger):
         log_later(Path(trainer.logger.log_dir), last, checkpoint.step - 1)
-    elif last and before.get("step") != checkpoint.step:
+    elif last:
         trainer.logger.log_metrics(last, step=checkpoint.step - 1)
         trainer.logger.finalize("success")
 

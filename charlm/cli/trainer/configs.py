@@ -74,6 +74,8 @@ def _settings(text: str, where: str) -> dict[str, Any]:
         place = getattr(error, "problem_mark", None)
         cause = f"line {place.line + 1}: {getattr(error, 'problem', '')}" if place else "not text"
         raise ValueError(f"{where} is not YAML ({cause}); correct it, or give another config") from error
+    except RecursionError:
+        raise ValueError(f"{where} has too many brackets in each other; correct it, or give another config") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{where} holds no settings such as `model: LitGRU`; correct it, or give another config")
     return settings

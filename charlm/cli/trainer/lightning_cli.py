@@ -14,6 +14,7 @@ from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
 from charlm.cli.subcommands import COMMANDS
+from charlm.cli.text import visible_output
 from charlm.cli.trainer.afterwards import report_on_run, store_test_losses
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of, strategy_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
@@ -158,7 +159,8 @@ class TrainerCLI(LightningCLI):
     @rank_zero_only
     def after_fit(self) -> None:
         """Report on the checkpoint with the lowest validation loss, or on the last one without a validation split."""
-        report_on_run(self.trainer, self.datamodule)
+        with visible_output():
+            report_on_run(self.trainer, self.datamodule)
 
     @rank_zero_only
     def after_test(self) -> None:
@@ -191,5 +193,6 @@ def run_trainer(args: list[str]) -> None:
             TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
         except Stopped as stopped:
             if stopped.code:
-                print_go_on(stopped.step, stopped.file)
+                with visible_output():
+                    print_go_on(stopped.step, stopped.file)
             raise

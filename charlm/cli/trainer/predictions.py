@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from charlm.cli.table import no_formula
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 BOUNDARY_LABEL = "<>"  # two characters, unlike a '.' in a name
@@ -19,7 +20,7 @@ def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharToken
             likeliest int64 (B,).
         tokenizer: the characters.
         file: the file to write, with the columns context, target, nats (of the target) and likeliest; "<>" is the
-            boundary.
+            boundary. A context that a spreadsheet would take for a formula begins with an apostrophe.
 
     Returns:
         `file`.
@@ -33,6 +34,11 @@ def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharToken
             for context, target, nats, likeliest in rows:
                 known = "".join(label[i] for i in context if i != BOUNDARY)
                 writer.writerow(
-                    [known, label[target], f"{nats:.4f}", label[likeliest] if likeliest < len(label) else ""]
+                    [
+                        no_formula(known),
+                        label[target],
+                        f"{nats:.4f}",
+                        label[likeliest] if likeliest < len(label) else "",
+                    ]
                 )
     return file

@@ -1,10 +1,14 @@
 import csv
 import io
+import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from charlm.cli.commands.summary import FACTS, find_runs, summary, summary_table
+from charlm.cli.main import main
+from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.directory import write_results
 
 COLUMNS = ["run", "model", "block_size", "n_embd", "n_hidden", "parameters", "train", "val", "test"]
@@ -77,3 +81,25 @@ def test_without_runs_the_message_says_what_to_do(tmp_path, monkeypatch):
         summary()
     with pytest.raises(FileNotFoundError, match="holds no run"):
         summary([str(tmp_path)])
+
+
+@pytest.mark.parametrize("text", ['{"model": "\\u001b[2J\\u001b]0;owned\\u0007"}', "[" * 200_000])
+def test_a_strangers_results_are_shown_with_escapes_or_refused_in_a_sentence(write_run, capsys, text):
+    run = write_run("Bigram", "v\x1b1")
+    (run / "results.json").write_text(text)
+    main(["summary"])
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert (r"\x1b[2J" in said.out) != (r"v\x1b1/results.json is not a table of results in JSON" in said.err)
+
+
+def test_a_checkpoint_is_summed_up_without_torch_and_with_little_memory(write_run, tmp_path):
+    facts = {"model": "MLP", "block_size": 3, "parameters": 11897, "n_embd": 10, "n_hidden": 200}
+    file = write_run("MLP", block_size=3, n_embd=10, n_hidden=200) / "checkpoints" / "best.ckpt"
+    assert checkpoint_facts(file) == facts
+    bombs = [pickle.dumps({"charlm": print}), b"\x80\x02r\xff\xff\xff\x7f.", b"\x80\x05\x96" + b"\xff" * 6 + b"\0\0."]
+    for content in (*bombs, b""):
+        with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+        with pytest.raises(ValueError, match="is not a checkpoint"):
+            checkpoint_facts(tmp_path / "bomb.ckpt")
