@@ -15,10 +15,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 RATES = {"SGD": 0.1, "AdamW": 0.003}
 
 
-def train(folder, steps, kind=LitMLP, callbacks=(), optimizer="SGD", ckpt_path=None, **options):
+def train(folder, steps, kind=LitMLP, callbacks=(), optimizer="SGD", ckpt_path=None, batch_size=32, **options):
     """(net, trainer) after a training with `steps` steps per execution."""
     pl.seed_everything(3)
-    names = NamesDataModule(batch_size=32, block_size=1 if kind is LitBigram else 3)
+    names = NamesDataModule(batch_size=batch_size, block_size=1 if kind is LitBigram else 3)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     quiet |= {"enable_model_summary": False, "default_root_dir": folder, "max_epochs": -1, "max_steps": 130}
     quiet |= {"limit_val_batches": 1}
@@ -44,8 +44,14 @@ def curve(folder, tag="loss/train"):
 @pytest.mark.parametrize("optimizer", RATES)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"gradient_clip_val": 0.05}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}],
-    ids=["plain", "clipped", "accumulated", "bf16"],
+    [
+        {},
+        {"gradient_clip_val": 0.05},
+        {"accumulate_grad_batches": 2},
+        {"precision": "bf16-mixed"},
+        {"batch_size": 1000, "max_steps": 20},  # products that torch does, not numpy
+    ],
+    ids=["plain", "clipped", "accumulated", "bf16", "large"],
 )
 def test_the_weights_are_bit_identical(options, optimizer, kind, tmp_path):
     decay = [StepDecay([50, 65], gamma=0.5)]
