@@ -95,7 +95,7 @@ def test_weight_decay_is_for_the_tables_that_inputs_are_multiplied_with(kind, ma
             table = weight.dim() > 1 and "embedding" not in names[id(weight)] and "positions" not in names[id(weight)]
             assert group["weight_decay"] == (0.1 if table else 0.0), names[id(weight)]
     (group,) = make(kind).configure_optimizers().param_groups
-    assert len(group["params"]) == len(list(model.net.parameters()))
+    assert len(group["params"]) == sum(len(of_two["params"]) for of_two in groups) == len(names)
 
 
 @kinds()

@@ -465,14 +465,12 @@ def test_a_schedule_is_the_one_with_the_rate_configured(name, trainer):
     assert suggestion != 0.003
 
 
-class Unknown(SimpleNamespace):
-    """A scheduler of another library."""
-
-
 class WithUnknown(Line):
+    """Its scheduler is of another library."""
+
     def configure_optimizers(self):
         methods = {"step": lambda: None, "state_dict": dict, "load_state_dict": lambda state: None}
-        return [optimizer := super().configure_optimizers()], [Unknown(optimizer=optimizer, **methods)]
+        return [optimizer := super().configure_optimizers()], [SimpleNamespace(optimizer=optimizer, **methods)]
 
     def lr_scheduler_step(self, scheduler, metric):
         scheduler.step()
@@ -480,7 +478,7 @@ class WithUnknown(Line):
 
 def test_a_rate_that_cannot_be_applied_is_refused_before_the_sweep(trainer):
     seen = recorded(model := WithUnknown(), lambda *_: 1)
-    with pytest.raises(ValueError, match=r"Unknown .* no base_lrs .* LRFinder\(apply=False\)"):
+    with pytest.raises(ValueError, match=r"SimpleNamespace .* no base_lrs .* LRFinder\(apply=False\)"):
         trainer(finder(), max_steps=1).fit(model)
     assert not seen
     callback = finder(apply=False)
