@@ -92,8 +92,9 @@ def test_a_checkpoint_loads_safely_and_comes_back_by_the_base_class_and_by_its_o
     assert content["hyper_parameters"] == dict(model.hparams)
     sizes = {"n_embd": 2, "n_hidden": 4, "block_size": 8} if kind is LitMLP else {}
     net_args = {**sizes, "vocab_size": 4, "init": "notebook"}
-    name = type(model.net).__name__
-    assert content["charlm"] == {"format": 1, "net": name, "net_args": net_args, "alphabet": "abc"}
+    entry = {"format": 1, "net": type(model.net).__name__, "net_args": net_args, "alphabet": "abc"}
+    entry |= {"block_size": model.net.block_size, "parameters": sum(weight.numel() for weight in model.parameters())}
+    assert content["charlm"] == entry | {"saved": content["charlm"]["saved"]}
     assert all(key.startswith("net.") for key in content["state_dict"]), "metrics are not weights"
     for loaded in (LitCharLM.load_from_checkpoint(file), kind.load_from_checkpoint(str(file))):
         assert type(loaded) is kind
