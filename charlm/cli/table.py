@@ -27,7 +27,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
-def render(table: Table, format: Format = "text", width: int | None = None) -> str:
+def render(table: Table, format: Format = "text", width: int | None = None, widths: list[int] | None = None) -> str:
     """Write a table with four decimals, commas between thousands, numbers to the right and "-" for unknown values.
 
     Text is aligned for a terminal, which shows wide characters in two cells and combining marks in none. CSV has plain
@@ -37,6 +37,8 @@ def render(table: Table, format: Format = "text", width: int | None = None) -> s
         table: what to write.
         format: "text", "markdown" or "csv".
         width: for text, the columns of the terminal. A wider table gets narrower gaps, then shorter first cells.
+        widths: for text, the least width of each column; takes up the widths of this table, for the next part of a long
+            one.
 
     Returns:
         The lines, without a line break at the end.
@@ -53,7 +55,7 @@ def render(table: Table, format: Format = "text", width: int | None = None) -> s
         rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
         rows.insert(1, ["---:" if right else "---" for right in numeric])
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return _aligned(rows, numeric, width)
+    return _aligned(rows, numeric, width, widths if widths is not None else [])
 
 
 def no_formula(cell: str) -> str:
@@ -66,8 +68,9 @@ def no_formula(cell: str) -> str:
     return f"'{cell}" if len(cell) > 1 and cell.startswith(_BEGINS_FORMULA) else cell
 
 
-def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None) -> str:
-    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None, widths: list[int]) -> str:
+    needed = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    widths[:] = map(max, needed, widths or needed)
     gap = "  "
     if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
         gap = " "

@@ -14,7 +14,6 @@ from charlm.tokenizer import BOUNDARY, CharTokenizer
 _ROUNDS = 8  # at most, of drawing more names in place of excluded ones
 
 
-@torch.inference_mode()
 def sample_names(
     net: nn.Module,
     tokenizer: CharTokenizer,
@@ -56,6 +55,38 @@ def sample_names(
         ValueError: an argument outside its range, a prefix with a character outside the alphabet, too few allowed names
             after several rounds, or a net that gives no character a probability.
     """
+    drawn = draw_names(
+        net,
+        tokenizer,
+        n,
+        prefix=prefix,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        max_length=max_length,
+        exclude=exclude,
+        distinct=distinct,
+    )
+    return [name for names in drawn for name in names]
+
+
+@torch.inference_mode()
+def draw_names(
+    net: nn.Module,
+    tokenizer: CharTokenizer,
+    n: int,
+    *,
+    prefix: str,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    max_length: int,
+    exclude: Collection[str],
+    distinct: bool,
+) -> Iterator[list[str]]:
+    """Yield the names of `sample_names` part by part, as soon as they are drawn."""
     sampler = CharacterSampler(temperature, top_k, top_p)
     positions = positions_of(net)
     max_length = max_length if positions is None else min(max_length, positions)
@@ -63,22 +94,22 @@ def sample_names(
     prefix_ids = tokenizer.encode(prefix)
     generator = torch.Generator().manual_seed(seed)
     taken = set(exclude)
-    names: list[str] = []
-    tried, size = 0, n
+    found, tried, size = 0, 0, n
     with evaluating(net):
         for _ in range(_ROUNDS):
             for drawn in _draws(net, tokenizer, size, prefix_ids, sampler, max_length, generator):
-                for name in drawn:
-                    if name not in taken:
-                        names.append(name)
-                        if distinct:
-                            taken.add(name)
-            if len(names) >= n:
-                return names[:n]
+                names = [name for name in drawn if name not in taken]
+                if distinct:
+                    names = list(dict.fromkeys(names))
+                    taken.update(names)
+                yield names[: n - found]
+                found = min(found + len(names), n)
+                if found == n:
+                    return
             tried += size
-            size = min(2 * (n - len(names)) * tried // max(len(names), 1) + 64, max(n, decoder_for(net).max_rows))
+            size = min(2 * (n - found) * tried // max(found, 1) + 64, max(n, decoder_for(net).max_rows))
     raise ValueError(
-        f"only {len(names)} of {tried} drawn names are {_allowed(exclude, distinct)}, and {n} were asked for;"
+        f"only {found} of {tried} drawn names are {_allowed(exclude, distinct)}, and {n} were asked for;"
         " ask for fewer, or raise temperature, top_k or top_p"
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from charlm.cli.text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
-from charlm.inference.sampling import sample_names
+from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
@@ -26,7 +26,7 @@ def sample(
     log_prob: bool = False,
     max_length: int | None = None,
 ) -> None:
-    """Print names drawn from a trained model, one a line.
+    """Print names drawn from a trained model, one a line, as soon as they are drawn.
 
     Args:
         checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
@@ -54,7 +54,7 @@ def sample(
     prefix = cleaned(prefix, lowercase=bool(loaded.data.get("lowercase")))
     check_vocabulary("the prefix", [prefix], loaded.tokenizer.alphabet)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
-    names = sample_names(
+    drawn = draw_names(
         loaded.net,
         loaded.tokenizer,
         n,
@@ -67,17 +67,18 @@ def sample(
         exclude=known if new_only and known else (),
         distinct=distinct,
     )
-    columns: list[Sequence[str]] = [names]
-    if log_prob:
-        columns.append(_log_probabilities(loaded, names))
-    if mark and known is not None:
-        columns.append([marked for _, marked in mark_names(names, known)])
-    print("\n".join("\t".join(line) for line in zip(*columns, strict=True)))
+    for names in drawn:
+        columns: list[Sequence[str]] = [names]
+        if log_prob:
+            columns.append(_log_probabilities(loaded, names))
+        if mark and known is not None:
+            columns.append([marked for _, marked in mark_names(names, known)])
+        print("".join("\t".join(line) + "\n" for line in zip(*columns, strict=True)), end="", flush=True)
 
 
 def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple[str, str]]:
     """Each name with "in train" if it is one of `train_names`, else "new" (it may still be a val or test name)."""
-    known = frozenset(train_names)
+    known = train_names if isinstance(train_names, set) else frozenset(train_names)
     return [(name, "in train" if name in known else "new") for name in names]
 
 

@@ -12,6 +12,7 @@ from charlm.inference.scoring import NameScore, score_names
 from charlm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
+_AT_ONCE = 1 << 11  # names that are scored and printed together
 _CIRCLE = "\N{DOTTED CIRCLE}"
 
 
@@ -39,13 +40,19 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
             "there are no names to score; give names, a file with one name a line, or - for standard input"
         )
     check_vocabulary("name", listed, loaded.tokenizer.alphabet)
-    scores = score_names(loaded.net, loaded.tokenizer, listed)
     guess = math.log(loaded.tokenizer.vocab_size)
-    rows = [(s.name, s.mean, s.total, marked(s, guess)) for s in scores]
-    print(render(Table(("name", "nats/character", "nats", "surprising"), rows)))
-    total, characters = math.fsum(s.total for s in scores), sum(len(s.nats) for s in scores)
-    means = f"{total / characters:.4f} nats/character, {total / len(scores):.4f} nats a name"
-    print(f"mean over {len(scores)} {'name' if len(scores) == 1 else 'names'}: {means}")
+    totals, characters = list[float](), 0
+    widths: list[int] = []
+    for first in range(0, len(listed), _AT_ONCE):
+        scores = score_names(loaded.net, loaded.tokenizer, listed[first : first + _AT_ONCE])
+        rows = [(s.name, s.mean, s.total, marked(s, guess)) for s in scores]
+        text = render(Table(("name", "nats/character", "nats", "surprising"), rows), widths=widths)
+        print(text.partition("\n")[2] if first else text)
+        totals.append(math.fsum(s.total for s in scores))
+        characters += sum(len(s.nats) for s in scores)
+    total, count = math.fsum(totals), len(listed)
+    means = f"{total / characters:.4f} nats/character, {total / count:.4f} nats a name"
+    print(f"mean over {count} {'name' if count == 1 else 'names'}: {means}")
 
 
 def marked(score: NameScore, guess: float) -> str:

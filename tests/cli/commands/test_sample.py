@@ -41,6 +41,15 @@ def test_it_prints_the_names_that_the_library_draws_and_nothing_else(write_run, 
         assert lines(capsys) == sample_names(loaded.net, loaded.tokenizer, 7, seed=seed, max_length=64)
 
 
+def test_names_are_written_as_soon_as_they_are_drawn(write_run, monkeypatch, capsys):
+    write_run()
+    monkeypatch.setattr("charlm.inference.decoding.WindowDecoder.max_rows", 3)
+    written = []
+    monkeypatch.setattr("builtins.print", lambda text, **_: written.append(text.count("\n")))
+    sample(n=7)
+    assert written == [3, 3, 1]
+
+
 def test_marks_come_after_a_tab(write_run, capsys):
     learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
     sample(n=2, mark=True)

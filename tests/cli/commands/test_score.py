@@ -38,6 +38,16 @@ def test_a_line_has_the_name_its_nats_and_the_marks(write_run, capsys):
     assert mean == f"mean over 2 names: {math.log(27):.4f} nats/character, {4 * math.log(27):.4f} nats a name"
 
 
+def test_many_names_are_scored_and_printed_part_by_part_as_if_at_once(write_run, monkeypatch, capsys):
+    write_run("MLP", block_size=3, n_embd=2, n_hidden=5)
+    names = ["emma", "ava", "jo", "mia", "eva"]
+    score(names)
+    whole = lines(capsys)
+    monkeypatch.setattr("charlm.cli.commands.score._AT_ONCE", 2)
+    score(names)
+    assert lines(capsys) == whole
+
+
 def test_names_files_and_standard_input_can_be_mixed(write_run, tmp_path, monkeypatch, capsys):
     write_run()
     (tmp_path / "few.txt").write_text("\ufeffmia\r\n\r\n lia \n")
