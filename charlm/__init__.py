@@ -41,8 +41,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.nets.rnn import RNN as RNN
     from charlm.nets.transformer import Transformer as Transformer
     from charlm.nets.wavenet import WaveNet as WaveNet
-    from charlm.runs.checkpoint import Checkpoint as Checkpoint
-    from charlm.runs.checkpoint import load_checkpoint as load_checkpoint
+    from charlm.runs.checkpoint_file import Checkpoint as Checkpoint
+    from charlm.runs.checkpoint_file import load_checkpoint as load_checkpoint
     from charlm.runs.directory import find_checkpoint as find_checkpoint
     from charlm.tokenizer import CharTokenizer as CharTokenizer
 
@@ -71,7 +71,7 @@ _NAMES_IN = {
     "nets.rnn": ("RNN",),
     "nets.transformer": ("Transformer",),
     "nets.wavenet": ("WaveNet",),
-    "runs.checkpoint": ("Checkpoint", "load_checkpoint"),
+    "runs.checkpoint_file": ("Checkpoint", "load_checkpoint"),
     "runs.directory": ("find_checkpoint",),
     "tokenizer": ("CharTokenizer",),
 }

@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import read_results
 
 

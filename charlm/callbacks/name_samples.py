@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from charlm.callbacks.shared.evaluating import evaluating
-from charlm.callbacks.shared.loggers import Failed, attempt, send_scalars, send_text, tell
+from charlm.callbacks.shared.logger_adapters import Failed, attempt, send_scalars, send_text, tell
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.trainer_state import is_of_fit
 

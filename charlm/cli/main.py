@@ -14,7 +14,7 @@ from pathlib import Path
 
 from charlm import __version__
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
-from charlm.cli.text import visible_output
+from charlm.cli.terminal_text import visible_output
 from charlm.messages import visible
 
 USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND"

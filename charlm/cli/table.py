@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from charlm.cli.text import display_width, is_mark, padded
+from charlm.cli.terminal_text import display_width, is_mark, padded
 from charlm.messages import visible
 
 Cell = str | int | float | None

@@ -20,13 +20,13 @@ from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.data.sequences import known_before
 from charlm.inference.sampling import sample_names
 from charlm.messages import parameters_of
-from charlm.models.loading import load_model
+from charlm.models.from_checkpoint import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
 from charlm.models.train_mean import TrainMeans
 from charlm.nets.interface import takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
-from charlm.runs.checkpoint import FORMAT
+from charlm.runs.checkpoint_file import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
 
 Batch = tuple[Tensor, Tensor]

@@ -1,10 +1,8 @@
 """How a run reports: a TensorBoard logger whose HParams tab can compare models, config.yaml, and the terminal."""
 
-import logging
 import shutil
 import sys
 import time
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import yaml
-from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
@@ -24,8 +20,6 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.graceful_stop import Stopped
-from charlm.callbacks.shared.whole_file import write_text
-from charlm.messages import visible
 from charlm.runs.continued_events import continue_events
 from charlm.runs.directory import claim_number, hold
 from charlm.runs.events import event_files, read_scalars
@@ -138,40 +132,6 @@ def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
         logger.finalize("success")
 
 
-class SaveConfig(SaveConfigCallback):
-    """Write config.yaml to the run's directory, for `fit` with a logger."""
-
-    folder = ""
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Save the config, unless the run has no logger."""
-        if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
-            self.folder = str(trainer.log_dir)  # in every process, as Lightning broadcasts it
-            super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write the file completely or not at all, without the checkpoint that this process resumes from.
-
-        A resumed run gets its alphabet from the checkpoint; the file says null if it said so before.
-        """
-        config, file = self.config.clone(), Path(self.folder) / self.config_filename
-        before = yaml.safe_load(file.read_text(encoding="utf-8")) if config["ckpt_path"] and file.is_file() else {}
-        if "data" in before and before["data"].get("alphabet") is None:
-            config["data"]["alphabet"] = None
-        config["ckpt_path"] = None
-        text = self.parser.dump(config, skip_none=False)
-        if _NO_VALUE in text:  # jsonargparse cannot write objects; without an entry the option has its default
-            text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
-        write_text(file, text)
-
-
-def _without_objects(values: Any) -> Any:
-    if isinstance(values, dict):
-        is_object = {key: isinstance(value, str) and _NO_VALUE in value for key, value in values.items()}
-        return {key: _without_objects(value) for key, value in values.items() if not is_object[key]}
-    return [_without_objects(value) for value in values] if isinstance(values, list) else values
-
-
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:
     if isinstance(value, bool):
         start.hparams[key].bool_value = value
@@ -179,52 +139,3 @@ def _set(start: SessionStartInfo, key: str, value: Any) -> None:
         start.hparams[key].number_value = value
     elif value is not None:
         start.hparams[key].string_value = str(value)
-
-
-_NO_VALUE = "Unable to serialize instance"
-_NOISE = (
-    "Tip:",
-    "Detected KeyboardInterrupt",
-    "`Trainer.fit` stopped: `max_",
-    "Restoring states from",
-    "Restored all states from",
-    "to estimate number",
-)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide Lightning's advertisements and the warnings that do not help a user; show charlm's own messages."""
-    lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm")
-    notes, level = logging.StreamHandler(), own.level
-    notes.setFormatter(_Visible())
-    lightning.addFilter(_is_no_noise)
-    own.setLevel(logging.INFO)
-    if getattr(rank_zero_only, "rank", 0) == 0:  # only one of several processes
-        own.addHandler(notes)
-    try:
-        with warnings.catch_warnings():
-            for text in (
-                r"isinstance\(treespec, LeafSpec\)",  # Lightning PR 21326
-                "number of training batches .* smaller than the logging interval",
-                "callbacks used to create the checkpoint need to be provided",  # not for an evaluation
-                "The dirpath has changed",  # a run from --ckpt_path has its own directory
-                "Checkpoint directory .* exists and is not empty",  # a resumed run writes to the same folder
-            ):
-                warnings.filterwarnings("ignore", f".*{text}")
-            yield
-    finally:
-        lightning.removeFilter(_is_no_noise)
-        own.removeHandler(notes)
-        own.setLevel(level)
-
-
-class _Visible(logging.Formatter):
-    """Escapes control characters: a path in a message may hold some."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
-
-
-def _is_no_noise(record: logging.LogRecord) -> bool:
-    return not any(text in record.getMessage() for text in _NOISE)

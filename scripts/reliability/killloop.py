@@ -30,7 +30,7 @@ from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.events import read_scalars
 
 _SCRIPTS = Path(__file__).resolve().parent

@@ -11,9 +11,10 @@ import pytest
 from tensorboard import program
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from charlm.cli.trainer.quiet import quiet
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitBigram, LitMLP
-from charlm.runs.logger import RunLogger, quiet
+from charlm.runs.logger import RunLogger
 
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
 

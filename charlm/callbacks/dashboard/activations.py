@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charlm.callbacks.shared.loggers import Failed, attempt
+from charlm.callbacks.shared.logger_adapters import Failed, attempt
 
 _KINDS = {nn.Tanh: "saturation", nn.Sigmoid: "saturation", nn.ReLU: "dead"}
 _SATURATED = 0.97

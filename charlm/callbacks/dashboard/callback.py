@@ -9,7 +9,7 @@ from torch import Tensor
 from charlm.callbacks.dashboard.activations import ActivationWatch, evenly
 from charlm.callbacks.dashboard.layout import layout
 from charlm.callbacks.shared.evaluating import evaluating
-from charlm.callbacks.shared.loggers import (
+from charlm.callbacks.shared.logger_adapters import (
     Failed,
     attempt,
     run_directory,
@@ -20,7 +20,7 @@ from charlm.callbacks.shared.loggers import (
     tell,
 )
 from charlm.callbacks.shared.progress import logged_step, scalar_step
-from charlm.callbacks.shared.publish import publish
+from charlm.callbacks.shared.send_figure import publish
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 

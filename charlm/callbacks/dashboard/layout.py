@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from charlm.callbacks.shared.loggers import Layout
+from charlm.callbacks.shared.logger_adapters import Layout
 
 _CHARTS = {  # section, title: regular expressions for tags
     "Loss": {

@@ -14,7 +14,7 @@ from charlm.callbacks.embedding_pca.frames import Frames
 from charlm.callbacks.embedding_pca.rows import choose_rows, kinds_of, labels_of
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.embedding_pca.table import find_table, get_table
-from charlm.callbacks.shared.loggers import Failed, attempt, run_directory, tell
+from charlm.callbacks.shared.logger_adapters import Failed, attempt, run_directory, tell
 from charlm.callbacks.shared.progress import logged_step
 
 

@@ -13,8 +13,8 @@ from charlm.callbacks.embedding_pca.frames import Frames
 from charlm.callbacks.embedding_pca.neighbours import neighbours_text
 from charlm.callbacks.embedding_pca.projector import send_to_projector
 from charlm.callbacks.embedding_pca.rows import Rows
-from charlm.callbacks.shared.loggers import Failed, attempt, send_text, write_file
-from charlm.callbacks.shared.publish import publish
+from charlm.callbacks.shared.logger_adapters import Failed, attempt, send_text, write_file
+from charlm.callbacks.shared.send_figure import publish
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from charlm.callbacks.embedding_pca.kinds import looks_of
+from charlm.callbacks.embedding_pca.character_kinds import looks_of
 from charlm.callbacks.embedding_pca.scatter import Panel, add_legend, labelled_scatter, legend_for, scatter, square
 from charlm.callbacks.shared.fonts import quiet_fonts
 

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from charlm.callbacks.shared.loggers import Failed, attempt, write_file
+from charlm.callbacks.shared.logger_adapters import Failed, attempt, write_file
 
 _CONFIG = "projector_config.pbtxt"
 

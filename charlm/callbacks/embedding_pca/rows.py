@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from charlm.callbacks.embedding_pca.kinds import kind_of
+from charlm.callbacks.embedding_pca.character_kinds import kind_of
 
 _VALUES = 1_600_000  # sample size for the components, in values, unless more rows are drawn
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from charlm.callbacks.embedding_pca.character_kinds import Look, looks_of
 from charlm.callbacks.embedding_pca.components import Components
-from charlm.callbacks.embedding_pca.kinds import Look, looks_of
 from charlm.callbacks.shared.fonts import SIGNS, legible, printable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def embedding_figure(
         components: k >= 2 components with the points of these V rows.
         labels: V texts; up to 200 are written, those of one or two characters inside the markers.
         title: above the panels.
-        kinds: V texts, see `charlm.callbacks.embedding_pca.kinds.looks_of`; None: all rows look alike.
+        kinds: V texts, see `charlm.callbacks.embedding_pca.character_kinds.looks_of`; None: all rows look alike.
     """
     shares = zip(components.names, components.explained, strict=True)
     names = [f"{name} ({100 * share:.0f} % of variance)" for name, share in shares]

@@ -15,10 +15,10 @@ from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, MIN_POINTS, RULES, STOP_FACTOR, Divergence
 from charlm.callbacks.lr_finder.sweep import LRSweep
 from charlm.callbacks.lr_finder.trial import MIN_TRIAL_STEPS, Trial
-from charlm.callbacks.shared.loggers import Failed, run_directory, tell, write_file
+from charlm.callbacks.shared.logger_adapters import Failed, run_directory, tell, write_file
 from charlm.callbacks.shared.progress import logged_step
-from charlm.callbacks.shared.publish import publish
 from charlm.callbacks.shared.rates import peak_rates, refuse_fixed, scale_rates
+from charlm.callbacks.shared.send_figure import publish
 
 
 class LRFinder(Callback):

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from charlm.callbacks.lr_finder.peer_rules import (
+from charlm.callbacks.lr_finder.rules_of_others import (
     lightning,
     minimum_quarter,
     minimum_tenth,

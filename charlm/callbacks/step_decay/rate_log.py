@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 
-from charlm.callbacks.shared.loggers import send_scalars, tell
+from charlm.callbacks.shared.logger_adapters import send_scalars, tell
 from charlm.callbacks.shared.rates import tagged_rates
 
 

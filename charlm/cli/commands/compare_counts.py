@@ -13,7 +13,7 @@ from charlm.data.splits import PARTS, Splits
 from charlm.inference.bigram_table import MOST_LABELS, bigram_heatmap, character_labels
 from charlm.nets.bigram import Bigram
 from charlm.nets.counts import CountBigram, count_pairs, mean_nll
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import run_directory
 
 

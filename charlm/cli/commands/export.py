@@ -8,7 +8,7 @@ from torch import nn
 from charlm.cli.out_file import write_out
 from charlm.inference.export import about, check, to_onnx, to_safetensors, to_torch
 from charlm.nets.interface import block_size_of, positions_of, takes_names
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import run_directory
 
 _FORMATS = {"torch": (".pt2", to_torch), "onnx": (".onnx", to_onnx), "safetensors": (".safetensors", to_safetensors)}

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Collection, Iterable, Sequence
 
-from charlm.cli.text import check_vocabulary, cleaned
+from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 

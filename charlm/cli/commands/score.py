@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from charlm.cli.table import Table, render
-from charlm.cli.text import check_vocabulary, cleaned, is_mark
+from charlm.cli.terminal_text import check_vocabulary, cleaned, is_mark
 from charlm.data.corpus import read_corpus
 from charlm.inference.scoring import NameScore, score_names
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 _AT_ONCE = 1 << 11  # names that are scored and printed together

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from charlm.cli.table import Format, Table, render
-from charlm.runs.checkpoint import Checkpoint
 from charlm.runs.checkpoint_facts import checkpoint_facts
+from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import find_checkpoint, read_results, run_directory
 
 FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")

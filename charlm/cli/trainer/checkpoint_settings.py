@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.checkpoint_file import Checkpoint
 
 FROM_DATA = ("alphabet", "block_size")
 """Arguments of the models that come from the data."""

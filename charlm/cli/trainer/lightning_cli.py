@@ -14,21 +14,23 @@ from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
 from charlm.cli.subcommands import COMMANDS
-from charlm.cli.text import visible_output
-from charlm.cli.trainer.afterwards import report_on_run, store_test_losses
+from charlm.cli.terminal_text import visible_output
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of, strategy_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
 from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
+from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
 from charlm.cli.trainer.resuming import OPTION
-from charlm.cli.trainer.sources import DEFAULT_MODEL, Prepared, prepare
+from charlm.cli.trainer.run_results import report_on_run, store_test_losses
+from charlm.cli.trainer.save_config import SaveConfig
+from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.runs.directory import run_directory
-from charlm.runs.logger import RunLogger, SaveConfig, its_own_run, quiet
+from charlm.runs.logger import RunLogger, its_own_run
 
 DEFAULT_SEED = 42
 

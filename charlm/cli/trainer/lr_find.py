@@ -12,7 +12,7 @@ from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, STOP_FACTOR
 from charlm.cli.table import Table, render
 from charlm.cli.trainer.report import program, shown
 from charlm.models.base import LitCharLM
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import next_number
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from charlm.cli.commands.sample import longest_name, mark_names
 from charlm.cli.commands.summary import net_facts, summary_table
 from charlm.cli.table import render
-from charlm.cli.text import display_width, padded
+from charlm.cli.terminal_text import display_width, padded
 from charlm.data.splits import Part, Splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory, write_results
 
 Batches = Iterable[tuple[Tensor, Tensor]]

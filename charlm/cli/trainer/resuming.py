@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.cli.trainer.options import Options
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import checkpoints_of, newest_run
 
 log = logging.getLogger(__name__)

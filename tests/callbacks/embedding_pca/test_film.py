@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from charlm.callbacks.embedding_pca.character_kinds import kind_of
 from charlm.callbacks.embedding_pca.components import principal_components
 from charlm.callbacks.embedding_pca.film import Film, _labels_as_shapes, animation, small_multiples
-from charlm.callbacks.embedding_pca.kinds import kind_of
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.shared.palette import BLUE, VERMILION
 from charlm.callbacks.shared.render import render

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charlm.callbacks.embedding_pca.character_kinds import kind_of
 from charlm.callbacks.embedding_pca.components import principal_components
-from charlm.callbacks.embedding_pca.kinds import kind_of
 from charlm.callbacks.embedding_pca.scatter import embedding_figure, square
 from charlm.callbacks.shared.render import render
 

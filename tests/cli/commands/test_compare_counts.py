@@ -9,7 +9,7 @@ from charlm.cli.commands.compare_counts import compare_counts
 from charlm.data.splits import load_splits
 from charlm.nets.counts import CountBigram
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 
 LETTERS = "abceghilmnoprstuvy"  # of the names file
 SIZE = len(LETTERS) + 1

@@ -9,7 +9,7 @@ from charlm.cli.commands.sample import sample
 from charlm.data.splits import load_splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.transformer import Transformer
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 
 
 def lines(capsys):

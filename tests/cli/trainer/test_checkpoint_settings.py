@@ -5,7 +5,7 @@ import pytest
 
 from charlm.cli.trainer.checkpoint_settings import checkpoint_settings, refuse_conflicts
 from charlm.nets.mlp import MLP
-from charlm.runs.checkpoint import Checkpoint
+from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import CharTokenizer
 
 HYPERPARAMETERS = {"alphabet": "abc", "block_size": 2, "n_embd": 3, "n_hidden": 5, "optimizer": "SGD", "lr": 0.1}

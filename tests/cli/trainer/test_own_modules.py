@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from charlm.cli.main import main
-from charlm.cli.trainer.sources import prepare
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.cli.trainer.settings import prepare
+from charlm.runs.checkpoint_file import load_checkpoint
 
 MODULE = """
 from charlm import LitMLP

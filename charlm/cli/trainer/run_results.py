@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.trainer.report import finish
 from charlm.data.datamodule import NamesDataModule
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
 from charlm.runs.logger import RunLogger, log_later
 

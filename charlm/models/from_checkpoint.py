@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from charlm.messages import parameters_of
-from charlm.runs.checkpoint import load_checkpoint
+from charlm.runs.checkpoint_file import load_checkpoint
 
 
 def load_model(

@@ -16,7 +16,7 @@ from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
 from charlm.cli.trainer.resuming import OPTION, find_resumed, take_resume
 from charlm.messages import did_you_mean
-from charlm.runs.checkpoint import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import BEST, LAST, find_checkpoint, run_directory
 
 log = logging.getLogger(__name__)

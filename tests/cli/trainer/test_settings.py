@@ -5,7 +5,7 @@ import yaml
 
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import CONFIGS
-from charlm.cli.trainer.sources import prepare
+from charlm.cli.trainer.settings import prepare
 
 KINDS = {"Bigram": "LitBigram", "MLP": "LitMLP"}
 

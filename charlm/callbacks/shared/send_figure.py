@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch import Trainer
 
-from charlm.callbacks.shared.loggers import Failed, send_picture, write_file
+from charlm.callbacks.shared.logger_adapters import Failed, send_picture, write_file
 from charlm.callbacks.shared.render import png, render
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def publish(trainer: Trainer, figure: Figure, tag: str, step: int, directory: st
         figure: made by matplotlib.figure.Figure, not by pyplot, whose window would lose it.
         tag: the name in the logger; the file's name has "-" in place of "/".
         step: the x-axis value, see `charlm.callbacks.shared.progress.logged_step`.
-        directory: from `charlm.callbacks.shared.loggers.run_directory`; made if missing.
+        directory: from `charlm.callbacks.shared.logger_adapters.run_directory`; made if missing.
 
     Returns:
         What failed, by file or logger; the others get the picture all the same.

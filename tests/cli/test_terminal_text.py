@@ -1,6 +1,6 @@
 import pytest
 
-from charlm.cli.text import check_vocabulary, cleaned, display_width, is_mark, padded
+from charlm.cli.terminal_text import check_vocabulary, cleaned, display_width, is_mark, padded
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""What the terminal shows of Lightning's messages."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from charlm.messages import visible
+
+_NOISE = (
+    "Tip:",
+    "Detected KeyboardInterrupt",
+    "`Trainer.fit` stopped: `max_",
+    "Restoring states from",
+    "Restored all states from",
+    "to estimate number",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide Lightning's advertisements and the warnings that do not help a user; show charlm's own messages."""
+    lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm")
+    notes, level = logging.StreamHandler(), own.level
+    notes.setFormatter(_Visible())
+    lightning.addFilter(_is_no_noise)
+    own.setLevel(logging.INFO)
+    if getattr(rank_zero_only, "rank", 0) == 0:  # only one of several processes
+        own.addHandler(notes)
+    try:
+        with warnings.catch_warnings():
+            for text in (
+                r"isinstance\(treespec, LeafSpec\)",  # Lightning PR 21326
+                "number of training batches .* smaller than the logging interval",
+                "callbacks used to create the checkpoint need to be provided",  # not for an evaluation
+                "The dirpath has changed",  # a run from --ckpt_path has its own directory
+                "Checkpoint directory .* exists and is not empty",  # a resumed run writes to the same folder
+            ):
+                warnings.filterwarnings("ignore", f".*{text}")
+            yield
+    finally:
+        lightning.removeFilter(_is_no_noise)
+        own.removeHandler(notes)
+        own.setLevel(level)
+
+
+class _Visible(logging.Formatter):
+    """Escapes control characters: a path in a message may hold some."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def _is_no_noise(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in _NOISE)

@@ -1,0 +1,47 @@
+"""The config.yaml of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers.logger import DummyLogger
+
+from charlm.callbacks.shared.whole_file import write_text
+
+_NO_VALUE = "Unable to serialize instance"
+
+
+class SaveConfig(SaveConfigCallback):
+    """Write config.yaml to the run's directory, for `fit` with a logger."""
+
+    folder = ""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Save the config, unless the run has no logger."""
+        if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
+            self.folder = str(trainer.log_dir)  # in every process, as Lightning broadcasts it
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write the file completely or not at all, without the checkpoint that this process resumes from.
+
+        A resumed run gets its alphabet from the checkpoint; the file says null if it said so before.
+        """
+        config, file = self.config.clone(), Path(self.folder) / self.config_filename
+        before = yaml.safe_load(file.read_text(encoding="utf-8")) if config["ckpt_path"] and file.is_file() else {}
+        if "data" in before and before["data"].get("alphabet") is None:
+            config["data"]["alphabet"] = None
+        config["ckpt_path"] = None
+        text = self.parser.dump(config, skip_none=False)
+        if _NO_VALUE in text:  # jsonargparse cannot write objects; without an entry the option has its default
+            text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
+        write_text(file, text)
+
+
+def _without_objects(values: Any) -> Any:
+    if isinstance(values, dict):
+        is_object = {key: isinstance(value, str) and _NO_VALUE in value for key, value in values.items()}
+        return {key: _without_objects(value) for key, value in values.items() if not is_object[key]}
+    return [_without_objects(value) for value in values] if isinstance(values, list) else values
