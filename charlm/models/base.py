@@ -43,7 +43,7 @@ class LitCharLM(pl.LightningModule, ABC):
     Args:
         alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
         vocab_size: V, the characters and the start/end token; null: one id for each of them.
-        optimizer: "SGD" (without momentum) or "AdamW".
+        optimizer: which one to use; SGD has no momentum.
         lr: learning rate; with one cycle its peak.
         weight_decay: the optimizer's own decay per step; biases, norms and embeddings do not decay.
         schedule: "constant", which callbacks such as StepDecay change, or "one-cycle": up to `lr` and down to nearly 0.

@@ -30,7 +30,7 @@ class LitBigram(LitCharLM):
     Args:
         init: "default" starts at the uniform distribution, "notebook" at a standard normal, as the course does.
         weight_penalty: factor of the penalty mean(W^2), which is added to the cross-entropy.
-        optimizer: "SGD" (without momentum) or "AdamW".
+        optimizer: which one to use; SGD has no momentum.
         lr: learning rate; with one cycle its peak.
         training: `LitCharLM`'s other arguments.
 
@@ -74,7 +74,7 @@ class LitMLP(LitCharLM):
         n_embd: C, numbers per character.
         n_hidden: H, tanh units.
         init: "default" is well scaled (the first loss is about ln V), "notebook" is the course's.
-        optimizer: "SGD" (without momentum) or "AdamW".
+        optimizer: which one to use; SGD has no momentum.
         lr: learning rate; with one cycle its peak.
         training: `LitCharLM`'s other arguments.
 
