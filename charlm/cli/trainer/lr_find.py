@@ -59,7 +59,7 @@ class SweepTrainer(pl.Trainer):
             max_lr: the last rate.
             num_steps: number of rates, evenly spaced on a logarithmic scale, with one optimizer step each.
             repeats: number of sweeps; the suggestion is the median of theirs.
-            rule: the rule whose suggestion counts; the command lists them all.
+            rule: half_depth, valley, slide, steepest, minimum_tenth, minimum_quarter or lightning.
             stop_factor: the sweep ends when the loss has risen above its start by this many times its descent.
             trial_steps: steps of two short trainings after the sweep, at the suggestion and at half of it; if half the
                 rate soon wins, a quarter is suggested. 0: no trial; 300 are enough.
