@@ -15,6 +15,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 
+from charlm.callbacks.shared.processes import gather
 from charlm.callbacks.shared.progress import log_is_due, training_steps
 from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.data.sequences import known_before
@@ -229,14 +230,14 @@ class LitCharLM(pl.LightningModule, ABC):
             "parameters": sum(weights.numel() for weights in self.net.parameters()),
             "alphabet": self.tokenizer.alphabet,
         }
-        kind = type(self)
-        if not kind.__module__.startswith("charlm."):  # to be shown, and never imported because of the file alone
-            checkpoint["charlm"]["model"] = f"{kind.__module__}.{kind.__name__}"
-        checkpoint["train_means"] = self._train_means.state()
+        if not (module := type(self).__module__).startswith("charlm."):  # shown, and never imported by the file alone
+            checkpoint["charlm"]["model"] = f"{module}.{type(self).__name__}"
+        checkpoint["train_losses"] = gather(self._train_means.state(), getattr(trainer_of(self), "world_size", 1))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the sums of the training losses."""
-        self._train_means.load(checkpoint.get("train_means"))
+        states = checkpoint.get("train_losses") or []
+        self._train_means.load(states[self.global_rank] if self.global_rank < len(states) else None)
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
         context, target = batch

@@ -100,8 +100,13 @@ def hold(run: Path) -> Iterator[None]:
 
 def newest_run(root: str | Path = "lightning_logs") -> Path | None:
     """The run directory in `root` with the most recent change, among those with a config.yaml; None if none has."""
+    return next(iter(newest_first(root)), None)
+
+
+def newest_first(root: str | Path) -> list[Path]:
+    """The run directories in `root` that have a config.yaml, the one with the most recent change first."""
     runs = [config.parent for config in Path(root).glob("*/config.yaml")]
-    return max(runs, key=_last_written, default=None)
+    return sorted(runs, key=_last_written, reverse=True)
 
 
 def _last_written(run: Path) -> float:

@@ -69,6 +69,28 @@ def test_the_newest_run_comes_to_what_one_that_was_not_stopped_comes_to(run):
     assert (one / "results.json").read_bytes() == (other / "results.json").read_bytes()
 
 
+def test_auto_goes_on_with_the_unfinished_run_of_the_same_config_or_starts_one(run, capsys, monkeypatch):
+    auto = ["fit", "--resume=auto", *OPTIONS, "--trainer.max_steps=8", *QUIET]
+
+    def went_on():
+        main(auto)
+        return "Going on with lightning_logs/version_0 after 8 steps" in capsys.readouterr().err
+
+    results = (run / "results.json").read_text()
+    (run / "results.json").unlink()  # the process was killed before its report
+    assert went_on()
+    assert (run / "results.json").read_text() == results
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # killed in the moment after its report
+    assert went_on()
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
+    assert not went_on()
+    assert run.with_name("version_1").is_dir(), "the run had ended, so there is a new one"
+    (run / "results.json").unlink()
+    auto[-3] = "--trainer.max_steps=9"
+    assert not went_on()
+    assert run.with_name("version_2").is_dir(), "no run has this config"
+
+
 def test_it_goes_on_from_the_newest_checkpoint_that_can_be_read_and_says_so(run, capsys):
     last = run / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-100])

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
@@ -11,6 +10,7 @@ from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
 from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
 from charlm.callbacks.internals.module_log import restore_callback_metrics
+from charlm.callbacks.shared.processes import gather
 
 ENTRY = "exact_resume"
 """The key of a checkpoint under which the callback keeps its values."""
@@ -54,7 +54,7 @@ class ExactResume(Callback):
             "sums": save_sums(trainer, pl_module) if loop["inside"] else {"logged": {}, "metrics": {}},
         }
         metrics = {key: value.detach().cpu() for key, value in trainer.callback_metrics.items()}
-        checkpoint[ENTRY] = {"loop": loop, "metrics": metrics, "ranks": _gather(own, trainer.world_size)}
+        checkpoint[ENTRY] = {"loop": loop, "metrics": metrics, "ranks": gather(own, trainer.world_size)}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the callback's entry until training starts.
@@ -109,12 +109,3 @@ def _accumulated_gradients(trainer: Trainer, pl_module: LightningModule) -> dict
     if last or batches.current.ready % trainer.accumulate_grad_batches == 0:
         return {}
     return {name: p.grad.detach().cpu() for name, p in pl_module.named_parameters() if p.grad is not None}
-
-
-def _gather(own: dict[str, Any], world_size: int) -> list[dict[str, Any]]:
-    """What every process has, by rank."""
-    if world_size == 1:
-        return [own]
-    gathered: list[Any] = [None] * world_size
-    dist.all_gather_object(gathered, own)
-    return gathered

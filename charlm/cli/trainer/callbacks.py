@@ -1,13 +1,11 @@
 """The callbacks and plugins of a Trainer on the command line."""
 
-from datetime import timedelta
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.strategies import DDPStrategy
 
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.callbacks.dashboard.callback import Dashboard
@@ -27,8 +25,6 @@ _OWN = (
     *_RELIABLE,
 )
 """Imported here so that the command line knows their short names."""
-DDP_SECONDS = 60
-"""How long the processes of a training wait for each other."""
 _SHOWING: dict[str, type[Callback]] = {"name_samples": NameSamples, "dashboard": Dashboard}
 """In every `fit`, each with an option of its own, since a config may replace the list `callbacks`."""
 
@@ -63,15 +59,6 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
     # first what a signal has to find ready, whatever another one does as training starts
     return sorted([*callbacks, *added], key=lambda callback: not isinstance(callback, GracefulStop))
-
-
-def strategy_of(options: Namespace) -> Any:
-    """The user's strategy; DDP waits a minute for a process that stands still, where Lightning's waits half an hour."""
-    strategy, devices = options.trainer.strategy, str(options.trainer.devices)
-    several = options.trainer.num_nodes > 1 or "," in devices or (devices.isdecimal() and int(devices) > 1)
-    if strategy == "ddp" or (strategy == "auto" and several):
-        return DDPStrategy(timeout=timedelta(seconds=DDP_SECONDS))
-    return strategy
 
 
 def plugins_of(options: Namespace) -> list[Any]:

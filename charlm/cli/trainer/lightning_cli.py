@@ -1,10 +1,12 @@
 """`charlm fit`, `validate`, `test`, `predict` and `lr-find`: a LightningCLI whose pitfalls are closed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -15,16 +17,17 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
 from charlm.cli.subcommands import COMMANDS
 from charlm.cli.terminal_text import visible_output
-from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of, strategy_of
+from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
 from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
+from charlm.cli.trainer.processes import LostProcess, is_of_other_process, processes_of
 from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
-from charlm.cli.trainer.resuming import OPTION
+from charlm.cli.trainer.resuming import OPTION, find_unfinished
 from charlm.cli.trainer.run_results import report_on_run, store_test_losses
-from charlm.cli.trainer.save_config import SaveConfig
+from charlm.cli.trainer.save_config import SaveConfig, config_text
 from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
 from charlm.data.datamodule import NamesDataModule
@@ -77,7 +80,13 @@ class TrainerCLI(LightningCLI):
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
         parser.add_argument(
-            OPTION, type=str | None, help="with fit: continue this run, by default the newest, from its last state"
+            OPTION,
+            type=str | None,
+            help="with fit: continue this run, by default the newest, from its last state; auto: the newest unfinished"
+            " run with the same config, or else start a new one",
+        )
+        parser.add_argument(
+            "--ddp_timeout", type=PositiveInt, default=60, help="seconds that processes wait for one that stands still"
         )
         add_showing(parser)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
@@ -88,6 +97,10 @@ class TrainerCLI(LightningCLI):
         self.config = parser.parse_args(self.prepared.args)
 
     def _parse_ckpt_path(self) -> None:
+        if not self.prepared.auto:
+            self._check_checkpoint()
+
+    def _check_checkpoint(self) -> None:
         checkpoint = self.prepared.checkpoint
         if checkpoint is not None:
             config = self.config[self.config.subcommand]
@@ -118,6 +131,18 @@ class TrainerCLI(LightningCLI):
                 parser.callback_keys.remove("checkpoint")
         elif config.data.split[1] == 0:  # nothing to choose by
             config.checkpoint.monitor = None
+        if self.prepared.auto:
+            self._go_on(config)
+
+    def _go_on(self, config: Namespace) -> None:
+        """Let the newest unfinished run with this config go on, if there is one."""
+        root = Path(config.trainer.default_root_dir or ".") / "lightning_logs"
+        resumed = find_unfinished(config_text(self._parsers[0], config), root)
+        if resumed is not None:
+            kind = config.model.class_path
+            self.prepared = replace(self.prepared, run=resumed.run, checkpoint=resumed.checkpoint, kind=kind)
+            config.ckpt_path = str(resumed.checkpoint.path) if resumed.checkpoint is not None else None
+        self._check_checkpoint()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Lightning's Trainer with charlm's logger and callbacks, unless the user chose others."""
@@ -130,7 +155,7 @@ class TrainerCLI(LightningCLI):
             kwargs["logger"] = self._logger(root)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
-        kwargs |= {"callbacks": callbacks, "plugins": plugins_of(options), "strategy": strategy_of(options)}
+        kwargs |= {"callbacks": callbacks, "plugins": plugins_of(options), **processes_of(options)}
         return super().instantiate_trainer(**kwargs)
 
     def _of_a_sweep(self, root: Path) -> dict[str, Any]:
@@ -197,4 +222,8 @@ def run_trainer(args: list[str]) -> None:
             if stopped.code:
                 with visible_output():
                     print_go_on(stopped.step, stopped.file)
+            raise
+        except RuntimeError as error:
+            if is_of_other_process(error):
+                raise LostProcess from error
             raise

@@ -2,16 +2,19 @@
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from charlm.cli.trainer.options import Options
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
-from charlm.runs.directory import checkpoints_of, newest_run
+from charlm.runs.directory import checkpoints_of, newest_first, newest_run, read_results
 
 log = logging.getLogger(__name__)
 
-OPTION = "--resume"
+OPTION, AUTO = "--resume", "auto"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,45 @@ def find_resumed(named: str | None, root: Path) -> Resumed:
     run = _named_run(named, root) if named is not None else newest_run(root)
     if run is None:
         raise FileNotFoundError(f"no run under {root} to go on with; start one with `charlm fit`")
+    return _from_newest_checkpoint(run)
+
+
+def find_unfinished(config: str, root: Path) -> Resumed | None:
+    """The newest run in `root` with this very config that has not come to its end; None: there is none.
+
+    A run ends with its report, which leaves the number of its steps. Where torchrun starts the processes again, the
+    run that they worked at is meant, even if they had just finished.
+
+    Args:
+        config: the text of a config.yaml.
+        root: the directory of the runs.
+    """
+    wanted, restarted = yaml.safe_load(config), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    for run in newest_first(root):
+        if _config_of(run) != wanted:
+            continue
+        resumed, ended = _from_newest_checkpoint(run), _ended(run)
+        if restarted or ended is None or (resumed.checkpoint is not None and resumed.checkpoint.step > ended):
+            return resumed
+    return None
+
+
+def _config_of(run: Path) -> object:
+    try:
+        return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):  # the files of another run are damaged
+        return None
+
+
+def _ended(run: Path) -> int | None:
+    """After how many steps the run came to its end, if it has."""
+    with suppress(OSError, ValueError):
+        ended = read_results(run).get("ended")
+        return ended if type(ended) is int else None
+    return None
+
+
+def _from_newest_checkpoint(run: Path) -> Resumed:
     bad = []
     for file in checkpoints_of(run):
         try:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from charlm.callbacks.run_checkpoint import RunCheckpoint
@@ -31,6 +32,10 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     elif last:
         trainer.logger.log_metrics(last, step=checkpoint.step - 1)
         trainer.logger.finalize("success")
+    timers = [c.time_remaining() for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+    if not any(left is not None and left <= 0 for left in timers):
+        run = run_directory(checkpoint.path)
+        write_results(run, {**read_results(run), "ended": trainer.global_step})  # last of all, for `--resume auto`
 
 
 def store_test_losses(trainer: pl.Trainer, datamodule: NamesDataModule, checkpoint: Checkpoint | None) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import yaml
-from lightning.pytorch.cli import SaveConfigCallback
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from charlm.callbacks.shared.whole_file import write_text
@@ -33,11 +34,17 @@ class SaveConfig(SaveConfigCallback):
         before = yaml.safe_load(file.read_text(encoding="utf-8")) if config["ckpt_path"] and file.is_file() else {}
         if "data" in before and before["data"].get("alphabet") is None:
             config["data"]["alphabet"] = None
-        config["ckpt_path"] = None
-        text = self.parser.dump(config, skip_none=False)
-        if _NO_VALUE in text:  # jsonargparse cannot write objects; without an entry the option has its default
-            text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
-        write_text(file, text)
+        write_text(file, config_text(self.parser, config))
+
+
+def config_text(parser: LightningArgumentParser, config: Namespace) -> str:
+    """The text of a run's config.yaml, without the checkpoint that a process resumes from."""
+    config = config.clone()
+    config["ckpt_path"] = None
+    text: str = parser.dump(config, skip_none=False)
+    if _NO_VALUE in text:  # jsonargparse cannot write objects; without an entry the option has its default
+        text = yaml.safe_dump(_without_objects(yaml.safe_load(text)), sort_keys=False)
+    return text
 
 
 def _without_objects(values: Any) -> Any:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_setting
 from charlm.cli.trainer.configs import CONFIGS, Config, as_config, config_names, read_config
 from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
-from charlm.cli.trainer.resuming import OPTION, find_resumed, take_resume
+from charlm.cli.trainer.resuming import AUTO, OPTION, find_resumed, take_resume
 from charlm.messages import did_you_mean
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import BEST, LAST, find_checkpoint, run_directory
@@ -38,6 +38,7 @@ class Prepared:
         model: class of the model that is named, "" if none is. The parser starts from this class, because it
             keeps the default of an argument when the class changes and the new class has the argument too.
         run: the directory of the run that goes on; None: a new one.
+        auto: whether an unfinished run with the settings of `args` goes on, if there is one.
         complete: whether no trainer command was given, so that help or completion is wanted.
     """
 
@@ -46,6 +47,7 @@ class Prepared:
     kind: str = ""
     model: str = ""
     run: Path | None = None
+    auto: bool = False
     complete: bool = False
 
     def say(self) -> None:
@@ -95,7 +97,10 @@ class _CommandLine:
         self._refuse_ignored()
         resumes, named, self.given = take_resume(self.given)
         if resumes:
-            return self._resumed(named)
+            self._check_resume()
+        return self._resumed(named) if resumes and named != AUTO else replace(self._started(), auto=resumes)
+
+    def _started(self) -> Prepared:
         asks = any(name.startswith(_ASKS) for name, _ in self.given.pairs)
         where = self.given.last("--ckpt_path") or self._in_configs("ckpt_path")
         if (where is None and (self.command in _TRAINING or asks)) or where == "null":
@@ -105,8 +110,7 @@ class _CommandLine:
         checkpoint = load_checkpoint(self._checkpoint_file(where))
         config = self._config_of_run(checkpoint)
         kind = self._kind(checkpoint, config)
-        base = self._settings_of_run(config) or self._shipped(kind)
-        return self._line(base, checkpoint, kind)
+        return self._line(self._settings_of_run(config) or self._shipped(kind), checkpoint, kind)
 
     def _line(
         self, base: list[str], checkpoint: Checkpoint | None = None, kind: str = "", run: Path | None = None
@@ -118,16 +122,17 @@ class _CommandLine:
             model = model if model in self.kinds.values() or is_model(model) else ""
             return Prepared([self.command, *base, *self.given.args()], model=model, run=run)
         own = ["--config", as_config(checkpoint_settings(checkpoint, kind))]
-        given = self.given.without("--ckpt_path").args()
-        path = ["--ckpt_path", str(checkpoint.path)]
-        return Prepared([self.command, *base, *own, *given, *path], checkpoint, kind, kind, run)
+        given = [*self.given.without("--ckpt_path").args(), "--ckpt_path", str(checkpoint.path)]
+        return Prepared([self.command, *base, *own, *given], checkpoint, kind, kind, run)
 
-    def _resumed(self, named: str | None) -> Prepared:
-        """A run goes on by its own config and the settings of its checkpoint."""
+    def _check_resume(self) -> None:
         if self.command != "fit":
             raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
         if self.given.last("--trainer.fast_dev_run") not in (None, "false", "0"):
             raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
+
+    def _resumed(self, named: str | None) -> Prepared:
+        """A run goes on by its own config and the settings of its checkpoint."""
         resumed = find_resumed(named, self.runs)
         config = read_config(str(resumed.run / "config.yaml"))
         self.configs.insert(0, config.settings)

@@ -1,12 +1,11 @@
 import pytest
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.strategies import DDPStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from charlm.callbacks import Dashboard, NameSamples, StepDecay, StepProgressBar
-from charlm.cli.trainer.callbacks import strategy_of
 from charlm.cli.trainer.lightning_cli import TrainerCLI
+from charlm.cli.trainer.processes import processes_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
@@ -65,14 +64,21 @@ def test_a_run_has_its_config_its_names_its_layers_and_its_layout(run):
 
 
 @pytest.mark.parametrize(
-    ("options", "seconds"),
-    [(["devices=2"], 60), (["devices=2", "strategy=ddp"], 60), (["devices=1"], None), ([], None)],
+    ("options", "torchrun", "expected"),
+    [
+        (["devices=2"], {}, ("2", 1, 9)),
+        (["devices=2", "strategy=ddp"], {}, ("2", 1, 9)),
+        (["devices=1"], {}, ("1", 1, None)),
+        ([], {}, ("auto", 1, None)),
+        ([], {"LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "3"}, (2, 3, 9)),
+        ([], {"LOCAL_WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "1"}, (1, 1, None)),
+    ],
 )
-def test_several_processes_wait_a_minute_for_each_other(options, seconds):
+def test_several_processes_wait_for_each_other_and_torchrun_says_how_many(options, torchrun, expected, monkeypatch):
+    for name, value in {**torchrun, **({"TORCHELASTIC_RUN_ID": "1"} if torchrun else {})}.items():
+        monkeypatch.setenv(name, value)
     trainer = Namespace(**{"strategy": "auto", "devices": "auto", "num_nodes": 1} | dict(o.split("=") for o in options))
-    strategy = strategy_of(Namespace(trainer=trainer))
-    if seconds is None:
-        assert strategy == "auto"
-    else:
-        assert isinstance(strategy, DDPStrategy)
-        assert strategy._timeout.total_seconds() == seconds
+    found = processes_of(Namespace(trainer=trainer, ddp_timeout=9))
+    strategy = found["strategy"]
+    seconds = None if strategy == "auto" else strategy._timeout.total_seconds()
+    assert (found["devices"], found["num_nodes"], seconds) == expected

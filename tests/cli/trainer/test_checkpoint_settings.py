@@ -15,7 +15,9 @@ DATA = {"path": "/names.txt", "alphabet": None, "block_size": 2, "batch_size": 3
 @pytest.fixture
 def checkpoint():
     sizes = {"vocab_size": 4, "block_size": 2, "n_embd": 3, "n_hidden": 5}
-    return Checkpoint(Path("last.ckpt"), MLP(**sizes), CharTokenizer("abc"), HYPERPARAMETERS, DATA, "ab12", 7, sizes)
+    return Checkpoint(
+        Path("last.ckpt"), MLP(**sizes), CharTokenizer("abc"), HYPERPARAMETERS, DATA, "ab12", 7, net_args=sizes
+    )
 
 
 def test_a_checkpoints_settings_are_a_config_that_lets_the_links_work(checkpoint):
