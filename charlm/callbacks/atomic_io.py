@@ -17,6 +17,7 @@ _WHAT_TO_DO = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space there, or save to another folder"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "save to a folder that you can write to"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a folder on the way to it is a file: save to another folder"),
+    errno.ENOENT: "its folder was removed meanwhile: save to another folder, or run again",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or save to another folder",
 }
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -142,5 +143,6 @@ def _explained(error: OSError, file: Path) -> OSError:
     """The same error with an explanation and advice."""
     cause = error.strerror or str(error) or type(error).__name__
     advice = _WHAT_TO_DO.get(error.errno or 0, "save to another folder")
-    text = f"{cause}: this checkpoint was not written, and those before it are as they were; {advice}"
+    before = ", and the one before it is as it was" if os.path.isfile(file) else ""
+    text = f"{cause}: this checkpoint was not written{before}; {advice}"
     return OSError(error.errno or errno.EIO, text, str(file))

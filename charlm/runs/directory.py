@@ -55,15 +55,29 @@ def next_number(root: Path) -> int:
 
 
 def claim_number(root: Path) -> int:
-    """Create the next folder version_N in `root`; processes that do so at the same time get different numbers."""
-    root.mkdir(parents=True, exist_ok=True)
-    number = next_number(root)
-    while True:
-        try:
-            (root / f"version_{number}").mkdir()
-            return number
-        except FileExistsError:
+    """Create the next folder version_N in `root`; processes that do so at the same time get different numbers.
+
+    Raises:
+        OSError: no folder can be made there.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        number = next_number(root)
+        while not _is_made(root / f"version_{number}"):
             number += 1
+    except OSError as error:
+        cause = "is a file" if root.is_file() else f"cannot take another run ({error.strerror})"
+        raise OSError(f"{root} {cause}; move it, or give another folder as --trainer.default_root_dir") from None
+    return number
+
+
+def _is_made(folder: Path) -> bool:
+    """Whether this process made the folder, and no other one."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How a run reports: a TensorBoard logger whose HParams tab can compare models, config.yaml, and the terminal."""
 
+import errno
 import shutil
 import sys
 import time
@@ -52,7 +53,7 @@ class RunLogger(TensorBoardLogger):
         if self.claimed:
             version = claim_number(Path(save_dir) / name)
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
-        self.started = False
+        self.started = self._is_broken = False
         self.resumed = resumed
 
     @property
@@ -78,22 +79,43 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars; before the first ones, write the hyperparameters."""
-        if not self.started:
-            self.started = True
-            start = SessionStartInfo(start_time_secs=time.time())
-            for key, value in dict(self.hparams).items():
-                _set(start, key, value)
-            self._write(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
-        super().log_metrics(metrics, step)
+        with self._writing():
+            if not self.started:
+                self.started = True
+                start = SessionStartInfo(start_time_secs=time.time())
+                for key, value in dict(self.hparams).items():
+                    _set(start, key, value)
+                self._write(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
+            super().log_metrics(metrics, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """End the session with its status."""
+        if self._is_broken:
+            return
         if self.started and not isinstance(sys.exception(), Stopped):  # a stopped run will be resumed
             ended = Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE
             end = SessionEndInfo(status=ended, end_time_secs=time.time())
-            self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
-        super().finalize(status)
+            with self._writing():
+                self._write(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
+        with self._writing():
+            super().finalize(status)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in a sentence why the event file cannot be written; Lightning may have hidden the error in another."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            self._is_broken = True
+            text = f"nothing more can be logged in {self.log_dir} ({cause.strerror})"
+            resume = f"then continue with `charlm fit --resume {Path(self.log_dir).name}`"
+            advice = f"free some space there, or raise the limit of file sizes (ulimit -f), {resume}"
+            gone = "the folder was removed while the run was training; start it again"
+            raise OSError(f"{text}; {gone if cause.errno == errno.ENOENT else advice}") from None
 
     def _write(self, tag: str, data: HParamsPluginData) -> None:
         writer = self.experiment.file_writer

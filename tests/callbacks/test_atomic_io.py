@@ -95,7 +95,7 @@ def test_a_save_that_fails_says_why_and_leaves_the_last_good_one(state, cause, a
 
     folder = tmp_path / "folder"
     folder.mkdir()
-    message = f"{cause}: this checkpoint was not written, and those before it are as they were; .*{advice}: .*last.ckpt"
+    message = f"{cause}: this checkpoint was not written, and the one before it is as it was; .*{advice}: .*last.ckpt"
     keep = RunCheckpoint(folder, every_n_train_steps=3)
     with state(folder):
         with pytest.raises(OSError, match=message):
@@ -153,9 +153,7 @@ def test_an_error_that_the_operating_system_did_not_name_is_told_as_it_is(tmp_pa
 def test_a_path_that_cannot_be_is_said_with_its_cause(name, what, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(
-        OSError, match=f": this checkpoint was not written, and those before it are as they were; {what}: "
-    ) as caught:
+    with pytest.raises(OSError, match=f": this checkpoint was not written; {what}: ") as caught:
         AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / name)
     assert caught.value.filename == str(tmp_path / name)
     assert caught.value.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES)

@@ -1,10 +1,9 @@
 """What RunLogger writes, asked of a TensorBoard that runs in this process."""
 
 import json
-import logging
+import sys
 import time
 import urllib.request
-import warnings
 
 import lightning.pytorch as pl
 import pytest
@@ -141,22 +140,28 @@ def test_a_logger_without_metrics_writes_no_session(tmp_path):
     assert not list(tmp_path.rglob("events*"))
 
 
-def test_quiet_drops_what_says_nothing_and_shows_our_own_notes(capsys):
-    lightning, own = logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm.anything")
-    before = [*lightning.filters], [*logging.getLogger("charlm").handlers], [*warnings.filters]
-    seen = []
-    handler = logging.Handler()
-    handler.emit = lambda record: seen.append(record.getMessage())
-    lightning.addHandler(handler)
-    with quiet():
-        own.info("names read")
-        lightning.error("💡 Tip: buy something")
-        lightning.error("`Trainer.fit` stopped: `max_steps=3` reached.")
-        lightning.error("something to know")
-        warnings.warn("The dirpath has changed from a to b", UserWarning, stacklevel=1)
-        with pytest.warns(UserWarning, match="look at this"):
-            warnings.warn("look at this", UserWarning, stacklevel=1)
-    lightning.removeHandler(handler)
-    assert capsys.readouterr().err == "names read\n"
-    assert seen == ["something to know"]
-    assert ([*lightning.filters], [*logging.getLogger("charlm").handlers], [*warnings.filters]) == before
+def log_many(logger):
+    for step in range(1, 100):
+        logger.log_metrics({"loss/val": 2.0}, step)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
+def test_a_log_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
+    import resource
+
+    logger = RunLogger(tmp_path)
+    logger.log_metrics({"loss/val": 3.0}, 0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with quiet(), pytest.raises(OSError, match=r"logged in \S+ \(File too large\); .*resume version_0"):
+            log_many(logger)
+        logger.finalize("failed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_file_in_the_place_of_the_runs_is_named(tmp_path):
+    (tmp_path / "lightning_logs").touch()
+    with pytest.raises(OSError, match="lightning_logs is a file; move it, or give another folder"):
+        RunLogger(tmp_path)

@@ -1,6 +1,7 @@
 """What the terminal shows of Lightning's messages."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ def quiet() -> Iterator[None]:
     notes.setFormatter(_Visible())
     lightning.addFilter(_is_no_noise)
     own.setLevel(logging.INFO)
+    of_threads, threading.excepthook = threading.excepthook, _hide_writers_end
     if getattr(rank_zero_only, "rank", 0) == 0:  # only one of several processes
         own.addHandler(notes)
     try:
@@ -44,6 +46,13 @@ def quiet() -> Iterator[None]:
         lightning.removeFilter(_is_no_noise)
         own.removeHandler(notes)
         own.setLevel(level)
+        threading.excepthook = of_threads
+
+
+def _hide_writers_end(ended: threading.ExceptHookArgs) -> None:
+    """No traceback for the thread that writes the event file: its error reaches the one that logs."""
+    if not type(ended.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(ended)
 
 
 class _Visible(logging.Formatter):
