@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -75,6 +74,9 @@ def test_results_come_back(tmp_path):
     write_results(run, {"train": 9.0})
     write_results(run, results)
     assert read_results(run) == results
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_results(run, {"val": object()})
+    assert read_results(run) == results, "those that cannot be written leave the old ones"
     assert [file.name for file in run.iterdir()] == ["results.json"]
 
 
@@ -86,20 +88,8 @@ def test_damaged_results_are_named(text, tmp_path):
 
 
 def test_finding_runs_and_results_needs_no_torch():
-    code = "import sys, charlm.runs.checkpoint_file, charlm.runs.directory; print(str('torch' in sys.modules).lower())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) is False
-
-
-def test_results_that_cannot_be_written_leave_the_old_ones(tmp_path):
-    write_results(tmp_path, {"val": 2.0})
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        write_results(tmp_path, {"val": object()})
-    assert read_results(tmp_path) == {"val": 2.0}
-    (tmp_path / "taken" / "results.json").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"results\.json"):
-        write_results(tmp_path / "taken", {"val": 1.0})
-    assert [file.name for file in (tmp_path / "taken").iterdir()] == ["results.json"]
+    code = "import sys, charlm.runs.checkpoint_file, charlm.runs.directory; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_runs_that_start_at_once_get_a_directory_each(tmp_path):

