@@ -90,7 +90,9 @@ def message_of(error: BaseException) -> str | None:
     about_file = isinstance(error, OSError) and error.filename is not None
     about_package = isinstance(error, ModuleNotFoundError) and error.name is None  # raised by hand, not by `import`
     by_lightning = type(error).__name__ == "MisconfigurationException" or (
-        raised and isinstance(error, ValueError) and "lightning" in place.parts
+        raised
+        and "lightning" in place.parts
+        and (isinstance(error, ValueError) or (isinstance(error, RuntimeError) and place.name == "early_stopping.py"))
     )
     return str(error).strip() if by_charlm or about_file or about_package or by_lightning else None
 

@@ -53,6 +53,7 @@ class Checkpoint:
         net_args: all arguments that the net was built with.
         kind: class of the LightningModule: "LitMLP", or for a user's own class its module and name, which the file
             only states.
+        is_whole: whether it has the optimizer's state too, so that training can go on from it.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Checkpoint:
     saved: float = 0.0
     net_args: dict[str, Any] = field(default_factory=dict)
     kind: str = ""
+    is_whole: bool = True
 
     @property
     def model(self) -> str:
@@ -111,6 +113,7 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         saved=saved if type(saved := entry.get("saved")) is float and saved > 0 else 0.0,
         net_args=net_args,
         kind=_kind(entry.get("model"), net),
+        is_whole="optimizer_states" in content,
     )
 
 

@@ -1,5 +1,6 @@
 """`charlm fit --resume`: which run goes on, from where, and what is said where it cannot."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 import yaml
 
 from charlm.cli.main import main
+from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import hold
 from charlm.runs.events import read_scalars
 
@@ -147,7 +149,7 @@ def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):
         file.write_bytes(b"")
     code, err = said(capsys, "--resume")
     assert code == 2
-    assert re.search(r"no checkpoint of \S+version_0 can be read, so it cannot go on: \S+ is empty \(0 bytes\)", err)
+    assert re.search(r"version_0 cannot go on from any of its checkpoints: \S+ is empty \(0 bytes\)", err)
 
 
 def test_a_finished_run_that_is_resumed_logs_nothing_twice(run, script):
@@ -184,6 +186,52 @@ def test_a_loss_of_nan_or_infinity_ends_with_status_4(run, capsys):
     for file in run.with_name("version_1").rglob("*.ckpt"):
         state = torch.load(file, weights_only=True)["state_dict"]
         assert all(weight.isfinite().all() for weight in state.values())
+
+
+def test_a_loss_above_that_of_guessing_is_said_and_ends_with_status_4(run, capsys):
+    code, err = said(capsys, *OPTIONS, "--trainer.max_steps=8", "--model.lr=1e9")
+    assert code == 4
+    assert re.search(
+        r"since the first validation is \S+e\+\d+, and guessing all \d+ characters evenly has \d\.\d+", err
+    )
+    assert "val" in json.loads((run.with_name("version_1") / "results.json").read_text())
+
+
+def test_a_metric_that_is_not_logged_is_answered_with_those_that_are(run, capsys):
+    monitors = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss")
+    code, err = said(capsys, *OPTIONS, "--trainer.max_steps=8", *monitors)
+    assert (code, "Traceback" in err) == (2, False)
+    assert re.search("`val_loss` which is not available.*`loss/val`", err)
+
+
+def test_what_max_time_has_stopped_goes_on_without_it_and_else_says_why_not(run, capsys):
+    main(["fit", "--resume", "--trainer.max_steps=12", "--trainer.max_time=00:00:00:00", *QUIET])
+    assert "Nothing was trained: its max_time is used up" in capsys.readouterr().err
+    main(["fit", "--resume", "--trainer.max_time=null", *QUIET])
+    assert "Nothing was trained" not in capsys.readouterr().err
+    assert load_checkpoint(run / "checkpoints" / "last.ckpt").step == 12
+    main(["fit", "--resume", *QUIET])
+    assert "Nothing was trained: max_steps 12 was reached" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["--resume", "--ckpt_path=lightning_logs/version_0/checkpoints/last.ckpt"])
+def test_weights_alone_are_not_trained_on(run, capsys, how):
+    content = torch.load(file := run / "checkpoints" / "last.ckpt", weights_only=True)
+    del content["optimizer_states"]
+    torch.save(content, file)
+    (run / "checkpoints" / "best.ckpt").unlink()
+    code, err = said(capsys, how, "--trainer.max_steps=12")
+    assert (code, "last.ckpt holds the weights alone, without the optimizer's state" in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--trainer.logger=false", "--checkpoint.dirpath=elsewhere"])
+def test_a_training_that_resume_cannot_find_says_how_it_goes_on(run, capsys, option):
+    main(["fit", *OPTIONS, "--trainer.max_steps=4", option, *QUIET])
+    (file,) = re.findall(
+        r"--resume will not find this training, .*; go on with --ckpt_path (\S+)", capsys.readouterr().err
+    )
+    main(["fit", f"--ckpt_path={file}", "--trainer.max_steps=6", *QUIET])
+    assert "LitMLP after 4 steps" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_is_training_is_left_to_it(run, capsys):

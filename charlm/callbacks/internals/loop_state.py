@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loops.fit_loop import RestartStage
 
 Pending = Literal["nothing", "rest of iteration", "rest of iteration but validation"]
@@ -44,7 +45,19 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         batches[span] |= dict.fromkeys(batches[span], seen)
     batches["is_last_batch"] = bool(inside and batches["is_last_batch"])
     stepped = trainer.fit_loop.epoch_loop._batches_that_stepped
-    return {"pending": pending, "inside": inside, "stepped": stepped, "stop": bool(trainer.should_stop)}
+    return {
+        "pending": pending,
+        "inside": inside,
+        "stepped": stepped,
+        "stop": trainer.should_stop and not time_is_up(trainer),
+    }
+
+
+def time_is_up(trainer: Trainer) -> bool:
+    """Whether `max_time` is used up. A resumed training asks this anew, since it may have another limit."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
+    return any(seconds is not None and seconds <= 0 for seconds in left)
 
 
 def restore_loop_state(

@@ -5,6 +5,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from charlm.callbacks.internals.loop_state import time_is_up as time_is_up
+
 
 def trainer_of(pl_module: LightningModule) -> Trainer | None:
     """The trainer of a module, or None if it is not attached to one."""

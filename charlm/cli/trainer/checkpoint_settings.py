@@ -20,6 +20,14 @@ def checkpoint_settings(checkpoint: Checkpoint, class_path: str) -> dict[str, An
     return {"model": {"class_path": class_path, "init_args": init_args}, "data": data}
 
 
+def weights_alone(checkpoint: Checkpoint) -> str:
+    """Why training cannot go on from a checkpoint that was saved with save_weights_only."""
+    return (
+        f"{checkpoint.path} holds the weights alone, without the optimizer's state, so no training can go on from it;"
+        " take the last.ckpt of its run, or start a new run"
+    )
+
+
 def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], data: dict[str, Any], fit: bool) -> None:
     """Refuse settings that the checkpoint's weights, or its optimizer, would override.
 
@@ -31,8 +39,10 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
         fit: whether the run goes on training, so that the optimizer's state is restored too.
 
     Raises:
-        ValueError: one of them differs.
+        ValueError: one of them differs, or the optimizer's state is missing.
     """
+    if fit and not checkpoint.is_whole:
+        raise ValueError(weights_alone(checkpoint))
     given = model["class_path"].rsplit(".", 1)[-1]
     kind = kind.rsplit(".", 1)[-1]
     if given != kind:

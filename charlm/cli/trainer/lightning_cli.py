@@ -1,5 +1,6 @@
 """`charlm fit`, `validate`, `test`, `predict` and `lr-find`: a LightningCLI whose pitfalls are closed."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,8 +26,8 @@ from charlm.cli.trainer.predictions import write_predictions
 from charlm.cli.trainer.processes import LostProcess, is_of_other_process, processes_of
 from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
-from charlm.cli.trainer.resuming import OPTION, find_unfinished
-from charlm.cli.trainer.run_results import report_on_run, store_test_losses
+from charlm.cli.trainer.resuming import OPTION, find_unfinished, say_where_checkpoints_are, why_nothing_was_trained
+from charlm.cli.trainer.run_results import LossesSinceValidation, report_on_run, store_test_losses
 from charlm.cli.trainer.save_config import SaveConfig, config_text
 from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
@@ -34,6 +35,8 @@ from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.runs.directory import run_directory
 from charlm.runs.logger import RunLogger, its_own_run
+
+log = logging.getLogger(__name__)
 
 DEFAULT_SEED = 42
 
@@ -149,6 +152,8 @@ class TrainerCLI(LightningCLI):
         options = self.config_init[self.subcommand]
         config, callbacks = options.trainer, callbacks_of(str(self.subcommand), options)
         root = Path(config.default_root_dir or ".")
+        if self.subcommand == "fit":
+            callbacks.append(LossesSinceValidation())
         if self.subcommand == "lr-find":
             kwargs |= self._of_a_sweep(root)
         elif config.logger in (None, True) and not config.fast_dev_run and not config.barebones:
@@ -181,7 +186,11 @@ class TrainerCLI(LightningCLI):
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
         """Train; a new run that ends with an error before it logs anything leaves no directory."""
         with its_own_run(self.trainer):
+            say_where_checkpoints_are(self.trainer)
             self.trainer.fit(model, **kwargs)
+        begun = self.prepared.checkpoint
+        if begun is not None and self.trainer.global_step == begun.step and not self._is_trial():
+            log.warning(f"Nothing was trained: {why_nothing_was_trained(self.trainer)}")
 
     @rank_zero_only
     def after_fit(self) -> None:

@@ -81,9 +81,12 @@ def print_go_on(step: int, file: str | None) -> None:
     run = run_directory(Path(file))
     root = run.absolute().parent.parent
     where = "" if root == Path.cwd() else f" --trainer.default_root_dir {shlex.quote(str(shown(root)))}"
+    how = f"--resume {shlex.quote(run.name)}{where}"
+    if not (run / "config.yaml").is_file():  # without a logger there is no run
+        how = f"--ckpt_path {shlex.quote(str(shown(Path(file))))}"
     steps = f"{step:,} step{'s' * (step != 1)}"
     print(
-        f"Stopped after {steps}. Go on with:\n{program('charlm')} fit --resume {shlex.quote(run.name)}{where}",
+        f"Stopped after {steps}. Go on with:\n{program('charlm')} fit {how}",
         file=sys.stderr,
     )
 

@@ -6,11 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import lightning.pytorch as pl
 import yaml
 
+from charlm.callbacks.run_checkpoint import RunCheckpoint
+from charlm.callbacks.shared.trainer_state import time_is_up
+from charlm.cli.trainer.checkpoint_settings import weights_alone
 from charlm.cli.trainer.options import Options
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import checkpoints_of, newest_first, newest_run, read_results
+from charlm.runs.logger import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +111,37 @@ def _from_newest_checkpoint(run: Path) -> Resumed:
         except (OSError, ValueError) as error:
             bad.append(str(error))
             continue
+        if not checkpoint.is_whole:
+            bad.append(weights_alone(checkpoint))
+            continue
         for reason in bad:
             log.info(f"{reason}. Going on from {file.name} instead")
         return Resumed(run, checkpoint)
     if bad:
-        raise ValueError(f"no checkpoint of {run} can be read, so it cannot go on: {bad[0]}")
+        raise ValueError(f"{run} cannot go on from any of its checkpoints: {bad[0]}")
     return Resumed(run, None)
+
+
+def say_where_checkpoints_are(trainer: pl.Trainer) -> None:
+    """Log how to go on with a training whose checkpoints are where --resume does not look."""
+    saver = next((c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
+    place = Path(trainer.log_dir or trainer.default_root_dir)
+    runs = Path(trainer.default_root_dir) / "lightning_logs"
+    in_runs = isinstance(trainer.logger, RunLogger) and os.path.realpath(place.parent) == os.path.realpath(runs)
+    if saver is not None and not (in_runs and saver.dirpath is None):
+        last = Path(saver.dirpath or place / "checkpoints") / "last.ckpt"
+        log.info(f"{OPTION} will not find this training, which is no run in {runs}; go on with --ckpt_path {last}")
+
+
+def why_nothing_was_trained(trainer: pl.Trainer) -> str:
+    """Why a training that was to go on has ended without a step, and what to do."""
+    if time_is_up(trainer):
+        return "its max_time is used up; give a longer --trainer.max_time, or null"
+    if trainer.global_step == trainer.max_steps:
+        return f"max_steps {trainer.max_steps:,} was reached; give a higher --trainer.max_steps"
+    if trainer.current_epoch == trainer.max_epochs:
+        return f"max_epochs {trainer.max_epochs:,} was reached; give a higher --trainer.max_epochs"
+    return "a callback had ended it, such as EarlyStopping; start a new run without that callback"
 
 
 def _named_run(named: str, root: Path) -> Path:

@@ -1,12 +1,14 @@
 """What follows a training or a test: the report, and the losses that are added to the run."""
 
+import math
 from pathlib import Path
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from charlm.callbacks.run_checkpoint import RunCheckpoint
+from charlm.callbacks.shared.trainer_state import is_of_fit, time_is_up
 from charlm.cli.trainer.report import finish
 from charlm.data.datamodule import NamesDataModule
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
@@ -14,8 +16,48 @@ from charlm.runs.directory import read_results, run_directory, write_results
 from charlm.runs.logger import RunLogger, log_later
 
 
+class WorseThanGuessing(ArithmeticError):
+    """No loss of a training since its first validation was below that of guessing all characters evenly."""
+
+    exit_status = 4
+    """Of `charlm fit`."""
+
+
+class LossesSinceValidation(Callback):
+    """Keep the losses of a training since its first validation, in nats per character.
+
+    These are the losses of the validations, and the mean training loss between each two of them: overfitting alone
+    raises only the former.
+    """
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if is_of_fit(trainer):
+            names = ("loss/val", "loss_mean/train") if self.losses else ("loss/val",)
+            self.losses += [float(trainer.callback_metrics.get(name, 0.0)) for name in names]
+
+    def check(self, vocab_size: int) -> None:
+        """Refuse a training that has learned nothing since its first validation.
+
+        Raises:
+            WorseThanGuessing: it has not.
+        """
+        lowest, evenly = min(self.losses, default=0.0), math.log(vocab_size)
+        if len(self.losses) > 1 and lowest > evenly:
+            raise WorseThanGuessing(
+                f"training has failed: its lowest loss since the first validation is {lowest:.4g}, and guessing all"
+                f" {vocab_size} characters evenly has {evenly:.4f}; take a lower learning rate (--model.lr)"
+            )
+
+
 def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
-    """Print the report on the best checkpoint of a training, and add its test loss to the log of the run."""
+    """Print the report on the best checkpoint of a training, and add its test loss to the log of the run.
+
+    Raises:
+        WorseThanGuessing: after the report.
+    """
     saver = next((c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
     kept = (saver.best_model_path or saver.last_model_path) if saver is not None else ""
     if not kept or trainer.logger is None:
@@ -32,10 +74,12 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     elif last:
         trainer.logger.log_metrics(last, step=checkpoint.step - 1)
         trainer.logger.finalize("success")
-    timers = [c.time_remaining() for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
-    if not any(left is not None and left <= 0 for left in timers):
+    if not time_is_up(trainer):
         run = run_directory(checkpoint.path)
         write_results(run, {**read_results(run), "ended": trainer.global_step})  # last of all, for `--resume auto`
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set from outside the class
+        if isinstance(callback, LossesSinceValidation):
+            callback.check(checkpoint.tokenizer.vocab_size)
 
 
 def store_test_losses(trainer: pl.Trainer, datamodule: NamesDataModule, checkpoint: Checkpoint | None) -> None:
