@@ -24,7 +24,7 @@ def main(args: list[str] | None = None) -> None:
     """Run `charlm ARGS...`.
 
     A user's mistake gives one or two sentences on standard error and exit status 2. The status is 4 if the loss became
-    NaN or infinite, and 129, 130 or 143 if a signal stopped the command.
+    NaN or infinite, or stayed above that of guessing, and 129, 130 or 143 if a signal stopped the command.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a letter gets its escape
