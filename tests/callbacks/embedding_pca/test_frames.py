@@ -107,14 +107,9 @@ def test_the_file_is_read_without_pickle():
     assert np.array_equal(file["tables"][1], table_at(1, 4).numpy()[rows])
 
 
-def test_a_table_that_does_not_follow_those_before_is_refused():
-    """One that has got more rows goes on: the first ones are those with labels."""
+def test_of_a_table_that_gets_more_rows_the_first_ones_are_kept():
+    """Those with labels."""
     frames = Frames(4, 3, 2, 9)
     frames.add(0, table_at(0))
     frames.add(1, table_at(1, 5))
     assert torch.equal(frames.tables[1], table_at(1))
-    for rows, columns in [(2, 2), (3, 3)]:
-        message = rf"a table of \({rows}, {columns}\) cannot follow one of 3 labelled rows and 2 columns; .* at step 1"
-        with pytest.raises(ValueError, match=message):
-            frames.add(2, table_at(2, rows, columns))
-    assert (frames.steps, len(frames.tables)) == ([0, 1], 2)

@@ -9,12 +9,6 @@ class Module:
     embedding_kinds = ("x", "y", "x")
 
 
-def test_all_rows_of_a_small_table_are_computed_with_and_drawn():
-    rows = choose_rows(["a", "b", "c"], ["x", "y", "x"], columns=4, max_rows=5)
-    assert rows.sample.tolist() == rows.drawn.tolist() == [0, 1, 2]
-    assert rows.of(rows.kinds, rows.drawn) == ["x", "y", "x"]
-
-
 @pytest.mark.parametrize(
     ("count", "columns", "max_rows", "sampled"),
     [(5000, 8, 2000, 5000), (50_000, 768, 2000, 2083), (50_000, 768, 3000, 3000)],

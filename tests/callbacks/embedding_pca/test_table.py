@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations
 
 from charlm.callbacks.embedding_pca.table import find_table, get_table
 
@@ -69,30 +69,6 @@ def test_without_a_single_embedding_the_tables_are_listed(net, message):
 def test_a_name_that_is_no_table_gets_a_list_of_those_that_are(name):
     with pytest.raises(ValueError, match=f"^Two has no table '{name}'; " + CANDIDATES):
         find_table(Two(), name)
-
-
-class Noise(nn.Module):
-    """Another table at each reading, in training."""
-
-    def forward(self, weight):
-        return weight + torch.randn_like(weight) if self.training else weight
-
-
-@pytest.mark.parametrize("name", ["table", "table.weight"])
-def test_a_table_that_is_computed_is_read_in_eval_mode_without_a_trace(name):
-    net = nn.ModuleDict({"table": parametrizations.spectral_norm(nn.Embedding(9, 4)), "other": nn.Tanh()})
-    net["noisy"] = nn.Embedding(9, 4)
-    parametrize.register_parametrization(net["noisy"], "weight", Noise())
-    plain = net["noisy"].parametrizations.weight.original
-    buffers, drawn = [buffer.clone() for buffer in net.buffers()], torch.get_rng_state()
-    for _ in range(3):
-        assert get_table(net, name).shape == (9, 4)
-        assert torch.equal(get_table(net, name.replace("table", "noisy")), plain)
-        find_table(net, name)
-    assert torch.equal(drawn, torch.get_rng_state())
-    assert len(buffers) > 0
-    assert all(map(torch.equal, net.buffers(), buffers))
-    assert all(part.training for part in net.modules())
 
 
 @pytest.mark.parametrize(
