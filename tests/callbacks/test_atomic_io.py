@@ -8,7 +8,6 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -22,18 +21,6 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the limits, locks and users of a Unix")
-
-
-def test_a_training_comes_back(trainer, tmp_path):
-    keep = RunCheckpoint(tmp_path)
-    options = {"enable_checkpointing": True, "limit_train_batches": 3, "plugins": [AtomicCheckpointIO()]}
-    trainer(keep, max_epochs=1, **options).fit(BoringModel())
-    again = trainer(RunCheckpoint(tmp_path), max_epochs=2, **options)
-    again.fit(BoringModel(), ckpt_path=tmp_path / "last.ckpt")
-    assert again.global_step == 6
-    assert not list(tmp_path.glob(".*"))
-    (tmp_path / "other").write_text("")
-    assert (tmp_path / "last.ckpt").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @contextmanager
@@ -111,6 +98,8 @@ def test_what_cannot_be_packed_leaves_the_old_file(tmp_path):
         AtomicCheckpointIO().save_checkpoint({"a": lambda: 1}, file)
     assert AtomicCheckpointIO().load_checkpoint(file) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
+    (tmp_path / "other").write_text("")
+    assert file.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @posix
@@ -146,7 +135,6 @@ def test_an_error_that_the_operating_system_did_not_name_is_told_as_it_is(tmp_pa
     ("name", "what"),
     [
         ("file/a.ckpt", "a folder on the way to it is a file: save to another folder"),
-        ("file/deeper/a.ckpt", "a folder on the way to it is a file: save to another folder"),
         ("folder", "save to another folder"),
     ],
 )
@@ -156,7 +144,6 @@ def test_a_path_that_cannot_be_is_said_with_its_cause(name, what, tmp_path):
     with pytest.raises(OSError, match=f": this checkpoint was not written; {what}: ") as caught:
         AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / name)
     assert caught.value.filename == str(tmp_path / name)
-    assert caught.value.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
 
 
@@ -215,37 +202,12 @@ def test_kills_in_mid_save_lose_nothing(script, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_readers_and_a_writer_at_once_see_whole_files_only(tmp_path):
-    file = tmp_path / "a.ckpt"
-    code = (
-        "import sys, torch; from charlm.callbacks.atomic_io import AtomicCheckpointIO; io = AtomicCheckpointIO()\n"
-        "for n in range(15): io.save_checkpoint({'n': n, 'w': torch.full((10_000,), float(n))}, sys.argv[1])"
-    )
-    with subprocess.Popen([sys.executable, "-P", "-c", code, str(file)]) as writer:
-        seen = set()
-        while writer.poll() is None:
-            if not file.exists():
-                time.sleep(0.01)
-                continue
-            content = AtomicCheckpointIO().load_checkpoint(file)
-            assert (content["w"] == content["n"]).all()
-            seen.add(content["n"])
-    assert writer.returncode == 0
-    assert len(seen) > 1
-
-
-@pytest.mark.parametrize("address", ["http://example.org/a.ckpt", "s3://bucket/a", "file:///a", "hf:/a/b"])
-def test_an_address_is_refused_with_the_way_to_do_it(address, trainer):
-    for call in (
-        lambda io: io.load_checkpoint(address),
-        lambda io: io.load_checkpoint(Path(address)),
-        lambda io: io.save_checkpoint({}, address),
-        lambda io: trainer(plugins=[io], max_steps=1).fit(BoringModel(), ckpt_path=address),
-    ):
-        with pytest.raises(
-            ValueError, match=r" is an address; .* local files only: download it first and pass its path"
-        ):
-            call(AtomicCheckpointIO())
+@pytest.mark.parametrize("address", ["http://example.org/a.ckpt", "s3://bucket/a", "file:///a", Path("hf:/a/b")])
+def test_an_address_is_refused_with_the_way_to_do_it(address):
+    with pytest.raises(ValueError, match=r" is an address; .* download it first and pass its path"):
+        AtomicCheckpointIO().load_checkpoint(address)
+    with pytest.raises(ValueError, match=r" is an address"):
+        AtomicCheckpointIO().save_checkpoint({}, address)
 
 
 def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
@@ -260,29 +222,27 @@ def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
 
+@pytest.fixture
+def packed():
+    """The bytes of a checkpoint."""
+    torch.save({"a": torch.ones(2)}, stream := io.BytesIO())
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(("name", "other"), [(b"archive/version", b"brchive/version"), (b"/version", b"/versio\0")])
-def test_a_part_of_another_folder_or_with_the_end_of_a_name_in_it_is_refused(name, other, tmp_path):
+def test_a_part_of_another_folder_or_with_the_end_of_a_name_in_it_is_refused(name, other, packed, tmp_path):
     """Another reader could find other parts there."""
-    stream = io.BytesIO()
-    torch.save({"a": torch.ones(2)}, stream)
-    (tmp_path / "a.ckpt").write_bytes(stream.getvalue())
-    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")["a"].tolist() == [1, 1]
-    assert stream.getvalue().count(name) == 2
-    (tmp_path / "b.ckpt").write_bytes(stream.getvalue().replace(name, other))
-    with pytest.raises(
-        ValueError,
-        match=r"b.ckpt is damaged, its checksums do not match; copy it again, or use another checkpoint of the run$",
-    ):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "b.ckpt")
+    assert packed.count(name) == 2
+    (tmp_path / "a.ckpt").write_bytes(packed.replace(name, other))
+    with pytest.raises(ValueError, match=r"a\.ckpt is damaged, its checksums do not match; copy it again"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize("place", [3, 4, 7], ids=["parts here", "parts in all", "length of the comment"])
-def test_an_archive_whose_end_says_something_else_is_refused(place, tmp_path):
+def test_an_archive_whose_end_says_something_else_is_refused(place, packed, tmp_path):
     """Another reader could go by that."""
-    stream = io.BytesIO()
-    torch.save({"a": torch.ones(2)}, stream)
     end = struct.Struct("<4s4H2LH")
-    whole, last = stream.getvalue()[: -end.size], list(end.unpack(stream.getvalue()[-end.size :]))
+    whole, last = packed[: -end.size], list(end.unpack(packed[-end.size :]))
     assert last[3] == last[4] > 3
     last[place] += 1
     (tmp_path / "a.ckpt").write_bytes(whole + end.pack(*last))

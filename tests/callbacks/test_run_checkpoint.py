@@ -68,24 +68,19 @@ def fit(trainer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("losses", "max_steps", "best", "last"),
+    ("mode", "losses", "max_steps", "best", "last"),
     [
-        ([3.0, 1.0, 2.0], 6, 4, 6),  # last is written though it is not the best
-        ([3.0, 1.0], 5, 4, 5),  # ... and though no validation came after the last step
-        ([3.0, 2.0, 1.0], 6, 6, 6),
-        ([float("nan"), float("inf"), 1.0, 2.0], 8, 6, 8),
-        ([1.0, None, 2.0], 6, 2, 6),  # a validation without the value leaves the older one where it was measured
-        ([3.0, None, None], 6, 2, 6),
+        ("min", [3.0, 1.0], 5, 4, 5),  # last is written though no validation came after the last step
+        ("min", [3.0, 2.0, 1.0], 6, 6, 6),
+        ("min", [float("nan"), float("inf"), 1.0, 2.0], 8, 6, 8),
+        ("min", [1.0, None, 2.0], 6, 2, 6),  # a validation without the value leaves the older one where it was measured
+        ("max", [1.0, 3.0, 2.0], 6, 4, 6),
     ],
 )
-def test_best_is_the_state_whose_own_value_is_the_lowest(fit, losses, max_steps, best, last):
-    keep, steps = fit(Model(losses), max_steps=max_steps)
+def test_best_is_the_state_whose_own_value_is_the_best(fit, mode, losses, max_steps, best, last):
+    keep, steps = fit(Model(losses), mode=mode, max_steps=max_steps)
     assert steps == {"best.ckpt": best, "last.ckpt": last}
     assert [Path(path).name for path in (keep.best_model_path, keep.last_model_path)] == ["best.ckpt", "last.ckpt"]
-
-
-def test_the_highest_value_may_be_the_best(fit):
-    assert fit(Model([1.0, 3.0, 2.0]), mode="max")[1] == {"best.ckpt": 4, "last.ckpt": 6}
 
 
 @pytest.mark.parametrize(
@@ -127,11 +122,6 @@ def test_of_files_between_validations_none_counts_as_best(fit, tmp_path):
     assert (seen[2], seen[5]) == ({"last.ckpt": 2}, {"best.ckpt": 3, "last.ckpt": 4})
 
 
-def test_without_a_metric_the_last_is_what_is_kept(fit):
-    keep, steps = fit(Model(), monitor=None, options={}, max_steps=7)
-    assert (steps, Path(keep.best_model_path).name) == ({"last.ckpt": 7}, "last.ckpt")
-
-
 def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, tmp_path):
     class Stops(Callback):
         def on_train_batch_end(self, trainer, *_):
@@ -141,6 +131,8 @@ def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, 
     with pytest.raises(ZeroDivisionError):
         fit(Model(), Stops(), monitor=None, options={}, max_steps=20)
     assert steps_of(tmp_path / "run") == {"last.ckpt": 10}
+    keep, steps = fit(Model(), run="whole", monitor=None, options={}, max_steps=7)
+    assert (steps, Path(keep.best_model_path).name) == ({"last.ckpt": 7}, "last.ckpt")
 
 
 def test_a_metric_that_is_not_logged_is_said_with_those_that_are(fit):
@@ -186,14 +178,7 @@ def test_nothing_is_written_in_a_trial_or_without_save_last(fit):
     assert fit(Model([1.0]), max_steps=3, run="no last", save_last=False)[1] == {"best.ckpt": 2}
 
 
-def test_best_may_be_of_weights_only_and_last_is_whole(fit, tmp_path):
-    fit(Model([1.0]), save_weights_only=True, max_steps=2)
-    best, last = (torch.load(tmp_path / "run" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
-    assert ("optimizer_states" in best, "optimizer_states" in last) == (False, True)
-
-
-@pytest.mark.parametrize("save_last", [True, False])
-def test_the_last_state_is_saved_when_it_is_asked_for(fit, tmp_path, save_last):
+def test_the_last_state_is_saved_when_it_is_asked_for_and_best_may_be_of_weights_only(fit, tmp_path):
     class Asks(Callback):
         def on_iteration_end(self, trainer, pl_module):
             if trainer.global_step == 3:
@@ -202,8 +187,10 @@ def test_the_last_state_is_saved_when_it_is_asked_for(fit, tmp_path, save_last):
                 self.saved = steps_of(tmp_path / "run")
 
     asks = Asks()
-    fit(Model([1.0]), asks, save_last=save_last, max_steps=4)
+    fit(Model([1.0]), asks, save_last=False, save_weights_only=True, max_steps=4)
     assert (Path(asks.file).name, asks.saved) == ("last.ckpt", {"best.ckpt": 2, "last.ckpt": 3})
+    best, last = (torch.load(tmp_path / "run" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert ("optimizer_states" in best, "optimizer_states" in last) == (False, True)
 
 
 def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path):
@@ -253,8 +240,10 @@ STATES = [  # of a stranger's checkpoint: each names a victim in each way that a
 ]
 
 
-@pytest.mark.parametrize("state", STATES, ids=["last", "best", "top k", "a list", "other entries"])
-@pytest.mark.parametrize("spelled", ["absolute", "dots", "link", "folder", "text"])
+@pytest.mark.parametrize(
+    ("state", "spelled"),
+    [*[(state, "absolute") for state in STATES], *[(STATES[2], way) for way in ("dots", "link", "folder", "text")]],
+)
 def test_a_checkpoint_deletes_and_writes_nothing_outside(trainer, tmp_path, state, spelled):
     run, outside = tmp_path / "run", tmp_path / "outside"
     (outside / "folder.ckpt").mkdir(parents=True)
