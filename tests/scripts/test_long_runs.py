@@ -18,7 +18,7 @@ def test_trainings_that_start_at_once_leave_a_run_each(forking, capsys):
 
 
 def test_a_process_that_trains_again_and_again_keeps_no_files(python):
-    done = python(SCRIPTS / "soak.py", "--minutes=0")
+    done = python(SCRIPTS / "reliability" / "soak.py", "--minutes=0")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("4 rounds in 0 minutes: ")
     assert done.stdout.endswith(" +0 open files, 0 stray files, 0 runs differing\n")

@@ -144,22 +144,15 @@ def test_quick_leaves_out_slow_tests_and_passes_arguments_to_pytest_in_the_root(
 
 
 @pytest.mark.usefixtures("first_runs")
-@pytest.mark.parametrize(
-    ("file", "text", "step"),
-    [
-        ("charlm/bad.py", '"""Bad."""\n\nx: int = "one"\n', "mypy"),
-        ("tests/test_bad.py", 'def test_bad():\n    assert [] == ["bad"]\n', "pytest"),
-    ],
-)
-def test_test_stops_at_the_first_step_that_fails_and_names_it(clone, tmp_path, file, text, step):
-    (clone / file).write_text(text)
+def test_test_stops_at_the_first_step_that_fails_and_names_it(clone, tmp_path):
+    (clone / "charlm/bad.py").write_text('"""Bad."""\n\nx: int = "one"\n')
     try:
         status, _, err = run(clone / "scripts/test", "tests", cwd=tmp_path)
     finally:
-        (clone / file).unlink()
+        (clone / "charlm/bad.py").unlink()
     assert status == 1
-    assert err.splitlines()[-1] == f"scripts/test: {step} failed (exit status 1)"
-    assert [line for line in err.splitlines() if line.startswith("==")][-1] == f"== {step}"
+    assert err.splitlines()[-1] == "scripts/test: mypy failed (exit status 1)"
+    assert "== pytest" not in err
 
 
 def test_a_directory_that_is_not_an_environment_is_left_alone(clone, tmp_path):
