@@ -142,10 +142,6 @@ def test_the_mean_of_the_scores_is_the_loss_and_every_name_is_shown_whole(traine
         assert "[" in match[1]
 
 
-def test_a_file_is_scored_as_its_names_are(trained, charlm):
-    assert charlm(trained.folder, "score", "names.txt") == charlm(trained.folder, "score", *trained.example.names)
-
-
 def test_an_out_of_vocabulary_character_is_named(trained, charlm):
     name = trained.example.strange
     said = f"{name!r} has {name[-1]!r} (U+{ord(name[-1]):04X}) at position"
@@ -174,15 +170,3 @@ def test_letters_beyond_u_ffff_go_through_every_command(charlm, tmp_path):
         answer = charlm(tmp_path, *line.split())
         assert isinstance(answer, list), f"{line}: {answer}"
     assert "\U0001f680" in (tmp_path / RUN / "predictions.csv").read_text(encoding="utf-8")
-
-
-def test_pictures_of_letters_without_a_font_need_no_warning(charlm, tmp_path, recwarn, caplog):
-    write(tmp_path, EXAMPLES["katakana"].names, "MLP")
-    callbacks = ["--trainer.callbacks+=EmbeddingPCA", "--trainer.callbacks.frames=2"]
-    charlm(tmp_path, "fit", "--config", "config.yaml", *callbacks)
-    charlm(tmp_path, "fit", "--model=Bigram", "--data=names.txt", "--trainer.max_epochs=1")
-    charlm(tmp_path, "compare-counts", "--checkpoint", "lightning_logs/version_1")
-    assert (tmp_path / RUN / "embedding_pca.png").exists()
-    assert (tmp_path / "lightning_logs/version_1/bigram.png").exists()
-    said = [str(warning.message) for warning in recwarn] + caplog.messages
-    assert not [text for text in said if re.search("lyph|font|EmbeddingPCA", text)]

@@ -52,8 +52,9 @@ def weights(run):
 
 
 @pytest.mark.parametrize("how", [["--resume"], ["--resume", "version_0"], ["--resume=lightning_logs/version_0"]])
-def test_a_run_goes_on_in_its_own_directory(run, how):
+def test_a_run_goes_on_in_its_own_directory_and_says_so(run, how, capsys):
     main(["fit", *how, "--trainer.max_steps=12", *QUIET])
+    assert re.search(r"Going on with \S+version_0 after 8 steps, from last.ckpt", capsys.readouterr().err)
     assert [folder.name for folder in run.parent.iterdir()] == ["version_0"]
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert (config["trainer"]["max_steps"], config["ckpt_path"]) == (12, None)
@@ -135,13 +136,8 @@ def test_what_cannot_go_on_is_refused_in_a_sentence_and_the_run_stays_what_it_is
     code, err = said(capsys, *line.split())
     assert code == 2
     assert re.search(REFUSED[line], err)
+    assert ("Going on" in err) == ("batch_size" in line), "said when the line is understood"
     assert before == {file: file.read_bytes() for file in run.rglob("*.ckpt")}
-
-
-def test_that_it_goes_on_is_said_when_the_line_is_understood(run, capsys):
-    assert "Going on" not in said(capsys, "--resume", "--model.n_hidden=6")[1]
-    main(["fit", "--resume", "--trainer.max_steps=9", *QUIET])
-    assert re.search(r"Going on with \S+version_0 after 8 steps, from last.ckpt", capsys.readouterr().err)
 
 
 def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):

@@ -39,23 +39,7 @@ def test_a_mistake_gets_one_line_on_what_is_allowed(line, message, parser, capsy
     assert said(parser, line, capsys) == f"tool: error: {message}"
 
 
-def test_a_command_that_is_like_no_other_gets_the_list(capsys):
-    parser = ShortErrors(prog="tool")
-    commands = parser.add_subcommands()
-    for command in ("fit", "test"):
-        commands.add_subcommand(command, ShortErrors())
-    assert said(parser, "zzz", capsys) == "tool: error: there is no command 'zzz'; the commands are fit, test"
-
-
 def test_a_message_that_is_not_known_is_cut_to_its_beginning():
     long = "\n".join(["first", "  - second", "", "third"])
     assert ShortErrors().explain(long) == "first second"
     assert len(ShortErrors().explain("x" * 5000)) == 400
-
-
-def test_a_parser_inside_another_one_raises(parser):
-    """The outer one says more."""
-    inner = ShortErrors(exit_on_error=False)
-    inner.add_argument("--count", type=int)
-    with pytest.raises(Exception, match="count"):
-        inner.parse_args(["--count", "x"])

@@ -29,18 +29,6 @@ def test_every_command_has_a_help_of_its_own(command, cli):
     assert ("one of the shipped configs: bigram, " in " ".join(done.out.split())) == (command in TRAINER_COMMANDS)
 
 
-def test_the_other_commands_take_their_options(cli, run):
-    line = "sample -n 3 --prefix jo --temperature 0.8 --top-k 5 --seed 1 --mark"
-    done = cli(*line.split(), "--new-only")
-    assert [line.split("\t")[0][:2] for line in done.out.splitlines()] == ["jo"] * 3
-    assert done.out == cli(*re.sub(r" ([\w.]+)", r"=\1", line.replace("-n", "--n")).split()).out
-    done = cli("score", "--checkpoint", str(run), "anna", "bob")
-    assert [line.split()[0] for line in done.out.splitlines()] == ["name", "anna", "bob", "mean"]
-    done = cli("summary", str(run), "--format", "csv")
-    assert done.out.splitlines()[1].startswith("version_0,MLP,3,2,4,")
-    assert "give a checkpoint of a Bigram" in cli("compare-counts", "--k", "0.5", "--checkpoint", str(run)).err
-
-
 IMPORTS = """
 import sys
 from pathlib import Path

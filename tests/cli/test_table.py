@@ -36,13 +36,6 @@ def test_a_narrow_terminal_gets_narrower_gaps_and_then_the_end_of_the_first_cell
     assert render(table, width=12).splitlines()[2:] == ["..字  2.5000", "..eफि 2.5000"]
 
 
-def test_columns_line_up_behind_wide_characters_and_combining_marks():
-    names = ["mia", "ミアあい", "x\u0302y\u0302", "\u05e9\u05b0\u05dc"]
-    lines = render(Table(("name", "nats"), [(name, 1.5) for name in names])).splitlines()
-    cells = [line.removesuffix("1.5000") for line in lines[1:]]
-    assert cells == ["mia" + " " * 7, "ミアあい  ", "x\u0302y\u0302" + " " * 8, "\u05e9\u05b0\u05dc" + " " * 8]
-
-
 def test_cells_cannot_steer_a_terminal_nor_run_in_a_spreadsheet():
     table = Table(("run", "loss"), [("\x1b[2J\n\u202eMLP", -1.5), ("=1+2", 2.5), ("-", None)])
     assert render(table).splitlines()[1:] == [

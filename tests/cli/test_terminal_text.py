@@ -1,15 +1,13 @@
 import pytest
 
-from charlm.cli.terminal_text import check_vocabulary, cleaned, display_width, is_mark, padded
+from charlm.cli.terminal_text import check_vocabulary, cleaned, display_width, padded
 
 
 @pytest.mark.parametrize(
     ("text", "cells"),
     [
-        ("mia", 3),
         ("ミア", 4),
         ("ﾐｱ", 2),  # half-width katakana
-        ("\uff21\uff22", 4),  # full-width letters
         ("x\u0302a", 2),  # no composed form
         ("שָׁלוֹם", 4),  # four letters with their points
         ("हिन्दी", 5),  # two vowel signs take cells of their own, the virama does not
@@ -19,10 +17,6 @@ def test_cells_of_a_terminal(text, cells):
     assert display_width(text) == cells
     assert padded(text, 9) == text + " " * (9 - cells)
     assert padded(text, 9, right=True) == " " * (9 - cells) + text
-
-
-def test_marks_are_told_from_letters():
-    assert [is_mark(ch) for ch in "aé\u0302कि\u094dア"] == [False, False, True, False, True, True, False]
 
 
 def test_text_is_lowered_before_it_is_composed_as_in_a_names_file():

@@ -80,7 +80,7 @@ def test_results_come_back(tmp_path):
     assert [file.name for file in run.iterdir()] == ["results.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "3", "\xff"])
+@pytest.mark.parametrize("text", ["", "[1]", "3", "\xff", pytest.param("[" * 200_000, id="nested")])
 def test_damaged_results_are_named(text, tmp_path):
     (tmp_path / "results.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"results.json is not a table of results in JSON"):

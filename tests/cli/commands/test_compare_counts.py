@@ -55,11 +55,6 @@ def test_the_largest_difference_is_named(run, names_file, capsys):
     ) in capsys.readouterr().out
 
 
-def test_unseen_pairs_cost_infinity_without_smoothing(run, capsys):
-    compare_counts(k=0)
-    assert "inf" in capsys.readouterr().out.splitlines()[2]
-
-
 def test_the_picture_goes_into_the_run_or_where_it_is_wanted(run, tmp_path, capsys):
     compare_counts()
     assert (run / "bigram.png").read_bytes().startswith(PNG)
@@ -77,6 +72,8 @@ def test_a_run_with_a_tensorboard_log_gets_the_figure(run, capsys):
     assert "TensorBoard: figure bigram of" in capsys.readouterr().out
 
 
-def test_a_picture_of_another_format_is_refused(run):
+def test_another_net_or_a_picture_of_another_format_is_refused(run, write_run):
     with pytest.raises(ValueError, match=r"--out is 'picture.jpg'; give a file that ends in .png"):
         compare_counts(out="picture.jpg")
+    with pytest.raises(ValueError, match="give a checkpoint of a Bigram"):
+        compare_counts(checkpoint=str(write_run("MLP", version="version_1")))

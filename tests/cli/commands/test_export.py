@@ -168,15 +168,6 @@ def test_every_file_tells_what_it_holds_and_not_where_it_was_made(exported, fold
         assert not [place for place in (b"site-packages", b"charlm/", b".py") if place in file.read_bytes()]
 
 
-@pytest.mark.parametrize("name", ["BoW", "Transformer"])
-def test_a_program_refuses_a_longer_name_than_the_net_has_positions_for(folder, name):
-    export(str(folder / f"{name}.ckpt"), out=str(folder / "long.pt2"))
-    program = torch.export.load(folder / "long.pt2").module()
-    assert program(torch.zeros(2, 9, dtype=torch.int64)).shape == (2, 9, V)
-    with pytest.raises(AssertionError, match="<= 9"):
-        program(torch.zeros(2, 10, dtype=torch.int64))
-
-
 def test_it_says_what_it_wrote_and_how_to_load_it(folder, tmp_path, capsys):
     file = tmp_path / "new" / "folder" / "model.pt2"
     main(["export", "--checkpoint", str(folder / "Transformer.ckpt"), "--out", str(file)])

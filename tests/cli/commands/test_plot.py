@@ -1,17 +1,11 @@
 import re
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
-import torch
-from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.demos.boring_classes import BoringModel
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
-from charlm.callbacks.step_decay.callback import StepDecay
 from charlm.cli.commands.plot import distinct_names, plot, spell_drops
 
 
@@ -68,56 +62,13 @@ def test_the_unit_is_said_where_it_is_known(write, config, label):
     assert label in texts()
 
 
-class Other(BoringModel):
-    """A model of another project, whose rate is constant or halved after two epochs of 5 steps."""
-
-    def __init__(self, halved):
-        super().__init__()
-        self.halved = halved
-
-    def training_step(self, batch, batch_idx):
-        loss = self.step(batch)
-        self.log("loss/train", loss)
-        return loss
-
-    def configure_optimizers(self):
-        optimizer = torch.optim.SGD(self.parameters(), lr=0.4)
-        return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], 0.5)] * self.halved
-
-
-@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
-@pytest.mark.parametrize(
-    ("callback", "log_every", "drops"),
-    [
-        (LearningRateMonitor(), 1, ["lr 0.4 → 0.2 at 10"]),
-        (StepDecay([7, 17]), 10, ["lr 0.4 → 0.04 at 7", "lr 0.04 → 0.004 at 17"]),
-    ],
-)
-def test_the_drops_of_another_lightning_project_are_marked(callback, log_every, drops, tmp_path, monkeypatch):
-    """Those of StepDecay at their very steps, though Lightning logs every 10 steps."""
-    monkeypatch.chdir(tmp_path)
-    trainer = pl.Trainer(
-        max_epochs=4, limit_train_batches=5, limit_val_batches=0, log_every_n_steps=log_every, accelerator="cpu",
-        logger=TensorBoardLogger("lightning_logs", name="", version="other"), callbacks=[callback],
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(Other(halved=isinstance(callback, LearningRateMonitor)))
-    plot(out="loss.svg")
-    assert [text for text in texts() if text.startswith("lr")] == drops
-    assert ("train" in texts(), "val" in texts()) == (True, False)
-
-
-@pytest.mark.parametrize("suffix", ["png", "PDF"])
-def test_the_suffix_is_the_format(write, suffix):
-    file = Path("new") / "folder" / f"curves.{suffix}"
+def test_the_suffix_is_the_format_and_an_old_file_is_replaced(write):
+    file = Path("new") / "folder" / "curves.PDF"
     write("run")
-    plot(out=str(file))
-    first = file.read_bytes()
-    begins = {"png": b"\x89PNG", "pdf": b"%PDF"}
-    assert first.startswith(begins[suffix.lower()])
-    file.write_bytes(b"old")
-    plot(out=str(file))
-    assert file.read_bytes().startswith(begins[suffix.lower()])
+    for _ in range(2):
+        plot(out=str(file))
+        assert file.read_bytes().startswith(b"%PDF")
+        file.write_bytes(b"old")
 
 
 def test_another_format_is_refused_with_those_there_are(write):

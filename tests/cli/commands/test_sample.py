@@ -96,14 +96,6 @@ def test_a_name_that_fills_all_positions_of_the_net_has_no_log_probability(write
     assert lines(capsys) == names
 
 
-def test_distinct_names_are_drawn_once(write_run, capsys):
-    sure_of(write_run("Bigram"), {0: {1: 0.9, 2: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}})
-    sample(n=2, distinct=True)
-    assert sorted(lines(capsys)) == ["a", "b"]
-    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct.* 3 were asked for"):
-        sample(n=3, distinct=True)
-
-
 @pytest.mark.parametrize(("data", "longest"), [({}, 64), ({"max_length": 9}, 9)])
 def test_names_are_as_long_as_training_accepted_them(data, longest, write_run, capsys):
     sure_of(write_run("Bigram", data=data), {0: {1: 1.0}, 1: {1: 1.0}})

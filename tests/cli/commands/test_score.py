@@ -72,13 +72,6 @@ def test_a_file_that_is_not_there_is_not_taken_for_a_name(file, write_run):
         score([file])
 
 
-def test_capitals_of_decomposed_letters_are_lowered_and_composed(write_run, tmp_path, capsys):
-    write_run("Bigram", alphabet="zoé", data={"lowercase": True})
-    (tmp_path / "few.txt").write_text("ZOE\u0301\n", encoding="utf-8")
-    score(["ZOE\u0301", "few.txt"])
-    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["zoé", "zoé"]
-
-
 def test_a_name_with_a_slash_is_a_name_where_the_alphabet_has_one(write_run, tmp_path, capsys):
     write_run("Bigram", alphabet="a/s.")
     (tmp_path / "sass").write_text("sas\n")
@@ -91,11 +84,6 @@ def test_a_file_may_have_names_as_long_as_those_in_training(write_run, tmp_path,
     write_run("Bigram", data={"max_length": 100})
     score(["long.txt"])
     assert lines(capsys)[1].startswith("a" * 100 + " ")
-    write_run("Bigram", version="version_1", data={"max_length": 20})
-    (tmp_path / "short.txt").write_text("a" * 64 + "\n")
-    score(["short.txt"], checkpoint="lightning_logs/version_1")
-    with pytest.raises(ValueError, match="a name of 100 characters; at most 64"):
-        score(["long.txt"], checkpoint="lightning_logs/version_1")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.cli.commands.summary import FACTS, find_runs, summary, summary_table
+from charlm.cli.commands.summary import FACTS, summary, summary_table
 from charlm.cli.main import main
 from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.directory import write_results
@@ -36,11 +36,6 @@ def test_the_table_has_sizes_and_losses_the_best_first(runs, capsys):
     ]
 
 
-def test_runs_and_directories_of_runs_are_taken_each_run_once(runs):
-    assert find_runs(Path("lightning_logs")) == [Path("lightning_logs") / f"version_{i}" for i in range(3)]
-    assert find_runs(runs[0]) == [runs[0]]
-
-
 def test_runs_of_the_same_name_are_told_apart_by_their_path(write_run, capsys):
     write_run("Bigram", "one/version_0")
     write_run("Bigram", "two/version_0")
@@ -55,9 +50,8 @@ def test_a_damaged_checkpoint_leaves_its_results(runs):
     assert row == ["version_0", *[None] * len(FACTS), 2.451, 2.46, 2.47]
 
 
-@pytest.mark.parametrize("text", ["[1]", "\xff"])
-def test_damaged_results_cost_the_losses_of_their_run_only(text, runs, capsys):
-    (runs[1] / "results.json").write_text(text, encoding="latin-1")
+def test_damaged_results_cost_the_losses_of_their_run_only(runs, capsys):
+    (runs[1] / "results.json").write_text("[1]")
     summary()
     shown = capsys.readouterr()
     rows = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines()[1:]}
@@ -83,14 +77,14 @@ def test_without_runs_the_message_says_what_to_do(tmp_path, monkeypatch):
         summary([str(tmp_path)])
 
 
-@pytest.mark.parametrize("text", ['{"model": "\\u001b[2J\\u001b]0;owned\\u0007"}', "[" * 200_000])
-def test_a_strangers_results_are_shown_with_escapes_or_refused_in_a_sentence(write_run, capsys, text):
-    run = write_run("Bigram", "v\x1b1")
-    (run / "results.json").write_text(text)
+def test_results_and_names_of_runs_cannot_steer_a_terminal(write_run, capsys):
+    for name, text in {"v\x1b1": '{"model": "\\u001b[2J\\u001b]0;owned\\u0007"}', "v\x1b2": "[1]"}.items():
+        (write_run("Bigram", name) / "results.json").write_text(text)
     main(["summary"])
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err
-    assert (r"\x1b[2J" in said.out) != (r"v\x1b1/results.json is not a table of results in JSON" in said.err)
+    assert r"\x1b[2J" in said.out
+    assert r"v\x1b2/results.json is not a table of results in JSON" in said.err
 
 
 def test_a_checkpoint_is_summed_up_without_torch_and_with_little_memory(write_run, tmp_path):
