@@ -39,7 +39,7 @@ def weights(checkpoint):
 @pytest.fixture(scope="module")
 def bigram(fit):
     """A run like `trained`'s of a bigram."""
-    return fit("--model=Bigram", "--data.block_size=1") / RUN
+    return fit("--model=Bigram", "--data.block_size=1", "--model.lr=10") / RUN
 
 
 @pytest.fixture
