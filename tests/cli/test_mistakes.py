@@ -25,7 +25,7 @@ MISTAKES = {
     "fit --data.path nothing.txt": r"there is no names file \S+/nothing.txt; give an existing file",
     "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
     "fit --model.block_size 5": r"--model.block_size comes from the data; give --data.block_size instead",
-    "fit --trainer.default_root_dir bad.txt": r"bad.txt/lightning_logs cannot take another run \(Not a directory\); move it",
+    "fit --trainer.default_root_dir bad.txt": r"bad.txt/lightning_logs cannot take another run \(Not a dir",
     "fit --trainer.accelerator tpu": r"Requirement 'torch_xla\S+' not met",
     "fit three": r"unexpected argument 'three'; options begin with --, see charlm fit --help",
     "fit --ckpt_path http://host/a.ckpt": r"http://host/a.ckpt is an address; .* download it first",
