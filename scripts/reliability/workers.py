@@ -88,6 +88,7 @@ class Training:
         }
         self.commands = by.get(how, [[*torchrun, "--nproc-per-node=2", *fit]])
         self.kills = self.starts = 0
+        self.struck: set[int] = set()
         self.faults: list[str] = []
         self.waits: list[float] = []
 
@@ -126,8 +127,9 @@ class Training:
             end([launcher])
             return True
         candidates = [launcher.pid, *workers] if self.how == "plain" else workers
-        if len(candidates) < 2:  # the second one has not started yet
+        if len(candidates) < 2 or not self.struck.isdisjoint(workers):  # some have not started, or not again
             return False
+        self.struck.update(workers)
         victim = moments.choice(candidates)
         os.kill(victim, signal.SIGSTOP if self.how == "stop" else signal.SIGKILL)
         if self.how == "plain":
