@@ -25,7 +25,7 @@ _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints that survive kill -9 and a full disk, and read checkpoints from strangers safely.
+    """Write checkpoints that survive kill -9 and a full disk, and read checkpoints from untrusted sources safely.
 
     A checkpoint is written next to the file that it replaces, flushed to the disk, and renamed. So at every moment the
     old checkpoint or the new one is complete. Lightning writes to the folder for temporary files first, and copies the

@@ -150,7 +150,7 @@ class RunCheckpoint(Checkpoint):
         self._leave(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let a cut epoch go on with its next batch: at the end of training Lightning counts it as a whole one."""
+        """Resume an interrupted epoch at its next batch: at the end of training Lightning counts it as complete."""
         save_loop_state(trainer, checkpoint["loops"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -161,13 +161,13 @@ class RunCheckpoint(Checkpoint):
         self._best = (value, step) if type(value) is float and type(step) is int else None
 
     def save_now(self, trainer: Trainer) -> str:
-        """Save the last state, whatever `save_last` says, when an iteration is over; gives the file."""
+        """Save the last state, whatever `save_last` says, when an iteration is over; return its path."""
         self._last_is_due = True
         self._write(trainer, last=True)
         return self.last_model_path
 
     def _judge(self, trainer: Trainer) -> None:
-        """Let the state as it is be the best one if the value that was just measured is."""
+        """Mark the current state as the best one if the value just measured is the best so far."""
         if self.monitor is None:
             return
         value = _mean_over_processes(trainer, _logged_now(trainer, self.monitor))

@@ -88,7 +88,8 @@ def message_of(error: BaseException) -> str | None:
     ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
     by_charlm = raised and ours and place.is_relative_to(Path(__file__).parents[1])
     about_file = isinstance(error, OSError) and error.filename is not None
-    about_package = isinstance(error, ModuleNotFoundError) and error.name is None  # raised by hand, not by `import`
+    # charlm and Lightning raise it without a name, `import` with one
+    about_package = isinstance(error, ModuleNotFoundError) and error.name is None
     by_lightning = type(error).__name__ == "MisconfigurationException" or (
         raised
         and "lightning" in place.parts

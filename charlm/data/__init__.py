@@ -1,1 +1,1 @@
-"""The way in: names from a file or the network, cleaned, split, and gathered into batches of contexts and targets."""
+"""The way in: names from a file, or the course's list, cleaned, split and made into batches of contexts and targets."""

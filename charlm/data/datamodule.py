@@ -92,7 +92,7 @@ class NamesDataModule(pl.LightningDataModule):
 
     @property
     def alphabet(self) -> str:
-        """The characters in the order of their ids, from 1 on."""
+        """The characters in the order of their ids, which begin at 1."""
         return self.tokenizer.alphabet
 
     @property

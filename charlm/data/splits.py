@@ -76,7 +76,7 @@ def load_splits(
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
     if not 0 <= split_seed < 2**64:
-        raise ValueError(f"split_seed is {split_seed}; give a whole number from 0 on, below 2**64")
+        raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
     corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet)
     tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet)
     if split_by == "pair":

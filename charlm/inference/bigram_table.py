@@ -78,7 +78,7 @@ def bigram_heatmap(
     return figure
 
 
-def learnt_bigram(net: Bigram, tokenizer: CharTokenizer, splits: Splits | None) -> Figure:
+def learned_bigram(net: Bigram, tokenizer: CharTokenizer, splits: Splits | None) -> Figure:
     """Draw the probabilities of a trained bigram, with the counts of its training names in the cells.
 
     Args:
@@ -88,13 +88,13 @@ def learnt_bigram(net: Bigram, tokenizer: CharTokenizer, splits: Splits | None) 
     """
     size = tokenizer.vocab_size
     before = torch.arange(len(net.W), device=net.W.device)[:, None]
-    learnt = net(before).detach().float().softmax(1)[:size, :size]
-    title, numbers = "learnt probabilities", None
+    learned = net(before).detach().float().softmax(1)[:size, :size]
+    title, numbers = "learned probabilities", None
     if splits is not None and size <= MOST_LABELS:
         counts = CountBigram.from_contexts(splits.train, len(net.W), k=0).counts
-        title, numbers = "colour: learnt probability, number: count in train", [counts[:size, :size]]
+        title, numbers = "colour: learned probability, number: count in train", [counts[:size, :size]]
     labels = character_labels(tokenizer.alphabet)
-    return bigram_heatmap([(title, learnt)], labels, size <= MOST_LABELS, numbers)
+    return bigram_heatmap([(title, learned)], labels, size <= MOST_LABELS, numbers)
 
 
 def _label(ax: Axes, title: str, labels: Sequence[str], family: list[str], fontsize: float) -> None:

@@ -38,7 +38,7 @@ class LitCharLM(pl.LightningModule, ABC):
     """A character-level language model of names: the loss, the metrics and the optimizer around a net.
 
     A model is a subclass with a `net_class`, whose `__init__` lists the arguments of the net besides `vocab_size` and
-    hands on `**training`. All arguments are numbers and strings, so that a checkpoint alone can sample, score and be
+    passes on `**training`. All arguments are numbers and strings, so that a checkpoint alone can sample, score and be
     loaded safely.
 
     Args:
@@ -159,7 +159,7 @@ class LitCharLM(pl.LightningModule, ABC):
         return minimised if penalty is None else minimised + penalty
 
     def log_step(self, loss: Tensor, weight: Tensor | None = None) -> None:
-        """Take in a step's cross-entropy, float () in nats; where Lightning logs, log the mean since the last point."""
+        """Record a step's cross-entropy, float () in nats; where Lightning logs, log the mean since the last point."""
         self._train_means.add(loss if weight is None else loss * weight)
         if log_is_due(self.trainer):  # at other steps a call of `log` would take as long as the step
             mean = torch.tensor(self._train_means.since_log.take(), device=self.device)

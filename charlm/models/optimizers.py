@@ -68,10 +68,10 @@ def check_training(lr: float, weight_decay: float, warmup: float, label_smoothin
     if not 0 < warmup < 1:
         raise ValueError(f"warmup is {warmup}; give a share of the steps, between 0 and 1")
     if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing is {label_smoothing}; give a share from 0 on, below 1")
+        raise ValueError(f"label_smoothing is {label_smoothing}; give a share of 0 or more, below 1")
     for name, value in (("lr", lr), ("weight_decay", weight_decay)):
         if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is {value}; give a number from 0 on")
+            raise ValueError(f"{name} is {value}; give a number of 0 or more")
 
 
 def check_end(schedule: Mapping[str, Any], steps: float) -> None:

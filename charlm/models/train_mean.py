@@ -16,7 +16,7 @@ class StepMean:
         self._total, self._count = 0.0, 0
 
     def add(self, value: Tensor) -> None:
-        """Take in a step's number, float (), which must not be changed afterwards."""
+        """Record a step's number, float (), which must not be changed afterwards."""
         self._listed.append(value)
         if len(self._listed) == _LISTED:
             self.state()
@@ -47,7 +47,7 @@ class TrainMeans:
         self.since_log, self.since_validation = StepMean(), StepMean()
 
     def add(self, loss: Tensor) -> None:
-        """Take in a step's loss, float ()."""
+        """Record a step's loss, float ()."""
         self.since_log.add(loss)
         self.since_validation.add(loss)
 

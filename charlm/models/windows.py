@@ -10,7 +10,7 @@ from torch import Tensor
 
 from charlm.callbacks.internals.fast_step import GradientFunction
 from charlm.data.splits import Splits
-from charlm.inference.bigram_table import learnt_bigram
+from charlm.inference.bigram_table import learned_bigram
 from charlm.models.base import LitCharLM
 from charlm.models.fast_bigram import loss_by_counts
 from charlm.models.fast_mlp import AnalyticLoss, gradient_function, is_plain
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LitBigram(LitCharLM):
-    """The bigram: the next character from the last one alone, a table of V x V learnt by gradient descent.
+    """The bigram: the next character from the last one alone, a table of V x V learned by gradient descent.
 
     Args:
         init: "default" starts at the uniform distribution, "notebook" at a standard normal, as the course does.
@@ -61,9 +61,9 @@ class LitBigram(LitCharLM):
         return self.hparams["weight_penalty"] * self.net.W.square().mean()
 
     def figures(self) -> "dict[str, Figure]":
-        """The picture for the callback Dashboard: the learnt table, with the counts of the training pairs."""
+        """The picture for the callback Dashboard: the learned table, with the counts of the training pairs."""
         splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
-        return {"bigram": learnt_bigram(self.net, self.tokenizer, splits if isinstance(splits, Splits) else None)}
+        return {"bigram": learned_bigram(self.net, self.tokenizer, splits if isinstance(splits, Splits) else None)}
 
 
 class LitMLP(LitCharLM):
@@ -97,7 +97,10 @@ class LitMLP(LitCharLM):
         super().__init__(optimizer=optimizer, lr=lr, **training)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
-        """The cross-entropy, with analytic gradients where they are the net's."""
+        """The cross-entropy, with analytic gradients where they apply to this net.
+
+        These are the same gradients as with StepsPerExecution, so that the weights are equal bit for bit.
+        """
         learns = torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
         if learns and is_plain(self.net):
             return AnalyticLoss.apply(context, target, *self.net.parameters())

@@ -19,7 +19,7 @@ class Bigram(nn.Module):
     Raises:
         ValueError: an unknown `init`.
 
-    Source: "makemore", part 1, by Andrej Karpathy: the count table learnt by gradient descent.
+    Source: "makemore", part 1, by Andrej Karpathy: the count table learned by gradient descent.
     """
 
     takes = "windows"

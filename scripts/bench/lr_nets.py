@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One layer, 32 wide, with learnt positions."""
+    """One layer, 32 wide, with learned positions."""
 
     def __init__(self, after: bool = False) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of TensorBoard with a headless Chromium.
+"""Takes the READMEs' pictures of TensorBoard with a headless Chromium.
 
     charlm fit --config mlp --data makemore
     charlm fit --model Bigram --data makemore
@@ -32,31 +32,12 @@ def time_series(page: Page) -> Image.Image:
     return page.picture()
 
 
-def custom_scalars(page: Page) -> Image.Image:
-    """The charts that the callback Dashboard lays out."""
-    page.resize(1100, 1640)
-    page.open("custom_scalars&_smoothingWeight=0", "Loss", "Learning rate", "Names", "Hidden layers", "Matches")
-    return page.picture((285, 64, 1100, 1640))
-
-
 def images(page: Page) -> Image.Image:
     """The embedding: now, as a film and step by step."""
     page.open("images&tagFilter=embedding_pca", "embedding_pca")
     loaded = "const images = elements('img'); return images.length > 0 && images.every((image) => image.complete)"
     page.until(lambda: bool(page.run(loaded)), "image")
     return page.picture((285, 125, 1100, 1040))
-
-
-def text(page: Page) -> Image.Image:
-    """The names of the last step, and below them the names before the first step."""
-    page.open("text&tagFilter=samples", "samples", "After")
-    last = page.picture((285, 176, 1100, 670))
-    page.run("elements('#steps-container').forEach((steps) => { steps.scrollTop = steps.scrollHeight; })")
-    first = page.picture((285, 284, 1100, 726))
-    both = Image.new("RGB", (last.width, last.height + first.height), "white")
-    both.paste(last)
-    both.paste(first, (0, last.height))
-    return both
 
 
 def hparams(page: Page) -> Image.Image:
@@ -70,20 +51,11 @@ def hparams(page: Page) -> Image.Image:
     return page.picture((300, 64, 1500, 310))
 
 
-def projector(page: Page) -> Image.Image:
-    """The embedding in two dimensions, coloured by kind."""
-    page.open("projector", "Points:", "Dimension:", "metadata.tsv", "variance described")
-    page.click("#colorby")
-    page.click("paper-item", "kind")
-    page.click("#z-checkbox")
-    return page.picture((0, 64, 800, 1040))
-
-
-TABS = {each.__name__: each for each in (time_series, custom_scalars, images, text, hparams, projector)}
+TABS = {each.__name__: each for each in (time_series, images, hparams)}
 
 
 def main() -> None:
-    """Take the pictures of all tabs of one run, and of HParams with the runs beside it."""
+    """Take the pictures of two tabs of one run, and of HParams with the runs beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="directory of a run, with other runs beside it")
     parser.add_argument("--out", type=Path, default=Path("."), help="directory for the pictures")

@@ -92,7 +92,7 @@ def one_seed(place: Path, seed: int, kills: int, steps: int, longest: float, opt
 
 
 def killed_again(folder: Path, options: Sequence[str], seed: int, kills: int, longest: float) -> int:
-    """Train, killed up to `kills` times, until it is done; gives how many came before that."""
+    """Train, killed up to `kills` times, until it is done; return the number of kills before that."""
     moments = random.Random(seed)
     for lives in range(kills):
         process = Training(folder, options)
@@ -120,7 +120,7 @@ class Training:
             )
 
     def killed_after(self, seconds: float) -> bool:
-        """Kill it then; whether that was before its end."""
+        """Kill the training after that many seconds; return whether it was still running."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             time.sleep(0.002)
@@ -130,7 +130,7 @@ class Training:
         return self.process.wait() == -signal.SIGKILL
 
     def wait_for_end(self) -> None:
-        """Let it come to its end; nothing else than that is wanted."""
+        """Wait until the training ends, and exit with a message if it fails."""
         if self.process.wait() != 0:
             raise SystemExit(f"charlm fit ended with {self.process.returncode}; {self.folder}/log.txt says why")
 

@@ -225,7 +225,7 @@ def test_an_option_that_cannot_be_is_refused(options, what):
         RunCheckpoint(**options)
 
 
-STATES = [  # of a stranger's checkpoint: each names a victim in each way that a path can be spelled
+STATES = [  # of a checkpoint from an untrusted source: each names a victim in each way that a path can be spelled
     lambda victim: {"last_model_path": victim, "best_model_path": "", "best_model_score": None},
     lambda victim: {"best_model_path": victim, "best_model_score": torch.tensor(9.0)},
     lambda victim: {

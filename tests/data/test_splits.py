@@ -180,8 +180,8 @@ NAN = float("nan")
         *(({"split": split}, SHARES) for split in [(0.8, 0.2), (0.8, 0.1, 0.2), (1.1, -0.1, 0), (0, 0.5, 0.5)]),
         *(({"split": split}, SHARES) for split in [(NAN, 0.5, 0.5), (0.5, 0.5, NAN)]),
         ({"split_by": "nam"}, "split_by is 'nam'; give 'name', 'line' or 'pair'"),
-        ({"split_seed": 2**64}, "split_seed is .*; give a whole number from 0 on"),
-        ({"split_seed": -1}, "split_seed is -1; give a whole number from 0 on"),
+        ({"split_seed": 2**64}, "split_seed is .*; give a whole number of 0 or more"),
+        ({"split_seed": -1}, "split_seed is -1; give a whole number of 0 or more"),
         ({"block_size": 0}, "block_size is 0; it must be at least 1 character of context"),
     ],
 )

@@ -192,8 +192,8 @@ def test_mixed_precision_and_clipping_go_together(make, data, trainer):
     [
         ({"vocab_size": 3}, "vocab_size is 3, and the alphabet needs 4 ids; leave it out"),
         ({"warmup": math.nan}, "warmup is nan; give a share of the steps, between 0 and 1"),
-        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; give a share from 0 on, below 1"),
-        ({"weight_decay": math.inf}, "weight_decay is inf; give a number from 0 on"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; give a share of 0 or more, below 1"),
+        ({"weight_decay": math.inf}, "weight_decay is inf; give a number of 0 or more"),
     ],
 )
 def test_arguments_outside_their_range_are_refused(arguments, message, make):

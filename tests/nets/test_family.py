@@ -148,7 +148,7 @@ def test_a_size_below_one_is_refused(kind):
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM, Ensemble, Transformer, DeepMLP, WaveNet])
 def test_a_share_of_dropped_units_is_a_share(kind, dropout):
-    with pytest.raises(ValueError, match=r"dropout is \S+; give a share from 0 on, below 1"):
+    with pytest.raises(ValueError, match=r"dropout is \S+; give a share of 0 or more, below 1"):
         make(kind, dropout=dropout)
 
 

@@ -1,3 +1,3 @@
-"""The room of `Dashboard`."""
+"""`Dashboard` and its parts."""
 
 from charlm.callbacks.dashboard.callback import Dashboard as Dashboard

@@ -1,3 +1,3 @@
-"""The room of `EmbeddingPCA`."""
+"""`EmbeddingPCA` and its parts."""
 
 from charlm.callbacks.embedding_pca.callback import EmbeddingPCA as EmbeddingPCA

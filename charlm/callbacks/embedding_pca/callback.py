@@ -237,7 +237,7 @@ class EmbeddingPCA(Callback):
         return Destination(trainer, self._directory, suffix, logged_step(trainer))
 
     def _try(self, when: str, what: str, do: Callable[[], Failed | None]) -> bool:
-        """Do something that must not stop a training; warn of each failure once. Returns whether it went to its end."""
+        """Do something that must not stop a training; warn of each failure once. Returns whether it succeeded."""
         failed: Failed = {}
         broken = attempt(what, lambda: failed.update(do() or {}))
         tell(f"EmbeddingPCA of {self._name}, {when}", failed | broken, self._warned)

@@ -53,7 +53,7 @@ def get_table(module: nn.Module, name: str) -> Tensor:
     """
     table = _tensor(_get(module, name))
     if not isinstance(table, Tensor):
-        raise ValueError(f"{type(module).__name__} has no table {name!r} any more")
+        raise ValueError(f"{type(module).__name__} no longer has a table {name!r}")
     table = (table.full_tensor() if hasattr(table, "full_tensor") else table).detach()
     # most operations do not take floats of 8 bits
     return table.float() if table.is_floating_point() and table.itemsize == 1 else table

@@ -122,9 +122,9 @@ class FastStep:
         """The step of plain SGD."""
         with self.no_grad:
             for group in self.optimizer.param_groups:
-                learnt = [weight for weight in group["params"] if weight.grad is not None]
-                if learnt:
-                    torch._foreach_add_(learnt, [weight.grad for weight in learnt], alpha=-float(group["lr"]))
+                learned = [weight for weight in group["params"] if weight.grad is not None]
+                if learned:
+                    torch._foreach_add_(learned, [weight.grad for weight in learned], alpha=-float(group["lr"]))
 
     def _call(self, name: str, *arguments: Any) -> None:
         for hook in self.hooks[name]:

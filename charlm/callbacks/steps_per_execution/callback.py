@@ -38,7 +38,9 @@ class StepsPerExecution(Callback):
 
     def __init__(self, steps: int = 250) -> None:
         if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"StepsPerExecution's steps is a whole number from 1 on, not {steps}; 1 changes nothing")
+            raise ValueError(
+                f"StepsPerExecution's steps is {steps}; give a whole number of at least 1, where 1 changes nothing"
+            )
         self.steps = steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

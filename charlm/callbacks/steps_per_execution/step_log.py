@@ -26,7 +26,7 @@ class StepLog:
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.trainer = trainer
         self.pl_module = pl_module
-        # the hook of a step of our own; "" where Lightning names it itself; None in a step that is Lightning's own
+        # the hook of one of the callback's own steps; "" where Lightning names the hook; None in a step of Lightning's
         self.hook: str | None = None
         self._batch: Any = None
         self._is_begun = False  # whether Lightning knows the batch of this step
@@ -43,14 +43,14 @@ class StepLog:
         return captured_log(self.trainer, self.pl_module, self.log)
 
     def begin(self, batch: Any) -> None:
-        """A step of our own, on `batch`, begins."""
+        """Begin one of the callback's own steps, on `batch`."""
         self._is_due = log_is_due(self.trainer)
         if self._is_due and self._by_lightning:
             self.give_latest()
         self._batch, self._is_begun = batch, False
 
     def end(self) -> None:
-        """The step is over."""
+        """End the step."""
         if self.trainer.should_stop or (self._is_due and self._by_lightning):
             self.give_latest()
             self._begin_batch()

@@ -22,7 +22,7 @@ class LostProcess(RuntimeError):
 
 
 def is_of_other_process(error: RuntimeError) -> bool:
-    """Whether the error says that another process does not answer any more."""
+    """Whether the error says that another process has stopped responding."""
     return isinstance(error, DistError) or "gloo" in str(error)
 
 

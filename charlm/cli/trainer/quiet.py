@@ -50,7 +50,7 @@ def quiet() -> Iterator[None]:
 
 
 def _hide_writers_end(ended: threading.ExceptHookArgs) -> None:
-    """No traceback for the thread that writes the event file: its error reaches the one that logs."""
+    """Show no traceback for the thread that writes the event file: the error is raised in the thread that logs."""
     if not type(ended.thread).__module__.startswith("tensorboard."):
         threading.__excepthook__(ended)
 

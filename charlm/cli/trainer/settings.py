@@ -51,7 +51,7 @@ class Prepared:
     complete: bool = False
 
     def say(self) -> None:
-        """Log what the training or evaluation starts from, once nothing can be refused any more."""
+        """Log what the training or evaluation starts from, after all checks have passed."""
         run, checkpoint = self.run, self.checkpoint
         if run is not None and checkpoint is None:
             log.info(f"{run} was stopped before its first checkpoint: it begins again")
@@ -225,7 +225,7 @@ class _CommandLine:
         return next(filter(None, named), None)
 
     def _say_whose_settings(self) -> None:
-        """Warn that a config's optimizer and rates stay where the command line names another model."""
+        """Warn that the config's optimizer and learning rates still apply although another model was named."""
         whose, named = self._model_of_configs(), self.model_option
         if whose is not None and named is not None and whose != named:
             whose, named = whose.removeprefix("Lit"), named.removeprefix("Lit")

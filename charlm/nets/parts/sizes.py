@@ -19,7 +19,7 @@ def check_dropout(dropout: float) -> None:
         ValueError: `dropout` is outside [0, 1).
     """
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}; give a share from 0 on, below 1")
+        raise ValueError(f"dropout is {dropout}; give a share of 0 or more, below 1")
 
 
 def check_choice(allowed: tuple[str, ...], **choices: str) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints of strangers: nothing in them runs, nothing that they name is imported, and each gets its sentence.
+"""Checkpoints from untrusted sources: nothing in them runs or is imported, and each gets its sentence.
 
 All of them go through the three doors in one process, which says what happened.
 """

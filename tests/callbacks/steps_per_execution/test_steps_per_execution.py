@@ -483,7 +483,7 @@ def test_one_step_is_lightnings_loop_untouched(trainer):
 
 @pytest.mark.parametrize("steps", [0, -3, 2.5])
 def test_a_number_below_one_is_refused(steps):
-    with pytest.raises(ValueError, match=f"steps is a whole number from 1 on, not {steps}"):
+    with pytest.raises(ValueError, match=f"steps is {steps}; give a whole number of at least 1"):
         StepsPerExecution(steps)
 
 
