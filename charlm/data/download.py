@@ -3,13 +3,14 @@
 import hashlib
 import os
 import re
-import tempfile
 from concurrent.futures import Future
 from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+from charlm.callbacks.shared.whole_file import replacing
 
 MAKEMORE = "makemore"
 """The word that stands for the course's list wherever a names file is asked for."""
@@ -51,7 +52,8 @@ def download_makemore() -> Path:
             return kept
         content = _fetch(MAKEMORE_ADDRESS, _SECONDS)
         if _is_makemore(content):
-            _write_whole(kept, content)
+            with replacing(kept) as stream:
+                stream.write(content)
             return kept
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
@@ -91,12 +93,3 @@ def _fetch(address: str, seconds: float) -> bytes:
         return content.result(timeout=seconds)
     except TimeoutError:
         raise TimeoutError(f"the server did not send the file within {seconds:g} seconds") from None
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """Write beside `file` first, so that no part of the content ever stands under its name."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        whole = Path(folder) / file.name
-        whole.write_bytes(content)
-        os.replace(whole, file)
