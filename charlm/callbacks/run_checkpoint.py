@@ -72,7 +72,7 @@ class RunCheckpoint(Checkpoint):
         self._folder: Path | None = None
         self._best: tuple[float, int] | None = None  # value and step
         self._best_is_due = self._last_is_due = self._validated = False
-        self._last_step = -1  # at which last.ckpt was written
+        self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
         self._ends = False  # the files wait for the end of training
 
     @property
@@ -95,6 +95,11 @@ class RunCheckpoint(Checkpoint):
             is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
             self._folder = None if is_trial else Path(trainer.strategy.broadcast(_folder(trainer, self.dirpath)))
             self._last_step = -1
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take over the last.ckpt that training goes on from, also where no step is left to train."""
+        if self._folder is not None and os.path.realpath(trainer.ckpt_path or "") == str(self._folder / "last.ckpt"):
+            self._last_step = checkpoint["global_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for other in trainer.checkpoint_callbacks:

@@ -121,6 +121,7 @@ REFUSED = {
     "--resume names.txt": r"names.txt is a file; give the directory of its run, or take the file by --ckpt_path",
     "--resume lightning_logs": "lightning_logs holds several runs; name one of them",
     "--resume --trainer.fast_dev_run=true": "fast_dev_run leaves none; leave one of the two out",
+    "--resume --config debug": "fast_dev_run leaves none; leave one of the two out",
     "--config resume.yaml": "--resume is given on the command line; leave `resume` out of the config",
     "--resume --model.n_hidden 6": r"--model.n_hidden is 6, and \S+last.ckpt was trained with 5; leave the option out",
     "--resume --data.batch_size 4": r"made with other batches \(batch_size 8, now 4\); resume with the data settings",
@@ -148,11 +149,12 @@ def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):
     assert re.search(r"version_0 cannot go on from any of its checkpoints: \S+ is empty \(0 bytes\)", err)
 
 
-def test_a_finished_run_that_is_resumed_logs_nothing_twice(run, script):
+def test_a_finished_run_that_is_resumed_is_reported_on_and_logs_nothing_twice(run, script, capsys):
     points = script("killloop").points
     before = points(run)
-    main(["fit", "--resume", *QUIET])
-    main(["fit", "--resume", *QUIET])
+    for args in (["--resume"], ["--resume"], [*OPTIONS, "--trainer.max_steps=3"], ["--resume"]):
+        main(["fit", *args, *QUIET])
+    assert capsys.readouterr().out.count("More names") == 4, "also where no validation has made a best.ckpt"
     assert points(run) == before
     assert {"loss/val", "loss/test", "lr", "config/text_summary", "samples/text_summary"} <= {tag for _, tag in before}
 
@@ -167,9 +169,8 @@ def test_an_option_that_no_config_can_hold_is_left_out_of_it(run):
 
 def test_only_a_training_goes_on_and_only_where_there_is_a_run(tmp_path, monkeypatch, capsys, alone):
     alone(monkeypatch, tmp_path)
-    assert re.search(
-        "no run under lightning_logs to go on with; start one with `charlm fit`", said(capsys, "--resume")[1]
-    )
+    err = said(capsys, "--resume", '--config={"trainer": {"default_root_dir": "sub"}}')[1]
+    assert "no run under sub/lightning_logs to go on with; start one with `charlm fit`" in err
     with pytest.raises(SystemExit):
         main(["test", "--resume"])
     assert "use it with `charlm fit`" in capsys.readouterr().err
@@ -203,7 +204,7 @@ def test_a_metric_that_is_not_logged_is_answered_with_those_that_are(run, capsys
 def test_what_max_time_has_stopped_goes_on_without_it_and_else_says_why_not(run, capsys):
     main(["fit", "--resume", "--trainer.max_steps=12", "--trainer.max_time=00:00:00:00", *QUIET])
     assert "Nothing was trained: its max_time is used up" in capsys.readouterr().err
-    main(["fit", "--resume", "--trainer.max_time=null", *QUIET])
+    main(["fit", "--resume", "--trainer.max_time=null", "--trainer.fast_dev_run=False", *QUIET])
     assert "Nothing was trained" not in capsys.readouterr().err
     assert load_checkpoint(run / "checkpoints" / "last.ckpt").step == 12
     main(["fit", "--resume", *QUIET])

@@ -9,6 +9,7 @@ import yaml
 from charlm.messages import did_you_mean
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIG_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ def read_config(value: str) -> Config:
 def as_config(settings: dict[str, Any]) -> str:
     """Settings as the text of a config, with escapes for all letters that YAML would not take as they are."""
     return yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, width=float("inf")).strip()
+
+
+def class_name(model: object) -> str | None:
+    """Class in what a config or an option says about the model; of charlm's own without the module."""
+    path = model.get("class_path") if isinstance(model, dict) else model
+    if not isinstance(path, str) or Path(path).suffix in CONFIG_FILES:
+        return None
+    return path.rpartition(".")[2] if path.startswith("charlm.") else path
 
 
 def _read(file: Path) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ import yaml
 
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_settings
-from charlm.cli.trainer.configs import CONFIGS, Config, as_config, config_names, read_config
+from charlm.cli.trainer.configs import CONFIG_FILES, CONFIGS, Config, as_config, class_name, config_names, read_config
 from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
 from charlm.cli.trainer.resuming import AUTO, OPTION, find_resumed, take_resume
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 DEFAULT_MODEL = "MLP"
 _TRAINING = ("fit", "lr-find")
 _ASKS = ("-h", "--help", "--print_config", "--model.help")
-_CONFIG_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,10 @@ class _CommandLine:
     def __init__(self, command: str, args: list[str], kinds: Mapping[str, str]) -> None:
         self.command, self.kinds = command, kinds
         self.configs: list[dict[str, Any]] = []  # what the --config files hold
+        self.trainer: dict[str, Any] = {}  # what configs and options say about the trainer
         self.given = Options.read(args).changed(self._spelled_out)
-        self.runs = Path(self.given.last("--trainer.default_root_dir") or ".") / "lightning_logs"
-        self.model_option = _class_of(self.given.last("--model", "--model.class_path"))
+        self.runs = Path(str(self.trainer.get("default_root_dir") or ".")) / "lightning_logs"
+        self.model_option = class_name(_loaded(self.given.last("--model", "--model.class_path")))
 
     def prepared(self) -> Prepared:
         self._refuse_ignored()
@@ -128,7 +128,7 @@ class _CommandLine:
     def _check_resume(self) -> None:
         if self.command != "fit":
             raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
-        if self.given.last("--trainer.fast_dev_run") not in (None, "false", "0"):
+        if _loaded(self.trainer.get("fast_dev_run")):
             raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
 
     def _resumed(self, named: str | None) -> Prepared:
@@ -168,7 +168,7 @@ class _CommandLine:
         held = checkpoint.kind
         if held in self.kinds.values():
             return held
-        of_run = _class_name(config.settings.get("model")) if config is not None else None
+        of_run = class_name(config.settings.get("model")) if config is not None else None
         for named in (self.model_option, self._model_of_configs(), of_run):
             if named is not None and named.rpartition(".")[2] == held.rpartition(".")[2]:
                 return named
@@ -187,12 +187,16 @@ class _CommandLine:
         if name in ("--config", "-c"):
             config = read_config(value)
             self.configs.append(config.settings)
+            if isinstance(trainer := config.settings.get("trainer"), dict):
+                self.trainer |= trainer
             if config.note:
                 log.info(config.note)
             return name, config.source
         if name in ("--model", "--model.class_path", "--model.help"):
             return name, self._spelled_model(value)
-        if name == "--data" and not value.startswith("{") and Path(value).suffix not in _CONFIG_FILES:
+        if name.startswith("--trainer."):
+            self.trainer[name.removeprefix("--trainer.")] = value
+        if name == "--data" and not value.startswith("{") and Path(value).suffix not in CONFIG_FILES:
             name = "--data.path"
         if name == "--data.path":
             return name, os.path.expanduser(value)  # a Path would change an address
@@ -221,7 +225,7 @@ class _CommandLine:
 
     def _model_of_configs(self) -> str | None:
         """Class of the model in the last config that names one."""
-        named = (_class_name(config.get("model")) for config in reversed(self.configs))
+        named = (class_name(config.get("model")) for config in reversed(self.configs))
         return next(filter(None, named), None)
 
     def _say_whose_settings(self) -> None:
@@ -234,17 +238,9 @@ class _CommandLine:
             )
 
 
-def _class_of(value: str | None) -> str | None:
-    """Class of the model that an option names, by itself or as a part of some JSON."""
+def _loaded(value: object) -> object:
+    """The value of a setting; an option's is YAML, and the parser will say what is wrong with it."""
     try:
-        return _class_name(yaml.safe_load(value or ""))
+        return yaml.safe_load(value) if isinstance(value, str) else value
     except yaml.YAMLError:
-        return None  # the parser will say what is wrong with it
-
-
-def _class_name(model: object) -> str | None:
-    """Class in what a config or an option says about the model; of charlm's own without the module."""
-    path = model.get("class_path") if isinstance(model, dict) else model
-    if not isinstance(path, str) or Path(path).suffix in _CONFIG_FILES:
         return None
-    return path.rpartition(".")[2] if path.startswith("charlm.") else path
