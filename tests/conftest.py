@@ -21,12 +21,16 @@ def pytest_sessionstart():
     torch.set_num_threads(1)
 
 
+SLOW = ("dashboard", "scripts", "callbacks/exact_resume", "callbacks/lr_finder/test_transparency.py")
+SLOW += ("cli/commands/test_export.py", "cli/test_resume.py", "cli/test_fit.py", "cli/test_start.py")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark tests that start processes as slow, and put slow tests first so that both workers end together."""
-    slow = {Path(__file__).with_name(name) for name in ("dashboard", "scripts")}
+    """Mark slow tests, those that start processes among them, and put them first so that both workers end together."""
+    slow = {Path(__file__).parent / name for name in SLOW}
     for item in items:
-        if "server" in item.fixturenames or slow.intersection(item.path.parents):
+        if "server" in item.fixturenames or slow.intersection([item.path, *item.path.parents]):
             item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
