@@ -99,6 +99,7 @@ def _is_sound(file: IO[bytes]) -> bool:
             and end[3] == end[4] == len(parts) == len(sizes)
             and parts[0].header_offset == 0
             and all(part.compress_type == 0 and part.compress_size == part.file_size for part in parts)
+            and not any(part.external_attr for part in parts)  # torch would read a part marked as a folder as empty
             and sum(sizes.values()) <= size  # else some share their bytes
             and all(name.startswith(f"{folder}/") and "\0" not in name for name in sizes)
             and archive.testzip() is None
