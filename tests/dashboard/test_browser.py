@@ -57,7 +57,8 @@ def test_time_series_begins_with_the_curves_that_matter(page, runs):
 
 
 def test_custom_scalars_draw_train_and_val_in_one_chart(page):
-    page.open("custom_scalars", "Loss", "train, val and test", "Matches (9)", "Learning rate", "Names")
+    page.open("custom_scalars", "Loss of val and train", "train, val and test", "Matches (9)", "Learning rate", "Names")
+    assert page.run("return elements('tf-custom-scalar-margin-chart-card').length") == 1
     lines = "return elements('path').filter((path) => (path.getAttribute('d') || '').length > 100).length"
     page.until(lambda: page.run(lines) >= 4, "line of more than a few points")
 
@@ -78,10 +79,10 @@ def test_images_show_the_embedding_and_the_bigram(page):
     assert all(width >= 300 for width in page.run(widths))
 
 
-def test_text_shows_the_names_drawn_the_decay_and_the_config(page):
+def test_text_shows_the_names_drawn_the_decay_and_the_yaml(page):
     page.open("text&tagFilter=samples", "samples", "After 40 steps", "new")
     page.open("text&tagFilter=step_decay", "milestone", "0.75 of the steps done", "30")
-    page.open("text&tagFilter=config", "class_path: charlm.callbacks.StepDecay", "max_steps: 40")
+    page.open("text&tagFilter=yaml", "class_path: charlm.callbacks.StepDecay", "max_steps: 40")
 
 
 def test_the_projector_colours_the_embedding_by_kind(page):

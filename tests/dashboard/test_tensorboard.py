@@ -70,9 +70,13 @@ def test_a_test_afterwards_leaves_the_curves_alone(points):
 
 
 def test_train_val_and_test_loss_share_a_chart(ask):
+    band, *sections = ask("custom_scalars/layout")["category"]
+    assert band["chart"][0]["margin"]["series"] == [
+        {"value": "loss/val", "lower": "loss_mean/train", "upper": "loss/val"}
+    ]
     charts = {
         (category["title"], chart["title"]): chart["multiline"]["tag"]
-        for category in ask("custom_scalars/layout")["category"]
+        for category in sections
         for chart in category["chart"]
     }
     shown = {place: set() for place in charts}

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from charlm.callbacks.dashboard.activations import ActivationWatch, evenly
-from charlm.callbacks.dashboard.layout import layout
+from charlm.callbacks.dashboard.layout import layout, with_band
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import (
     Failed,
@@ -28,8 +28,9 @@ class Dashboard(Callback):
     """Lay out TensorBoard for a run, and show what its hidden layers do.
 
     - Custom Scalars: the losses of train, val and test on one chart, the learning rates, the scalars of NameSamples,
-      and the hidden layers.
-    - Text: the run's config.yaml (`config`), if LightningCLI has written one.
+      and the hidden layers. A module that logs `loss_mean/train` beside `loss/val` at each validation gets a first
+      chart with val as a line and train as the edge of a band, so that one sees the run overfit.
+    - Text: the run's config.yaml, if LightningCLI has written one; as `yaml` it comes after the other texts.
     - At every validation, for its first batch: the share of saturated outputs of each nn.Tanh and nn.Sigmoid
       (`saturation/<layer>`), the share of dead units of each nn.ReLU (`dead/<layer>`), and the distribution of their
       outputs (`activations/<layer>`).
@@ -59,6 +60,7 @@ class Dashboard(Callback):
         self.layout = layout(charts or {})
         self.per_execution = not histograms  # and whether to call this callback only at the end of an execution
         self._steps_seen = 0
+        self._is_laid_out = False
         self._watch: ActivationWatch | None = None
         self._gradients: dict[str, Tensor] = {}  # of the latest optimizer step
         self._warned: set[str] = set()
@@ -68,12 +70,10 @@ class Dashboard(Callback):
             self._watch, self._gradients, self._warned = None, {}, set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._steps_seen = trainer.global_step
+        self._steps_seen, self._is_laid_out = trainer.global_step, False
         directory = run_directory(trainer)  # in every process: they agree on it
         if trainer.is_global_zero:
-            failed = send_layout(trainer, self.layout)
-            failed |= attempt("reading config.yaml", lambda: self._send_config(trainer, directory))
-            self._tell(failed)
+            self._tell(attempt("reading config.yaml", lambda: self._send_config(trainer, directory)))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # while gradients accumulate, those of the latest step stay
@@ -97,7 +97,10 @@ class Dashboard(Callback):
             self._watch.end()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not is_of_fit(trainer) or not trainer.is_global_zero:
+        if not is_of_fit(trainer):
+            return
+        self._lay_out(trainer)
+        if not trainer.is_global_zero:
             return
         step, failed = scalar_step(trainer), Failed()
         distributions: dict[str, Tensor] = {}
@@ -114,6 +117,7 @@ class Dashboard(Callback):
         self._tell(failed)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._lay_out(trainer)
         directory = run_directory(trainer)  # in every process: they agree on it
         trial: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
         if trainer.is_global_zero and not trial and hasattr(pl_module, "figures"):
@@ -126,6 +130,13 @@ class Dashboard(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._gradients = {}
 
+    def _lay_out(self, trainer: Trainer) -> None:
+        """Send the charts once, as soon as it is known what the module logs."""
+        metrics = trainer.callback_metrics  # in every process, since reading them may reduce them
+        if not self._is_laid_out and trainer.is_global_zero:
+            self._is_laid_out = True
+            self._tell(send_layout(trainer, with_band(self.layout, metrics)))
+
     def _weights(self, pl_module: LightningModule) -> dict[str, Tensor]:
         weights = {f"weights/{name}": weight for name, weight in pl_module.named_parameters()}
         gradients = {f"gradients/{name}": gradient for name, gradient in self._gradients.items()}
@@ -135,7 +146,7 @@ class Dashboard(Callback):
         files, config = get_filesystem(directory), f"{directory}/config.yaml"
         if files.isfile(config):
             text = files.cat_file(config).decode()
-            self._tell(send_text(trainer, f"```yaml\n{text}\n```", "config", 0))
+            self._tell(send_text(trainer, f"```yaml\n{text}\n```", "yaml", 0))
 
     def _draw(self, trainer: Trainer, pl_module: Any, directory: str) -> None:
         with evaluating(pl_module):

@@ -1,7 +1,7 @@
 """Which scalars share a chart in TensorBoard's Custom Scalars tab."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from charlm.callbacks.shared.logger_adapters import Layout
 
@@ -17,6 +17,8 @@ _CHARTS = {  # section, title: regular expressions for tags
     },
     "Hidden layers": {"share of saturated or dead units": [r"^(saturation|dead)/"]},
 }
+
+_VAL, _TRAIN = "loss/val", "loss_mean/train"
 
 
 def layout(charts: Mapping[str, list[str]]) -> Layout:
@@ -42,3 +44,19 @@ def layout(charts: Mapping[str, list[str]]) -> Layout:
         section: {title: ["Multiline", list(tags)] for title, tags in inside.items()}
         for section, inside in sections.items()
     }
+
+
+def with_band(layout: Layout, metrics: Collection[str]) -> Layout:
+    """Put a chart before the others whose line is the val loss and whose band ends at the train loss of the same step.
+
+    TensorBoard gives all curves of a run one colour, so val and train look alike on a chart of lines. The chart has a
+    section of its own, since TensorBoard puts charts with bands last in theirs.
+
+    Args:
+        layout: the usual charts.
+        metrics: what the module logs; without `loss/val` and `loss_mean/train` there is no such chart.
+    """
+    if not {_VAL, _TRAIN}.issubset(metrics):
+        return layout
+    band = {"val (line) and train (edge of the band)": ["Margin", [_VAL, _TRAIN, _VAL]]}
+    return {"Loss of val and train": band, **layout}

@@ -10,6 +10,8 @@ from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from charlm.callbacks.shared.render import add_picture_file
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
@@ -46,17 +48,18 @@ def write_file(trainer: Trainer, directory: str, name: str, content: bytes) -> F
     return attempt(f"writing to {directory}", lambda: _write(directory, name, content))
 
 
-def send_picture(trainer: Trainer, figure: Figure, pixels: np.ndarray, tag: str, step: int) -> Failed:
+def send_picture(trainer: Trainer, figure: Figure, pixels: np.ndarray, png: bytes, tag: str, step: int) -> Failed:
     """Send a picture to every logger that accepts one: TensorBoard, W&B, MLflow, Comet and similar loggers.
 
     Args:
         trainer: its loggers are used.
         figure: for loggers that accept only figures.
         pixels: the same picture, uint8 (height, width, 3).
+        png: the same picture as a PNG file.
         tag: the name in the logger.
         step: the x-axis value, see `charlm.callbacks.shared.progress.logged_step`.
     """
-    return _to_loggers(trainer, lambda logger: _send_picture(logger, figure, pixels, tag, step))
+    return _to_loggers(trainer, lambda logger: _send_picture(logger, figure, pixels, png, tag, step))
 
 
 def send_text(trainer: Trainer, text: str, tag: str, step: int) -> Failed:
@@ -119,12 +122,14 @@ def _write(directory: str, name: str, content: bytes) -> None:
         file.write(content)
 
 
-def _send_picture(logger: Any, figure: Figure, pixels: np.ndarray, tag: str, step: int) -> None:
+def _send_picture(logger: Any, figure: Figure, pixels: np.ndarray, png: bytes, tag: str, step: int) -> None:
     """Use the first method that the logger has; a logger without any, such as CSVLogger, gets nothing."""
     experiment: Any = getattr(logger, "experiment", None)
     if hasattr(logger, "log_image"):  # W&B
         logger.log_image(key=tag, images=[pixels], step=step)
-    elif hasattr(experiment, "add_image"):  # TensorBoard
+    elif hasattr(getattr(experiment, "file_writer", None), "add_summary"):  # TensorBoard
+        add_picture_file(experiment.file_writer, png, tag, step)
+    elif hasattr(experiment, "add_image"):
         experiment.add_image(tag, pixels, step, dataformats="HWC")
     elif hasattr(experiment, "add_figure"):
         experiment.add_figure(tag, figure, step)

@@ -32,5 +32,6 @@ def publish(trainer: Trainer, figure: Figure, tag: str, step: int, directory: st
         Exception: what matplotlib raises for a figure that cannot be drawn.
     """
     pixels = render(figure)
-    failed = write_file(trainer, directory, tag.replace("/", "-") + ".png", png(pixels))
-    return failed | send_picture(trainer, figure, pixels, tag, step)
+    file = png(pixels)
+    failed = write_file(trainer, directory, tag.replace("/", "-") + ".png", file)
+    return failed | send_picture(trainer, figure, pixels, file, tag, step)

@@ -16,16 +16,18 @@ from charlm.nets.counts import CountBigram, count_pairs, mean_nll
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import run_directory
 
+_TAG = "bigram_counts"  # under fit's own tag, a later step would hide this picture, or this one fit's
+
 
 def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | None = None) -> None:
     """Compare a trained bigram with counting: the loss of both on each split, and both tables as a picture.
 
-    If the run has a TensorBoard log, the picture is added to it as figure "bigram".
+    If the run has a TensorBoard log, the picture is added to it as "bigram_counts", beside fit's own "bigram".
 
     Args:
         checkpoint: a .ckpt file or run directory of a bigram; by default the newest run in lightning_logs.
         k: added to every count, at least 0. With 0, a pair that is not in the training names has probability 0.
-        out: the PNG file to write; by default bigram.png in the run directory.
+        out: the PNG file to write; by default bigram_counts.png in the run directory.
 
     Raises:
         OSError: no such checkpoint, or the picture cannot be written.
@@ -34,7 +36,7 @@ def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | Non
     loaded = load_checkpoint(checkpoint)
     if not isinstance(loaded.net, Bigram):
         raise ValueError(f"{loaded.path} has the net {type(loaded.net).__name__}; give a checkpoint of a Bigram")
-    picture = run_directory(loaded.path) / "bigram.png" if out is None else Path(out)
+    picture = run_directory(loaded.path) / f"{_TAG}.png" if out is None else Path(out)
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--out is {str(picture)!r}; give a file that ends in .png")
     splits = training_splits(loaded)
@@ -83,13 +85,13 @@ def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture:
         ("probabilities of the neural bigram", neural[:size, :size]),
     ]
     figure = bigram_heatmap(panels, character_labels(checkpoint.tokenizer.alphabet), cell_text=size <= MOST_LABELS)
-    drawn = pixels.render(figure)
-    write_out(picture, pixels.png(drawn))
+    png = pixels.png(pixels.render(figure))
+    write_out(picture, png)
     print(f"heat map: {picture}")
     run = run_directory(checkpoint.path)
     if any(run.glob("events.out.tfevents.*")):
         from torch.utils.tensorboard import SummaryWriter
 
         with SummaryWriter(str(run)) as writer:
-            writer.add_image("bigram", drawn, global_step=checkpoint.step, dataformats="HWC")
-        print(f"TensorBoard: figure bigram of {run}")
+            pixels.add_picture_file(writer.file_writer, png, _TAG, checkpoint.step)
+        print(f"TensorBoard: picture {_TAG} of {run}")

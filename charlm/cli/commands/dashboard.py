@@ -29,13 +29,24 @@ SAMPLES = "images=1000,text=1000"
 """By default TensorBoard shows ten pictures and texts of a run, chosen at random; 0 would show none."""
 PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
 """Curves at the top of the page, whose groups are in alphabetical order and would begin with `accuracy`."""
+ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples"}
+"""What all pages but Time Series read from the address: no smoothing, and the tags that come first."""
 _PORTS = 20
+_START_PAGE = """<!doctype html><title>charlm</title><script>
+const settings = JSON.parse(localStorage.getItem("_tb_global_settings") || "{}");
+localStorage.setItem("_tb_global_settings", JSON.stringify({autoReload: true, ignoreOutliers: false, ...settings}));
+if (localStorage.getItem("_ignoreYOutliers") === null) localStorage.setItem("_ignoreYOutliers", "false");
+location.replace("/?QUERY#HASH&" + (location.hash.slice(1) || "timeseries"));
+</script>
+"""
 _ADVICE = "NOTE: Using experimental fast data loading logic."  # as TensorBoard has done by default since 2021
 _boards: list["program.TensorBoard"] = []  # on Windows the process that reads the files ends when its object does
 
 
 def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int = 6006, open: bool = False) -> None:
     """Show runs in TensorBoard, until Ctrl-C: losses, learning rates, pictures, names, hyperparameters.
+
+    The pages reload by themselves every 30 seconds, unless you switch that off in TensorBoard's settings.
 
     Args:
         runs: a directory of runs, or run directories, to show only these; by default lightning_logs.
@@ -58,7 +69,7 @@ def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int 
     with suppress(KeyboardInterrupt), terminated_like_interrupted(), one_directory(places) as logdir:
         url = serve(logdir, host, port)
         if not any(map(find_event_runs, places)):
-            print("There are no runs in it yet; they appear when the page is reloaded.")
+            print("There are no runs in it yet; a new one appears within a minute.")
         print(f"TensorBoard  {url}  (Ctrl-C ends it)", flush=True)
         if open:
             webbrowser.open(url)
@@ -108,26 +119,30 @@ def on_free_port(app: "WSGIApplication", flags: Namespace) -> "program.WerkzeugS
         # if another program takes the port meanwhile, TensorBoard or its server raises one of these
         with suppress(program.TensorBoardPortInUseError, SystemExit):
             if is_free(flags.host, port):
-                server = program.WerkzeugServer(with_pins(app), Namespace(**{**vars(flags), "port": port}))
+                server = program.WerkzeugServer(with_start_page(app), Namespace(**{**vars(flags), "port": port}))
                 if flags.port not in (0, port):
                     print(f"Port {flags.port} is taken; {server.server_port} is free.")
                 return server
     raise ValueError(f"no port from {flags.port} on is free; end what listens there, or give another --port")
 
 
-def with_pins(app: "WSGIApplication") -> "WSGIApplication":
-    """Redirect the bare address to the page with the pinned curves, drawn without smoothing.
+def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
+    """Serve a page at the bare address that sets TensorBoard up and then opens it.
+
+    The curves of `PINNED` come first, no page smooths a curve or cuts off its outliers, and the pages reload by
+    themselves every 30 seconds. What the user has changed in TensorBoard's settings stays.
 
     Args:
         app: TensorBoard's application.
     """
     pins = [{"plugin": "scalars", "tag": tag} for tag in PINNED]
-    page = "/?" + urlencode({"pinnedCards": json.dumps(pins, separators=(",", ":")), "smoothing": 0})
+    query = urlencode({"pinnedCards": json.dumps(pins, separators=(",", ":")), "smoothing": 0})
+    page = _START_PAGE.replace("QUERY", query).replace("HASH", urlencode(ON_EVERY_PAGE)).encode()
 
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/" and not environ.get("QUERY_STRING"):
-            start_response("302 Found", [("Location", page), ("Content-Length", "0")])
-            return []
+            start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", str(len(page)))])
+            return [page]
         return app(environ, start_response)
 
     return application

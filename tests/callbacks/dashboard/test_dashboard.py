@@ -101,13 +101,24 @@ def test_each_curve_is_on_its_chart_and_on_no_other(tags, chart):
 def test_the_layout_and_the_runs_config_are_shown(fitted, tmp_path):
     (tmp_path / "config.yaml").write_text("model: {lr: 0.1}  # ünïcode\n", encoding="utf-8")
     found = fitted(Layers(), Dashboard(charts={"mine": ["^grad/"]}))
-    (event,) = found.Tensors("config/text_summary")
+    (event,) = found.Tensors("yaml/text_summary")
     assert event.tensor_proto.string_val[0].decode() == "```yaml\nmodel: {lr: 0.1}  # ünïcode\n\n```"
     assert event.step == 0
     (event,) = found.Tensors("custom_scalars__config__")
     sections = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0]).category
     assert [section.title for section in sections] == ["Loss", "Learning rate", "Names", "Hidden layers", "More"]
     assert [(chart.title, list(chart.multiline.tag)) for chart in sections[-1].chart] == [("mine", ["^grad/"])]
+    assert not sections[0].chart[0].HasField("margin"), "without a train loss of the same step"
+
+
+def test_val_and_train_of_the_same_step_are_the_edges_of_a_band(fitted):
+    class Mean(Layers):
+        def on_validation_epoch_end(self):
+            self.log("loss_mean/train", 2.0)
+
+    (event,) = fitted(Mean(), Dashboard()).Tensors("custom_scalars__config__")
+    first = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0]).category[0].chart[0]
+    assert [(each.value, each.lower) for each in first.margin.series] == [("loss/val", "loss_mean/train")]
 
 
 class Two(Layers):
@@ -373,7 +384,7 @@ def test_what_cannot_be_made_is_warned_of_and_training_goes_on(fitted, tmp_path)
         assert sum(part in message for message in messages) == 1, messages
     assert len(found.Histograms("weights/last.weight")) == 3
     assert "weights/none" not in found.Tags()["histograms"]
-    assert "config/text_summary" not in found.Tags()["tensors"]
+    assert "yaml/text_summary" not in found.Tags()["tensors"]
 
 
 @pytest.mark.parametrize(("given", "message"), [("(loss", r"'\(loss', which is not a regular"), (None, "has no tags")])

@@ -266,7 +266,7 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     expected = {"suggestion": result.suggestion, "suggestions": result.suggestions, "range": [*result.range]}
     assert numbers | expected | {"status": "ok", "rule": DEFAULT_RULE, "points": len(rows)} == numbers
     pixels = imread(folder / "lr_finder.png")[..., :3] * 255
-    assert (pixels.round() == render(result.figure())).all()
+    assert abs(pixels - render(result.figure())).mean() < 1, "the file has 256 colours"
     (events,) = {path.parent for path in tmp_path.rglob("events.*")}
     assert [event.step for event in EventAccumulator(str(events)).Reload().Images("lr_finder")] == [0]
     (ax,) = result.figure().axes

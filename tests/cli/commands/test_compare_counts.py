@@ -57,19 +57,21 @@ def test_the_largest_difference_is_named(run, names_file, capsys):
 
 def test_the_picture_goes_into_the_run_or_where_it_is_wanted(run, tmp_path, capsys):
     compare_counts()
-    assert (run / "bigram.png").read_bytes().startswith(PNG)
+    assert (run / "bigram_counts.png").read_bytes().startswith(PNG)
     assert "TensorBoard" not in capsys.readouterr().out
     compare_counts(out=str(tmp_path / "other.png"))
     assert (tmp_path / "other.png").read_bytes().startswith(PNG)
     assert capsys.readouterr().out.splitlines()[-1] == f"heat map: {tmp_path / 'other.png'}"
 
 
-def test_a_run_with_a_tensorboard_log_gets_the_figure(run, capsys):
-    SummaryWriter(str(run)).close()
+def test_a_run_with_a_tensorboard_log_gets_the_picture_and_keeps_the_one_of_fit(run, capsys):
+    with SummaryWriter(str(run)) as writer:
+        writer.add_image("bigram", torch.zeros(3, 2, 2), 199)
     compare_counts()
     events = EventAccumulator(str(run)).Reload()
-    assert [image.step for image in events.Images("bigram")] == [12]
-    assert "TensorBoard: figure bigram of" in capsys.readouterr().out
+    assert [image.step for image in events.Images("bigram_counts")] == [12]
+    assert [image.step for image in events.Images("bigram")] == [199]
+    assert "TensorBoard: picture bigram_counts of" in capsys.readouterr().out
 
 
 def test_another_net_or_a_picture_of_another_format_is_refused(run, write_run):
