@@ -52,6 +52,7 @@ class NameSamples(Callback):
         self.n = n
         self.seed = seed
         self.scored = scored
+        self.progress_columns: dict[str, str] = {}  # for StepProgressBar
         self._can_sample = False  # whether the model has sample_names
         self._known: dict[str, frozenset[str]] | None = None  # by split; None until they have been asked for
         self._length: float | None = None  # mean length of the names of the first split
@@ -62,6 +63,7 @@ class NameSamples(Callback):
         if stage != "fit":
             return
         self._known, self._length, self._shown_at, self._warned = None, None, None, set()
+        self.progress_columns = {}
         self._can_sample = hasattr(pl_module, "sample_names")
         if not self._can_sample:
             rank_zero_warn(
@@ -97,6 +99,8 @@ class NameSamples(Callback):
         if names:
             marks = [self._mark(name) for name in names] if self._known else []
             scalars = self._measured(names, marks)
+            if marks:
+                self.progress_columns = {"new": f"{scalars['samples/new']:.0%}"}
             failed |= send_scalars(trainer, scalars, step)
             failed |= send_text(trainer, self._text(names, marks, scalars, trainer.global_step), "samples", step)
         tell(f"NameSamples, after {trainer.global_step} steps", failed, self._warned)

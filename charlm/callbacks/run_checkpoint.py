@@ -85,6 +85,11 @@ class RunCheckpoint(Checkpoint):
         return self.last_model_path if self.monitor is None else self._existing("best.ckpt", self._best is not None)
 
     @property
+    def best_model_score(self) -> float | None:
+        """The value of `monitor` in the best state; None as long as there is none."""
+        return self._best[0] if self._best is not None else None
+
+    @property
     def last_model_path(self) -> str:
         """The file of the last state; "" as long as there is none."""
         return self._existing("last.ckpt", self._last_step >= 0)

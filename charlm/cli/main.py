@@ -5,7 +5,9 @@ Only `fit`, `validate`, `test`, `predict` and `lr-find` import Lightning, so all
 
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +63,25 @@ def run(args: list[str]) -> None:
         with visible_output():
             import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
     else:
-        import_module("charlm.cli.trainer.lightning_cli").run_trainer(args)
+        with starting(f"charlm {args[0]}"):
+            run_trainer = import_module("charlm.cli.trainer.lightning_cli").run_trainer
+        run_trainer(args)
+
+
+@contextmanager
+def starting(program: str) -> Iterator[None]:
+    """Import what takes seconds: a terminal is told so, and Ctrl-C ends the process without waiting for the import."""
+    before = signal.getsignal(signal.SIGINT)
+    ends = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if ends:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"{program}: loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if ends:
+            signal.signal(signal.SIGINT, before)
 
 
 def help_text() -> str:

@@ -1,11 +1,13 @@
 import math
+import os
 import re
 import sys
+from io import StringIO
 
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, RandomIterableDataset
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
@@ -13,7 +15,9 @@ from torch.utils.data import DataLoader
 from charlm.callbacks import LRFinder
 from charlm.callbacks.progress_bar import StepProgressBar
 
-pytestmark = pytest.mark.filterwarnings("ignore:You're resuming", "ignore:`max_epochs` was not set")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You're resuming", "ignore:`max_epochs` was not set", "ignore:Checkpoint directory"
+)
 
 
 class Model(BoringModel):
@@ -66,25 +70,55 @@ class AtStep(Callback):
             self.action(trainer)
 
 
+class Terminal(StringIO):
+    def fileno(self):
+        return 2
+
+    def isatty(self):
+        return True
+
+
 @pytest.fixture
-def fit(trainer, capsys):
-    """Fit with the bar; gives the states of the bar that were written to standard error, in their order."""
+def write(trainer, monkeypatch):
+    """Fit with the bar; gives what was written to standard error, a terminal of 80 columns by default."""
 
-    def fit(model, bar, *callbacks, ckpt_path=None, **options):
-        capsys.readouterr()
+    def write(model, bar, *callbacks, ckpt_path=None, stream=Terminal, columns=80, **options):
+        monkeypatch.setattr(sys, "stderr", stream())
+        monkeypatch.setattr(os, "get_terminal_size", lambda _=None: os.terminal_size((columns, 24)))
         trainer(bar, *callbacks, enable_progress_bar=True, **options).fit(model, ckpt_path=ckpt_path)
-        return states(capsys.readouterr().err)
+        return sys.stderr.getvalue()
 
-    return fit
+    return write
+
+
+@pytest.fixture
+def fit(write):
+    """Fit with the bar on a terminal; gives the states of the bar in their order."""
+    return lambda *given, **options: states(write(*given, **options))
+
+
+def lines(text):
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 def states(text):
-    return [line.strip() for line in re.split(r"[\r\n]+", text) if "steps [" in line]
+    return [line for line in lines(text) if line.endswith("]")]
 
 
 def counts(lines):
     """ "3/6" of every state, without repetitions."""
-    return list(dict.fromkeys(re.search(r"(\d+(/\d+)?) steps", line).group(1) for line in lines))
+    return list(dict.fromkeys(re.search(r"\d+/\d+|\d+(?= steps)", line).group() for line in lines))
+
+
+def rows(text):
+    """The cells of each row, by heading; an empty cell has no text."""
+    found, heading = [], []
+    for line in (line.rpartition("\r")[2] for line in re.sub(r"\x1b\[\d*m", "", text).split("\n")):
+        if line.strip().startswith("step"):
+            heading = [(m.group().strip(), m.span()) for m in re.finditer(r" *\S+", line)]
+        elif line.strip() and "]" not in line:
+            found.append({name: line[slice(*span)].strip() for name, span in heading})
+    return found
 
 
 def slow():
@@ -104,16 +138,16 @@ def test_one_bar_for_the_whole_training(fit):
     lines = fit(Model(), slow(), max_epochs=2, limit_val_batches=1)
     assert counts(lines) == [f"{step}/10" for step in range(11)]
     assert lines[0].startswith("0%|")
-    assert "loss/val" not in lines[0]  # of the sanity check
+    assert "val" not in lines[0]  # of the sanity check
     assert lines[-1].startswith("100%|")
-    assert re.search(r", +[\d.]+step/s\b", lines[-1]), lines[-1]
+    assert re.search(r", +[\d.]+ steps/s\]", lines[-1]), lines[-1]
 
 
 def test_the_loss_of_a_validation_is_shown_at_once(fit):
     """However seldom the bar moves; this one after ten steps, and never twice in a tenth of a second."""
     lines = fit(Model(), StepProgressBar(refresh_rate=10), max_epochs=2, limit_val_batches=1, val_check_interval=2)
     assert counts(lines) == ["0/10", "2/10", "4/10", "7/10", "9/10", "10/10"]
-    assert ["loss/val" in line for line in lines] == [False] + [True] * (len(lines) - 1)
+    assert ["val" in line for line in lines] == [False] + [True] * (len(lines) - 1)
 
 
 def stop(trainer):
@@ -129,6 +163,84 @@ def test_a_program_without_a_console_trains_without_a_bar(trainer, monkeypatch):
     fitted = trainer(*callbacks, enable_progress_bar=True, max_epochs=1, limit_val_batches=1)
     fitted.fit(Model())
     assert fitted.global_step == 5
+
+
+def test_each_validation_has_a_row(write):
+    """With means over the validation's own epoch, and the rate of the steps before where it has changed."""
+
+    class Epochs(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("train/loss", float(self.global_step), on_epoch=True, on_step=False, prog_bar=True)
+            return self.step(batch)
+
+        def validation_step(self, batch, batch_idx):
+            self.log("val/loss", [0.5, 0.25, math.nan, 0.75][self.current_epoch], prog_bar=True)
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2)]
+
+    best = ModelCheckpoint(monitor="val/loss")
+    found = rows(write(Epochs(), StepProgressBar(), best, max_epochs=4, limit_val_batches=1, enable_checkpointing=True))
+    assert [(row["step"], row["train/loss"], row["val/loss"], row["best"], row["lr"]) for row in found] == [
+        ("5", "2.0000", "0.5000", "*", "0.1"),
+        ("10", "7.0000", "0.2500", "*", ""),
+        ("15", "12.0000", "nan", "", "0.01"),
+        ("20", "17.0000", "0.7500", "", ""),
+    ]
+
+
+def test_a_row_has_the_columns_that_are_asked_for_and_those_of_other_callbacks(write):
+    speaker = Callback()
+    speaker.progress_columns = {"new": "87%"}
+    bar = StepProgressBar(columns={"validation": "loss/val", "missing": "not logged"})
+    (row,) = rows(write(Model(), speaker, bar, max_epochs=1, limit_val_batches=1))
+    assert list(row) == ["step", "validation", "missing", "new", "lr", "left"]
+    assert (row["validation"], row["missing"], row["new"], row["left"]) == ("0.2500", "", "87%", "00:00")
+
+
+def test_the_best_value_before_a_resume_counts(write, trainer, tmp_path):
+    def best():
+        return ModelCheckpoint(tmp_path, monitor="loss/val")
+
+    options = {"limit_val_batches": 1, "enable_checkpointing": True}
+    before = best()
+    trainer(before, max_epochs=1, **options).fit(Model())
+    text = write(Model(), StepProgressBar(), best(), ckpt_path=before.best_model_path, max_epochs=2, **options)
+    assert [(row["step"], row["best"]) for row in rows(text)] == [("10", "")]
+
+
+@pytest.mark.parametrize(("columns", "speed"), [(100, True), (80, True), (60, False), (0, True)])
+def test_both_losses_fit_into_the_terminal(write, columns, speed):
+    text = write(Model(), StepProgressBar(), max_epochs=1, limit_val_batches=1, columns=columns)
+    last = states(text)[-1]
+    assert "| 5/5, train 4.000, val 0.250 [" in last
+    assert len(last) <= (columns or 80)
+    assert ("steps/s" in last) == speed
+
+
+def test_a_log_gets_plain_lines(write, monkeypatch):
+    """A row a validation, a line after ten seconds without one, and a line at the end."""
+    clock = iter(range(0, 10_000, 2))
+    monkeypatch.setattr("charlm.callbacks.progress_bar.time.monotonic", lambda: next(clock))
+    bar, options = StepProgressBar(refresh_rate=1), {"max_epochs": 1, "limit_val_batches": 1}
+    text = write(Model(), bar, val_check_interval=3, stream=StringIO, **options)
+    assert not re.search(r"[\r\x1b|]", text)
+    assert [line.split()[0].split("/")[0] for line in lines(text)] == ["step", "3", "5"]
+    text = write(Model(), StepProgressBar(refresh_rate=1), stream=StringIO, max_epochs=2)
+    assert counts(states(text)) == ["5/10", "10/10"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "codes"), [("A", "", True), ("NO_COLOR", "1", False), ("TERM", "dumb", False)]
+)
+def test_colors_are_for_terminals_that_want_them(variable, value, codes, write, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, value)
+    text = write(Model(), StepProgressBar(), max_epochs=1, limit_val_batches=1)
+    assert ("\x1b[2m" in text) == codes
+    assert ("\r" in text) == (variable != "TERM")
 
 
 FEWER = GradientAccumulationScheduler({0: 1, 1: 3})
@@ -176,7 +288,7 @@ def test_a_value_is_never_hidden_by_its_rounding(fit, value, shown):
             self.log("value", torch.tensor(value, dtype=torch.float64), prog_bar=True)
             return self.step(batch)
 
-    assert fit(Small(), StepProgressBar(), max_epochs=1)[-1].endswith(f"value={shown}]")
+    assert f"5/5, value {shown} [" in fit(Small(), StepProgressBar(), max_epochs=1)[-1]
 
 
 def test_what_is_logged_for_the_bar_and_a_users_own_metrics_are_shown(fit, tmp_path):
@@ -185,7 +297,7 @@ def test_what_is_logged_for_the_bar_and_a_users_own_metrics_are_shown(fit, tmp_p
             return {**super().get_metrics(trainer, pl_module), "model": type(pl_module).__name__}
 
     lines = fit(Model(), Own(), max_epochs=1, limit_val_batches=1, logger=CSVLogger(tmp_path))
-    assert lines[-1].endswith("step/s, loss/train=4.000, loss/val=0.250, model=Model]")
+    assert "5/5, loss/train 4.000, loss/val 0.250, model Model [" in lines[-1]
 
 
 def test_metrics_are_read_every_refresh_rate_steps(fit, monkeypatch):
@@ -231,17 +343,17 @@ def test_it_can_be_disabled_and_serves_several_trainings(fit):
 def test_an_evaluation_has_no_bar(method, trainer, capsys):
     evaluator = trainer(StepProgressBar(), enable_progress_bar=True, limit_val_batches=2)
     getattr(evaluator, method)(BoringModel())
-    assert states(capsys.readouterr().err) == []
+    assert "steps" not in capsys.readouterr().err
 
 
-def test_an_exception_leaves_the_line_and_closes_the_bar(trainer, capsys):
+def test_an_exception_leaves_the_line_and_closes_the_bar(write):
     def fail(trainer):
         raise RuntimeError("of the test")
 
     bar = StepProgressBar(refresh_rate=1)
     with pytest.raises(RuntimeError, match="of the test"):
-        trainer(bar, AtStep(3, fail), enable_progress_bar=True, max_epochs=1).fit(Model())
-    assert capsys.readouterr().err.endswith("\n")
+        write(Model(), bar, AtStep(3, fail), max_epochs=1)
+    assert sys.stderr.getvalue().endswith("\n")
     assert bar._bar is None
 
 

@@ -1,8 +1,11 @@
 """How the command starts and ends: its help, its completion, what it imports, and its processes."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,15 +64,46 @@ def test_a_command_imports_no_more_than_it_needs():
     assert seen[5:] == [{"tensorboard", "matplotlib", "torch"}] * 2
 
 
-def test_as_a_process_it_trains_with_a_bar_and_without_noise(small, python):
-    """No advertisement, no warning and nothing else that a user cannot act on."""
-    done = python("-m", "charlm", "fit", "--config", small)
-    assert done.returncode == 0
-    lines = [line for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
-    expected = r"Seed set to|.*names over \d+ characters|.*(GPU|TPU) available|.*\d+ steps \["
-    assert [line for line in lines if not re.match(expected, line)] == []
-    assert "4/4 steps" in done.stderr
-    assert "The first 10 names" in done.stdout
+def on_terminal(*args):
+    """Start a command whose standard error is a terminal; gives the process and a file with what it shows."""
+    terminal, of_process = os.openpty()
+    process = subprocess.Popen([sys.executable, "-P", "-m", "charlm", *args], stdout=subprocess.PIPE, stderr=of_process)
+    os.close(of_process)
+    return process, open(terminal, "rb", buffering=0)
+
+
+def all_of(file):
+    """What a terminal shows until its process ends, when Linux raises an error."""
+    shown = b""
+    with suppress(OSError), file:
+        while more := file.read(1000):
+            shown += more
+    return shown.decode()
+
+
+def test_on_a_terminal_it_trains_with_a_bar_and_a_row_a_validation_and_without_noise(small):
+    """No advertisement, no warning and nothing else that a user cannot act on; the first line comes at once."""
+    process, file = on_terminal("fit", "--config", small)
+    lines = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[\d*m", "", all_of(file))) if line.strip()]
+    assert b"The first 10 names" in process.communicate()[0]
+    assert process.returncode == 0
+    expected = ["charlm fit: loading", "Seed set to", r".*names over \d+ characters", "MLP: 217 parameters, on cpu"]
+    for beginning, line in zip(expected, lines, strict=False):
+        assert re.match(beginning, line)
+    rows = [line.split() for line in lines[len(expected) :] if "]" not in line]
+    assert rows[0] == ["step", "train", "val", "best", "new", "lr", "left"]
+    assert [row[0] for row in rows[1:]] == ["2", "4"]
+    assert re.match(r"100%.* 4/4, train \d\.\d+, val \d\.\d+ \[", lines[-1])
+
+
+def test_ctrl_c_ends_the_start_at_once():
+    process, file = on_terminal("fit")
+    first = b""
+    while not first.endswith(b"\n"):
+        first += file.read(1000)
+    process.send_signal(signal.SIGINT)
+    assert re.fullmatch(r"charlm fit: loading [^\n]*\r\n", first.decode() + all_of(file))
+    assert (process.communicate()[0], process.returncode) == (b"", -signal.SIGINT)  # 130 in a shell
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(run):

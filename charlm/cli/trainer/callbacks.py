@@ -51,14 +51,17 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
         return [c for c in given if not isinstance(c, (*_OWN, ProgressBar))]
     # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
     callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
-    if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-        callbacks.append(StepProgressBar())
     by_itself: list[Callback | None] = []
     if command == "fit":
         by_itself = [*(kind() for kind in _RELIABLE), *(options[option] for option in _SHOWING)]
     added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
-    # first what a signal has to find ready, whatever another one does as training starts
-    return sorted([*callbacks, *added], key=lambda callback: not isinstance(callback, GracefulStop))
+    callbacks += added
+    if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+        callbacks.append(StepProgressBar(columns={"train": "loss_mean/train", "val": "loss/val"}))
+    # first what a signal has to find ready, whatever another one does as training starts; last what shows the others
+    return sorted(
+        callbacks, key=lambda callback: isinstance(callback, ProgressBar) - isinstance(callback, GracefulStop)
+    )
 
 
 def plugins_of(options: Namespace) -> list[Any]:

@@ -160,6 +160,8 @@ class TrainerCLI(LightningCLI):
             kwargs["logger"] = self._logger(root)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
+        # by default `fit` describes the model in one line
+        kwargs["enable_model_summary"] = bool(config.enable_model_summary)
         kwargs |= {"callbacks": callbacks, "plugins": plugins_of(options), **processes_of(options)}
         return super().instantiate_trainer(**kwargs)
 
@@ -185,6 +187,10 @@ class TrainerCLI(LightningCLI):
 
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
         """Train; a new run that ends with an error before it logs anything leaves no directory."""
+        size = sum(weights.numel() for weights in model.parameters())
+        log.info(
+            f"{type(model).__name__.removeprefix('Lit')}: {size:,} parameters, on {self.trainer.strategy.root_device}"
+        )
         with its_own_run(self.trainer):
             say_where_checkpoints_are(self.trainer)
             self.trainer.fit(model, **kwargs)

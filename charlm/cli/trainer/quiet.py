@@ -17,6 +17,8 @@ _NOISE = (
     "Restoring states from",
     "Restored all states from",
     "to estimate number",
+    "GPU available:",
+    "TPU available:",
 )
 
 
