@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,18 +10,22 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, send_scalars, send_text, tell
+from charlm.callbacks.shared.markdown import cell
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.trainer_state import is_of_fit
+
+_NEW = "new"
+_COLUMNS = 6  # at most, so that the table fits into a page of 1,024 pixels
 
 
 class NameSamples(Callback):
     """Show names that the model samples before the first step, at every validation and at the end.
 
     The seed is the same each time, so one sees babble turn into names. Every logger that takes texts (TensorBoard, W&B
-    and others) gets them as `samples`, each marked as new or by the split that has it. Every logger gets, at the step
-    of the validation loss, the shares of new and of distinct names in a larger sample (`samples/new`,
-    `samples/distinct`), and their mean length in characters beside that of the training names (`samples/mean_length`,
-    `samples/mean_length_data`).
+    and others) gets them as `samples`: a table with a column for this step and for some earlier ones, where a known
+    name is marked with the split that has it. Every logger gets, at the step of the validation loss, the shares of new
+    and of distinct names in a larger sample (`samples/new`, `samples/distinct`), and their mean length in characters
+    beside that of the training names (`samples/mean_length`, `samples/mean_length_data`).
 
     It works with any LightningModule that samples strings by a method
 
@@ -57,12 +62,19 @@ class NameSamples(Callback):
         self._known: dict[str, frozenset[str]] | None = None  # by split; None until they have been asked for
         self._length: float | None = None  # mean length of the names of the first split
         self._shown_at: int | None = None
+        self._columns: list[tuple[int, list[str]]] = []  # the step of a sample, and the cells of its column
         self._warned: set[str] = set()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"columns": self._columns}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._columns = [(step, list(cells)) for step, cells in state_dict["columns"]]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self._known, self._length, self._shown_at, self._warned = None, None, None, set()
+        self._known, self._length, self._shown_at, self._columns, self._warned = None, None, None, [], set()
         self.progress_columns = {}
         self._can_sample = hasattr(pl_module, "sample_names")
         if not self._can_sample:
@@ -102,7 +114,8 @@ class NameSamples(Callback):
             if marks:
                 self.progress_columns = {"new": f"{scalars['samples/new']:.0%}"}
             failed |= send_scalars(trainer, scalars, step)
-            failed |= send_text(trainer, self._text(names, marks, scalars, trainer.global_step), "samples", step)
+            self._keep(step, names[: self.n], marks)
+            failed |= send_text(trainer, self._text(len(names), scalars), "samples", step)
         tell(f"NameSamples, after {trainer.global_step} steps", failed, self._warned)
 
     def _ask_known(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -126,34 +139,39 @@ class NameSamples(Callback):
 
     def _mark(self, name: str) -> str:
         known = self._known or {}
-        return next((f"in {split}" for split, names in known.items() if name in names), "new")
+        return next((f"in {split}" for split, names in known.items() if name in names), _NEW)
 
     def _measured(self, names: Sequence[str], marks: Sequence[str]) -> dict[str, float]:
         scalars = {"samples/distinct": len(set(names)) / len(names), "samples/mean_length": _mean_length(names)}
         if marks:
-            scalars["samples/new"] = marks.count("new") / len(marks)
+            scalars["samples/new"] = marks.count(_NEW) / len(marks)
         if self._length is not None:
             scalars["samples/mean_length_data"] = self._length
         return scalars
 
-    def _text(self, names: Sequence[str], marks: Sequence[str], scalars: Mapping[str, float], steps: int) -> str:
-        """A sentence with the numbers, and the names as a block of code, which shows Markdown and HTML as they are."""
-        new = f"{scalars['samples/new']:.0%} new, " if marks else ""
+    def _keep(self, step: int, names: Sequence[str], marks: Sequence[str]) -> None:
+        """Add a column for these names; of too many columns, leave out the one whose neighbours are closest."""
+        told = [f" ({mark})" if mark != _NEW else "" for mark in marks] or [""] * len(names)
+        cells = [cell(name) + mark for name, mark in zip(names, told, strict=False)]
+        self._columns = [*(column for column in self._columns if column[0] < step), (step, cells)]
+        if len(self._columns) > _COLUMNS:
+            steps = [step for step, _ in self._columns]
+            del self._columns[min(range(1, _COLUMNS), key=lambda i: steps[i + 1] - steps[i - 1])]
+
+    def _text(self, count: int, scalars: Mapping[str, float]) -> str:
+        """A sentence with the numbers, and the names as a Markdown table with the steps as columns."""
+        step, shown = self._columns[-1]
+        new = f"{scalars['samples/new']:.0%} new, " if "samples/new" in scalars else ""
         data = f" ({self._length:.1f} in {next(iter(self._known or {}))})" if self._length is not None else ""
-        shown, width = names[: self.n], max(map(len, marks), default=0)
-        lines = [f"    {mark:<{width}}  {_spell(name)}" for mark, name in zip(marks, shown, strict=False)]
         numbers = (
-            f"After {steps:,} steps, of {len(names):,} names sampled with seed {self.seed}: {new}"
-            f"{scalars['samples/distinct']:.0%} distinct, {scalars['samples/mean_length']:.1f} characters long on"
-            f" average{data}. The first {len(shown)}:"
+            f"Step {step:,}: of {count:,} names sampled with seed {self.seed}, {new}{scalars['samples/distinct']:.0%}"
+            f" distinct, {scalars['samples/mean_length']:.1f} characters long on average{data}. The first {len(shown)},"
+            " by step:"
         )
-        return "\n".join([numbers, "", *(lines or [f"    {_spell(name)}" for name in shown])])
+        rows = zip_longest(*(cells for _, cells in self._columns), fillvalue="")
+        header = [f"| {' | '.join(f'{step:,}' for step, _ in self._columns)} |", "| --- " * len(self._columns) + "|"]
+        return "\n".join([numbers, "", *header, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def _mean_length(names: Collection[str]) -> float:
     return sum(map(len, names)) / len(names)
-
-
-def _spell(name: str) -> str:
-    """The name, or its repr if the name itself would not be visible."""
-    return name if name and name.isprintable() and name == name.strip() else repr(name)

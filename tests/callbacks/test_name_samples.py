@@ -1,6 +1,7 @@
 import html
 import re
 import warnings
+from itertools import pairwise
 
 import lightning.pytorch as pl
 import pytest
@@ -92,8 +93,9 @@ def test_names_are_marked_and_the_scalars_are_those_of_all_names_that_were_drawn
     assert scalars["samples/mean_length"] == [(0, 11 / 4), (1, 12 / 4)]
     assert scalars["samples/mean_length_data"] == [(0, pytest.approx(7 / 3)), (1, pytest.approx(7 / 3))]
     assert texts[1] == (
-        "After 2 steps, of 8 names sampled with seed 3: 25% new, 38% distinct, 3.0 characters long on average (2.3 in"
-        " train). The first 4:\n\n    new       aa\n    in train  bob\n    in train  bob\n    in val    cleo"
+        "Step 1: of 8 names sampled with seed 3, 25% new, 38% distinct, 3.0 characters long on average (2.3 in train)."
+        " The first 4, by step:\n\n| 0 | 1 |\n| --- | --- |\n| a (in train) | aa |\n"
+        "| bob (in train) | bob (in train) |\n| bob (in train) | bob (in train) |\n| cleo (in val) | cleo (in val) |"
     )
 
 
@@ -113,7 +115,7 @@ def test_the_known_names_may_be_the_data_modules(trainer, tmp_path):
     data = Data()
     trainer(NameSamples(n=4, scored=4), **FIT, logger=board(tmp_path)).fit(Speller(), datamodule=data)
     assert data.asked == 1
-    assert "    in seen  bob" in events(tmp_path)[1][5]
+    assert "| bob (in seen) |" in events(tmp_path)[1][5]
 
 
 @pytest.mark.parametrize("options", [{"val_check_interval": 3, "accumulate_grad_batches": 2}, {"max_epochs": 1}])
@@ -134,6 +136,7 @@ def test_a_resumed_run_goes_on_at_lightnings_steps(trainer, tmp_path):
     second.fit(Knowing(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     scalars, texts = events(tmp_path / "second")
     assert sorted(texts) == [step for step, _ in scalars["loss/val"]]
+    assert "\n| 0 | 1 | 3 | 5 | " in texts[max(texts)], "with the columns of the first run"
 
 
 @pytest.mark.parametrize("callbacks", [[], [StepsPerExecution(2)]])
@@ -180,7 +183,8 @@ def test_a_training_without_validations_has_a_first_and_a_last_text(fitted):
     assert model.asked == [(4, 7)] * 2
     assert sorted(texts) == [0, 5]
     assert {tag for tag in scalars if tag.startswith("samples")} == {"samples/distinct", "samples/mean_length"}
-    assert texts[5].endswith("75% distinct, 3.0 characters long on average. The first 2:\n\n    aa\n    bob")
+    assert "75% distinct, 3.0 characters long on average. The first 2, by step:" in texts[5]
+    assert texts[5].endswith("\n| a | aa |\n| bob | bob |")
 
 
 def test_a_model_without_sample_names_is_told_so_once(trainer):
@@ -242,26 +246,31 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_the_page_shows_every_name_as_it_is(names, known):
     """Whatever Markdown and HTML make of it elsewhere; what is not printable is shown as Python writes it."""
     callback = NameSamples(n=5, scored=5)
-    marks = ["new"] * len(names) if known else []
-    text = callback._text(names, marks, {"samples/new": 1.0, "samples/distinct": 1.0, "samples/mean_length": 1.0}, 0)
-    shown = rendered(text)
-    lines = [line.removeprefix("new").removeprefix("  ") for line in shown.removesuffix("\n").split("\n")]
-    assert len(lines) == len(names)
-    for line, name in zip(lines, names, strict=True):
-        plain = name.isprintable() and name.strip() == name != ""
-        assert line == (name if plain else repr(name))
+    callback._keep(0, names, ["in val"] * len(names) if known else [])
+    cells = rendered(callback._text(5, {"samples/distinct": 1.0, "samples/mean_length": 1.0}))
+    assert len(cells) == len(names)
+    for shown, name in zip(cells, names, strict=True):
+        plain = name.isprintable() and " ".join(name.split()) == name != ""
+        assert shown == (name if plain else repr(name)) + " (in val)" * known
 
 
 def rendered(text):
-    """What TensorBoard's page has in its block of code."""
+    """The cells of the table on TensorBoard's page."""
     from tensorboard import plugin_util
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         page = plugin_util.markdown_to_safe_html(text)
-    (block,) = re.findall("<pre><code>(.*)</code></pre>", page, re.DOTALL)
-    assert "<" not in block
-    return html.unescape(block)
+    return [html.unescape(cell) for cell in re.findall("<td>(.*)</td>", page)]
+
+
+def test_of_many_steps_the_first_and_the_last_and_some_between_have_a_column():
+    callback = NameSamples(n=1)
+    for step in range(0, 2000, 100):
+        callback._keep(step, ["emma"], [])
+    steps = [step for step, _ in callback._columns]
+    assert (len(steps), steps[0], steps[-1]) == (6, 0, 1900)
+    assert max(after - before for before, after in pairwise(steps)) <= 600
 
 
 @pytest.mark.parametrize("split_by", ["name", "line", "pair"])

@@ -58,7 +58,7 @@ def test_the_curves_go_to_tensorboard(run, scalars):
     test = json.loads((run / "results.json").read_text())["test"]
     assert [value for _, value in scalars(run, "loss/test")] == [pytest.approx(test)]
     tags = EventAccumulator(str(run)).Reload().Tags()
-    assert "config/text_summary" in tags["tensors"]
+    assert "yaml/text_summary" in tags["tensors"]
     assert not [tag for tag in tags["scalars"] if tag.endswith(("_step", "_epoch"))], "Lightning splits no curve"
 
 

@@ -156,7 +156,7 @@ def test_a_finished_run_that_is_resumed_is_reported_on_and_logs_nothing_twice(ru
         main(["fit", *args, *QUIET])
     assert capsys.readouterr().out.count("More names") == 4, "also where no validation has made a best.ckpt"
     assert points(run) == before
-    assert {"loss/val", "loss/test", "lr", "config/text_summary", "samples/text_summary"} <= {tag for _, tag in before}
+    assert {"loss/val", "loss/test", "lr", "yaml/text_summary", "samples/text_summary"} <= {tag for _, tag in before}
 
 
 def test_an_option_that_no_config_can_hold_is_left_out_of_it(run):

@@ -80,7 +80,7 @@ def test_images_show_the_embedding_and_the_bigram(page):
 
 
 def test_text_shows_the_names_drawn_the_decay_and_the_yaml(page):
-    page.open("text&tagFilter=samples", "samples", "After 40 steps", "new")
+    page.open("text&tagFilter=samples", "samples", "Step 39: of 500 names", "new")
     page.open("text&tagFilter=step_decay", "milestone", "0.75 of the steps done", "30")
     page.open("text&tagFilter=yaml", "class_path: charlm.callbacks.StepDecay", "max_steps: 40")
 

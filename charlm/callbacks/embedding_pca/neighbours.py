@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from charlm.callbacks.shared.markdown import cell
+
 _CHUNK = 32  # queries at a time, which bounds the memory for their cosines to all rows
 
 
@@ -60,17 +62,3 @@ def neighbours_text(table: Tensor, labels: Sequence[str], name: str, max_rows: i
         cells = [f"{cell(labels[other])} {cosine:.2f}" for other, cosine in zip(others, cosines, strict=True)]
         lines.append(f"| {' | '.join([f'**{cell(labels[row])}**', *cells])} |")
     return "\n".join(lines)
-
-
-def cell(label: str) -> str:
-    r"""Write a label for a cell of a Markdown table, so that every character of it shows and none acts as markup.
-
-    Example:
-        >>> cell("a|b"), cell(" "), cell("\n")
-        ('a&#124;b', '&#39; &#39;', '&#39;&#92;n&#39;')
-    """
-    plain = label.isprintable() and label == " ".join(label.split()) and label
-    return "".join(
-        char if char.isalnum() or char == " " or not char.isascii() else f"&#{ord(char)};"
-        for char in (label if plain else repr(label))
-    )

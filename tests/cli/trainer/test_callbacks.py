@@ -54,7 +54,7 @@ def test_a_sweep_shows_nothing(callbacks):
 
 def test_a_run_has_its_config_its_names_its_layers_and_its_layout(run):
     found = EventAccumulator(str(run), size_guidance={"tensors": 0}).Reload()
-    (config,) = found.Tensors("config/text_summary")
+    (config,) = found.Tensors("yaml/text_summary")
     text = (run / "config.yaml").read_text(encoding="utf-8")
     assert config.tensor_proto.string_val[0].decode() == f"```yaml\n{text}\n```"
     assert [event.step for event in found.Tensors("samples/text_summary")] == [0, 1, 3]
