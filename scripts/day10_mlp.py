@@ -89,7 +89,7 @@ def show_contexts(names: NamesDataModule) -> None:
 def sweep(names: NamesDataModule, vocab_size: int | None, folder: Path) -> None:
     """Take one step at each of a thousand rates from 0.0001 to 10; each loss is of one batch, before its step."""
     heading("Learning-rate sweep: loss of each step's batch of 32, before the step")
-    finder = LRFinder(min_lr=1e-4, max_lr=10, num_steps=1000, apply=False, stop_factor=math.inf)
+    finder = LRFinder(min_lr=1e-4, max_lr=10, num_steps=1000, apply=False, stop_factor=math.inf, trial_steps=0)
     fit(new_model(names, vocab_size, lr=0.1), names, 1, [finder], folder)
     found = finder.result
     assert found is not None  # the sweep runs before the first step

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.callbacks.finite_loss import FiniteLoss as FiniteLoss
     from charlm.callbacks.graceful_stop import GracefulStop as GracefulStop
     from charlm.callbacks.lr_finder.callback import LRFinder as LRFinder
+    from charlm.callbacks.lr_finder.lr_find import lr_find as lr_find
     from charlm.callbacks.name_samples import NameSamples as NameSamples
     from charlm.callbacks.progress_bar import StepProgressBar as StepProgressBar
     from charlm.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
@@ -30,6 +31,7 @@ _FILE_OF = {
     "StepDecay": "step_decay",
     "StepProgressBar": "progress_bar",
     "StepsPerExecution": "steps_per_execution",
+    "lr_find": "lr_finder.lr_find",
 }
 if not TYPE_CHECKING:  # type checkers take the imports above, for a star import too
     __all__ = [*_FILE_OF]

@@ -5,7 +5,7 @@ TRAINER_COMMANDS = {
     "validate": "loss and accuracy of a checkpoint on the validation split",
     "test": "loss and accuracy of a checkpoint on the test split",
     "predict": "write the predictions of a checkpoint to a CSV file",
-    "lr-find": "sweep the learning rate of a model, and suggest one",
+    "lr-find": "find a learning rate for a model, and train nothing",
 }
 COMMANDS = {
     "sample": "draw names from a checkpoint",

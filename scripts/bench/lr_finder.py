@@ -15,21 +15,22 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
-from lr_measure import MIN_LR, TRIAL_STEPS, Data, Measured, keep, ladder, measure, read, train, trial
+from lr_measure import MIN_LR, Data, Measured, keep, ladder, measure, read, train
+from lr_peers import lightning, minimum_quarter, slide
 from lr_tasks import TASKS, Task
 
-from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, RULES, Divergence, Rule, combine
-from charlm.callbacks.lr_finder.trial import LOWER_BY, Trial
+from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, Divergence, Rule, combine
+from charlm.callbacks.lr_finder.rules import RULES as OURS
 from charlm.cli.table import Cell, Table, render
 from charlm.data.corpus import names_file
 
+RULES = {**OURS, **{rule.__name__: rule for rule in (slide, lightning, minimum_quarter)}}
 COLUMNS = {"chosen on": ("choose",), "reported": ("report",), "both": ("choose", "report")}
 FURTHER = {"further": ("further",), "fresh": ("fresh",)}
 
@@ -71,12 +72,6 @@ def measure_all(tasks: Sequence[Task], data: Data, cache: Path) -> dict[str, Mea
             print(f"{number} of {len(tasks)}: {task.name}", file=sys.stderr, flush=True)
             measured[task.name] = measure(task, data)
             keep(cache, measured)
-        found = measured[task.name]
-        if not found.trials:
-            suggestions = [suggest(RULES[DEFAULT_RULE], losses) for losses in found.sweeps]
-            trials = [trial(task, data, seed, lr) for seed, lr in enumerate(suggestions)]
-            measured[task.name] = replace(found, trials=trials)
-            keep(cache, measured)
     return measured
 
 
@@ -85,8 +80,6 @@ def table(tasks: Sequence[Task], measured: dict[str, Measured]) -> Table:
     columns = {**COLUMNS, **(FURTHER if any(task.part in FURTHER for task in tasks) else {})}
     regrets = {name: [regrets_of(rule, measured[task.name]) for task in tasks] for name, rule in RULES.items()}
     regrets[f"{DEFAULT_RULE} (default)"] = regrets.pop(DEFAULT_RULE)
-    tried = f"{DEFAULT_RULE}, trial_steps={TRIAL_STEPS}"
-    regrets[tried] = [regrets_with_trials(measured[task.name]) for task in tasks]
     rows: dict[str, list[float]] = {}
     for name, found in regrets.items():
         of_tasks = list(zip(tasks, found, strict=True))
@@ -99,13 +92,6 @@ def table(tasks: Sequence[Task], measured: dict[str, Measured]) -> Table:
 def regrets_of(rule: Rule, measured: Measured) -> list[float]:
     """The regret of a rule at each sweep of a task."""
     return [measured.regret(suggest(rule, losses)) for losses in measured.sweeps]
-
-
-def regrets_with_trials(measured: Measured) -> list[float]:
-    """The regret of the default rule at each sweep, where a trial may lower what it suggests."""
-    suggestions = [suggest(RULES[DEFAULT_RULE], losses) for losses in measured.sweeps]
-    lowered = [Trial(*losses).is_too_high for losses in measured.trials]
-    return [measured.regret(lr / LOWER_BY if low else lr) for lr, low in zip(suggestions, lowered, strict=True)]
 
 
 def suggest(rule: Rule, losses: Sequence[float]) -> float:

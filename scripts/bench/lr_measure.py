@@ -18,7 +18,6 @@ from charlm.data.splits import load_splits
 Batch = tuple[Tensor, Tensor]
 MIN_LR, MAX_LR, POINTS, SWEEPS = 1e-6, 10.0, 300, 5
 STEPS, SEEDS = 1500, (0, 1)
-TRIAL_STEPS = 300
 MARGIN = 0.15  # nats above the best at which the grid ends
 # half decades at which the search begins, as powers of the root of ten
 START = {"sgd": -1, "momentum": -3, "adamw": -5}
@@ -55,14 +54,12 @@ class Measured:
         lrs: rates trained with, rising: half decades, and quarters beside the best of them.
         losses: the validation loss after training at each, mean of the seeds; at most `untrained`.
         sweeps: raw losses of each sweep, up to the last that is finite.
-        trials: after each sweep, the losses of a short training at the default rule's suggestion and of one at half.
     """
 
     untrained: float
     lrs: Sequence[float]
     losses: Sequence[float]
     sweeps: Sequence[Sequence[float]]
-    trials: Sequence[tuple[Sequence[float], Sequence[float]]] = ()
 
     def best(self) -> float:
         """The loss at the best of the half decades."""
@@ -140,15 +137,6 @@ def sweep(task: Task, data: Data, seed: int) -> list[float]:
     return losses
 
 
-def trial(task: Task, data: Data, seed: int, lr: float) -> tuple[list[float], list[float]]:
-    """The losses of `TRIAL_STEPS` steps at a rate and at half of it, from the net and on the batches of a sweep."""
-    high, low = (
-        list(itertools.islice(steps(*task.build(rate, 0), data.batches(2000 + seed)), TRIAL_STEPS))
-        for rate in (lr, lr / 2)
-    )
-    return high, low
-
-
 def steps(net: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[Batch]) -> Iterator[float]:
     """Train, a step each time that its loss is asked for."""
     for context, target in batches:
@@ -172,7 +160,8 @@ def read(cache: Path) -> dict[str, Measured]:
     """What was measured before, by the task's name."""
     if not cache.exists():
         return {}
-    return {name: Measured(**values) for name, values in json.loads(cache.read_text(encoding="utf-8")).items()}
+    kept = json.loads(cache.read_text(encoding="utf-8")).items()
+    return {name: Measured(**{key: values[key] for key in values if key != "trials"}) for name, values in kept}
 
 
 def keep(cache: Path, measured: dict[str, Measured]) -> None:

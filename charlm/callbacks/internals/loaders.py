@@ -1,7 +1,8 @@
 """The loaders of a training, which Lightning combines into one."""
 
 import copy
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -26,6 +27,44 @@ def second_loader(trainer: Trainer) -> CombinedLoader:
     second: CombinedLoader = copy.copy(combined)
     second.flattened = [_second(loader) for loader in combined.flattened]
     return second
+
+
+def give_back(trainer: Trainer, place: int, batches: list[Any]) -> None:
+    """Let a loader that continues where it was stopped begin with batches that were read from it since.
+
+    Args:
+        trainer: in training, before its first batch or between two epochs.
+        place: the loader's place in `train_loaders`.
+        batches: in the order in which they were read.
+    """
+    combined = trainer.fit_loop._combined_loader
+    assert combined is not None
+    late = _Late(combined.flattened[place], batches)
+    combined.flattened = [late if i == place else loader for i, loader in enumerate(combined.flattened)]
+    if (begun := combined._iterator) is not None:
+        begun.iterables = combined.flattened
+        begun.iterators[place] = late.delayed(begun.iterators[place])
+
+
+class _Late:
+    """A loader that is some batches behind another one, with epochs of the same length."""
+
+    def __init__(self, loader: Any, batches: Iterable[Any]) -> None:
+        self.loader, self.waiting = loader, deque(batches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.delayed(iter(self.loader))
+
+    def delayed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self.waiting.append(batch)
+            yield self.waiting.popleft()
 
 
 def _second(loader: Any) -> Any:

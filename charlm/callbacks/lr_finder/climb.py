@@ -14,7 +14,7 @@ MIN_TRIAL_STEPS = 30  # with fewer, the mean over a third of the steps is noise
 MOST_TRIALS = 12
 _HALF_DECADE = math.sqrt(10)
 _CLIFF = 8.0  # a loss this many times steeper than on the other side counts as no more than that
-_POWER, _DECAYED = 0.4, 2.0  # of the factor for longer trainings; fitted on names, see scripts/bench
+_POWER = 0.4  # of the factor for longer trainings; fitted on names, see scripts/bench
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,15 @@ class Climb:
         trials: in the order in which they were made.
         rate: the best rate for a training as long as the trials; None if no trial had finite losses.
         factor: the rate for the training that follows, divided by `rate`.
+        steps: optimizer steps of the training that follows; infinite if not known.
+        decays: whether its schedule lowers the rate.
     """
 
     trials: list[Trial]
     rate: float | None
     factor: float = 1.0
+    steps: float = math.inf
+    decays: bool = False
 
     @property
     def suggestion(self) -> float | None:
@@ -94,7 +98,7 @@ def climb(
         if loss(best) == math.inf
         else start * _HALF_DECADE ** (best + _offset(*map(loss, range(best - 1, best + 2))))
     )
-    return Climb([*trials.values()], found, factor(trial_steps, steps, decays))
+    return Climb([*trials.values()], found, factor(trial_steps, steps, decays), steps, decays)
 
 
 def factor(trial_steps: int, steps: float, decays: bool) -> float:
@@ -104,9 +108,9 @@ def factor(trial_steps: int, steps: float, decays: bool) -> float:
         >>> round(factor(200, 6400, False), 3), factor(200, 100, True), factor(200, math.inf, True)
         (0.25, 1.0, 1.0)
     """
-    if not trial_steps < steps < math.inf:
+    if decays or not trial_steps < steps < math.inf:  # trials decay as the training does
         return 1.0
-    return (trial_steps / steps) ** _POWER * (_DECAYED if decays else 1.0)
+    return (trial_steps / steps) ** _POWER
 
 
 def _score(losses: Sequence[float], steps: int) -> float:

@@ -1,4 +1,4 @@
-"""The picture of a learning-rate sweep. Dimension key: P points."""
+"""The picture of a learning-rate search, readable at a width of 340 pixels. Dimension key: P points."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from charlm.callbacks.shared import palette
+from charlm.callbacks.shared.render import png, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,81 +16,118 @@ if TYPE_CHECKING:
 
 _FAINT, _STRONG, _CHOSEN = palette.SKY_BLUE, palette.BLUE, palette.VERMILION
 _MARKS = "osD^vP*X"
+_LARGE, _SMALL = 15, 12  # half as large on a card
 
 
 def lr_figure(result: Any) -> Figure:
-    """Loss against learning rate on a logarithmic axis.
+    """Draw loss against learning rate on a logarithmic axis: the sweep above, the trials below.
 
-    Raw losses are faint and smoothed ones strong. Markers on the curve show every rule's suggestion, a vertical line
-    the one that is used, a bar at the bottom the range for one cycle, and a cross the point where the loss diverged.
-    Several sweeps are a band from the lowest to the highest loss.
+    Raw losses are faint and smoothed ones strong; several sweeps are a band from the lowest to the highest loss. A
+    dashed line is the rate that is suggested. With trials, an arrow leads to it from the best rate of the trials, and
+    the mark on the sweep is where they began; without, there is a mark for the rate of each rule, and a bar for the
+    range of one cycle. Crosses are where the loss diverged.
 
     Args:
         result: an `LRFinderResult`.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5), dpi=100, layout="constrained")
-    ax = figure.add_subplot()
-    _curves(ax, result)
-    _suggestions(ax, result)
-    _ending(ax, result)
-    ax.set_xscale("log")
-    ax.set_xlim(result.lrs[0], result.lrs[-1])
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("loss of the batch before its step")
-    found = f"{result.suggested}: {result.suggestion:.3g}" if result.suggestion else "no suggestion"
-    reason = textwrap.fill(result.reason, 90)
-    ax.set_title(f"Learning-rate sweep, {found}\n{reason}", fontsize=11)
-    ax.grid(alpha=0.25, which="major")
-    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
+    class Shown(Figure):
+        """A figure that a notebook shows, also without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            return png(render(self))
+
+    figure = Shown(figsize=(6.8, 5.6 if result.climb else 4.6), dpi=100, layout="constrained")
+    axes = figure.subplots(2 if result.climb else 1, sharex=True, squeeze=False)[:, 0]
+    found = "No learning rate" if result.suggestion is None else f"Learning rate {result.suggestion:.3g}"
+    figure.suptitle(found, fontsize=_LARGE, fontweight="bold")
+    axes[0].set_title(textwrap.fill(result.reason, 72), fontsize=_SMALL)
+    _sweep(axes[0], result)
+    if result.climb:
+        _trials(axes[1], result.climb)
+    rates = [result.lrs[0], result.lrs[-1], *(trial.rate for trial in (result.climb.trials if result.climb else ()))]
+    for ax in axes:
+        if result.suggestion is not None:
+            ax.axvline(result.suggestion, color=_CHOSEN, linewidth=2, linestyle="--", zorder=1)
+        ax.set_xscale("log")
+        ax.set_xlim(min(rates), max(rates))
+        ax.tick_params(labelsize=_SMALL)
+        ax.grid(alpha=0.25, which="major")
+    axes[-1].set_xlabel("learning rate", fontsize=_SMALL)
     return figure
 
 
-def _curves(ax: Axes, result: Any) -> None:
+def _sweep(ax: Axes, result: Any) -> None:
     smoothed, losses = result.smoothed, result.losses
     if len(result.sweeps) > 1:
         reached = [[s[p] for s in result.sweeps if p < len(s) and math.isfinite(s[p])] for p in range(len(losses))]
         spans = [(lr, min(at), max(at)) for lr, at in zip(result.lrs, reached, strict=False) if at]
         lrs, lows, highs = zip(*spans, strict=True) if spans else ((), (), ())
         ax.fill_between(lrs, lows, highs, color=_FAINT, alpha=0.35, linewidth=0, label=f"{len(result.sweeps)} sweeps")
-    ax.plot(result.lrs[: len(losses)], losses, color=_FAINT, linewidth=1, label="loss")
-    ax.plot(result.lrs[: len(smoothed)], smoothed, color=_STRONG, linewidth=2, label="smoothed")
-    if smoothed:
-        # show the descent at full height, and cut off the rise
-        low, high = min(smoothed), max(smoothed[0], *smoothed[: max(1, smoothed.index(min(smoothed)))])
-        room = 0.35 * (high - low) or 1.0
-        ax.set_ylim(low - room, high + room)
+    ax.plot(result.lrs[: len(losses)], losses, color=_FAINT, linewidth=1)
+    ax.plot(result.lrs[: len(smoothed)], smoothed, color=_STRONG, linewidth=2)
+    ax.set_ylabel("loss in the sweep", fontsize=_SMALL)
+    if not smoothed:
+        return
+    # show the descent at full height, and cut off the rise
+    low, high = min(smoothed), max(smoothed[0], *smoothed[: max(1, smoothed.index(min(smoothed)))])
+    room = 0.35 * (high - low) or 1.0
+    ax.set_ylim(low - room, high + room)
+    _rules(ax, result, smoothed)
+    _ending(ax, result, smoothed)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="best", fontsize=_SMALL, framealpha=0.8)
 
 
-def _suggestions(ax: Axes, result: Any) -> None:
-    smoothed = result.smoothed
+def _rules(ax: Axes, result: Any, smoothed: list[float]) -> None:
+    """Mark what each rule suggests; with trials, only where they began."""
     for place, (name, rate) in enumerate(result.suggestions.items()):
         chosen = name == result.rule
+        if result.climb and not chosen:
+            continue
         nearest = min(range(len(smoothed)), key=lambda point: abs(math.log(result.lrs[point] / rate)))
-        ax.plot(
-            rate,
-            smoothed[nearest],
-            _MARKS[place % len(_MARKS)],
-            color=_CHOSEN if chosen else "0.35",
-            markersize=9 if chosen else 6,
-            zorder=3,
-            label=f"{name}: {rate:.3g}",
-        )
-        if chosen:
-            label = f"{result.suggested}: {result.suggestion:.3g}" if result.lowered else None
-            ax.axvline(result.suggestion or rate, color=_CHOSEN, linewidth=1, linestyle="--", label=label)
-    if result.range is not None:
+        label = f"{name} {rate:.2g}" + ": start" * bool(result.climb)
+        (mark,) = ax.plot(rate, smoothed[nearest], _MARKS[place % len(_MARKS)], zorder=3, label=label)
+        mark.set(color=_STRONG if result.climb else _CHOSEN if chosen else "0.35", markersize=10 if chosen else 7)
+    if result.range is not None and not result.climb:
         bottom = ax.get_ylim()[0]
-        label = f"one cycle: {result.range[0]:.2g} to {result.range[1]:.2g}"
+        label = f"one cycle {result.range[0]:.2g} to {result.range[1]:.2g}"
         ax.plot(result.range, (bottom, bottom), color="0.35", linewidth=8, solid_capstyle="butt", label=label)
 
 
-def _ending(ax: Axes, result: Any) -> None:
+def _ending(ax: Axes, result: Any, smoothed: list[float]) -> None:
     """Mark where the sweep was stopped, or the first NaN or infinite loss."""
-    losses, smoothed = result.losses, result.smoothed
+    losses = result.losses
     last = len(smoothed) if len(smoothed) < len(losses) else len(losses) - 1
-    if smoothed and (len(losses) < len(result.lrs) or len(smoothed) < len(losses)):
+    if len(losses) < len(result.lrs) or len(smoothed) < len(losses):
         high = ax.get_ylim()[1]
         (cross,) = ax.plot(result.lrs[last], high, "kx", label=f"diverged at {result.lrs[last]:.2g}", clip_on=False)
         cross.set(markersize=10, markeredgewidth=2)
+
+
+def _trials(ax: Axes, climb: Any) -> None:
+    """A point for each trial, and the way from the best rate to the suggestion."""
+    for place, steps in enumerate(sorted({trial.steps for trial in climb.trials})):
+        kept = sorted((t.rate, t.loss) for t in climb.trials if t.steps == steps and math.isfinite(t.loss))
+        rates, losses = zip(*kept, strict=True) if kept else ((), ())
+        label = f"trials of {steps:,} steps"
+        ax.plot(rates, losses, _MARKS[place % len(_MARKS)] + "-", color=_STRONG, markersize=8, label=label)
+    lost = [trial.rate for trial in climb.trials if not math.isfinite(trial.loss)]
+    if finite := [trial.loss for trial in climb.trials if math.isfinite(trial.loss)]:
+        low, high = min(finite), max(finite)
+        room = 0.2 * (high - low) or 1.0
+        ax.set_ylim(low - 2 * room, high + room)  # below them is the arrow's place
+    if lost:
+        (crosses,) = ax.plot(lost, [ax.get_ylim()[1]] * len(lost), "kx", label="diverged", clip_on=False)
+        crosses.set(markersize=10, markeredgewidth=2)
+    if climb.rate is not None and climb.factor != 1:
+        low, high = ax.get_ylim()
+        height = low + 0.12 * (high - low)
+        arrow = {"arrowstyle": "-|>", "color": _CHOSEN, "linewidth": 2, "mutation_scale": 20}
+        ax.annotate("", (climb.suggestion, height), (climb.rate, height), arrowprops=arrow)
+        beside = 1.15 * max(climb.rate, climb.suggestion)
+        text = ax.text(beside, height, f"times {climb.factor:.2g}", fontsize=_SMALL, color=_CHOSEN)
+        text.set(verticalalignment="center", fontweight="bold")
+    ax.set_ylabel("loss in trials", fontsize=_SMALL)
+    ax.legend(loc="best", fontsize=_SMALL, framealpha=0.8)

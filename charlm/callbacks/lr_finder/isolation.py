@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 
@@ -65,3 +66,16 @@ def endless_batches(trainer: Trainer) -> Generator[Any]:
                 raise ValueError("LRFinder got no batch from the training loader; give it data, or remove LRFinder")
     finally:
         second.reset()
+
+
+@contextmanager
+def untimed(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
+    """Stop the clocks of Lightning's timers meanwhile, so that the time does not count towards `max_time`."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    timers = [(each, each.state_dict()) for each in callbacks if isinstance(each, Timer) and each.start_time()]
+    try:
+        yield
+    finally:
+        for timer, elapsed in timers:
+            timer.on_train_start(trainer, pl_module)
+            timer.load_state_dict(elapsed)

@@ -7,10 +7,11 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import mode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from charlm.callbacks.lr_finder.climb import Climb, Trial
 from charlm.callbacks.lr_finder.rules import (
     RULES,
     Rule,
@@ -21,7 +22,6 @@ from charlm.callbacks.lr_finder.rules import (
     one_cycle_range,
     smooth,
 )
-from charlm.callbacks.lr_finder.trial import LOWER_BY, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REASONS = {
     "ok": "the loss fell and then rose",
     "never_diverged": "the loss did not rise up to the highest rate; a higher max_lr may show a better rate",
-    "never_descended": "the loss did not fall at any rate; give a lower min_lr, or check the model and its data",
+    "never_descended": "the loss did not fall clearly; more num_steps see through its noise (300 where 60 do not)",
     "too_few_points": "too few losses were finite; give a lower min_lr or more num_steps",
     "minimum_at_edge": "the loss is lowest at the end of the range of rates; give a wider range",
 }
@@ -37,19 +37,19 @@ REASONS = {
 _USEFUL = ("ok", "never_diverged")  # these have a suggestion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LRFinderResult:
-    """A sweep, and what the rules suggest.
+    """A sweep, what the rules suggest, and the trials that followed. A notebook shows its picture.
 
     Args:
         lrs: P learning rates, rising, of the parameter group with the highest rate.
         sweeps: the raw losses of each of R sweeps; a sweep that was stopped has fewer than P.
-        rule: the name of the rule that makes the suggestion.
+        rule: the name of the rule that makes the suggestion, or that suggests where the trials begin.
         status: what the sweeps showed: ok, never_diverged, never_descended, too_few_points or minimum_at_edge.
         suggestions: learning rate by the name of the rule, the median over the sweeps; rules that find none are left
             out, and so are sweeps without a descent if they are at most half of all.
         range: the lowest and the highest rate for a one-cycle schedule; None without a suggestion.
-        trial: of the rule's rate, if there was one.
+        climb: the trials; None: the rule alone makes the suggestion.
     """
 
     lrs: list[float]
@@ -58,7 +58,7 @@ class LRFinderResult:
     status: Status
     suggestions: dict[str, float] = field(default_factory=dict)
     range: tuple[float, float] | None = None
-    trial: Trial | None = None
+    climb: Climb | None = None
 
     @classmethod
     def of(cls, lrs: Sequence[float], sweeps: Sequence[Sequence[float]], rule: str) -> LRFinderResult:
@@ -87,28 +87,55 @@ class LRFinderResult:
 
     @property
     def suggestion(self) -> float | None:
-        """The rule's learning rate, or a quarter of it if it is `lowered`; None if there is none, see `reason`."""
-        rate = self.suggestions.get(self.rule)
-        return rate if rate is None or not self.lowered else max(rate / LOWER_BY, self.lrs[0])
-
-    @property
-    def suggested(self) -> str:
-        """Where the suggestion comes from: the rule's name, or "after the trial"."""
-        return "after the trial" if self.lowered else self.rule
-
-    @property
-    def lowered(self) -> bool:
-        """Whether the trial showed that the rule's rate is too high."""
-        return self.trial is not None and self.trial.is_too_high
+        """The learning rate to train with; None if there is none, see `reason`."""
+        return self.suggestions.get(self.rule) if self.climb is None else self.climb.suggestion
 
     @property
     def reason(self) -> str:
-        """What the sweep showed, in words, and what to do about it."""
-        if self.trial is None:
+        """What the search showed, in words, and what to do about it."""
+        climb = self.climb
+        if climb is None:
             return REASONS[self.status]
-        found = "soon wins, so a quarter is suggested" if self.lowered else "only learns more slowly"
-        tried = f"in a trial of {self.trial.steps} steps half the rate of {self.rule}"
-        return f"{REASONS[self.status]}; {tried} {found}"
+        rates = [trial.rate for trial in climb.trials]
+        if climb.rate is None:
+            return (
+                f"the loss became NaN or infinite in each of {len(rates)} trials, at rates from {min(rates):.2g} to"
+                f" {max(rates):.2g}; check the loss and the data, or configure a lower rate to begin with"
+            )
+        return f"the best of {len(rates)} trials is near {climb.rate:.3g}" + f"; {self.horizon}" * bool(self.horizon)
+
+    @property
+    def horizon(self) -> str:
+        """The factor between the trials' best rate and the suggestion in words; "" where it is 1."""
+        climb = self.climb
+        if climb is None or climb.factor == 1:
+            return ""
+        return f"times {climb.factor:.2g} for {climb.steps:,.0f} steps" + " with decay" * climb.decays
+
+    def __repr__(self) -> str:
+        found = "no learning rate" if self.suggestion is None else f"learning rate {self.suggestion:.3g}"
+        return f"LRFinderResult: {found}\n  {self.reason}"
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for a notebook."""
+        shown: Any = self.figure()
+        return bytes(shown._repr_png_())
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> LRFinderResult:
+        """The result that has this `state`; its other parts follow from it."""
+        climb = state.get("climb")  # older checkpoints have none
+        trials = [Trial(**trial) for trial in climb["trials"]] if climb else []
+        return replace(
+            cls.of(state["lrs"], state["sweeps"], state["rule"]),
+            climb=Climb(**climb | {"trials": trials}) if climb else None,
+        )
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values."""
+        climb = self.climb and asdict(self.climb)
+        return {"lrs": self.lrs, "sweeps": self.sweeps, "rule": self.rule, "climb": climb}
 
     @property
     def losses(self) -> list[float]:
@@ -126,6 +153,10 @@ class LRFinderResult:
 
         return lr_figure(self)
 
+    def plot(self) -> Figure:
+        """The same figure, by the name that other finders have for it; a notebook shows it."""
+        return self.figure()
+
     def to_json(self) -> str:
         """The result without the points, as JSON."""
         numbers = {
@@ -136,9 +167,9 @@ class LRFinderResult:
             "range": self.range,
             "suggestions": self.suggestions,
             "points": len(self.losses),
-            "trial": self.trial and {"steps": self.trial.steps, "lowered": self.lowered},
+            "climb": self.climb and asdict(self.climb),
         }
-        return json.dumps(numbers, indent=2) + "\n"
+        return json.dumps(_finite(numbers), indent=2) + "\n"
 
     def to_csv(self) -> str:
         """The points as a table: lr, the raw loss, the smoothed loss and, with several sweeps, the loss of each."""
@@ -165,3 +196,12 @@ def mean_of(sweeps: Sequence[Sequence[float]]) -> list[float]:
     longest = max(map(len, sweeps), default=0)
     at = [[s[point] for s in sweeps if point < len(s) and math.isfinite(s[point])] for point in range(longest)]
     return [sum(losses) / len(losses) if losses else math.nan for losses in at]
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in place of infinite numbers, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

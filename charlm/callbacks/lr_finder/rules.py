@@ -11,15 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from charlm.callbacks.lr_finder.rules_of_others import (
-    lightning,
-    minimum_quarter,
-    minimum_tenth,
-    need_points,
-    slide,
-    steepest,
-    valley,
-)
+from charlm.callbacks.lr_finder.rules_of_others import minimum_tenth, need_points, steepest, valley
 
 Status = Literal["ok", "never_diverged", "never_descended", "too_few_points", "minimum_at_edge"]
 Rule = Callable[[Sequence[float], Sequence[float]], float]
@@ -60,9 +52,7 @@ def half_depth(lrs: Sequence[float], losses: Sequence[float]) -> float:
     return min(max(float((learns**2 * too_high) ** (1 / 3)), float(lrs[0])), float(lrs[-1]))
 
 
-RULES: dict[str, Rule] = {
-    rule.__name__: rule for rule in (half_depth, valley, slide, steepest, minimum_tenth, minimum_quarter, lightning)
-}
+RULES: dict[str, Rule] = {rule.__name__: rule for rule in (half_depth, valley, steepest, minimum_tenth)}
 DEFAULT_RULE = "half_depth"
 
 

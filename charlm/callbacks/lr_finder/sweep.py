@@ -55,6 +55,9 @@ class LRSweep:
         self.schedulers = [each for each in configured if getattr(each, "optimizer", None) is self.optimizer]
         self.monitor = monitor
         self.logged: dict[str, Any] = {}
+        self.error: Exception | None = None  # of a step that counts as diverged
+        self.begins = trainer.global_step == 0  # else the module's on_train_start has been called already
+        self.callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]  # set from outside the class
         self.progress = trainer.fit_loop.epoch_loop.batch_progress
         # an epoch shorter than the accumulation ends each window early
         self.window = int(min(trainer.accumulate_grad_batches, trainer.num_training_batches))
@@ -84,17 +87,31 @@ class LRSweep:
             rates: of the group that has the highest rate; the other groups keep their ratio to it.
 
         Yields:
-            The loss before each step, averaged over the window of accumulated batches and over all processes.
+            The loss before each step, averaged over the window of accumulated batches and over all processes; NaN for a
+            step other than the first that raises an exception, as some modules do when their weights are NaN.
         """
         self._start.restore()
         groups, peaks = rated_groups(self.optimizer), peak_rates(self.optimizer, self.schedulers)
         shares = [peak / max(peaks) if max(peaks) else 1.0 for peak in peaks]
         self.step = OneStep(self.trainer, self.pl_module, lambda hook: None)
         self.index = 0
-        self.pl_module.on_train_start()
-        for rate in rates:
+        if self.begins:
+            self.pl_module.on_train_start()
+        for number, rate in enumerate(rates):
             self._rates = [(group, rate * share) for group, share in zip(groups, shares, strict=True)]
-            yield self._loss_of_step()
+            try:
+                loss = self._loss_of_step()
+            except Exception as error:
+                # other processes would wait for this one
+                if not number or self.trainer.world_size > 1 or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self.error, loss = error, math.nan
+            yield loss
+
+    @property
+    def peak(self) -> float:
+        """The configured rate of the group with the highest one: the peak of its schedule."""
+        return max(peak_rates(self.optimizer, self.schedulers), default=0.0)
 
     def set_rates(self) -> None:
         """Set each group's rate for the current step."""

@@ -93,6 +93,11 @@ class StepDecay(Callback):
         self._log = RateLog()
         self._told = False  # whether the table of milestones was sent
 
+    def rate_factor(self, share: float, steps: float, epochs: int | None) -> float:
+        """What the rate is multiplied by at a share of the training, of so many steps and epochs; LRFinder asks."""
+        done = share * {"step": steps, "epoch": epochs or 0, "fraction": 1.0}[self.unit]
+        return decay_factor(done, self.milestones, self.gamma)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":  # a checkpoint's state is loaded after this
             self._begin()

@@ -9,7 +9,6 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from charlm.cli.subcommands import COMMANDS
 from charlm.cli.terminal_text import visible_output
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
-from charlm.cli.trainer.lr_find import SweepTrainer, sweep_directory
+from charlm.cli.trainer.lr_find import SweepTrainer, sweep_logger
 from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
 from charlm.cli.trainer.processes import LostProcess, is_of_other_process, processes_of
@@ -169,7 +168,7 @@ class TrainerCLI(LightningCLI):
         """Options of a Trainer that only sweeps the learning rate, with a folder of its own."""
         left_out = ("fast_dev_run", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         without = dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "limit_val_batches": 0}
-        return without | {"logger": DummyLogger(), "default_root_dir": str(sweep_directory(root))}
+        return without | {"logger": sweep_logger(root)}
 
     def _logger(self, root: Path) -> RunLogger | bool:
         """The logger of a new run or of the resumed one. An evaluation has none; see `after_test`."""

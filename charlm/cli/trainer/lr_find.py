@@ -1,33 +1,36 @@
-"""`charlm lr-find`: a Trainer with one more method, which sweeps the learning rate and trains nothing."""
+"""`charlm lr-find`: a Trainer with one more method, which searches for a learning rate and trains nothing."""
 
+import math
 import textwrap
 from pathlib import Path
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
 
-from charlm.callbacks.lr_finder.callback import LRFinder
-from charlm.callbacks.lr_finder.result import LRFinderResult
+from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
+from charlm.callbacks.lr_finder.lr_find import SearchAlone, search_alone
+from charlm.callbacks.lr_finder.result import REASONS, LRFinderResult
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, STOP_FACTOR
-from charlm.cli.table import Table, render
+from charlm.callbacks.shared.logger_adapters import run_directory, send_scalars
+from charlm.cli.table import Cell, Table, render
 from charlm.cli.trainer.report import program, shown
 from charlm.models.base import LitCharLM
 from charlm.runs.checkpoint_file import load_checkpoint
-from charlm.runs.directory import next_number
+from charlm.runs.logger import RunLogger
 
 
-class SweepAlone(LRFinder):
-    """A sweep after which training ends before its first step, and a report follows."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        trainer.should_stop = True
+class ReportedSearch(SearchAlone):
+    """A search with a progress bar, which a report follows."""
 
     def shows_bar(self, trainer: pl.Trainer) -> bool:
         return True
 
     def announce(self, result: LRFinderResult, picture: str) -> None:
         """Nothing: the report says it."""
+
+    def _show(self, trainer: pl.Trainer, result: LRFinderResult) -> None:
+        super()._show(trainer, result)
+        if result.suggestion is not None:
+            send_scalars(trainer, {"lr": result.suggestion}, 0)
 
 
 class SweepTrainer(pl.Trainer):
@@ -42,28 +45,32 @@ class SweepTrainer(pl.Trainer):
         num_steps: int = 1000,
         repeats: int = 1,
         rule: str = DEFAULT_RULE,
+        trial_steps: int = TRIAL_STEPS,
+        horizon: int | None = None,
         stop_factor: float = STOP_FACTOR,
-        trial_steps: int = 0,
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
     ) -> LRFinderResult:
-        """Find a learning rate with a sweep, and train nothing.
+        """Find a learning rate, and train nothing.
 
-        Takes the settings of `charlm fit`, raises the rate from one optimizer step to the next, prints what each rule
-        suggests and writes lr_finder.png, lr_finder.csv and lr_finder.json.
+        Takes the settings of `charlm fit`. First a sweep: the rate rises from one optimizer step to the next, and a
+        rule reads a rate off the losses. Then trials: short trainings at that rate and at rates half a decade apart,
+        up or down for as long as the loss gets lower. Prints both, and writes lr_finder.png, lr_finder.csv and
+        lr_finder.json, beside a log for TensorBoard.
 
         Args:
             model: the model to train.
             datamodule: its data.
-            min_lr: the first rate, > 0.
-            max_lr: the last rate.
+            min_lr: the first rate of the sweep, > 0.
+            max_lr: the last rate of the sweep; trials may go beyond both.
             num_steps: number of rates, evenly spaced on a logarithmic scale, with one optimizer step each.
-            repeats: number of sweeps; the suggestion is the median of theirs.
-            rule: half_depth, valley, slide, steepest, minimum_tenth, minimum_quarter or lightning.
+            repeats: number of sweeps; the rule's rate is the median of theirs.
+            rule: half_depth, valley, steepest or minimum_tenth.
+            trial_steps: optimizer steps of each trial; 0: no trials, and the rule's rate is the suggestion.
+            horizon: optimizer steps of the training that the rate is for; null: those of `charlm fit` with these
+                settings; 0: as many as a trial has.
             stop_factor: the sweep ends when the loss has risen above its start by this many times its descent.
-            trial_steps: steps of two short trainings after the sweep, at the suggestion and at half of it; if half the
-                rate soon wins, a quarter is suggested. 0: no trial; 300 are enough.
-            ckpt_path: a checkpoint whose weights the sweep begins with; null: new weights.
+            ckpt_path: a checkpoint whose weights the search begins with; null: new weights.
             weights_only: not used; it is here so that a config of `fit` can be used. Checkpoints always load safely.
 
         Raises:
@@ -71,26 +78,24 @@ class SweepTrainer(pl.Trainer):
         """
         if ckpt_path is not None:
             model.net.load_state_dict(load_checkpoint(ckpt_path).net.state_dict())
-        finder = SweepAlone(
-            min_lr,
+        finder = ReportedSearch(
+            min_lr=min_lr,
             max_lr=max_lr,
             num_steps=num_steps,
             repeats=repeats,
             rule=rule,
-            apply=False,
-            stop_factor=stop_factor,
             trial_steps=trial_steps,
+            horizon=horizon,
+            apply=False,
+            on_failure="raise",
+            stop_factor=stop_factor,
         )
-        self.callbacks: list[Callback] = [finder, *self.callbacks]
-        self.fit(model, datamodule=datamodule)
-        result = finder.result
-        if result is None:
-            raise ValueError("there was no sweep, as this training has no step; see max_steps, max_epochs and limits")
-        directory = Path(self.default_root_dir)
+        result = search_alone(self, model, datamodule, finder)
+        directory = Path(run_directory(self))
         if self.is_global_zero:
             print(report(result, directory))
         if result.suggestion is None:
-            raise ValueError(f"the sweep suggests no learning rate: {result.reason}. See {shown(directory)}")
+            raise ValueError(f"the search suggests no learning rate: {result.reason}. See {shown(directory)}")
         return result
 
 
@@ -98,23 +103,35 @@ class SweepTrainer(pl.Trainer):
 setattr(SweepTrainer, "lr-find", SweepTrainer.lr_find)
 
 
-def sweep_directory(root: Path) -> Path:
-    """A new folder for the files of a sweep: the next version_N in `root`/lightning_logs/lr-find."""
-    sweeps = root / "lightning_logs" / "lr-find"
-    return sweeps / f"version_{next_number(sweeps)}"
+def sweep_logger(root: Path) -> RunLogger:
+    """A logger with a new directory for a search, in `root`/lightning_logs/lr-find."""
+    return RunLogger(root / "lightning_logs", "lr-find")
 
 
 def report(result: LRFinderResult, directory: Path) -> str:
-    """What the rules suggest, what that rests on, and how to use it."""
-    lines = ["", *textwrap.wrap(f"Learning-rate sweep: {result.reason}.", 80)]
-    if result.suggestion is not None:
-        rates = {**result.suggestions, result.suggested: result.suggestion}
-        rows = [[name, f"{rate:.3g}", "<-" if name == result.suggested else ""] for name, rate in rates.items()]
+    """What the sweep and the trials showed, and how to use it."""
+    lines = ["", *textwrap.wrap(f"Learning-rate sweep: {REASONS[result.status]}.", 80)]
+    if result.suggestions:
+        rows = [[name, f"{rate:.3g}", _mark(result, name)] for name, rate in result.suggestions.items()]
         lines += ["", render(Table(("rule", "learning rate", ""), rows), width=80)]
-    lines += ["", f"Curve      {shown(directory)}/lr_finder.png", "Points     lr_finder.csv beside it"]
+    if result.climb is not None:
+        best = min(result.climb.trials, key=lambda trial: trial.loss)
+        trials: list[list[Cell]] = []
+        for trial in sorted(result.climb.trials, key=lambda trial: (trial.rate, trial.steps)):
+            loss = trial.loss if trial.loss < math.inf else "diverged"
+            trials.append([f"{trial.rate:.3g}", trial.steps, loss, "<-" * (trial is best)])
+        lines += ["", render(Table(("trial", "steps", "loss", ""), trials), width=80), ""]
+        lines += textwrap.wrap(f"{result.reason[:1].upper()}{result.reason[1:]}.", 80)
+    lines += ["", f"Picture    {shown(directory)}/lr_finder.png", "Points     lr_finder.csv beside it"]
     if result.suggestion is not None:
-        low, high = result.range or (result.suggestion, result.suggestion)
-        lines.append(f"One cycle  from {low:.3g} up to {high:.3g}")
+        if result.climb is None and result.range is not None:
+            lines.append(f"One cycle  from {result.range[0]:.3g} up to {result.range[1]:.3g}")
         lines.append(f"Train      {program('charlm')} fit --model.lr {result.suggestion:.3g}")
         lines.append("           with the options that were given here")
     return "\n".join(lines)
+
+
+def _mark(result: LRFinderResult, rule: str) -> str:
+    if rule != result.rule:
+        return ""
+    return "<-" if result.climb is None else "where the trials began"

@@ -92,7 +92,9 @@ class Rates(pl.Callback):
 
 
 def finder(**arguments):
-    return LRFinder(**{"min_lr": 1e-4, "max_lr": 10.0, "num_steps": 60} | arguments)
+    """Without trials, and without a word where it fails."""
+    of_sweep = {"min_lr": 1e-4, "max_lr": 10.0, "num_steps": 60, "trial_steps": 0, "on_failure": "raise"}
+    return LRFinder(**of_sweep | arguments)
 
 
 def swept(trainer, model, options=None, **arguments):
@@ -128,7 +130,11 @@ def rates_of(model, index=0):
         ({"rule": "best"}, f"rule is 'best'; give one of .*{DEFAULT_RULE}"),
         ({"stop_factor": math.nan}, "stop_factor is nan; give a number above 0"),
         ({"optimizer": -1}, "optimizer is -1; give an index, 0 or more"),
-        ({"trial_steps": 59}, "trial_steps is 59; give 0 for no trial, or a whole number, 60 or more"),
+        ({"trial_steps": 29}, "trial_steps is 29; give 0 for no trials, or a whole number, 30 or more"),
+        ({"mode": "exponential"}, "mode is 'exponential'; give log or linear"),
+        ({"horizon": -1}, "horizon is -1; give a number of steps, 0 for no factor, or None"),
+        ({"on_failure": "stop"}, "on_failure is 'stop'; give keep or raise"),
+        ({"at_epochs": [0, -1]}, r"at_epochs is \[0, -1\]; give epochs, each 0 or more"),
     ],
 )
 def test_bad_arguments_are_named(arguments, culprit):
@@ -271,10 +277,9 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     assert [event.step for event in EventAccumulator(str(events)).Reload().Images("lr_finder")] == [0]
     (ax,) = result.figure().axes
     lines = {line.get_label(): line for line in ax.lines}
-    assert lines["loss"].get_ydata().tolist() == result.losses
-    assert lines["smoothed"].get_ydata().tolist() == result.smoothed
+    assert [line.get_ydata().tolist() for line in ax.lines[:2]] == [result.losses, result.smoothed]
     for name, rate in result.suggestions.items():
-        assert lines[f"{name}: {rate:.3g}"].get_xdata() == rate
+        assert lines[f"{name} {rate:.2g}"].get_xdata() == rate
     assert any(label.startswith("diverged at") for label in lines)
     low, high = ax.get_ylim()
     assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
@@ -330,7 +335,7 @@ def test_a_sweep_ends_at_a_nan_or_infinite_loss(value, trainer):
 
 CURVES = {  # status: (model, arguments, what to do)
     "too_few_points": (lambda: Line(shift=math.nan), {}, "give a lower min_lr or more num_steps"),
-    "never_descended": (lambda: Line(shift=1e8), {}, "give a lower min_lr, or check the model and its data"),
+    "never_descended": (lambda: Line(shift=1e8), {}, "more num_steps see through its noise"),
     "never_diverged": (lambda: Line(), {"max_lr": 0.2, "num_steps": 150}, "a higher max_lr may show a better rate"),
     "minimum_at_edge": (lambda: Line(), {"max_lr": 0.02, "num_steps": 150}, "give a wider range"),
 }
@@ -344,12 +349,12 @@ def test_every_status_says_what_to_do_and_only_a_suggestion_is_applied(status, t
         trainer(callback, max_steps=1).fit(model)
         assert rates_of(model) == [callback.result.suggestion]
     else:
-        with pytest.raises(ValueError, match=f"no learning rate to suggest: .*{advice}. To train .*apply=False"):
+        with pytest.raises(ValueError, match=f"no learning rate to suggest: .*{advice}"):
             trainer(callback, max_steps=1).fit(model)
         assert (rates_of(model), callback.result.suggestion) == ([0.02], None)
     assert (callback.result.status, advice in callback.result.reason) == (status, True)
     assert json.loads((tmp_path / "lr_finder.json").read_text(encoding="utf-8"))["status"] == status
-    assert callback.result.reason in callback.result.figure().axes[0].get_title()
+    assert callback.result.reason == callback.result.figure().axes[0].get_title().replace("\n", " ")
 
 
 # Applying the rate
@@ -613,16 +618,16 @@ class BeforeAndAfter(pl.Callback):
         return [id(part) for part in parts], end_of(module), torch.get_rng_state().tolist()
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("broken"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
-def test_an_end_in_mid_sweep_leaves_everything_as_it_was(error, trainer, tmp_path):
+@pytest.mark.parametrize("last", [12, 50], ids=["sweep", "trial"])
+def test_ctrl_c_during_the_search_leaves_everything_as_it_was(last, trainer, tmp_path):
     class Ending(Line):
         def loss(self, batch):
-            if self.trainer.global_step == 12:
-                raise error
+            if self.trainer.global_step == last:
+                raise KeyboardInterrupt
             return super().loss(batch) + torch.rand(1)
 
-    look, callback = BeforeAndAfter(), finder()
-    with pytest.raises((ZeroDivisionError, KeyboardInterrupt, SystemExit)):
+    look, callback = BeforeAndAfter(), finder(num_steps=40, trial_steps=60)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
         trainer(look, callback, LearningRateMonitor(), max_steps=1, logger=CSVLogger(tmp_path)).fit(Ending())
     assert look.before == look.after
     assert callback.result is None
