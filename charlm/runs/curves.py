@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 # no yellow, which is too faint for a line
 _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
 _STYLES = ("-", (0, (4, 1.5)))
+_STAR: dict[str, Any] = {"markersize": 15, "markeredgecolor": "white", "markeredgewidth": 1}
 MOST_RUNS = len(_COLORS) * len(_STYLES)
 _SMOOTHED = 200  # from this many train points on, their running mean is drawn
 _DOTTED = 60  # up to this many val points, each has a dot
 _LONGEST = 70  # characters of a name shown in the legend
-_NEAR = 0.025  # share of the axis: marks closer than this have their texts at different heights
+_CHARACTER = 0.008  # width of a character of a mark's text, as a share of the axis
+_ROWS = 3  # of texts above the axes
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 """Steps, and a loss for each of them."""
@@ -31,16 +33,19 @@ def loss_curves(
     runs: Mapping[str, Mapping[str, Curve]],
     marks: Mapping[str, Mapping[float, str]] | None = None,
     label: str = "loss (nats per character)",
+    best: bool = True,
 ) -> Figure:
-    """Draw the losses of several runs by step: train thin, val thick, a colour for each run.
+    """Draw the losses of several runs by step: train thin, val thick, a colour for each run, a star at the lowest val.
 
-    Long train curves are drawn as a running mean over a fiftieth of their points, as losses of single batches vary too
-    much. The axis may cut off the first losses, and a run that diverges beside others, so that the rest can be seen.
+    Each point of a long train curve is the mean of the last fiftieth of its points, as losses of single batches vary
+    too much; it does not look ahead, so the curve falls after the step at which the rate drops. The axis may cut off
+    the first losses, and a run that diverges beside others, so that the rest can be seen.
 
     Args:
         runs: for each run's name its curves, "train", "val" or both; at most `MOST_RUNS` runs.
         marks: for each run's name a text for each marked step.
         label: title of the loss axis.
+        best: mark the lowest value of each val curve.
 
     Raises:
         ValueError: more than `MOST_RUNS` runs.
@@ -57,7 +62,7 @@ def loss_curves(
         for i, name in enumerate(runs)
     }
     edges = [(len(runs) - 1 - i) / len(runs) ** 2 for i in range(len(runs))]
-    drawn = [_draw(axes, runs[name], looks[name], edge) for name, edge in zip(looks, edges, strict=True)]
+    drawn = [_draw(axes, runs[name], looks[name], edge, best) for name, edge in zip(looks, edges, strict=True)]
     axes.set_ylim(*_limits(drawn))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -66,28 +71,37 @@ def loss_curves(
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _mark(axes, {name: look["color"] for name, look in looks.items()}, marks or {})
-    figure.set_figheight(4.8 + 0.2 * _legend(figure, looks, runs))
+    figure.set_figheight(4.8 + 0.2 * _legend(figure, looks, runs, best))
     return figure
 
 
-def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean over `window` points around each point, over fewer at both ends: float64 (N,).
+def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean over each point and the `window` - 1 before it, over fewer at the beginning: float64 (N,).
 
     Args:
         values: float64 (N,); NaN and infinite values are ignored.
         window: points, from 1 to N.
 
     Example:
-        >>> running_mean(np.array([1.0, 2.0, 6.0, 4.0]), 3).tolist()
-        [1.5, 3.0, 4.0, 5.0]
+        >>> trailing_mean(np.array([1.0, 2.0, 6.0, 4.0]), 3).tolist()
+        [1.0, 1.5, 3.0, 4.0]
     """
     finite = np.isfinite(values)
-    sums = np.convolve(np.where(finite, values, 0.0), np.ones(window), "same")
-    counts = np.convolve(finite, np.ones(window), "same")
+    sums = np.convolve(np.where(finite, values, 0.0), np.ones(window))[: len(values)]
+    counts = np.convolve(finite, np.ones(window))[: len(values)]
     return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0.5)
 
 
-def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: float) -> list[np.ndarray]:
+def lowest(curve: Curve) -> tuple[int, float] | None:
+    """The step and the value of the lowest finite value of a curve; None if it has none."""
+    steps, values = np.asarray(curve[0]), np.asarray(curve[1], float)
+    if not np.isfinite(values).any():
+        return None
+    at = int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))
+    return int(steps[at]), float(values[at])
+
+
+def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: float, best: bool) -> list[np.ndarray]:
     """Draw a run, and return the losses of each curve as drawn.
 
     Args:
@@ -95,6 +109,7 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: f
         curves: "train", "val" or both.
         look: colour and line style.
         edge: from 0 to 1: extra width, so that a curve stays visible behind an equal one that is drawn later.
+        best: mark the lowest val.
     """
     shown = []
     for part, (steps, losses) in curves.items():
@@ -103,9 +118,11 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: f
             dots = "o" if len(values) <= _DOTTED else ""
             sizes: dict[str, Any] = {"linewidth": 2 + 3 * edge, "marker": dots, "markersize": 5 + 6 * edge}
             axes.plot(steps, values, **look, **sizes, zorder=3)
+            if best and (low := lowest((steps, values))):
+                axes.plot(*low, "*", color=look["color"], **_STAR, zorder=5)
         else:
             if len(values) >= _SMOOTHED:
-                values = running_mean(values, len(values) // 50)
+                values = trailing_mean(values, len(values) // 50)
             axes.plot(steps, values, **look, linewidth=0.9 + 1.6 * edge, zorder=2)
         shown.append(values)
     return shown
@@ -143,28 +160,31 @@ def _range(curves: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[float, str]]) -> None:
-    """Draw a line and a text for every mark, in grey if several runs share it."""
+    """Draw a line for every mark, in grey if several runs share it, and its text above the axes."""
     owners: dict[tuple[float, str], list[str]] = {}
     for name, of_run in marks.items():
         for step, text in of_run.items():
             owners.setdefault((step, text), []).append(name)
     left, right = axes.get_xlim()
-    taken: list[float] = [-np.inf] * 2  # position of the last text at each height
+    ends = [-np.inf] * _ROWS  # where the last text of each row ends, as a share of the axis
     for (step, text), names in sorted(owners.items()):
         color = colors[names[0]] if len(names) == 1 and len(colors) > 1 else "0.35"
         axes.axvline(step, color=color, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
-        height = next((i for i, before in enumerate(taken) if step - before > _NEAR * (right - left)), None)
-        if height is None:
+        width = _CHARACTER * len(text)
+        begin = min(max((step - left) / (right - left) - width / 2, 0.0), 1.0 - width)
+        row = next((row for row, end in enumerate(ends) if begin > end), None)
+        if row is None:
             continue  # no room for a text; the line still shows the mark
-        taken[height] = step
+        ends[row] = begin + width
         axes.annotate(
-            text, (step, 0.98 - 0.45 * height), xytext=(-3, 0), xycoords=("data", "axes fraction"),
-            textcoords="offset points", rotation=90, ha="right", va="top", fontsize=8, color=color, zorder=4,
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
+            text, (begin + width / 2, 1.0), xytext=(0, 3 + 11 * row), xycoords="axes fraction",
+            textcoords="offset points", ha="center", va="bottom", fontsize=8, color=color,
         )  # fmt: skip
 
 
-def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[str, Mapping[str, Curve]]) -> int:
+def _legend(
+    figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[str, Mapping[str, Curve]], best: bool
+) -> int:
     """Add the legend in as many columns as fit, and return its number of rows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.lines import Line2D
@@ -173,13 +193,19 @@ def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], runs: Mapping[s
     texts = [
         name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]} ... {name[-_LONGEST // 2 :]}" for name in looks
     ]
+    if best:
+        lows = [lowest(runs[name]["val"]) if "val" in runs[name] else None for name in looks]
+        texts = [f"{text}: {low[1]:.4f}" if low else text for text, low in zip(texts, lows, strict=True)]
     if any("train" in curves for curves in runs.values()):
         handles.append(Line2D([], [], color="0.35", linewidth=1))
         long = any(len(curves["train"][0]) >= _SMOOTHED for curves in runs.values() if "train" in curves)
-        texts.append("train (running mean)" if long else "train")
+        texts.append("train (trailing mean)" if long else "train")
     if any("val" in curves for curves in runs.values()):
         handles.append(Line2D([], [], color="0.35", linewidth=2.2, marker="o", markersize=5))
         texts.append("val")
+    if best and any("val" in curves for curves in runs.values()):
+        handles.append(Line2D([], [], color="0.35", linewidth=0, marker="*", **_STAR))
+        texts.append("lowest val")
     renderer = FigureCanvasAgg(figure).get_renderer()
     for columns in range(len(texts), 0, -1):
         legend = figure.legend(handles, [" "] * len(texts), loc="outside upper center", ncols=columns, frameon=False)

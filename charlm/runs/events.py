@@ -48,20 +48,20 @@ class Scalars:
 
 def find_event_runs(place: Path) -> list[Path]:
     """The directories at or below `place` with event files, version_2 before version_10."""
+    return find_folders(place, lambda name: "tfevents" in name)
+
+
+def find_folders(place: Path, has: Callable[[str], bool]) -> list[Path]:
+    """The directories at or below `place` that have a file with such a name, version_2 before version_10."""
     runs, seen = set(), set()
     for folder, below, files in os.walk(place, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:  # a link that leads back up
             below.clear()
-        elif any("tfevents" in name for name in files):
+        elif any(map(has, files)):
             runs.add(Path(folder))
         seen.add(real)
     # the split gives text and numbers in turn
     return sorted(runs, key=lambda run: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", str(run)))])
-
-
-def last_written(run: Path) -> float:
-    """When the newest event file of a run changed, in seconds since 1970."""
-    return max(file.stat().st_mtime for file in event_files(run))
 
 
 def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
@@ -81,7 +81,7 @@ def read_scalars(run: Path, wanted: Callable[[str], bool]) -> Scalars:
         for tag, points in content.points.items():
             parts.setdefault(tag, []).append(points)
     return Scalars(
-        {tag: _curve(of_tag) for tag, of_tag in parts.items()},
+        {tag: curve_of(of_tag) for tag, of_tag in parts.items()},
         sorted({tag for content in read for tag in content.tags}),
         [note for content in read for note in content.notes],
     )
@@ -200,7 +200,7 @@ def _number(tensor: Any) -> float | None:
     return None
 
 
-def _curve(parts: Sequence[Sequence[tuple[int, float]]]) -> Curve:
+def curve_of(parts: Sequence[Sequence[tuple[int, float]]]) -> Curve:
     """Merge the points of several files, given from the earliest to the latest."""
     points = [point for part in parts for point in part]
     steps, values = np.array([step for step, _ in points]), np.array([value for _, value in points])

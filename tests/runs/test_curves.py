@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from charlm.runs.curves import MOST_RUNS, loss_curves, running_mean
+from charlm.runs.curves import MOST_RUNS, loss_curves, lowest, trailing_mean
 
 
 def lines(figure):
@@ -30,8 +30,20 @@ def test_each_run_has_its_colour_and_its_marks_and_shared_marks_are_drawn_once()
     a_train, a_val, b_train, b_val = lines(figure)
     assert a_train.get_color() == a_val.get_color() != b_train.get_color() == b_val.get_color()
     assert list(a_train.get_ydata()) == list(run()["train"][1])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "train", "val"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["a: 2.2000", "b: 2.3000", "train", "val", "lowest val"]
     assert [text.get_text() for text in figure.axes[0].texts] == [shared[5], own[7]]
+    inside = figure.axes[0].get_window_extent()
+    assert not any(text.get_window_extent().overlaps(inside) for text in figure.axes[0].texts), "off the curves"
+
+
+def test_the_lowest_val_has_a_star_unless_low_is_not_good():
+    values = [3.0, np.nan, 2.1, -np.inf, 2.5]
+    for best, stars in ((True, [(20, 2.1)]), (False, [])):
+        figure = loss_curves({"a": {"val": (range(0, 50, 10), values)}}, best=best)
+        drawn = [(*line.get_xdata(), *line.get_ydata()) for line in figure.axes[0].lines if line.get_marker() == "*"]
+        assert drawn == stars
+    assert lowest(([1, 2], [np.nan, np.inf])) is None
 
 
 STEPS = np.arange(1000)
@@ -61,10 +73,12 @@ def test_few_losses_are_drawn(losses):
     assert low < high
 
 
-def test_a_running_mean_by_hand_and_past_what_is_not_finite():
-    assert running_mean(np.array([1.0, 2.0, 6.0, 4.0]), 1).tolist() == [1, 2, 6, 4]
-    assert running_mean(np.array([1.0, np.nan, 3.0, np.inf, 9.0]), 3).tolist() == [1, 2, 3, 6, 9]
-    assert np.isnan(running_mean(np.array([np.nan, np.nan]), 2)).all()
+def test_a_trailing_mean_by_hand_and_past_what_is_not_finite():
+    assert trailing_mean(np.array([1.0, 2.0, 6.0, 4.0]), 1).tolist() == [1, 2, 6, 4]
+    assert trailing_mean(np.array([1.0, np.nan, 3.0, np.inf, 9.0]), 3).tolist() == [1, 1, 2, 3, 6]
+    assert np.isnan(trailing_mean(np.array([np.nan, np.nan]), 2)).all()
     noisy = 2 + 0.5 * (-1.0) ** STEPS
     (line,) = lines(loss_curves({"a": {"train": (STEPS, noisy)}}))
-    assert np.abs(np.asarray(line.get_ydata())[20:-20] - 2).max() < 1e-9, "a long curve is its running mean"
+    assert np.abs(np.asarray(line.get_ydata())[20:] - 2).max() < 1e-9, "a long curve is its trailing mean"
+    (line,) = lines(loss_curves({"a": {"train": (STEPS, np.where(STEPS < 500, 3.0, 2.0))}}))
+    assert (np.asarray(line.get_ydata())[:500] == 3).all(), "without looking ahead"

@@ -10,16 +10,18 @@ import numpy as np
 
 from charlm.cli.out_file import write_out
 from charlm.runs.curves import MOST_RUNS, Curve, loss_curves
-from charlm.runs.events import Drop, Scalars, find_event_runs, is_rate, last_written, rate_drops, read_scalars
+from charlm.runs.events import Drop, Scalars, is_rate, rate_drops
+from charlm.runs.logged import find_logged_runs, last_logged, read_logged
 
 _TAGS = ("loss/train", "loss/val")
 _LEFT_OUT = {"pgf", "raw", "rgba"}  # formats of matplotlib that need LaTeX, or are pixels without a size
 
 
 def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAGS[0], val: str = _TAGS[1]) -> None:
-    """Draw the loss curves of runs in one picture: train thin, val thick, and where the learning rate drops.
+    """Draw the loss curves of runs in one picture: train thin, val thick, its lowest point, and where the rate drops.
 
-    It reads the same event files as TensorBoard, also of other programs and of runs that are still training.
+    It reads the event files of TensorBoard and the metrics.csv of CSVLogger, also of other programs and of runs that
+    are still training.
 
     Args:
         runs: run directories, or directories with runs below them; by default the newest run in lightning_logs.
@@ -42,6 +44,7 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
         {names[run]: of_run for run, of_run in curves.items()},
         {names[run]: _marks(read[run]) for run in curves},
         f"loss{unit}" if (train, val) == _TAGS else f"{train}, {val}",
+        best="loss" in val,
     )
     picture = io.BytesIO()
     with warnings.catch_warnings():
@@ -87,7 +90,7 @@ def _chosen(runs: list[str] | None) -> list[Path]:
         FileNotFoundError: a directory without a run.
         ValueError: too many runs for one picture.
     """
-    places = [Path(run) for run in runs] if runs else [max(_runs(Path("lightning_logs")), key=last_written)]
+    places = [Path(run) for run in runs] if runs else [max(_runs(Path("lightning_logs")), key=last_logged)]
     found = {run.resolve(): run for place in places for run in _runs(place)}
     if len(found) > MOST_RUNS:
         raise ValueError(f"{len(found)} runs in one picture cannot be told apart; name {MOST_RUNS} at most")
@@ -96,16 +99,16 @@ def _chosen(runs: list[str] | None) -> list[Path]:
 
 def _runs(place: Path) -> list[Path]:
     """The directory itself if it has event files, else all runs below it."""
-    below = find_event_runs(place)
+    below = find_logged_runs(place)
     if not below:
-        missing = "holds no run with events files" if place.is_dir() else "is not a directory"
+        missing = "holds no run with event files or a metrics.csv" if place.is_dir() else "is not a directory"
         raise FileNotFoundError(f"{place} {missing}; train one with `charlm fit`, or give a directory with runs")
     return [place] if place in below else below
 
 
 def _read(run: Path, tags: tuple[str, str]) -> Scalars:
     """The losses and rates of a run; damaged files are named on stderr."""
-    scalars = read_scalars(run, lambda tag: tag in tags or is_rate(tag))
+    scalars = read_logged(run, lambda tag: tag in tags or is_rate(tag))
     for note in scalars.notes:
         print(note, file=sys.stderr)
     return scalars
