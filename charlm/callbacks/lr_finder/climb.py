@@ -3,18 +3,22 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 Train = Callable[[float, int], Sequence[float]]
 """Trains at a rate for a number of steps, from the same weights on the same batches each time, and returns the loss
-before each step, up to the first NaN or infinite one."""
+before each step, up to the first NaN or infinite one. The rate follows the training's own schedule, compressed into
+these steps."""
 
 TRIAL_STEPS = 200  # shorter trials may choose a rate that only looks good at first
 MIN_TRIAL_STEPS = 30  # with fewer, the mean over a third of the steps is noise
-MOST_TRIALS = 12
+MOST_TRIALS = 12  # of one length
 _HALF_DECADE = math.sqrt(10)
-_CLIFF = 8.0  # a loss this many times steeper than on the other side counts as no more than that
-_POWER = 0.4  # of the factor for longer trainings; fitted on names, see scripts/bench
+_LONGER = (2, 4)  # times as many steps, where trials end on the plateau that they began on
+_FALL = 0.05  # share of the first loss; on a plateau the loss may still fall by 3 %, as the net learns the mean target
+_RISE = 0.01  # share of the first loss
+_FIRST = 10  # steps whose median is the first loss
+_POWER = {False: 0.4, True: 0.1}  # of the factor, at a constant rate and where the rate decays; see scripts/bench
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Trial:
     """A short training at one rate.
 
     Args:
-        rate: the learning rate.
+        rate: the learning rate, at the peak of the schedule.
         steps: optimizer steps that it was given.
         loss: the mean over the last third of them; infinite if a loss was NaN or infinite.
     """
@@ -67,63 +71,107 @@ def climb(
 ) -> Climb:
     """Train for a few steps at `start` and at rates half a decade apart, up or down for as long as the loss gets lower.
 
+    If no trial brings the loss clearly down, training may begin on a plateau, on which a low rate looks as good as any.
+    Then the highest rate that is stable is tried for two and for four times as many steps, and if the loss falls, the
+    climb is repeated from there with trials of that length.
+
     Args:
         train: makes a trial.
         start: the first rate, > 0.
         trial_steps: steps of a trial.
-        steps: optimizer steps of the training that follows; infinite if not known.
+        steps: optimizer steps of the training that follows; infinite if not known. No longer trial is as long as that.
         decays: whether the training's schedule lowers the rate.
-        most: number of trials, at most.
+        most: number of trials of one length, at most.
 
     Example:
-        >>> found = climb(lambda rate, steps: [(math.log10(rate) + 1.5) ** 2] * steps, 1e-3)
+        >>> found = climb(lambda rate, steps: [3.0] * 10 + [(math.log10(rate) + 1.5) ** 2] * (steps - 10), 1e-3)
         >>> [f"{trial.rate:.2g}" for trial in found.trials], round(found.rate, 4)
         (['0.001', '0.00032', '0.0032', '0.01', '0.032', '0.1'], 0.0316)
     """
-    trials: dict[int, Trial] = {}  # by half decades above the start
-
-    def loss(place: int) -> float:
-        if place not in trials and len(trials) < most:
-            rate = start * _HALF_DECADE**place
-            trials[place] = Trial(rate, trial_steps, _score(train(rate, trial_steps), trial_steps))
-        return trials[place].loss if place in trials else math.inf
-
-    loss(best := 0)
-    while (loss(best - 1) < loss(best) or loss(best) == math.inf) and len(trials) < most:
-        best -= 1
-    while loss(best + 1) < loss(best):
-        best += 1
-    found = (
-        None
-        if loss(best) == math.inf
-        else start * _HALF_DECADE ** (best + _offset(*map(loss, range(best - 1, best + 2))))
-    )
-    return Climb([*trials.values()], found, factor(trial_steps, steps, decays), steps, decays)
+    used = _Trials(train, start, trial_steps, most)
+    best = used.climb(0)
+    made = [used]
+    if math.isfinite(used.loss(best)) and not used.falls(best):
+        highest = used.highest_stable(best)
+        best = min(used.losses, key=used.loss)
+        for length in (times * trial_steps for times in _LONGER if times * trial_steps <= steps):
+            if used.falls(best):
+                break
+            made.append(longer := _Trials(train, start, length, most))
+            if longer.falls(highest):
+                used, best = longer, longer.climb(highest)
+    trials = [Trial(each.rate(place), each.steps, each.loss(place)) for each in made for place in each.losses]
+    rate = used.best_rate(best) if math.isfinite(used.loss(best)) else None
+    return Climb(trials, rate, factor(used.steps, steps, decays), steps, decays)
 
 
 def factor(trial_steps: int, steps: float, decays: bool) -> float:
     """What the rate that is best for `trial_steps` steps is multiplied by for a training of `steps` steps.
 
+    At a constant rate the loss ends where the noise of the batches keeps it, so that a longer training wants a lower
+    rate. A decay removes the noise, and trials decay as the training does.
+
     Example:
-        >>> round(factor(200, 6400, False), 3), factor(200, 100, True), factor(200, math.inf, True)
-        (0.25, 1.0, 1.0)
+        >>> round(factor(200, 6400, False), 3), round(factor(200, 6400, True), 3), factor(200, math.inf, True)
+        (0.25, 0.707, 1.0)
     """
-    if decays or not trial_steps < steps < math.inf:  # trials decay as the training does
-        return 1.0
-    return (trial_steps / steps) ** _POWER
+    return (trial_steps / steps) ** _POWER[decays] if trial_steps < steps < math.inf else 1.0
 
 
-def _score(losses: Sequence[float], steps: int) -> float:
-    """The mean of the last third; infinite where the training was lost."""
-    if len(losses) < steps or not all(map(math.isfinite, losses)):
-        return math.inf
-    return fmean(losses[-(steps // 3) :])
+class _Trials:
+    """Trials of one length. Their place is the number of half decades above `start`."""
 
+    def __init__(self, train: Train, start: float, steps: int, most: int) -> None:
+        self.train, self.start, self.steps, self.most = train, start, steps, most
+        self.losses: dict[int, Sequence[float]] = {}
 
-def _offset(below: float, at: float, above: float) -> float:
-    """Where the parabola through three losses has its minimum, from -1/2 to 1/2 of the distance between them."""
-    if not math.isfinite(below):
-        return 0.0
-    above = min(above, at + _CLIFF * (below - at))  # a cliff is no parabola
-    bend = below - 2 * at + above
-    return min(0.5, max(-0.5, (below - above) / (2 * bend))) if bend > 0 else 0.0
+    def rate(self, place: float) -> float:
+        return self.start * _HALF_DECADE**place
+
+    def loss(self, place: int) -> float:
+        """The mean of the last third; infinite where the training diverged, or where there may be no more trials."""
+        if place not in self.losses and len(self.losses) < self.most:
+            self.losses[place] = self.train(self.rate(place), self.steps)
+        losses = self.losses.get(place, ())
+        return fmean(self._end(place)) if len(losses) == self.steps and all(map(math.isfinite, losses)) else math.inf
+
+    def climb(self, place: int) -> int:
+        """The place where both neighbours are worse."""
+        while self.loss(place) > self.loss(place - 1) or self.loss(place) == math.inf:
+            if len(self.losses) == self.most:
+                break
+            place -= 1
+        while self.loss(place + 1) < self.loss(place):
+            place += 1
+        return place
+
+    def falls(self, place: int) -> bool:
+        """Whether the loss ends clearly below the first; medians, because one batch may be huge."""
+        if not math.isfinite(self.loss(place)):
+            return False
+        first = self._first()
+        return first - median(self._end(place)) > _FALL * abs(first)
+
+    def highest_stable(self, place: int) -> int:
+        """The last place above whose trial does not end above the first loss, but for noise."""
+        while self.loss(place + 1) - self._first() <= _RISE * abs(self._first()):
+            place += 1
+        return place
+
+    def best_rate(self, place: int) -> float:
+        """The rate at the minimum of the parabola through three losses; a loss that has risen is on no parabola."""
+        below, at, above = (self._known(near) for near in (place - 1, place, place + 1))
+        bend = below - 2 * at + above
+        if not (math.isfinite(below) and above <= self._first() and bend > 0):
+            return self.rate(place)
+        return self.rate(place + min(0.5, max(-0.5, (below - above) / (2 * bend))))
+
+    def _first(self) -> float:
+        """The loss before training: at the lowest rate, which changes it least."""
+        return median(self.losses[min(self.losses)][:_FIRST])
+
+    def _end(self, place: int) -> Sequence[float]:
+        return self.losses[place][-(self.steps // 3) :]
+
+    def _known(self, place: int) -> float:
+        return self.loss(place) if place in self.losses else math.inf

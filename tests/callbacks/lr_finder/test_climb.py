@@ -21,8 +21,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*`lr_scheduler.step\\(\\)` befo
 
 
 def bowl(best, most=math.inf):
-    """Trials whose loss is a parabola in the number of decades from the best rate; above `most` they diverge."""
-    return lambda rate, steps: [math.log10(rate / best) ** 2 if rate <= most else math.nan] * steps
+    """Trials whose loss falls to a parabola in the number of decades from the best rate; above `most` they diverge."""
+    return lambda rate, steps: (
+        [30.0] * 10 + [math.log10(rate / best) ** 2] * (steps - 10) if rate <= most else [math.nan]
+    )
 
 
 @given(st.floats(-4, 0), st.floats(-2, 2))
@@ -36,6 +38,17 @@ def test_a_start_that_diverges_leads_down_and_nothing_finite_to_no_rate():
     lost = climb(bowl(1.0, most=0.0), 1.0)
     assert (lost.rate, lost.suggestion, len(lost.trials)) == (None, None, 12)
     assert [trial.loss for trial in lost.trials] == [math.inf] * 12
+
+
+def test_on_a_plateau_longer_trials_of_the_highest_stable_rate_decide():
+    def leaves_late(rate, steps):
+        on_plateau = 3 + 0.01 * abs(math.log10(rate) + 3)  # looks best at 0.001
+        losses = [3.1] * 10 + [on_plateau if rate * step < 250 else 1.0 for step in range(10, steps)]
+        return losses if rate < 2 else [math.nan]
+
+    found = climb(leaves_late, 1e-3, steps=1000)
+    assert (found.rate, {trial.steps for trial in found.trials}) == (pytest.approx(1.0), {200, 400})
+    assert climb(leaves_late, 1e-3, steps=300).rate == pytest.approx(1e-3)  # no trial is longer than the training
 
 
 def line():
