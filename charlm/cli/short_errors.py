@@ -6,6 +6,7 @@ sees the first two lines.
 
 import re
 import sys
+from argparse import Action
 from importlib import import_module
 from typing import NoReturn
 
@@ -66,7 +67,11 @@ class ShortErrors(ArgumentParser):
 
     def option_names(self) -> list[str]:
         """Every option of this parser, without dashes; a subclass adds those of the classes that can be chosen."""
-        return [option.lstrip("-") for action in self._actions for option in action.option_strings]
+        return [name.lstrip("-") for option in self.options() for name in option.option_strings]
+
+    def options(self) -> list[Action]:
+        """The options of this parser."""
+        return [action for action in self._actions if action.option_strings]
 
     def class_names(self) -> list[str]:
         """Short names of the classes that can be chosen."""

@@ -32,6 +32,31 @@ def test_every_command_has_a_help_of_its_own(command, cli):
     assert ("one of the shipped configs: bigram, " in " ".join(done.out.split())) == (command in TRAINER_COMMANDS)
 
 
+@pytest.mark.parametrize("command", TRAINER_COMMANDS)
+def test_the_help_of_a_training_begins_with_what_users_set_and_fits_a_screen(command, cli):
+    """All of charlm's own options, and of the Trainer's some; the rest is in --help-all."""
+    short, full = cli(command, "--help").out, cli(command, "--help-all").out
+    lines = short.splitlines()
+    assert len(lines) <= 120
+    assert max(map(len, lines)) < 80
+    order = ["--model NAME", "--data FILE", "--seed_everything", "--trainer.max_steps", "--help-all"]
+    assert sorted(order, key=short.index) == order
+    options = set(re.findall(r"^  (?:-., )?--([\w.-]+)", full, re.M))
+    known = set(re.findall(r"--([\w.-]+)", short)) | {"model", "data.path", "trainer.callbacks"}
+    hidden = {"data", "trainer", "checkpoint", "weights_only", "verbose", "return_predictions"}
+    if command != "fit":
+        hidden |= {option for option in options if re.match("resume|name|note|dashboard|checkpoint", option)}
+    assert {o for o in options - known - hidden if not re.match(r"trainer\.|.*\.help$", o)} == set()
+    assert {
+        option for option in known if option.startswith("trainer.") and option != "trainer.callbacks.ARGUMENT"
+    } <= options
+
+
+def test_the_help_lists_the_arguments_of_the_model_that_is_named(cli):
+    assert "of the GRU: n_embd, n_hidden, n_layer, dropout," in cli("fit", "--model", "GRU", "--help").out
+    assert "of the MLP: n_embd, n_hidden," in cli("fit", "--help").out
+
+
 IMPORTS = """
 import sys
 from pathlib import Path
