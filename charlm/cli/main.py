@@ -3,6 +3,7 @@
 Only `fit`, `validate`, `test`, `predict` and `lr-find` import Lightning, so all other commands start sooner.
 """
 
+import errno
 import io
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 from charlm.cli.terminal_text import visible_output
 from charlm.messages import visible
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND"
 
 
@@ -34,10 +36,24 @@ def main(args: list[str] | None = None) -> None:
     with short_errors("charlm"):
         try:
             run(sys.argv[1:] if args is None else args)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where an error is explained
         except BrokenPipeError:  # `charlm sample | head` has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
+        except OSError as error:
+            if error.errno in _CANNOT_WRITE:
+                _drop_output()
+            raise
         except KeyboardInterrupt:  # no traceback for Ctrl-C; shells expect this status
             raise SystemExit(130) from None
+
+
+def _drop_output() -> None:
+    """Let the end of Python not fail at what is left to print."""
+    with suppress(OSError, AttributeError):
+        sys.stdout.flush()
+    with suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -102,12 +118,17 @@ def message_of(error: BaseException) -> str | None:
     An error is for the user if charlm or Lightning's own checks raise it, if the operating system raises it about a
     file, or if it names a package that an option needs.
     """
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+        return "not enough memory; make the model, the batch or the file smaller"
     while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
         error = error.__cause__  # why jsonargparse could not make an object
     raised, place = is_raised(error), origin(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {error.filename2 or error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        return f"cannot write everything: {error.strerror}; make room, or write to another place"
     ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")
     by_charlm = raised and ours and place.is_relative_to(Path(__file__).parents[1])
-    about_file = isinstance(error, OSError) and error.filename is not None
     # charlm and Lightning raise it without a name, `import` with one
     about_package = isinstance(error, ModuleNotFoundError) and error.name is None
     by_lightning = type(error).__name__ == "MisconfigurationException" or (
@@ -115,7 +136,7 @@ def message_of(error: BaseException) -> str | None:
         and "lightning" in place.parts
         and (isinstance(error, ValueError) or (isinstance(error, RuntimeError) and place.name == "early_stopping.py"))
     )
-    return str(error).strip() if by_charlm or about_file or about_package or by_lightning else None
+    return str(error).strip() if by_charlm or about_package or by_lightning else None
 
 
 def origin(error: BaseException) -> Path:

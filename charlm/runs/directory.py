@@ -145,7 +145,7 @@ def read_results(run: Path) -> dict[str, Any]:
     """
     file = run / "results.json"
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
     except (TypeError, ValueError, RecursionError):
         raise ValueError(f"{file} is not a table of results in JSON; delete it, or write it again") from None
 

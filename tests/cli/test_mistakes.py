@@ -21,6 +21,10 @@ MISTAKES = {
     "fit --trainer.max_steps many": r"--trainer.max_steps is 'many'; allowed: a whole number",
     "fit --model.optimizer Adam": r"--model.optimizer is 'Adam'; allowed: SGD, AdamW",
     "fit --model.n_hidden=-1": r"n_hidden is -1; it must be at least 1",
+    "fit --model.lr -1e-3": r"lr is -0.001; give a number of 0 or more",
+    "fit --model.n_hidden 1000000000000": r"not enough memory; make the model, the batch or the file smaller",
+    "fit --trainer.val_check_interval 0": r"trainer.val_check_interval is 0; give 1 or more",
+    "fit --resume --trainer trial.yaml": r"--resume goes on with a run, and fast_dev_run leaves none",
     "fit --data.split [0.5,0.2,0.1]": r"split is .*; give three shares .* that sum to 1",
     "fit --data.path nothing.txt": r"there is no names file \S+/nothing.txt; give an existing file",
     "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
@@ -44,6 +48,7 @@ def files():
 def test_a_mistake_ends_with_status_2_and_a_sentence(line, cli):
     Path("bad.txt").write_text("anna\nbob\nb\x01b\n")
     Path("typo.yaml").write_text("trainer: {max_stepz: 3}")
+    Path("trial.yaml").write_text("fast_dev_run: true")
     Path("evil.yaml").write_text("ckpt_path: other.ckpt")
     torch.save({"path": Path("other")}, "other.ckpt")
     before = files()

@@ -139,6 +139,19 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(run):
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", ["--help", "sample", "summary"])
+def test_a_full_disk_is_a_sentence(command, run):
+    options = {"sample": ["--checkpoint", str(run)], "summary": [str(run)]}.get(command, [])
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "charlm", command, *options], stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+    said = "charlm: error: cannot write everything: No space left on device; make room, or write to another place\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
 def test_the_completion_knows_commands_models_and_options(cli):
     done = cli("--print_completion=shtab-bash")
     assert done.status == 0

@@ -76,7 +76,7 @@ def _check(file: IO[bytes], path: str | Path) -> None:
     except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
         sound = False
     if not sound:
-        raise ValueError(f"{path} is damaged, its checksums do not match; {_AGAIN}")
+        raise ValueError(f"{path} is damaged, or torch.save did not write it; {_AGAIN}")
 
 
 def _is_sound(file: IO[bytes]) -> bool:

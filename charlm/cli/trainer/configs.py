@@ -10,6 +10,9 @@ from charlm.messages import did_you_mean
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG_FILES = (".yaml", ".yml", ".json")
+_SECTIONS = ("trainer", "data", "checkpoint")
+_LONGEST = 1 << 24  # characters of a file, and
+_MOST = 100_000  # settings, each use of an alias counted: what a parser can read in reasonable time
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,18 @@ def config_names() -> list[str]:
     return sorted(file.stem for file in CONFIGS.glob("*.yaml"))
 
 
-def read_config(value: str) -> Config:
+def read_config(value: str, option: str = "--config") -> Config:
     """Read what --config names: a shipped config by its bare name, a file, a pipe, or settings in JSON.
 
     A bare name means the shipped config, also where the working directory has a file of that name; a path to a file
-    has a slash or an ending.
+    has a slash or an ending. With `option` --trainer, --data or --checkpoint, the settings are those of this section.
 
     Raises:
         OSError: a file that cannot be read.
         ValueError: neither a file nor a shipped config, or a file without settings.
     """
+    if option.removeprefix("--") in _SECTIONS:
+        return _section(value, option.removeprefix("--"))
     if value.lstrip().startswith("{"):
         return Config(value, _settings(value, "--config"))
     file, names = Path(value).expanduser(), config_names()
@@ -68,11 +73,27 @@ def class_name(model: object) -> str | None:
     return path.rpartition(".")[2] if path.startswith("charlm.") else path
 
 
+def _section(value: str, section: str) -> Config:
+    file = Path(value).expanduser()
+    if value.lstrip().startswith("{"):
+        settings = _settings(value, f"--{section}")
+    elif file.exists():
+        settings = _read(file)[1]
+    else:
+        raise ValueError(f"there is no config file {value}; --{section} takes a file with the settings of {section}")
+    return Config(as_config({section: settings}), {section: settings})
+
+
 def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    if file.is_dir():
+        raise ValueError(f"{file} is a directory; give a config file")
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as stream:
+            text = stream.read(_LONGEST + 1)
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not YAML (not UTF-8 text); correct it, or give another config") from error
+    if len(text) > _LONGEST:
+        raise ValueError(f"{file} has more than {_LONGEST:,} characters, so it is no config; give another file")
     return text, _settings(text, str(file))
 
 
@@ -83,8 +104,29 @@ def _settings(text: str, where: str) -> dict[str, Any]:
         place = getattr(error, "problem_mark", None)
         cause = f"line {place.line + 1}: {getattr(error, 'problem', '')}" if place else "not text"
         raise ValueError(f"{where} is not YAML ({cause}); correct it, or give another config") from error
+    except ValueError as error:  # a number with thousands of digits, or the 31st of February
+        raise ValueError(f"{where} has a value that cannot be read ({error}); correct it") from error
     except RecursionError:
         raise ValueError(f"{where} has too many brackets in each other; correct it, or give another config") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{where} holds no settings such as `model: LitGRU`; correct it, or give another config")
+    _check_values(settings, where)
+    for section in filter(settings.__contains__, _SECTIONS):
+        value: object = settings[section]
+        if not isinstance(value, dict | str) and (section != "trainer" or value is not None):
+            raise ValueError(f"{where}: `{section}` is {value!r}; give it settings, or leave it out")
     return settings
+
+
+def _check_values(settings: dict[str, Any], where: str) -> None:
+    """Refuse what the parser could not read in its lifetime, and what no file or model can be called."""
+    left: list[object] = [settings]
+    count = 0
+    while left:
+        value, count = left.pop(), count + 1
+        if count > _MOST:
+            raise ValueError(f"{where} holds more than {_MOST:,} settings, or an alias to itself; correct it")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{where} has U+0000 in {value!r}; remove it")
+        if isinstance(value, dict | list):
+            left += value.values() if isinstance(value, dict) else value

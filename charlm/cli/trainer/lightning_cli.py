@@ -121,9 +121,12 @@ class TrainerCLI(LightningCLI):
         """Choose the number of threads, and leave the checkpoint callback out where nothing is to be saved.
 
         Raises:
-            ValueError: the split to evaluate on is empty.
+            ValueError: the split to evaluate on is empty, or an interval of the Trainer is 0.
         """
         config = self.config[self.subcommand]
+        for name in ("val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches"):
+            if config.trainer[name] == 0:
+                raise ValueError(f"trainer.{name} is 0; give 1 or more (trainer.limit_val_batches 0: no validation)")
         choose_threads(config.data.batch_size)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 
-_NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")  # a value, as argparse sees it
+_NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)  # a value, no option
 
 
 class Options:

@@ -128,7 +128,8 @@ def say_where_checkpoints_are(trainer: pl.Trainer) -> None:
     place = Path(trainer.log_dir or trainer.default_root_dir)
     runs = Path(trainer.default_root_dir) / "lightning_logs"
     in_runs = isinstance(trainer.logger, RunLogger) and os.path.realpath(place.parent) == os.path.realpath(runs)
-    if saver is not None and not (in_runs and saver.dirpath is None):
+    is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
+    if saver is not None and not is_trial and not (in_runs and saver.dirpath is None):
         last = Path(saver.dirpath or place / "checkpoints") / "last.ckpt"
         log.info(f"{OPTION} will not find this training, which is no run in {runs}; go on with --ckpt_path {last}")
 
@@ -137,9 +138,9 @@ def why_nothing_was_trained(trainer: pl.Trainer) -> str:
     """Why a training that was to go on has ended without a step, and what to do."""
     if time_is_up(trainer):
         return "its max_time is used up; give a longer --trainer.max_time, or null"
-    if trainer.global_step == trainer.max_steps:
+    if 0 <= trainer.max_steps <= trainer.global_step:
         return f"max_steps {trainer.max_steps:,} was reached; give a higher --trainer.max_steps"
-    if trainer.current_epoch == trainer.max_epochs:
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
         return f"max_epochs {trainer.max_epochs:,} was reached; give a higher --trainer.max_epochs"
     return "a callback had ended it, such as EarlyStopping; start a new run without that callback"
 

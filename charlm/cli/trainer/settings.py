@@ -184,20 +184,21 @@ class _CommandLine:
 
     def _spelled_out(self, name: str, value: str) -> tuple[str, str]:
         """An option with the bare name of a config or a model spelled out, or with names as `--data FILE`."""
-        if name in ("--config", "-c"):
-            config = read_config(value)
-            self.configs.append(config.settings)
+        if name == "--data" and not value.startswith("{") and Path(value).suffix not in CONFIG_FILES:
+            name = "--data.path"
+        if name in ("--config", "-c", "--trainer", "--data", "--checkpoint"):
+            config = read_config(value, name)
+            if name in ("--config", "-c"):
+                self.configs.append(config.settings)
             if isinstance(trainer := config.settings.get("trainer"), dict):
                 self.trainer |= trainer
             if config.note:
                 log.info(config.note)
-            return name, config.source
+            return name if name == "-c" else "--config", config.source
         if name in ("--model", "--model.class_path", "--model.help"):
             return name, self._spelled_model(value)
         if name.startswith("--trainer."):
             self.trainer[name.removeprefix("--trainer.")] = value
-        if name == "--data" and not value.startswith("{") and Path(value).suffix not in CONFIG_FILES:
-            name = "--data.path"
         if name == "--data.path":
             return name, os.path.expanduser(value)  # a Path would change an address
         return name, value

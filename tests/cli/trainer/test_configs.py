@@ -51,6 +51,12 @@ def test_a_pipe_is_read_once(tmp_path):
         (b"\xff\x00", r"mine.yaml is not YAML \(not UTF-8 text\)"),
         (b"", "mine.yaml holds no settings such as `model: LitGRU`"),
         (b"- model: GRU", "mine.yaml holds no settings"),
+        (b"data: " + b"9" * 5000, r"mine.yaml has a value that cannot be read \(Exceeds the limit"),
+        (b"data: 2020-02-31", r"mine.yaml has a value that cannot be read \(day is out of range"),
+        (b"data: &data {path: *data}", "mine.yaml holds more than 100,000 settings, or an alias to itself"),
+        (b'model: ["GRU\\0"]', r"mine.yaml has U\+0000 in 'GRU.x00'; remove it"),
+        (b"trainer: [3]", r"mine.yaml: `trainer` is \[3\]; give it settings, or leave it out"),
+        (b" " * (1 << 24) + b"a: 1", "mine.yaml has more than 16,777,216 characters, so it is no config"),
     ],
 )
 def test_a_config_without_settings_is_refused_by_its_name(content, said, tmp_path):
@@ -62,3 +68,21 @@ def test_a_config_without_settings_is_refused_by_its_name(content, said, tmp_pat
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False) | st.none() | st.lists(st.text())))
 def test_settings_come_back_from_a_config_in_all_of_unicode(settings):
     assert yaml.safe_load(as_config(settings)) == settings
+
+
+def test_a_section_comes_from_a_file_or_json_and_a_directory_is_none(tmp_path):
+    (tmp_path / "mine.yaml").write_text("max_steps: 3")
+    for value in (str(tmp_path / "mine.yaml"), '{"max_steps": 3}'):
+        config = read_config(value, "--trainer")
+        assert yaml.safe_load(config.source) == config.settings == {"trainer": {"max_steps": 3}}
+    for option, value, said in (
+        (
+            "--trainer",
+            "nowhere",
+            "there is no config file nowhere; --trainer takes a file with the settings of trainer",
+        ),
+        ("--trainer", str(tmp_path), "is a directory; give a config file"),
+        ("--config", str(tmp_path), "is a directory; give a config file"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read_config(value, option)

@@ -64,12 +64,14 @@ def test_a_model_argument_that_comes_from_the_data_is_refused(option):
     [
         (["--data", "names.txt"], ["--data.path=names.txt"]),
         (["--data=~/names.txt"], ["--data.path=/home/me/names.txt"]),
-        (["--data", "data.yaml"], ["--data=data.yaml"]),
-        (["--data={block_size: 2}"], ["--data={block_size: 2}"]),
+        (["--data", "data.yaml"], ["--config={data: {block_size: 2}}"]),
+        (["--data={block_size: 2}"], ["--config={data: {block_size: 2}}"]),
         (["--data", "--seed_everything", "1"], ["--data", "--seed_everything=1"]),
     ],
 )
-def test_a_list_of_names_is_data_too(given, spelled, monkeypatch):
+def test_a_list_of_names_is_data_too(given, spelled, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("data.yaml").write_text("block_size: 2")
     monkeypatch.setenv("HOME", "/home/me")
     assert words(given) == spelled
 
