@@ -21,8 +21,9 @@ _STAR: dict[str, Any] = {"markersize": 15, "markeredgecolor": "white", "markered
 MOST_RUNS = len(_COLORS) * len(_STYLES)
 _SMOOTHED = 200  # from this many train points on, their running mean is drawn
 _DOTTED = 60  # up to this many val points, each has a dot
-_LONGEST = 70  # characters of a name shown in the legend
-_CHARACTER = 0.008  # width of a character of a mark's text, as a share of the axis
+_LONGEST = 60  # characters of a name shown in the legend
+_WIDTH, _HEIGHT = 7.2, 4.4  # inches, small beside the letters, so that they can be read on TensorBoard's cards
+_CHARACTER = 0.0105  # width of a character of a mark's text, as a share of the axis
 _ROWS = 3  # of texts above the axes
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
@@ -36,6 +37,8 @@ def loss_curves(
     best: bool = True,
 ) -> Figure:
     """Draw the losses of several runs by step: train thin, val thick, a colour for each run, a star at the lowest val.
+
+    The train curve of a single run has a colour of its own.
 
     Each point of a long train curve is the mean of the last fiftieth of its points, as losses of single batches vary
     too much; it does not look ahead, so the curve falls after the step at which the rate drops. The axis may cut off
@@ -55,14 +58,17 @@ def loss_curves(
 
     if len(runs) > MOST_RUNS:
         raise ValueError(f"{len(runs)} runs in one picture cannot be told apart; choose {MOST_RUNS} at most")
-    figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=140, layout="constrained")
     axes = figure.subplots()
     looks: dict[str, dict[str, Any]] = {
         name: {"color": _COLORS[i % len(_COLORS)], "linestyle": _STYLES[i // len(_COLORS)]}
         for i, name in enumerate(runs)
     }
+    train_color = VERMILION if len(runs) == 1 else None
     edges = [(len(runs) - 1 - i) / len(runs) ** 2 for i in range(len(runs))]
-    drawn = [_draw(axes, runs[name], looks[name], edge, best) for name, edge in zip(looks, edges, strict=True)]
+    drawn = [
+        _draw(axes, runs[name], looks[name], edge, train_color, best) for name, edge in zip(looks, edges, strict=True)
+    ]
     axes.set_ylim(*_limits(drawn))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -71,7 +77,7 @@ def loss_curves(
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _mark(axes, {name: look["color"] for name, look in looks.items()}, marks or {})
-    figure.set_figheight(4.8 + 0.2 * _legend(figure, looks, runs, best))
+    figure.set_figheight(_HEIGHT + 0.2 * _legend(figure, looks, runs, best))
     return figure
 
 
@@ -101,7 +107,9 @@ def lowest(curve: Curve) -> tuple[int, float] | None:
     return int(steps[at]), float(values[at])
 
 
-def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: float, best: bool) -> list[np.ndarray]:
+def _draw(
+    axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: float, train_color: str | None, best: bool
+) -> list[np.ndarray]:
     """Draw a run, and return the losses of each curve as drawn.
 
     Args:
@@ -109,6 +117,7 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: f
         curves: "train", "val" or both.
         look: colour and line style.
         edge: from 0 to 1: extra width, so that a curve stays visible behind an equal one that is drawn later.
+        train_color: of the train curve; None: that of the run.
         best: mark the lowest val.
     """
     shown = []
@@ -123,7 +132,8 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], look: dict[str, Any], edge: f
         else:
             if len(values) >= _SMOOTHED:
                 values = trailing_mean(values, len(values) // 50)
-            axes.plot(steps, values, **look, linewidth=0.9 + 1.6 * edge, zorder=2)
+            of_train = look | ({"color": train_color} if train_color else {})
+            axes.plot(steps, values, **of_train, linewidth=0.9 + 1.6 * edge, zorder=2)
         shown.append(values)
     return shown
 
@@ -189,7 +199,9 @@ def _legend(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], **look, linewidth=2.5) for look in looks.values()]
+    alone = len(looks) == 1
+    colors = {"train": VERMILION, "val": _COLORS[0]} if alone else {"train": "0.35", "val": "0.35"}
+    handles = [Line2D([], [], **look, linewidth=0 if alone else 2.5) for look in looks.values()]
     texts = [
         name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]} ... {name[-_LONGEST // 2 :]}" for name in looks
     ]
@@ -197,14 +209,14 @@ def _legend(
         lows = [lowest(runs[name]["val"]) if "val" in runs[name] else None for name in looks]
         texts = [f"{text}: {low[1]:.4f}" if low else text for text, low in zip(texts, lows, strict=True)]
     if any("train" in curves for curves in runs.values()):
-        handles.append(Line2D([], [], color="0.35", linewidth=1))
+        handles.append(Line2D([], [], color=colors["train"], linewidth=1))
         long = any(len(curves["train"][0]) >= _SMOOTHED for curves in runs.values() if "train" in curves)
         texts.append("train (trailing mean)" if long else "train")
     if any("val" in curves for curves in runs.values()):
-        handles.append(Line2D([], [], color="0.35", linewidth=2.2, marker="o", markersize=5))
+        handles.append(Line2D([], [], color=colors["val"], linewidth=2.2, marker="o", markersize=5))
         texts.append("val")
     if best and any("val" in curves for curves in runs.values()):
-        handles.append(Line2D([], [], color="0.35", linewidth=0, marker="*", **_STAR))
+        handles.append(Line2D([], [], color=colors["val"], linewidth=0, marker="*", **_STAR))
         texts.append("lowest val")
     renderer = FigureCanvasAgg(figure).get_renderer()
     for columns in range(len(texts), 0, -1):

@@ -48,7 +48,7 @@ def test_without_a_word_it_is_the_newest_run_as_a_png(write):
     write("version_0")
     write("version_1")
     plot()
-    assert imread("loss.png").shape == (550, 990, 4)
+    assert imread("loss.png").shape == (644, 1008, 4)
     plot(out="loss.svg")
     assert [text for text in texts() if text.startswith("version")] == ["version_1: 2.5000"]
 
