@@ -42,7 +42,7 @@ def lr_figure(result: Any) -> Figure:
     axes = figure.subplots(2 if result.climb else 1, sharex=True, squeeze=False)[:, 0]
     found = "No learning rate" if result.suggestion is None else f"Learning rate {result.suggestion:.3g}"
     figure.suptitle(found, fontsize=_LARGE, fontweight="bold")
-    axes[0].set_title(textwrap.fill(result.reason, 72), fontsize=_SMALL)
+    axes[0].set_title(textwrap.fill(result.reason, 66), fontsize=_SMALL)
     _sweep(axes[0], result)
     if result.climb:
         _trials(axes[1], result.climb)
@@ -110,9 +110,8 @@ def _trials(ax: Axes, climb: Any) -> None:
     """A point for each trial, and the way from the best rate to the suggestion."""
     for place, steps in enumerate(sorted({trial.steps for trial in climb.trials})):
         kept = sorted((t.rate, t.loss) for t in climb.trials if t.steps == steps and math.isfinite(t.loss))
-        rates, losses = zip(*kept, strict=True) if kept else ((), ())
-        label = f"trials of {steps:,} steps"
-        ax.plot(rates, losses, _MARKS[place % len(_MARKS)] + "-", color=_STRONG, markersize=8, label=label)
+        label = f"trials of {steps:,} steps" if kept else None
+        ax.plot([rate for rate, _ in kept], [loss for _, loss in kept], _MARKS[place % len(_MARKS)] + "-", color=_STRONG, markersize=8, label=label)
     lost = [trial.rate for trial in climb.trials if not math.isfinite(trial.loss)]
     if finite := [trial.loss for trial in climb.trials if math.isfinite(trial.loss)]:
         low, high = min(finite), max(finite)

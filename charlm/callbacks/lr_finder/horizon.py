@@ -25,12 +25,14 @@ def horizon(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) 
     Returns:
         steps: infinite if not known.
         schedule: the rates at points that divide these steps evenly, relative to the configured rate, see `peak_rates`.
-            It is [1.0] for a constant rate, and for one that is not known before, as that of ReduceLROnPlateau.
+            It is [1.0] for a constant rate, and where it is not known before, as with ReduceLROnPlateau, under manual
+            optimization, and for trainings of unknown length.
     """
     total = training_steps(trainer)
     steps, epochs = total - trainer.global_step, (trainer.max_epochs or 0) - trainer.current_epoch
     schedule = [1.0] * _POINTS
-    for config in trainer.lr_scheduler_configs:
+    # under manual optimization the module steps its schedulers when it likes
+    for config in trainer.lr_scheduler_configs if pl_module.automatic_optimization else ():
         if getattr(config.scheduler, "optimizer", None) is optimizer:
             times = (steps if config.interval == "step" else epochs) // config.frequency
             rates = _rates(config.scheduler, optimizer, pl_module, times)

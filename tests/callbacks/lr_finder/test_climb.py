@@ -189,6 +189,26 @@ def test_a_training_without_a_rate_keeps_its_own_and_says_why(trainer):
         trainer(finder(on_failure="raise"), max_steps=2).fit(Broken())
 
 
+def test_a_callback_that_asks_for_the_end_stops_the_search(trainer):
+    """As GracefulStop does after Ctrl-C in a later epoch."""
+
+    class Asks(pl.Callback):
+        stops_now = True
+
+    trainer(callback := finder(), Asks(), max_steps=2).fit(model := Line())
+    assert (callback.result, model.lr, model.trainer.global_step) == (None, 1e-3, 2)
+
+
+def test_a_state_of_before_the_climb_is_loaded():
+    curve = [3.0] * 20 + [3 - step / 10 for step in range(20)] + [1 + step / 10 for step in range(20)]
+    lrs = [1e-4 * 1.2**step for step in range(60)]
+    old = {"lrs": lrs, "sweeps": [curve], "rule": "half_depth", "replaced": 0.1}
+    for trial in (None, {"high": [1.0], "low": [1.0]}):
+        callback = LRFinder()
+        callback.load_state_dict(old | {"trial": trial})
+        assert callback.result.suggestion == callback.result.suggestions["half_depth"]
+
+
 def test_later_epochs_start_from_the_weights_and_the_schedule_of_then(trainer, tmp_path):
     seen = []
 
