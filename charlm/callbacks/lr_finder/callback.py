@@ -49,8 +49,9 @@ class LRFinder(Callback):
       called, from on_train_start on. List LRFinder before callbacks that read the rate in `on_train_start`. The time
       of the search does not count towards `max_time`.
     - A module with several optimizers can have one LRFinder for each.
-    - A loader whose iterators continue where the last one ended gets back what was read from it, and is not searched
-      with; see `lr_find`, after which nothing is trained.
+    - A loader whose iterators continue where the last one ended gets back the batches that were read from it, in their
+      order, and is not searched with; if it draws at random, the ones after them differ. See `lr_find`, after which
+      nothing is trained.
     - Not restored are: attributes that hold objects other than numbers, strings, tensors, arrays, random generators
       and lists or dicts of those; attributes of a dataset with more than 1,000 elements; the state of worker
       processes; files and anything else that a step does outside the process. With three processes or more the first

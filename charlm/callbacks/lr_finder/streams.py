@@ -32,8 +32,9 @@ def refuse_streams(trainer: Trainer) -> None:
         first = [*islice(loader, _COMPARED)]
         snapshot.restore()
         second = [*islice(loader, _COMPARED)]
-        snapshot.restore()
-        if not alike(first, second):
+        if alike(first, second):
+            snapshot.restore()
+        else:
             give_back(trainer, place, [*first, *second])
             streams.append(names[place])
     if not trainer.strategy.reduce_boolean_decision(not streams):
