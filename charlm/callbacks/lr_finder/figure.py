@@ -111,7 +111,8 @@ def _trials(ax: Axes, climb: Any) -> None:
     for place, steps in enumerate(sorted({trial.steps for trial in climb.trials})):
         kept = sorted((t.rate, t.loss) for t in climb.trials if t.steps == steps and math.isfinite(t.loss))
         label = f"trials of {steps:,} steps" if kept else None
-        ax.plot([rate for rate, _ in kept], [loss for _, loss in kept], _MARKS[place % len(_MARKS)] + "-", color=_STRONG, markersize=8, label=label)
+        rates, losses = [rate for rate, _ in kept], [loss for _, loss in kept]
+        ax.plot(rates, losses, _MARKS[place % len(_MARKS)] + "-", color=_STRONG, markersize=8, label=label)
     lost = [trial.rate for trial in climb.trials if not math.isfinite(trial.loss)]
     if finite := [trial.loss for trial in climb.trials if math.isfinite(trial.loss)]:
         low, high = min(finite), max(finite)
