@@ -26,10 +26,11 @@ from charlm.cli.trainer.processes import LostProcess, is_of_other_process, proce
 from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
 from charlm.cli.trainer.resuming import OPTION, find_unfinished, say_where_checkpoints_are, why_nothing_was_trained
-from charlm.cli.trainer.run_results import LossesSinceValidation, report_on_run, store_test_losses
+from charlm.cli.trainer.run_results import report_on_run, store_test_losses
 from charlm.cli.trainer.save_config import SaveConfig, config_text
 from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
 from charlm.cli.trainer.threads import choose_threads
+from charlm.cli.trainer.verdict import Validations
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.runs.directory import run_directory
@@ -155,7 +156,7 @@ class TrainerCLI(LightningCLI):
         config, callbacks = options.trainer, callbacks_of(str(self.subcommand), options)
         root = Path(config.default_root_dir or ".")
         if self.subcommand == "fit":
-            callbacks.append(LossesSinceValidation())
+            callbacks.append(Validations())
         if self.subcommand == "lr-find":
             kwargs |= self._of_a_sweep(root)
         elif config.logger in (None, True) and not config.fast_dev_run and not config.barebones:

@@ -4,7 +4,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from charlm.cli.commands.sample import longest_name, mark_names
 from charlm.cli.commands.summary import net_facts, summary_table
 from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded
+from charlm.cli.trainer.verdict import Validation, verdict
 from charlm.data.splits import Part, Splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.loss import evaluate
@@ -24,8 +26,12 @@ NAMES = 10
 
 
 def finish(
-    checkpoint: Checkpoint, loaders: Mapping[Part, Batches], splits: Splits, tensorboard: bool = True
-) -> dict[str, float]:
+    checkpoint: Checkpoint,
+    loaders: Mapping[Part, Batches],
+    splits: Splits,
+    tensorboard: bool = True,
+    validations: Sequence[Validation] = (),
+) -> tuple[dict[str, float], str]:
     """Evaluate a checkpoint on every split, write the losses to results.json of its run, and print the report.
 
     Args:
@@ -33,9 +39,10 @@ def finish(
         loaders: the batches of each split that is not empty, by name of the split.
         splits: the names, to mark sampled names as new or known.
         tensorboard: whether the run has a TensorBoard log.
+        validations: of the training.
 
     Returns:
-        The losses in nats per character, by split.
+        The losses in nats per character, by split, and the verdict on the training, "" if there is none.
     """
     run = run_directory(checkpoint.path)
     try:
@@ -48,9 +55,12 @@ def finish(
     write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=80))
+    said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)
+    if said:
+        print(f"\n{textwrap.fill(said, 79)}")
     print_names(checkpoint, splits)
     print_next(run, tensorboard)
-    return losses
+    return losses, said
 
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:

@@ -1,6 +1,5 @@
 """What follows a training or a test: the report, and the losses that are added to the run."""
 
-import math
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -8,48 +7,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from charlm.callbacks.run_checkpoint import RunCheckpoint
-from charlm.callbacks.shared.trainer_state import is_of_fit, time_is_up
+from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.report import finish
+from charlm.cli.trainer.verdict import Validations, log_verdict
 from charlm.data.datamodule import NamesDataModule
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
 from charlm.runs.logger import RunLogger, log_later
-
-
-class WorseThanGuessing(ArithmeticError):
-    """No loss of a training since its first validation was below that of guessing all characters evenly."""
-
-    exit_status = 4
-    """Of `charlm fit`."""
-
-
-class LossesSinceValidation(Callback):
-    """Keep the losses of a training since its first validation, in nats per character.
-
-    These are the losses of the validations, and the mean training loss between each two of them: overfitting alone
-    raises only the former.
-    """
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if is_of_fit(trainer):
-            names = ("loss/val", "loss_mean/train") if self.losses else ("loss/val",)
-            self.losses += [float(trainer.callback_metrics.get(name, 0.0)) for name in names]
-
-    def check(self, vocab_size: int) -> None:
-        """Refuse a training that has learned nothing since its first validation.
-
-        Raises:
-            WorseThanGuessing: it has not.
-        """
-        lowest, evenly = min(self.losses, default=0.0), math.log(vocab_size)
-        if len(self.losses) > 1 and lowest > evenly:
-            raise WorseThanGuessing(
-                f"training has failed: its lowest loss since the first validation is {lowest:.4g}, and guessing all"
-                f" {vocab_size} characters evenly has {evenly:.4f}; take a lower learning rate (--model.lr)"
-            )
 
 
 def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
@@ -66,7 +30,9 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
         return
     checkpoint = load_checkpoint(kept)
     events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
-    losses = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events)
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    validations = next(callback for callback in callbacks if isinstance(callback, Validations))
+    losses, said = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events, validations.all)
     parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
     last = {f"loss/{part}": losses[part] for part in parts if part in losses}
     if isinstance(trainer.logger, RunLogger):
@@ -74,12 +40,12 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     elif last:
         trainer.logger.log_metrics(last, step=checkpoint.step - 1)
         trainer.logger.finalize("success")
+    if said:
+        log_verdict(trainer, said)
     if not time_is_up(trainer):
         run = run_directory(checkpoint.path)
         write_results(run, {**read_results(run), "ended": trainer.global_step})  # last of all, for `--resume auto`
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set from outside the class
-        if isinstance(callback, LossesSinceValidation):
-            callback.check(checkpoint.tokenizer.vocab_size)
+    validations.check(checkpoint.tokenizer.vocab_size)
 
 
 def store_test_losses(trainer: pl.Trainer, datamodule: NamesDataModule, checkpoint: Checkpoint | None) -> None:

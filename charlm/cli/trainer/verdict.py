@@ -1,11 +1,28 @@
 """What a colleague would say about a training after one look at its losses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from itertools import takewhile
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from charlm.callbacks.shared.logger_adapters import send_text, tell
+from charlm.callbacks.shared.progress import logged_step
+from charlm.callbacks.shared.rates import tagged_rates
+from charlm.callbacks.shared.trainer_state import is_of_fit
 
 _FEWEST = 4  # validations without which nothing is said
 _STANDS = 0.05  # nats: a loss that falls by less stands still
+
+
+class WorseThanGuessing(ArithmeticError):
+    """No loss of a training since its first validation was below that of guessing all characters evenly."""
+
+    exit_status = 4
+    """Of `charlm fit`."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +31,9 @@ class Validation:
 
     Args:
         step: optimizer steps so far.
-        train: the mean training loss since the validation before.
+        train: the mean training loss since the validation before; 0 where the model does not log it.
         val: the validation loss.
-        rate: the learning rate of the latest step.
+        rate: the learning rate.
     """
 
     step: int
@@ -25,19 +42,63 @@ class Validation:
     rate: float
 
 
-def verdict(validations: Sequence[Validation], gap: float, guessing: float) -> str:
+class Validations(Callback):
+    """Keep the losses of all validations of a training, also of one that is resumed."""
+
+    def __init__(self) -> None:
+        self.all: list[Validation] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if is_of_fit(trainer):
+            train, val = (float(trainer.callback_metrics.get(tag, 0.0)) for tag in ("loss_mean/train", "loss/val"))
+            rate = next(iter(tagged_rates(trainer.optimizers).values()), 0.0)
+            self.all.append(Validation(trainer.global_step, train, val, rate))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"all": [list(astuple(each)) for each in self.all]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.all = [Validation(*each) for each in state_dict["all"]]
+
+    def check(self, vocab_size: int) -> None:
+        """Refuse a training that has learned nothing since its first validation.
+
+        Overfitting alone raises the losses of the validations, so the training losses count as well.
+
+        Raises:
+            WorseThanGuessing: it has not.
+        """
+        losses = [*(each.val for each in self.all), *(each.train for each in self.all[1:])]
+        lowest, evenly = min(losses, default=0.0), math.log(vocab_size)
+        if len(losses) > 1 and lowest > evenly:
+            raise WorseThanGuessing(
+                f"training has failed: its lowest loss since the first validation is {lowest:.4g}, and guessing all"
+                f" {vocab_size} characters evenly has {evenly:.4f}; take a lower learning rate (--model.lr)"
+            )
+
+
+def log_verdict(trainer: Trainer, text: str) -> None:
+    """Send a verdict to the loggers of a training that has ended."""
+    tell("charlm fit", send_text(trainer, text, "verdict", logged_step(trainer)), set())
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.close()
+
+
+def verdict(validations: Sequence[Validation], losses: Mapping[str, float], vocab_size: int) -> str:
     """One or two sentences about a training, or "" where nothing is to be said.
 
-    The limits in the rules are from 40 trainings, of all nets, on lists of 4,002 and 32,033 names; see
-    tests/cli/trainer/test_verdict.py, which holds some of them.
+    The limits in the rules are from 43 trainings of seven nets on lists of 4,002 and 32,033 names;
+    tests/cli/trainer/test_verdict.py has some of them.
 
     Args:
         validations: all of them, in their order.
-        gap: the loss on the val split minus that on the train split, of the weights that are kept.
-        guessing: the loss of guessing all characters evenly.
+        losses: of the weights that were kept, on each split, in nats per character.
+        vocab_size: V, the number of characters and one more.
     """
-    if len(validations) < _FEWEST:
+    if len(validations) < _FEWEST or not {"train", "val"} <= losses.keys():
         return ""
+    gap, guessing = losses["val"] - losses["train"], math.log(vocab_size)
     return _rate_is_too_high(validations, guessing) or _overfits(validations, gap) or _still_falls(validations, gap)
 
 
@@ -72,10 +133,14 @@ def _overfits(validations: Sequence[Validation], gap: float) -> str:
         return ""
     if last.val - best.val >= 0.02:
         said = f"was best at step {best.step:,} of {last.step:,}, {best.val:.2f}, and rose to {last.val:.2f}"
+        helps = "more names or fewer steps would help"
     else:
         said = f"was {early.val:.2f} at step {early.step:,} of {last.step:,} and never below {best.val:.2f}"
-    train_fell = f"while the training loss fell to {last.train:.2f}"
-    return f"Overfitting: val {said}, {train_fell}. The list is small for this net; more names or a smaller net help."
+        helps = "more names would help, more steps would not"
+    return (
+        f"Overfitting: val {said}, while the training loss fell to {last.train:.2f}. The list is small for this net:"
+        f" {helps}."
+    )
 
 
 def _best(validations: Sequence[Validation]) -> Validation:

@@ -1,0 +1,77 @@
+"""Real trainings, on the names of charlm (4,002) and of the course (32,033), and what is said about them."""
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from charlm.cli.trainer.verdict import Validation, Validations, verdict
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
+
+TRAININGS = {
+    "mlp on 4,002 names": (
+        [2.602, 2.497, 2.452, 2.417, 2.391, 2.363, 2.339, 2.268, 2.19, 2.185],
+        [2.629, 2.579, 2.604, 2.601, 2.621, 2.612, 2.66, 2.571, 2.574, 2.574],
+        *([0.1] * 7 + [0.01] * 3, 2.182, "Overfitting: val was 2.58 at step 2 of 10 and never below 2.57"),
+    ),
+    "mlp on 32,033 names; 60,000 steps reach 2.126": (
+        [2.441, 2.334, 2.292, 2.274, 2.259, 2.235, 2.231, 2.205, 2.144, 2.138],
+        [2.352, 2.314, 2.293, 2.261, 2.246, 2.25, 2.235, 2.167, 2.16, 2.159],
+        *([0.1] * 7 + [0.01] * 3, 2.127, "Val still fell, by 0.09 since step 5,"),
+    ),
+    "mlp on 32,033 names, 60,000 steps": (
+        [2.356, 2.256, 2.23, 2.209, 2.196, 2.19, 2.18, 2.134, 2.08, 2.075],
+        [2.293, 2.25, 2.224, 2.224, 2.201, 2.22, 2.215, 2.131, 2.127, 2.126],
+        *([0.1] * 7 + [0.01] * 3, 2.07, ""),
+    ),
+    "mlp at the rate 1": (
+        [2.591, 2.428, 2.402, 2.4, 2.396, 2.385, 2.393, 2.35, 2.264, 2.261],
+        [2.424, 2.427, 2.42, 2.382, 2.38, 2.4, 2.388, 2.268, 2.258, 2.252],
+        *(
+            [1.0] * 7 + [0.1] * 3,
+            2.25,
+            "rate is too high: at 1 the training loss stood still at 2.39, and it fell to 2.26",
+        ),
+    ),
+    "mlp-fast on 4,002 names": (
+        *([2.5, 2.235, 2.071, 1.962], [2.719, 2.763, 2.778, 2.778], [0.028, 0.0176, 0.00536, 1e-7]),
+        *(2.275, "Overfitting: val was best at step 1 of 4, 2.72, and rose to 2.78"),
+    ),
+    "mlp-fast on 32,033 names, which 6,000 steps do not improve": (
+        *([2.375, 2.213, 2.13, 2.065], [2.254, 2.203, 2.124, 2.103], [0.028, 0.0176, 0.00536, 1e-7], 2.05, ""),
+    ),
+    "mlp-fast at the rate 1": (
+        *([41.949, 31.772, 12.34, 2.905], [40.813, 21.554, 3.493, 2.787], [0.933, 0.587, 0.179, 4e-6]),
+        *(2.745, "too high: up to step 3 the training loss was above 3.30"),
+    ),
+    "bigram on 32,033 names, which has learned all it can": (
+        [2.594, 2.467, 2.455, 2.453, 2.453, 2.453, 2.453, 2.453, 2.453, 2.453],
+        [2.484, 2.459, 2.456, 2.455, 2.455, 2.455, 2.455, 2.455, 2.455, 2.455],
+        *([0.3] * 5 + [0.03] * 2 + [0.003] * 3, 2.453, ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_it_says_what_the_losses_show_and_nothing_else(training):
+    trains, vals, rates, train, expected = TRAININGS[training]
+    validations = [Validation(step, *of_step) for step, of_step in enumerate(zip(trains, vals, rates, strict=True), 1)]
+    said = verdict(validations, {"train": train, "val": min(vals)}, vocab_size=27)
+    assert expected in said
+    assert bool(expected) == bool(said)
+    assert verdict(validations[:3], {"train": train, "val": min(vals)}, 27) == ""  # too few
+    assert verdict(validations, {"train": train}, 27) == ""
+
+
+def test_a_resumed_training_knows_its_first_validations():
+    first, resumed = Validations(), Validations()
+    first.all = [Validation(2, 2.5, 2.6, 0.1)]
+    resumed.load_state_dict(first.state_dict())
+    assert resumed.all == first.all
+
+
+def test_the_verdict_is_in_the_report_and_on_the_text_tab(cli, small):
+    options = ["--trainer.max_steps=8", "--trainer.val_check_interval=2", "--model.lr=1"]
+    said = cli("fit", "--config", small, *options).out.split("\n\n")[2].replace("\n", " ")
+    assert said.endswith("and is as low as train: train longer.")
+    found = EventAccumulator("lightning_logs/version_0").Reload().Tensors("verdict/text_summary")
+    assert [(event.step, event.tensor_proto.string_val[0].decode()) for event in found] == [(7, said)]
