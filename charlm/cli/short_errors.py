@@ -20,6 +20,7 @@ _COMMAND = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (.*)")
 _OF_CLASS = re.compile(r"given class_path '([\w.]+)':\s+(.*)")
 _TYPE = re.compile(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])")
+_SUBCLASS = re.compile(r"valid subclass of (\w+)")
 _VALUE = re.compile(r"(?:Got value|Given value): (?!NestedArg)(.*)")
 _WORDS = {
     "NoneType": "null",
@@ -60,7 +61,8 @@ class ShortErrors(ArgumentParser):
             return f"{option}: cannot make {of_class[1].rpartition('.')[2]}, {of_class[2]}"
         if (types := _TYPE.findall(message)) and (value := _VALUE.search(message)):
             types = types[: -1 if of_class else None]  # the last one is about the class, not the value
-            allowed = [choices.replace("'", "") if choices else _WORDS.get(name, name) for name, choices in types]
+            allowed = [f"a {kind}" for kind in _SUBCLASS.findall(message)]
+            allowed += [choices.replace("'", "") if choices else _WORDS.get(name, name) for name, choices in types]
             return f"{option} is {value[1]!r}; allowed: {' or '.join(dict.fromkeys(allowed))}"
         lines = [line.strip().removeprefix("- ") for line in _KEY.sub(r"--\1", message).splitlines() if line.strip()]
         return " ".join(lines[:2])[:400]

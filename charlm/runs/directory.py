@@ -3,13 +3,13 @@
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.whole_file import write_text
 
 _log = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightni
         FileNotFoundError: there is no checkpoint.
         ValueError: an address instead of a path, or a run of an older charlm, whose files have other names.
     """
-    if where is not None and re.match(r"[A-Za-z]\w+:/", str(where)):
-        raise ValueError(f"{where} is an address; charlm loads local files only: download it first and pass its path")
+    refuse_address(where or "")
     place = Path(root if where is None else where)
     if place.is_file():
         return place

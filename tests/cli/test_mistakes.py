@@ -18,6 +18,7 @@ MISTAKES = {
     "fti": r"there is no command 'fti'; the commands are fit, .*, compare-counts\. Did you mean fit\?",
     "fit --trainer.callbacks+=EmbedingPCA": r"no class 'EmbedingPCA' for --trainer.callbacks\. Did you mean Embedding",
     "fit --trainer.callbacks+=StepDecay": r"cannot make StepDecay, the following arguments are required: milestones",
+    "fit --trainer.callbacks [3]": r"--trainer.callbacks is '3'; allowed: a Callback or null",
     "fit --trainer.max_steps many": r"--trainer.max_steps is 'many'; allowed: a whole number",
     "fit --model.optimizer Adam": r"--model.optimizer is 'Adam'; allowed: SGD, AdamW",
     "fit --model.n_hidden=-1": r"n_hidden is -1; it must be at least 1",
