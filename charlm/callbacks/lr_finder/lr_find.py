@@ -78,5 +78,8 @@ def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: Se
     finally:
         trainer.callbacks = before  # type: ignore[attr-defined]
     if finder.result is None:
-        raise ValueError("there was no search, as this training has no step; see max_steps, max_epochs and limits")
+        raise ValueError(
+            "there was no search, as this training has no step (see max_steps, max_epochs and limits), is a"
+            " fast_dev_run, or runs in processes of its own, which keep the result (use another strategy)"
+        )
     return finder.result

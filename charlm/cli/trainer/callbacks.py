@@ -48,7 +48,10 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     given = options.trainer.callbacks or []
     given = list(given) if isinstance(given, list) else [given]
     if command == "lr-find":
-        return [c for c in given if isinstance(c, StepDecay) or not isinstance(c, (*_OWN, ProgressBar))]
+        return [
+            GracefulStop(),
+            *(c for c in given if isinstance(c, StepDecay) or not isinstance(c, (*_OWN, ProgressBar))),
+        ]
     # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
     callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
     by_itself: list[Callback | None] = []

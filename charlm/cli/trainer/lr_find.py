@@ -15,7 +15,7 @@ from charlm.cli.table import Cell, Table, render
 from charlm.cli.trainer.report import program, shown
 from charlm.models.base import LitCharLM
 from charlm.runs.checkpoint_file import load_checkpoint
-from charlm.runs.logger import RunLogger
+from charlm.runs.logger import RunLogger, its_own_run
 
 
 class ReportedSearch(SearchAlone):
@@ -76,21 +76,22 @@ class SweepTrainer(pl.Trainer):
         Raises:
             ValueError: an argument outside its range, or no suggestion.
         """
-        if ckpt_path is not None:
-            model.net.load_state_dict(load_checkpoint(ckpt_path).net.state_dict())
-        finder = ReportedSearch(
-            min_lr=min_lr,
-            max_lr=max_lr,
-            num_steps=num_steps,
-            repeats=repeats,
-            rule=rule,
-            trial_steps=trial_steps,
-            horizon=horizon,
-            apply=False,
-            on_failure="raise",
-            stop_factor=stop_factor,
-        )
-        result = search_alone(self, model, datamodule, finder)
+        with its_own_run(self):
+            if ckpt_path is not None:
+                model.net.load_state_dict(load_checkpoint(ckpt_path).net.state_dict())
+            finder = ReportedSearch(
+                min_lr=min_lr,
+                max_lr=max_lr,
+                num_steps=num_steps,
+                repeats=repeats,
+                rule=rule,
+                trial_steps=trial_steps,
+                horizon=horizon,
+                apply=False,
+                on_failure="raise",
+                stop_factor=stop_factor,
+            )
+            result = search_alone(self, model, datamodule, finder)
         directory = Path(run_directory(self))
         if self.is_global_zero:
             print(report(result, directory))
