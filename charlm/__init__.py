@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.models.names import LitLSTM as LitLSTM
     from charlm.models.names import LitRNN as LitRNN
     from charlm.models.names import LitTransformer as LitTransformer
+    from charlm.models.ngram import LitNGram as LitNGram
     from charlm.models.windows import LitBigram as LitBigram
     from charlm.models.windows import LitDeepMLP as LitDeepMLP
     from charlm.models.windows import LitMLP as LitMLP
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.nets.loss import evaluate as evaluate
     from charlm.nets.lstm import LSTM as LSTM
     from charlm.nets.mlp import MLP as MLP
+    from charlm.nets.ngram import NGram as NGram
     from charlm.nets.rnn import RNN as RNN
     from charlm.nets.transformer import Transformer as Transformer
     from charlm.nets.wavenet import WaveNet as WaveNet
@@ -58,6 +60,7 @@ _NAMES_IN = {
     "inference.scoring": ("NameScore", "score_names"),
     "models.registry": ("LitCharLM",),  # with all models, so that it loads a checkpoint of any of them
     "models.names": ("LitBoW", "LitEnsemble", "LitGRU", "LitLSTM", "LitRNN", "LitTransformer"),
+    "models.ngram": ("LitNGram",),
     "models.windows": ("LitBigram", "LitDeepMLP", "LitMLP", "LitWaveNet"),
     "nets.bigram": ("Bigram",),
     "nets.bow": ("BoW",),
@@ -68,6 +71,7 @@ _NAMES_IN = {
     "nets.loss": ("evaluate",),
     "nets.lstm": ("LSTM",),
     "nets.mlp": ("MLP",),
+    "nets.ngram": ("NGram",),
     "nets.rnn": ("RNN",),
     "nets.transformer": ("Transformer",),
     "nets.wavenet": ("WaveNet",),

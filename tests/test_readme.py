@@ -24,6 +24,7 @@ READMES = {
 BY_OTHER_TESTS = ("scripts/run", "scripts/test", "pip install", "source ", "git clone")
 LONG = ("scripts/bench/", "scripts/reliability/", "scripts/pictures/", "scripts/results.py", "scripts/parallel_runs.py")
 FEWER_STEPS = {
+    "ngram": [],
     "Bigram": ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2", "--trainer.log_every_n_steps=1"],
     "MLP": ["--trainer.max_steps=10", "--trainer.val_check_interval=5", "--trainer.log_every_n_steps=5"],
 }
@@ -72,7 +73,8 @@ def run(command, python):
     if words[:2] == ["charlm", "dashboard"]:
         show_dashboard(words)
     elif words[0] == "charlm":
-        main([*words[1:], *(FEWER_STEPS["Bigram" if "Bigram" in words else "MLP"] if words[1] == "fit" else [])])
+        fewer = next((FEWER_STEPS[kind] for kind in FEWER_STEPS if kind in words), FEWER_STEPS["MLP"])
+        main([*words[1:], *(fewer if words[1] == "fit" else [])])
     elif words[0] == "torchrun":
         done = python("-m", "torch.distributed.run", *words[1:], *FEWER_STEPS["MLP"])
         assert done.returncode == 0, done.stderr

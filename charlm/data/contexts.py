@@ -41,6 +41,10 @@ class Contexts:
         contexts.stream = padded
         return contexts
 
+    def with_block_size(self, block_size: int) -> "Contexts":
+        """The same targets in the same order, with contexts of another length."""
+        return Contexts(self.stream[self.block_size :], block_size, self.positions)
+
     def __len__(self) -> int:
         return len(self.stream) - self.block_size if self.positions is None else len(self.positions)
 

@@ -19,7 +19,16 @@ _RECURRENT = (torch.ops.aten.rnn_tanh.input, torch.ops.aten.gru.input, torch.ops
 
 
 def traced(net: nn.Module) -> ExportedProgram:
-    """Trace a net for batches of any size, and for names of any length that it can take."""
+    """Trace a net for batches of any size, and for names of any length that it can take.
+
+    Raises:
+        ValueError: a net that was counted.
+    """
+    if hasattr(net, "grows"):
+        raise ValueError(
+            f"a program of fixed steps cannot look up the n-grams of an {type(net).__name__}; give"
+            " --format safetensors, which holds its counts"
+        )
     net.requires_grad_(False)  # so that the logits can be converted to numpy
     dims = {0: Dim("batch")}
     if has_lengths(net):

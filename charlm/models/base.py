@@ -25,7 +25,7 @@ from charlm.models.from_checkpoint import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
 from charlm.models.train_mean import TrainMeans
-from charlm.nets.interface import takes_names
+from charlm.nets.interface import parameter_count, takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
 from charlm.runs.checkpoint_file import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
@@ -59,6 +59,7 @@ class LitCharLM(pl.LightningModule, ABC):
 
     models: ClassVar[dict[str, type["LitCharLM"]]] = {}
     """The model around each net, by the net's name; each subclass adds itself."""
+    unused: ClassVar[tuple[str, ...]] = ()  # arguments that a subclass does not take
 
     def __init_subclass__(cls) -> None:
         """Add the model to `models`; a subclass of a model does not take its place."""
@@ -78,15 +79,14 @@ class LitCharLM(pl.LightningModule, ABC):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()  # with the arguments of the subclass, among which are those of the net
+        self.save_hyperparameters(ignore=self.unused)  # with the arguments of the subclass, the net's among them
         check_training(lr, weight_decay, warmup, label_smoothing)
         check_vocab_size(vocab_size, alphabet)
-        vocab_size = vocab_size or len(alphabet) + 1
         of_net = {name: self.hparams[name] for name in parameters_of(self.net_class) if name in self.hparams}
-        self._net_args = {**of_net, "vocab_size": vocab_size}
+        self._net_args = {**of_net, "vocab_size": vocab_size or len(alphabet) + 1}
         self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet)
-        accuracy = MulticlassAccuracy(vocab_size, average="micro", validate_args=False)
+        accuracy = MulticlassAccuracy(self._net_args["vocab_size"], average="micro", validate_args=False)
         metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
         self._train_means = TrainMeans()
         self.val_metrics = metrics.clone(postfix="/val")
@@ -227,7 +227,7 @@ class LitCharLM(pl.LightningModule, ABC):
             "net": type(self.net).__name__,
             "net_args": dict(self._net_args),
             "block_size": self.net.block_size,  # these two for checkpoint_facts
-            "parameters": sum(weights.numel() for weights in self.net.parameters()),
+            "parameters": parameter_count(self.net),
             "alphabet": self.tokenizer.alphabet,
         }
         if not (module := type(self).__module__).startswith("charlm."):  # shown, and never imported by the file alone

@@ -52,10 +52,11 @@ def load_model(
                 raise
             raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
     weights = loaded.net.state_dict()
-    if any(table.shape != weights[name].shape for name, table in model.net.state_dict().items()):
+    try:
+        model.net.load_state_dict(weights)
+    except (RuntimeError, ValueError):
         given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items()) or "its hyperparameters"
         raise ValueError(
             f"the weights in {path} do not fit {given}; leave sizes and alphabet as they are, or train a new model"
-        )
-    model.net.load_state_dict(weights)
+        ) from None
     return model.to(map_location or "cpu")

@@ -14,6 +14,8 @@ _CHUNK = 1 << 20  # examples gathered at a time: bounds the memory
 class Gathers(Protocol):
     """A split that gathers examples by their numbers, such as `charlm.data.contexts.Contexts`."""
 
+    block_size: int
+
     def __len__(self) -> int: ...
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,6 +57,12 @@ def positions_of(net: nn.Module) -> int | None:
     return getattr(net, "block_size", None) if takes_names(net) else None
 
 
+def parameter_count(net: nn.Module) -> int:
+    """The numbers that a net has learned: weights, or how often each of the longest n-grams occurs."""
+    counts: Tensor | tuple[()] = net.get_buffer("counts") if hasattr(net, "grows") else ()
+    return sum(weights.numel() for weights in net.parameters()) + len(counts)
+
+
 def check_longest(net: nn.Module, longest: int, what: str) -> None:
     """Refuse a name that is longer than a net has positions for.
 

@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the "charlm" entry, which has format, net, net_args, alphabet and, of a user's own class, model
 _PLAIN = (int, float, str, bool, type(None))
 _CLASS_PATH = re.compile(r"([^\W\d]\w*\.)+[^\W\d]\w*")
+_INTEGERS = ("torch.uint8", "torch.int32", "torch.int64")
 _AGAIN = "copy it again, or use another checkpoint of the run"
 
 
@@ -168,7 +170,7 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):
             expected = kind(**given).state_dict()
-        _check_weights(expected, weights)
+        _check_weights(expected, weights, getattr(kind, "grows", ()))
         net = kind(**given)
     net.load_state_dict(weights)
     if given["vocab_size"] < letters:
@@ -185,9 +187,10 @@ def _arguments(net: type[nn.Module], values: object) -> dict[str, Any]:
     return {key: value for key, value in {**defaults, **values}.items() if key != "init"}
 
 
-def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None:
+def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any], grows: Iterable[str]) -> None:
+    """Refuse weights of other shapes and weights that are not finite; those in `grows` may have any number of rows."""
     for name in {**expected, **weights}:
-        held, needed = (_layout(table.get(name)) for table in (weights, expected))
+        held, needed = (_layout(table.get(name), any_length=name in grows) for table in (weights, expected))
         if held != needed:
             raise ValueError(f"net.{name} is {held}, and its net needs {needed}")
         weight = weights[name]
@@ -199,11 +202,12 @@ def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any]) -> None
             raise ValueError(f"net.{name} is not finite (NaN or infinity), so its training failed")
 
 
-def _layout(weight: Any) -> str:
+def _layout(weight: Any, any_length: bool = False) -> str:
     """The shape of an ordinary tensor, and that it counts; whatever else a file may hold, by its type."""
     if str(getattr(weight, "layout", None)) == "torch.strided":
+        shape = str(("any", *weight.shape[1:]) if any_length and weight.dim() else tuple(weight.shape))
         if weight.is_floating_point():
-            return str(tuple(weight.shape))
-        if str(weight.dtype) == "torch.int64":  # the batches that a batch norm has seen
-            return f"a count {tuple(weight.shape)}"
+            return shape
+        if str(weight.dtype) in _INTEGERS:  # n-grams, counts, and the batches that a batch norm has seen
+            return f"whole numbers {shape}"
     return "missing" if weight is None else type(weight).__name__

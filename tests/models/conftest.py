@@ -5,11 +5,13 @@ import torch
 
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
+from charlm.models.ngram import LitNGram
 from charlm.models.windows import LitBigram, LitDeepMLP, LitMLP, LitWaveNet
 
 NAMES = ["abc", "bca", "cab", "aa", "bb", "cc", "abab", "bcbc", "caca", "ab", "ba", "ac", "ca", "abba", "cbbc", "a"]
 SMALL = {
     LitBigram: {"init": "notebook"},
+    LitNGram: {"block_size": 3},
     LitMLP: {"n_embd": 2, "n_hidden": 4, "block_size": 8, "init": "notebook"},
     LitDeepMLP: {"n_embd": 2, "n_hidden": 4, "n_layer": 2, "block_size": 8},
     LitWaveNet: {"n_embd": 2, "n_hidden": 4, "block_size": 8, "dropout": 0.2},
@@ -31,7 +33,7 @@ def make():
         dropout = {"dropout": 0.0} if without_dropout and "dropout" in SMALL[kind] else {}
         model = kind(alphabet="abc", **{**SMALL[kind], **dropout, **arguments})
         with torch.no_grad():
-            for net in getattr(model.net, "members", [model.net]):
+            for net in getattr(model.net, "members", [model.net] * (kind is not LitNGram)):
                 (net.W if kind is LitBigram else net.output.weight).normal_()
         return model
 

@@ -130,7 +130,7 @@ UNFIT = {
         r"net.hidden.weight is \(5, 6\), and its net needs \(6, 6\)",
     ),
     "one weight too few": (content(Bigram(27)), "net.embedding.weight is missing"),
-    "whole numbers": (weight(torch.ones(5, 6, dtype=torch.int64)), f"{WEIGHT} is a count"),
+    "whole numbers": (weight(torch.ones(5, 6, dtype=torch.int64)), f"{WEIGHT} is whole numbers"),
     "layers without weights": (content(net="GRU", net_args={"n_layer": 10**7}), "n_layer and members are .10000000, 1"),
     "members without weights": (content(net="Ensemble", net_args={"members": 10**7}), "10000000.*the file has 5"),
     "a sparse weight": (weight(torch.ones(5, 6).to_sparse()), f"{WEIGHT} is Tensor"),

@@ -35,7 +35,7 @@ class LRSweep:
         monitor: the name under which training_step logs or returns the loss; None: its loss as Lightning sees it.
 
     Raises:
-        ValueError: no such optimizer, or a training_step that fetches its own batches.
+        ValueError: no such optimizer, one without a learning rate, or a training_step that fetches its own batches.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule, optimizer: int, monitor: str | None) -> None:
@@ -43,6 +43,8 @@ class LRSweep:
         if not 0 <= optimizer < several:
             allowed = f"give an index from 0 to {several - 1}" if several else "there is no rate to find"
             raise ValueError(f"LRFinder's optimizer is {optimizer}, and {name} has {several}; {allowed}")
+        if not rated_groups(trainer.optimizers[optimizer]):
+            raise ValueError(f"{name} trains without a learning rate, so LRFinder has none to find")
         if is_param_in_hook_signature(pl_module.training_step, "dataloader_iter", explicit=True):
             raise ValueError(
                 f"LRFinder cannot sweep {name}, because its training_step fetches the batches itself;"

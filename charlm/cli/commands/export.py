@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from charlm.cli.out_file import write_out
@@ -58,7 +59,9 @@ def export(
 def _shapes(net: nn.Module, V: int) -> str:
     """The shapes of the input and the output."""
     if not takes_names(net):
-        return f"ids int64 (batch, {block_size_of(net)}) to logits float32 (batch, {V})"
+        logits = net(torch.zeros(1, block_size_of(net), dtype=torch.int64))
+        kind = str(logits.dtype).removeprefix("torch.")
+        return f"ids int64 (batch, {block_size_of(net)}) to logits {kind} (batch, {V})"
     longest = f" <= {positions_of(net)}" if positions_of(net) else ""
     return f"ids int64 (batch, length{longest}) to logits float32 (batch, length, {V})"
 

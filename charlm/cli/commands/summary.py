@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.cli.table import Format, Table, render
+from charlm.nets.interface import parameter_count
 from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import find_checkpoint, read_results, run_directory
@@ -66,7 +67,7 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         **{key: size for key in ("n_embd", "n_hidden") if type(size := checkpoint.hyperparameters.get(key)) is int},
         "model": checkpoint.model,
         "block_size": net.block_size,
-        "parameters": sum(weights.numel() for weights in net.parameters()),
+        "parameters": parameter_count(net),
     }
 
 

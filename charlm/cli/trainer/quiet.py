@@ -39,6 +39,7 @@ def quiet() -> Iterator[None]:
                 r"isinstance\(treespec, LeafSpec\)",  # Lightning PR 21326
                 "number of training batches .* smaller than the logging interval",
                 "callbacks used to create the checkpoint need to be provided",  # not for an evaluation
+                "`LightningModule.configure_optimizers` returned `None`",  # the n-gram counts
                 "The dirpath has changed",  # a run from --ckpt_path has its own directory
                 "Checkpoint directory .* exists and is not empty",  # a resumed run writes to the same folder
             ):

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 DEFAULT_MODEL = "MLP"
 _TRAINING = ("fit", "lr-find")
 _ASKS = ("-h", "--help", "--print_config", "--model.help")
+_ORDER = {"--model.order": "--data.block_size"}
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,10 @@ class _CommandLine:
     ) -> Prepared:
         """From the first settings to the last: `base`, those of the checkpoint, those that the user gives."""
         find_own_modules([*(value for _, value in self.given.pairs), *self.configs, kind])
+        model = kind or self.model_option or self._model_of_configs() or ""
+        if model.rpartition(".")[2] == "LitNGram":  # what n-grams call their order is the context of all models
+            self.given = self.given.changed(lambda name, value: (_ORDER.get(name, name), value))
         if checkpoint is None:
-            model = self.model_option or self._model_of_configs() or ""
             model = model if model in self.kinds.values() or is_model(model) else ""
             return Prepared([self.command, *base, *self.given.args()], model=model, run=run)
         own = ["--config", as_config(checkpoint_settings(checkpoint, kind))]

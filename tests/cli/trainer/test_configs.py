@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charlm.cli.trainer.configs import CONFIGS, as_config, config_names, read_config
 
-MODELS = ("bigram", "bow", "deepmlp", "ensemble", "gru", "lstm", "mlp", "rnn", "transformer", "wavenet")
+MODELS = ("bigram", "bow", "deepmlp", "ensemble", "gru", "lstm", "mlp", "ngram", "rnn", "transformer", "wavenet")
 
 
 def test_the_shipped_configs_go_by_bare_names():

@@ -1,0 +1,230 @@
+"""The n-gram by counting, with Kneser-Ney smoothing. Dimension key: B batch, T = block_size, V = vocab_size.
+
+M: different n-grams of T + 1 characters; C: contexts of up to T characters; S: n-grams of up to T + 1 characters.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from charlm.nets.counts import Gathers
+from charlm.nets.parts.sizes import check_sizes
+from charlm.tokenizer import IGNORED
+
+_MOST_CHARACTERS = 0x110000  # of Unicode; keys of n-grams then fit into 64 bits
+_CHUNK = 1 << 20  # examples gathered at a time: bounds the memory
+_MOST_KEYS = 1 << 62
+_MOST_EXAMPLES = 1 << 53  # float64 then holds every count
+_FALLBACK = 0.75  # the discount where too few n-grams are there to estimate it
+
+
+class NGram(nn.Module):
+    """The next character from the last T, by counting: interpolated modified Kneser-Ney smoothing.
+
+    The probability of a character w after a context h is
+
+        p(w | h) = (c(h w) - D) / c(h) + backoff(h) * p(w | h without its oldest character)
+
+    For the longest h, of T characters, c(h w) is how often h w occurs. For a shorter one it is the number of different
+    characters that were seen before h w, so that one frequent name does not make its parts probable everywhere. c(h) is
+    the sum of c(h w) over all w.
+
+    Every seen n-gram gives up the discount D, and backoff(h), the sum of these discounts as a share of c(h), goes to
+    the distribution of the shorter context; below the empty context that is 1 / V. After a context that was never seen,
+    the shorter one alone decides. D is D_1, D_2 or D_3 where c(h w) is 1, 2, or at least 3. They are estimated for each
+    length of h, from the numbers n_j of n-grams with the count j:
+
+        D_j = j - (j + 1) * Y * n_(j+1) / n_j,  Y = n_1 / (n_1 + 2 * n_2)
+
+    Args:
+        vocab_size: V, the characters and the start/end token.
+        block_size: T, characters of context: 1 counts pairs of characters, 4 counts groups of five.
+
+    Raises:
+        ValueError: a size below 1, or a `vocab_size` of more characters than there are.
+
+    Example:
+        >>> net = NGram(vocab_size=3, block_size=1)
+        >>> net.count(torch.tensor([[0], [1], [0], [2]]), torch.tensor([1, 0, 2, 0]))  # "a" and "b"
+        >>> [round(p, 3) for p in net(torch.tensor([[0]])).exp()[0].tolist()]
+        [0.344, 0.328, 0.328]
+
+    Source: Chen and Goodman 1999, "An Empirical Study of Smoothing Techniques for Language Modeling", Computer Speech
+        and Language 13:359-394, sections 2.7 and 4.1.
+    """
+
+    takes = "windows"
+    grows = ("ngrams", "counts")
+    """The buffers whose length depends on the names. They are all that a checkpoint holds; the others follow from them.
+    """
+
+    ngrams: Tensor
+    """Integers (M, T + 1): the different windows of T characters, each with the character after it, in order."""
+    counts: Tensor
+    """int64 (M,): how often each occurs."""
+    contexts: Tensor
+    """int64 (C,), sorted: the contexts of all lengths. Each is the number of the context without its oldest character,
+    times V, plus that character. A context's number is its place in this table; the first is the empty one."""
+    backoff: Tensor
+    """float64 (C,)."""
+    seen: Tensor
+    """int64 (S,), sorted: number of the context, times V, plus the character after it; the first entry is none."""
+    share: Tensor
+    """float64 (S,): (c(h w) - D) / c(h)."""
+
+    def __init__(self, vocab_size: int = 27, block_size: int = 3) -> None:
+        super().__init__()
+        check_sizes(vocab_size=vocab_size, block_size=block_size)
+        if vocab_size > _MOST_CHARACTERS:
+            raise ValueError(f"vocab_size is {vocab_size}, and Unicode has {_MOST_CHARACTERS} characters")
+        self.vocab_size, self.block_size = vocab_size, block_size
+        self.clear()
+
+    @classmethod
+    def from_contexts(cls, contexts: Gathers, vocab_size: int) -> "NGram":
+        """Count all examples of a split; T is that of its contexts.
+
+        Raises:
+            ValueError: an id outside 0 to `vocab_size` - 1.
+        """
+        net = cls(vocab_size, contexts.block_size)
+        for index in torch.arange(len(contexts)).split(_CHUNK):
+            net.count(*contexts.gather(index))
+        return net
+
+    def clear(self) -> None:
+        """Forget all counts, so that every character is as probable as any other."""
+        dtype = torch.uint8 if self.vocab_size <= 1 << 8 else torch.int32
+        device = self.counts.device if hasattr(self, "counts") else None
+        self.register_buffer("ngrams", torch.empty(0, self.block_size + 1, dtype=dtype, device=device))
+        self.register_buffer("counts", torch.empty(0, dtype=torch.int64, device=device))
+        for name in ("contexts", "seen"):
+            self.register_buffer(name, torch.full((1,), -1, device=device), persistent=False)
+        self.register_buffer("backoff", torch.ones(1, dtype=torch.float64, device=device), persistent=False)
+        self.register_buffer("share", torch.zeros(1, dtype=torch.float64, device=device), persistent=False)
+        self._is_smooth = True
+
+    def count(self, context: Tensor, target: Tensor) -> None:
+        """Add examples to the counts.
+
+        Args:
+            context: int64 (B, T), oldest character first; of longer ones the last T count.
+            target: int64 (B,), the character after each; -1 is ignored.
+
+        Raises:
+            ValueError: contexts of less than T characters, or an id outside 0 to V - 1.
+        """
+        if context.shape[1] < self.block_size:
+            raise ValueError(f"the contexts have {context.shape[1]} characters, and block_size is {self.block_size}")
+        rows = torch.cat([context[:, -self.block_size :], target[:, None]], dim=1)[target != IGNORED]
+        self._refuse_ids(rows)
+        rows = torch.cat([self.ngrams, rows.to(self.ngrams)])
+        counts = torch.cat([self.counts, self.counts.new_ones(len(rows) - len(self.counts))])
+        self.ngrams, self.counts = _merged(rows, counts, self.vocab_size)
+        self._is_smooth = len(rows) == 0
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Log-probabilities float64 (B, V) of the character after `context`, int64 (B, T)."""
+        return self._probabilities(self.longest_seen(context)).log()
+
+    def longest_seen(self, context: Tensor) -> Tensor:
+        """The number of the longest context that was seen, int64 (B,), for `context`, int64 (B, T)."""
+        if not self._is_smooth:
+            self._smooth()
+        number = context.new_zeros(len(context))
+        goes_on = torch.ones_like(number, dtype=torch.bool)
+        for column in context.flip(1).unbind(1):  # the newest character first
+            longer, is_seen = _find(self.contexts, number * self.vocab_size + column)
+            goes_on = goes_on & is_seen
+            number = torch.where(goes_on, longer, number)
+        return number
+
+    def _probabilities(self, context: Tensor) -> Tensor:
+        """float64 (B, V) for the numbers of B contexts: the formula, for each different one of them."""
+        V = self.vocab_size
+        numbers, row = context.unique(return_inverse=True)
+        shorter = self.backoff.new_full((len(numbers), V), 1 / V)
+        if (numbers > 0).any():
+            shorter[numbers > 0] = self._probabilities(self.contexts[numbers[numbers > 0]] // V)
+        place, is_seen = _find(self.seen, numbers[:, None] * V + torch.arange(V, device=numbers.device))
+        p = torch.where(is_seen, self.share[place], 0) + self.backoff[numbers, None] * shorter
+        return p[row]
+
+    def _smooth(self) -> None:
+        """Compute the tables from the counts."""
+        V, ids = self.vocab_size, self.ngrams.long()
+        number = torch.zeros_like(self.counts)
+        contexts, seen = [number.new_full((1,), -1)], [number.new_full((1,), -1)]
+        for length in range(self.block_size + 1):
+            if length:
+                keys, place = (number * V + ids[:, -1 - length]).unique(return_inverse=True)
+                number = sum(map(len, contexts)) + place
+                contexts.append(keys)
+            keys, place = (number * V + ids[:, -1]).unique(return_inverse=True)
+            seen.append(keys)
+        self.contexts, self.seen = torch.cat(contexts), torch.cat(seen)  # both are sorted, as longer ones come last
+        number, last = self.seen // V, self.seen % V
+        shorter = (self.contexts[number] // V * V + last)[number > 0]
+        c = torch.bincount(torch.searchsorted(self.seen, shorter), minlength=len(self.seen))
+        c[len(c) - len(keys) :].index_add_(0, place, self.counts)
+        discount = torch.cat([_discounts(part) for part in c.split([len(keys) for keys in seen])])
+        number, c = number[1:], c[1:].double()
+        total = torch.bincount(number, c)
+        self.backoff = torch.bincount(number, discount[1:]) / total
+        self.share = torch.cat([total.new_zeros(1), (c - discount[1:]) / total[number]])
+        self._is_smooth = True
+
+    def _refuse_ids(self, rows: Tensor) -> None:
+        outside = [int(i) for i in rows.aminmax() if not 0 <= i < self.vocab_size] if len(rows) else []
+        if outside:
+            raise ValueError(
+                f"the examples have id {outside[0]}, and vocab_size is {self.vocab_size}; use the tokenizer's own"
+            )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Make room for as many n-grams as a checkpoint has, which torch would refuse to load.
+
+        Raises:
+            ValueError: they are no counts of n-grams of this `vocab_size` and `block_size`.
+        """
+        ngrams, counts = (state_dict.get(f"{prefix}{name}") for name in self.grows)
+        if isinstance(ngrams, Tensor) and isinstance(counts, Tensor):
+            if ngrams.shape != (len(counts), self.block_size + 1) or ngrams.is_floating_point():
+                raise ValueError(f"its n-grams are {tuple(ngrams.shape)}, and block_size is {self.block_size}")
+            self._refuse_ids(ngrams)
+            if len(counts) and (counts.min() < 1 or counts.double().sum() >= _MOST_EXAMPLES):
+                raise ValueError("it has n-grams with impossible counts, so the file is damaged")
+            self.ngrams, self.counts = ngrams.to(self.ngrams, copy=True), counts.to(self.counts, copy=True)
+            if len(counts):
+                self._smooth()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _find(table: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """The place of each key in a sorted table, and whether it is there."""
+    place = torch.searchsorted(table, keys).clamp_(max=len(table) - 1)
+    return place, table[place] == keys
+
+
+def _merged(rows: Tensor, counts: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
+    """The different rows of ids, in order, and for each the sum of its counts."""
+    key, size = torch.zeros_like(counts), 1
+    for column in rows.unbind(1):
+        if size > _MOST_KEYS // vocab_size:  # number the beginnings of the rows, so that a key fits into 64 bits
+            beginnings, key = key.unique(return_inverse=True)
+            size = len(beginnings)
+        key, size = key * vocab_size + column, size * vocab_size
+    different, place = key.unique(return_inverse=True)
+    one_of = torch.empty_like(different).scatter_(0, place, torch.arange(len(rows), device=place.device))
+    return rows[one_of], torch.zeros_like(different).index_add_(0, place, counts)
+
+
+def _discounts(counts: Tensor) -> Tensor:
+    """D for each n-gram of one length, float64 (S,), from their counts, int64 (S,)."""
+    n = [int((counts == j).sum()) for j in range(5)]
+    D = [0.0]
+    for j in (1, 2, 3):
+        estimate = j - (j + 1) * n[1] / (n[1] + 2 * n[2]) * n[j + 1] / n[j] if n[1] and n[j] else 0
+        D.append(estimate if 0 < estimate < j else _FALLBACK)
+    return torch.tensor(D, dtype=torch.float64, device=counts.device)[counts.clamp(max=3)]
