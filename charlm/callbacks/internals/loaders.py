@@ -10,20 +10,22 @@ from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
 
 
-def train_loaders(trainer: Trainer) -> list[Any]:
-    """The loaders as a flat list, empty before Lightning has made them."""
-    combined = trainer.fit_loop._combined_loader
+def train_loaders(trainer: Trainer, validation: bool = False) -> list[Any]:
+    """The training's loaders, or those of its validation, as a flat list, empty before Lightning has made them."""
+    loop = trainer.fit_loop.epoch_loop.val_loop if validation else trainer.fit_loop
+    combined = loop._combined_loader
     return list(combined.flattened) if combined is not None else []
 
 
-def second_loader(trainer: Trainer) -> CombinedLoader:
+def second_loader(trainer: Trainer, validation: bool = False) -> CombinedLoader:
     """A combined loader with iterators of its own, so that the training's stays where it is.
 
     Raises:
-        ValueError: a loader can be read only once.
+        ValueError: a loader can be read only once, or there is none for the validation.
     """
-    combined = trainer.fit_loop._combined_loader
-    assert combined is not None  # Lightning makes it before on_train_start
+    combined = (trainer.fit_loop.epoch_loop.val_loop if validation else trainer.fit_loop)._combined_loader
+    if combined is None:  # Lightning makes the training's before on_train_start
+        raise ValueError("LRFinder has no validation loader as training starts; give one, or use on='train'")
     second: CombinedLoader = copy.copy(combined)
     second.flattened = [_second(loader) for loader in combined.flattened]
     return second

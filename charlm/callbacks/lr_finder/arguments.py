@@ -29,6 +29,7 @@ def check_arguments(of: Mapping[str, Any]) -> None:
         "horizon": (of["horizon"] is None or _whole(of["horizon"], 0), "a number of steps, 0 for no factor, or None"),
         "on_failure": (of["on_failure"] in ("keep", "raise"), "keep or raise"),
         "stop_factor": (of["stop_factor"] > 0, "a number above 0, or inf to sweep to the end"),
+        "on": (of["on"] in ("train", "val"), "train or val"),
         "optimizer": (_whole(of["optimizer"], 0), "an index, 0 or more"),
         "at_epochs": (all(_whole(epoch, 0) for epoch in of["at_epochs"]), "epochs, each 0 or more"),
     }

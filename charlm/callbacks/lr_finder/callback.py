@@ -76,6 +76,7 @@ class LRFinder(Callback):
         stop_factor: a sweep ends when the loss has risen above its start by this many times its descent.
         optimizer: the index of the optimizer whose rate is searched for; others train at their own rates.
         monitor: the name under which training_step logs or returns the loss; None: the loss that it returns.
+        on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode.
         at_epochs: the epochs at whose start there is a search; 0 is the start of the training. A schedule goes on in
             proportion to the rate that is found later; StepDecay has only the rate of the start.
 
@@ -104,6 +105,7 @@ class LRFinder(Callback):
         stop_factor: float = STOP_FACTOR,
         optimizer: int = 0,
         monitor: str | None = None,
+        on: Literal["train", "val"] = "train",
         at_epochs: Collection[int] = (0,),
     ) -> None:
         self.min_lr = min_lr
@@ -120,6 +122,7 @@ class LRFinder(Callback):
         self.stop_factor = stop_factor
         self.optimizer = optimizer
         self.monitor = monitor
+        self.on = on
         self.at_epochs = at_epochs
         check_arguments(vars(self))
         self.results: dict[int, LRFinderResult] = {}
@@ -203,7 +206,7 @@ class LRFinder(Callback):
             rank_zero_warn(f"{error}. Training keeps the configured learning rate")
 
     def _search(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor)
+        sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor, self.on)
         if self.apply:
             check(sweep, self.update_attr)
         if self._trains:

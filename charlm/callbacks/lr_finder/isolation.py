@@ -45,21 +45,22 @@ def silenced(
             setattr(trainer, name, value)
 
 
-def endless_batches(trainer: Trainer) -> Generator[Any]:
+def endless_batches(trainer: Trainer, validation: bool = False) -> Generator[Any]:
     """Batches from second iterators over the training's loaders, epoch after epoch.
 
     Args:
         trainer: in training; its limits and the mode of its combined loader apply.
+        validation: batches of the first validation loader instead.
 
     Raises:
         ValueError: a loader that can be read only once, or loaders without a batch.
     """
-    second = second_loader(trainer)
+    second = second_loader(trainer, validation)
     try:
         while True:
             empty = True
-            for batch, _, _ in second:
-                if batch is not None:  # Lightning skips these too
+            for batch, _, number in second:
+                if batch is not None and not number:  # Lightning skips those that are None
                     empty = False
                     yield batch
             if empty:

@@ -69,8 +69,8 @@ def data_snapshot(trainer: Trainer) -> Snapshots:
 
 
 def data_parts(trainer: Trainer) -> Iterator[object]:
-    """The datamodule, and every training loader with its samplers and all datasets inside its dataset, each once."""
-    coming: list[Any] = train_loaders(trainer)
+    """The datamodule, and every loader of the training with its samplers and all datasets inside its dataset, once."""
+    coming: list[Any] = [*train_loaders(trainer), *train_loaders(trainer, validation=True)]
     coming.append(trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
     seen: dict[int, Any] = {}
     while coming:

@@ -1,7 +1,7 @@
 """Optimizer steps at given learning rates, on the training's own batches, that leave no trace in the training."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +16,7 @@ from charlm.callbacks.internals.step import OneStep
 from charlm.callbacks.lr_finder.isolation import endless_batches, silenced
 from charlm.callbacks.lr_finder.restore import Snapshots
 from charlm.callbacks.lr_finder.snapshot import data_snapshot, training_snapshot
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.rates import peak_rates, rated_groups, set_rate
 
 _TRIES = 100  # windows in a row that may have no loss
@@ -33,12 +34,15 @@ class LRSweep:
         pl_module: the module that it trains.
         optimizer: the index of the optimizer whose rates change; the others keep theirs.
         monitor: the name under which training_step logs or returns the loss; None: its loss as Lightning sees it.
+        on: "val" measures the loss of a validation batch after each step, by validation_step.
 
     Raises:
         ValueError: no such optimizer, one without a learning rate, or a training_step that fetches its own batches.
     """
 
-    def __init__(self, trainer: Trainer, pl_module: LightningModule, optimizer: int, monitor: str | None) -> None:
+    def __init__(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: int, monitor: str | None, on: str = "train"
+    ) -> None:
         name, several = type(pl_module).__name__, len(trainer.optimizers)
         if not 0 <= optimizer < several:
             allowed = f"give an index from 0 to {several - 1}" if several else "there is no rate to find"
@@ -55,7 +59,7 @@ class LRSweep:
         self.optimizer = trainer.optimizers[optimizer]
         configured = [config.scheduler for config in trainer.lr_scheduler_configs]
         self.schedulers = [each for each in configured if getattr(each, "optimizer", None) is self.optimizer]
-        self.monitor = monitor
+        self.monitor, self.on = monitor, on
         self.logged: dict[str, Any] = {}
         self.error: Exception | None = None  # of a step that counts as diverged
         self.begins = trainer.global_step == 0  # else the module's on_train_start has been called already
@@ -76,6 +80,8 @@ class LRSweep:
             leaving.enter_context(silenced(trainer, pl_module, [] if fixed else [_Rates(self)], self.logged))
             self._batches = endless_batches(trainer)
             leaving.callback(self._batches.close)
+            self._validation = endless_batches(trainer, validation=True)
+            leaving.callback(self._validation.close)
             self._leaving = leaving.pop_all()
         return self
 
@@ -123,16 +129,28 @@ class LRSweep:
     def _loss_of_step(self) -> float:
         """Take an optimizer step and return its loss; batches that the module leaves out are replaced by later ones."""
         for _ in range(_TRIES):
-            if losses := self._window():
+            losses = self._window()
+            if self.on == "val":
+                losses = self._validated()
+            if losses:
                 mean = torch.stack([torch.as_tensor(loss).detach().float().mean() for loss in losses]).mean()
                 if self.trainer.world_size > 1:
                     mean = self.trainer.strategy.reduce(mean, reduce_op="mean")
                 return mean.item()
         known = f"; known here: {', '.join(self._known)}" if self._known else ""
+        step = f"{type(self.pl_module).__name__}.{'training' if self.on == 'train' else 'validation'}_step"
         raise ValueError(
-            f"LRFinder finds no {self.monitor or 'loss'} in what {type(self.pl_module).__name__}.training_step returns"
-            f" or logs: return the loss, or name it with LRFinder(monitor=...){known}"
+            f"LRFinder finds no {self.monitor or 'loss'} in what {step} returns or logs: return the loss, or name it"
+            f" with LRFinder(monitor=...){known}"
         )
+
+    def _validated(self) -> list[Any]:
+        """The loss of the next validation batch, if it has one."""
+        self.logged.clear()
+        with evaluating(self.pl_module):
+            outputs = self.trainer.strategy.validation_step(self.step.prepare(next(self._validation)), 0)
+        loss = self._loss(dict(outputs) if isinstance(outputs, Mapping) else {"loss": outputs}, divided=False)
+        return [] if loss is None else [loss]
 
     def _window(self) -> list[Any]:
         """Train on the batches of one accumulation window; the losses of those that have one."""
@@ -151,19 +169,19 @@ class LRSweep:
             outputs = self.step.step(batch, self.index)
             self.pl_module.on_train_batch_end(outputs, batch, self.index)
             self.index = 0 if self.index + 1 >= self.length else self.index + 1
-            loss = self._loss(outputs)
+            # Lightning divides it for the accumulation
+            loss = self._loss(outputs, divided=self.pl_module.automatic_optimization)
             losses += [] if loss is None else [loss]
         return losses
 
-    def _loss(self, outputs: dict[str, Any]) -> Any:
+    def _loss(self, outputs: dict[str, Any], divided: bool) -> Any:
         name = self.monitor or "loss"
         values = {key: value for key, value in self.logged.items() if isinstance(value, Tensor | int | float)}
         self._known = sorted({*outputs, *values})
         loss = outputs.get(name)
         if loss is None:
             return values.get(name) if self.monitor else None
-        divided = name == "loss" and self.pl_module.automatic_optimization  # by Lightning, for the accumulation
-        return loss * self.trainer.accumulate_grad_batches if divided else loss
+        return loss * self.trainer.accumulate_grad_batches if divided and name == "loss" else loss
 
 
 class _Rates(Callback):

@@ -133,6 +133,7 @@ def rates_of(model, index=0):
         ({"trial_steps": 29}, "trial_steps is 29; give 0 for no trials, or a whole number, 30 or more"),
         ({"mode": "exponential"}, "mode is 'exponential'; give log or linear"),
         ({"horizon": -1}, "horizon is -1; give a number of steps, 0 for no factor, or None"),
+        ({"on": "test"}, "on is 'test'; give train or val"),
         ({"on_failure": "stop"}, "on_failure is 'stop'; give keep or raise"),
         ({"at_epochs": [0, -1]}, r"at_epochs is \[0, -1\]; give epochs, each 0 or more"),
     ],
@@ -239,6 +240,25 @@ def test_a_loss_that_is_only_logged_is_found_by_its_name_or_missed(trainer):
         trainer(finder(), max_epochs=1).fit(OnlyLogging())
     with pytest.raises(ValueError, match=r"finds no lost in what Line.*known here: loss, train_loss"):
         trainer(finder(monitor="lost"), max_epochs=1).fit(Line())
+
+
+def test_the_loss_may_be_that_of_validation_batches_after_each_step(trainer):
+    class Validated(Known):
+        def validation_step(self, batch, batch_idx):
+            assert not self.training
+            self.log("val", 100 - batch[0].mean() - self.trainer.global_step)
+
+        def val_dataloader(self):
+            return DataLoader(TensorDataset(torch.arange(3.0)[:, None]), batch_size=1)
+
+    result = swept(trainer, Validated(), {"limit_val_batches": 2}, on="val", monitor="val", num_steps=21)
+    assert result.losses == [99.0 - step - step % 2 for step in range(21)]
+    with pytest.raises(
+        ValueError, match=r"finds no loss in what Validated.validation_step returns .*known here: .*val"
+    ):
+        swept(trainer, Validated(), {"limit_val_batches": 2}, on="val")
+    with pytest.raises(ValueError, match="no validation loader as training starts"):
+        swept(trainer, Validated(), on="val")
 
 
 @pytest.mark.filterwarnings("ignore:You are using the `dataloader_iter`", "ignore:Found `dataloader_iter` argument")

@@ -216,6 +216,7 @@ SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
     "loaders of two lengths": (two_loaders, {}, {}),
     "list of batches": (lambda: WithLoader(lambda: [torch.ones(2, 32) * i for i in range(5)]), {}, {}),
     "own generator": (own_generator, {}, {}),
+    "on validation batches": (Model, {}, {"on": "val", "monitor": "val"}),
     "two workers": (loader(shuffle=True, num_workers=2), {}, {}),
     "limited batches, few steps": (Model, {"limit_train_batches": 3, "max_epochs": -1, "max_steps": 7}, {}),
     "asks to stop": (Stopping, {}, {}),
