@@ -59,6 +59,9 @@ class CharTokenizer:
         self.vocab_size = len(alphabet) + 1
         self._ids = {ch: i for i, ch in enumerate(alphabet, start=1)}
 
+    def __repr__(self) -> str:
+        return f"CharTokenizer({shortened(self.alphabet)})"
+
     @classmethod
     def from_text(cls, text: str) -> "CharTokenizer":
         """The tokenizer for the sorted distinct characters of `text`, without line breaks."""

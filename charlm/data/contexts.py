@@ -45,6 +45,9 @@ class Contexts:
         """The same targets in the same order, with contexts of another length."""
         return Contexts(self.stream[self.block_size :], block_size, self.positions)
 
+    def __repr__(self) -> str:
+        return f"Contexts({len(self):,} examples, block_size={self.block_size})"
+
     def __len__(self) -> int:
         return len(self.stream) - self.block_size if self.positions is None else len(self.positions)
 

@@ -39,6 +39,9 @@ class Corpus:
     def __len__(self) -> int:
         return self.lines
 
+    def __repr__(self) -> str:
+        return f"Corpus({self.lines:,} names, {len(self.alphabet):,} characters, {self.source!r})"
+
     @property
     def text(self) -> str:
         """The whole list, decoded."""

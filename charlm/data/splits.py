@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -40,7 +40,7 @@ class Splits:
     train: Contexts
     val: Contexts
     test: Contexts
-    name_split: np.ndarray | None
+    name_split: np.ndarray | None = field(repr=False)
 
     def names(self, part: Part) -> list[str]:
         """The lines of one split in the order of the file; all lines if examples were split (`split_by="pair"`)."""

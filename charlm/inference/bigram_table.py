@@ -56,13 +56,14 @@ def bigram_heatmap(
     Source: the picture of the counts in "makemore", part 1, by Andrej Karpathy.
     """
     from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
+
+    from charlm.callbacks.shared.shown_figure import ShownFigure
 
     texts, family = legible(labels)
     extent = min(max((_CELL if cell_text else 0.2) * len(labels), _EXTENT[0]), _EXTENT[1])
     width, height = (extent + 1.0) * len(panels) + 1.0, extent + 1.5
     # Fixed positions, because matplotlib's own layouts would draw every cell twice.
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = ShownFigure(figsize=(width, height), dpi=100)
     # The square root, because most pairs are rare: on a linear scale they would all be white.
     norm = PowerNorm(0.5, vmin=0, vmax=max(float(table.max()) for _, table in panels))
     numbers = cell_numbers or [table for _, table in panels]

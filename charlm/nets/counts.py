@@ -59,6 +59,9 @@ class CountBigram(nn.Module):
         self.register_buffer("probabilities", torch.where(rows > 0, smoothed / rows, 0.0))
         self.register_buffer("log_probabilities", self.probabilities.log())
 
+    def extra_repr(self) -> str:
+        return f"vocab_size={len(self.counts)}, k={self.k:g}"
+
     @classmethod
     def from_contexts(cls, contexts: Examples, vocab_size: int, k: float = 1.0) -> "CountBigram":
         """Count the last character of every context with its target.

@@ -70,6 +70,9 @@ class Checkpoint:
     kind: str = ""
     is_whole: bool = True
 
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.model}, step {self.step:,}, {str(self.path)!r})"
+
     @property
     def model(self) -> str:
         """The short name of the model, such as "MLP"."""

@@ -53,12 +53,13 @@ def loss_curves(
     Raises:
         ValueError: more than `MOST_RUNS` runs.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    from charlm.callbacks.shared.shown_figure import ShownFigure
 
     if len(runs) > MOST_RUNS:
         raise ValueError(f"{len(runs)} runs in one picture cannot be told apart; choose {MOST_RUNS} at most")
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=140, layout="constrained")
+    figure = ShownFigure(figsize=(_WIDTH, _HEIGHT), dpi=140, layout="constrained")
     axes = figure.subplots()
     looks: dict[str, dict[str, Any]] = {
         name: {"color": _COLORS[i % len(_COLORS)], "linestyle": _STYLES[i // len(_COLORS)]}

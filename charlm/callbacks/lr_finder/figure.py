@@ -7,7 +7,6 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from charlm.callbacks.shared import palette
-from charlm.callbacks.shared.render import png, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,15 +29,9 @@ def lr_figure(result: Any) -> Figure:
     Args:
         result: an `LRFinderResult`.
     """
-    from matplotlib.figure import Figure
+    from charlm.callbacks.shared.shown_figure import ShownFigure
 
-    class Shown(Figure):
-        """A figure that a notebook shows, also without pyplot."""
-
-        def _repr_png_(self) -> bytes:
-            return png(render(self))
-
-    figure = Shown(figsize=(6.8, 5.6 if result.climb else 4.6), dpi=100, layout="constrained")
+    figure = ShownFigure(figsize=(6.8, 5.6 if result.climb else 4.6), dpi=100, layout="constrained")
     axes = figure.subplots(2 if result.climb else 1, sharex=True, squeeze=False)[:, 0]
     found = "No learning rate" if result.suggestion is None else f"Learning rate {result.suggestion:.3g}"
     figure.suptitle(found, fontsize=_LARGE, fontweight="bold")
