@@ -33,10 +33,14 @@ _NOISE = (  # warnings that do not concern these runs
 
 
 class BatchLosses(pl.Callback):
-    """Record the minimised loss of each step: of its batch, before the step, with the penalty."""
+    """Record the minimised loss of each step, of its batch and before the step, and the penalty in it."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
+        self.penalties: list[float] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        self.penalties.append(pl_module.penalty().item())  # type: ignore[operator]  # typed as any attribute
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         self.losses.append(outputs["loss"].item())

@@ -21,6 +21,8 @@ from charlm.models.windows import LitBigram
 from charlm.nets.counts import CountBigram
 from charlm.nets.loss import cross_entropy, evaluate
 
+COLUMNS = ("counts, k = 0", "counts, k = 1", "neural")
+
 
 def main(data: str | None = None, out: str = "lightning_logs/day08", steps: PositiveInt = 200) -> None:
     """Day 8 of the course: bigram pairs, gradient descent with a penalty, three splits, ten names, and counting.
@@ -42,11 +44,14 @@ def main(data: str | None = None, out: str = "lightning_logs/day08", steps: Posi
 
     show_pairs(whole, context, target)
 
-    heading("Gradient descent on all pairs: loss before each step, with 0.01 * mean(W^2)")
+    heading("Gradient descent on all pairs: before each step, loss = ce + reg, the cross-entropy and 0.01 * mean(W^2)")
     everything = new_model(whole, vocab_size)
     batch_losses = BatchLosses()
     fit(everything, whole, steps, [batch_losses], folder)
-    print(render(Table(("step", "loss"), list(enumerate(batch_losses.losses))[::20])))
+    parts_of_loss = zip(batch_losses.losses, batch_losses.penalties, strict=True)
+    rows = [(step, loss, loss - reg, reg) for step, (loss, reg) in enumerate(parts_of_loss)]
+    print(render(Table(("step", "loss", "ce", "reg"), rows[::20])))
+    print(f"Final loss: {batch_losses.losses[-1]:.4f}, before step {steps - 1}")
 
     show_by_hand(everything, context, target)
 
@@ -66,6 +71,7 @@ def main(data: str | None = None, out: str = "lightning_logs/day08", steps: Posi
     compare_with_counting(everything, trained, whole, parts)
     if data is None:
         print('(neural: at rate 50 the row of "a", the most frequent one, overshoots and swings from step to step)')
+    show_first_row(everything, whole)
     draw(everything, whole, folder)
 
 
@@ -112,7 +118,18 @@ def compare_with_counting(
         examples = source.splits.train if name == "all" else getattr(source.splits, name)
         counted = [CountBigram.from_contexts(source.splits.train, size, k).nll(examples) for k in (0, 1)]
         rows.append([name, len(examples), *counted, evaluate(model.net, BatchLoader(examples, 8192)).loss])
-    print(render(Table(("pairs", "number", "counts, k = 0", "counts, k = 1", "neural"), rows)))
+    print(render(Table(("pairs", "number", *COLUMNS), rows)))
+
+
+def show_first_row(everything: LitBigram, whole: NamesDataModule) -> None:
+    """Show row 0 of the tables, which holds the first characters of names, by counting and by learning."""
+    heading("Row 0 of the tables: the probability of each first character of a name")
+    counts = [CountBigram.from_contexts(whole.splits.train, len(everything.net.W), k) for k in (0, 1)]
+    rows = [
+        table[0].tolist() for table in (*(each.probabilities for each in counts), neural_probabilities(everything.net))
+    ]
+    labels = [".", *whole.alphabet]  # the notebook's table has rows for characters that do not occur
+    print(render(Table(("character", *COLUMNS), list(zip(labels, *rows, strict=False)))))
 
 
 def draw(model: LitBigram, whole: NamesDataModule, folder: Path) -> None:

@@ -61,7 +61,9 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
     show_hyperparameters(trained, curves)
     runs = {run: {part: (of_run.steps, of_run.losses[part]) for part in examples} for run, of_run in curves.items()}
     marks = {DECAY: {milestone: f"lr 0.1 → 0.01 at {milestone:,}"}}
-    loss_curves(runs, marks).savefig(folder / "step_decay.png")
+    figure = loss_curves(runs, marks)
+    figure.axes[0].autoscale(axis="y")  # from the lowest to the highest loss
+    figure.savefig(folder / "step_decay.png")
 
     heading("Pictures")
     of_embedding = ("embedding_pca.png", "embedding_pca_frames.png", "embedding_pca.gif")
@@ -110,6 +112,8 @@ def show_hyperparameters(model: LitMLP, curves: dict[str, SplitLosses]) -> None:
     size.append(sum(weights.numel() for weights in model.parameters()))
     rows = [[run, *size, *(losses[-1] for losses in of_run.losses.values())] for run, of_run in curves.items()]
     print(render(Table(header, rows)))
+    for name, of_run in curves.items():
+        print(f"Final loss, {name}: train {of_run.losses['train'][-1]:.4f}, val {of_run.losses['val'][-1]:.4f}")
 
 
 if __name__ == "__main__":

@@ -45,11 +45,20 @@ def test_day_8_prints_the_notebooks_tables(start, tmp_path):
     parts = by_heading(done.stdout)
     assert "130 pairs, the first ones: .e em mm ma a. .o ol li" in parts["Bigram pairs"]
     descent = rows(parts["Gradient descent on all pairs"])
-    assert descent == [pytest.approx(row, abs=TOLERANCE) for row in [(0, 3.4461), (20, 1.5768), (40, 1.5351)]]
+    assert [row[:2] for row in descent] == [
+        pytest.approx(row, abs=TOLERANCE) for row in [(0, 3.4461), (20, 1.5768), (40, 1.5351)]
+    ]
+    for _, minimised, cross_entropy, penalty in descent:
+        assert cross_entropy + penalty == pytest.approx(minimised, abs=2e-4)
+    assert f"Final loss: {descent[-1][1]:.4f}, before step 40" in parts["Gradient descent on all pairs"]
     lookup, loss = parts["By hand"][:2]
     assert lookup.endswith("largest difference 0")
     by_hand, library = map(float, re.findall(r" (\d\.\d{4})", loss))
     assert by_hand == pytest.approx(library, abs=1e-4)
+    shares = {line.split()[0]: list(map(float, line.split()[1:])) for line in parts["Row 0 of the tables"][1:] if line}
+    assert len(shares) == 21
+    assert (shares["a"][:2], shares["b"][:2]) == ([5 / 20, 0.1277], [0.0, 0.0213])  # 6 and 1 of 20 + 27
+    assert sum(neural for *_, neural in shares.values()) == pytest.approx(1, abs=0.02)  # without the unused rows
     splits = rows(parts["Gradient descent on 104 / 13 / 13 pairs (train / val / test)"])
     assert splits[0] == pytest.approx((1, 2.6490, 3.6347, 3.1590), abs=TOLERANCE)
     assert splits[1] == pytest.approx((41, 1.4479, 4.1838, 2.9287), abs=TOLERANCE)
@@ -90,6 +99,7 @@ def test_day_10_prints_the_notebooks_tables(start, tmp_path):
         cells = line.split()
         assert cells[0] == run
         assert [float(cell.replace(",", "")) for cell in cells[-6:]] == [10, 200, 3, 11897, *final]
+    assert table[3].startswith(f"Final loss, decay 0.1 to 0.01: train {curves[-1][1]:.4f}, val {curves[-1][2]:.4f}")
     check_pictures(parts["Pictures"], tmp_path, ["lr_finder.png", "step_decay.png", *EMBEDDING])
 
 
