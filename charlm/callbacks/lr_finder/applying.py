@@ -21,6 +21,11 @@ def check(sweep: LRSweep, update_attr: Setter | None) -> None:
     if callable(update_attr):
         return
     refuse_fixed(sweep.schedulers)
+    setters = [type(callback).__name__ for callback in sweep.callbacks if hasattr(callback, "rate_factor")]
+    if setters and not sweep.begins:
+        raise ValueError(
+            f"LRFinder cannot change the rates of {setters[0]} after the start of a training; use one of both"
+        )
     if not sweep.peak:
         raise ValueError("LRFinder cannot scale the optimizer's rates, because all are 0; configure a rate above 0")
     if update_attr is not None and not lightning_hasattr(sweep.pl_module, update_attr):

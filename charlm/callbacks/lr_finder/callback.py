@@ -16,7 +16,7 @@ from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, STOP_FACTOR
 from charlm.callbacks.lr_finder.search import Interrupted, Search
 from charlm.callbacks.lr_finder.streams import refuse_streams
-from charlm.callbacks.lr_finder.sweep import LRSweep
+from charlm.callbacks.lr_finder.sweep import LRSweep, NotRestored
 from charlm.callbacks.shared.logger_adapters import Failed, run_directory, tell, write_file
 from charlm.callbacks.shared.progress import logged_step
 from charlm.callbacks.shared.send_figure import publish
@@ -52,9 +52,10 @@ class LRFinder(Callback):
     - A loader whose iterators continue where the last one ended gets back the batches that were read from it, in their
       order, and is not searched with; if it draws at random, the ones after them differ. See `lr_find`, after which
       nothing is trained.
-    - Not restored are: attributes that hold objects other than numbers, strings, tensors, arrays, random generators
-      and lists or dicts of those; attributes of a dataset with more than 1,000 elements; the state of worker
-      processes; files and anything else that a step does outside the process. With three processes or more the first
+    - Restored are the module, optimizers, schedulers, loaders with their datasets, and random generators. Not restored
+      are: attributes that hold objects other than numbers, strings, tensors, arrays, random generators and lists or
+      dicts of those; hooks that a step registers; attributes of a dataset with more than 1,000 elements; the state of
+      worker processes; class attributes, global variables, files and all else. With three processes or more the first
       step's gradients may differ in their last bit, because torch sums them in groups that it forms in the first step
       (but for DDPStrategy's find_unused_parameters). Weights and optimizer states are in memory twice.
 
@@ -77,8 +78,8 @@ class LRFinder(Callback):
         optimizer: the index of the optimizer whose rate is searched for; others train at their own rates.
         monitor: the name under which training_step logs or returns the loss; None: the loss that it returns.
         on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode.
-        at_epochs: the epochs at whose start there is a search; 0 is the start of the training. A schedule goes on in
-            proportion to the rate that is found later; StepDecay has only the rate of the start.
+        at_epochs: the epochs at whose start there is a search; 0 is the start of the training. A scheduler goes on in
+            proportion to the rate that is found later, and StepDecay takes none.
 
     Raises:
         ValueError: an argument outside its range; with on_failure="raise" also what makes a search impossible.
@@ -200,10 +201,14 @@ class LRFinder(Callback):
                 self._search(trainer, pl_module)
         except Interrupted:
             pass
-        except ValueError as error:
-            if self.on_failure == "raise":
+        except NotRestored:
+            raise
+        except Exception as error:
+            # all processes raise a ValueError of this package, and would wait for one that raises something else
+            if self.on_failure == "raise" or (trainer.world_size > 1 and not isinstance(error, ValueError)):
                 raise
-            rank_zero_warn(f"{error}. Training keeps the configured learning rate")
+            why = str(error) if str(error).startswith("LRFinder") else f"LRFinder failed with {error!r}"
+            rank_zero_warn(f"{why}. Training keeps the configured learning rate")
 
     def _search(self, trainer: Trainer, pl_module: LightningModule) -> None:
         sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor, self.on)

@@ -22,6 +22,10 @@ from charlm.callbacks.shared.rates import peak_rates, rated_groups, set_rate
 _TRIES = 100  # windows in a row that may have no loss
 
 
+class NotRestored(RuntimeError):
+    """The training is not as it was."""
+
+
 class LRSweep:
     """Sweeps of the learning rate in a training that is about to begin.
 
@@ -86,7 +90,10 @@ class LRSweep:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._leaving.close()
+        try:
+            self._leaving.close()
+        except Exception as error:
+            raise NotRestored("LRFinder could not restore the training after its steps; remove LRFinder") from error
 
     def run(self, rates: Sequence[float]) -> Iterator[float]:
         """Take one optimizer step per rate, from the training's initial weights, on the batches that come next.

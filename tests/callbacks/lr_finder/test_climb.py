@@ -175,6 +175,20 @@ def test_a_step_that_raises_at_a_high_rate_counts_as_diverged(trainer):
     assert 1e-3 < callback.result.suggestion < 1
 
 
+def test_an_error_of_any_kind_ends_the_search_alone(trainer):
+    class Uncopied(list):
+        def __copy__(self):
+            raise TypeError("cannot be copied")
+
+    model = Line()
+    model.train_dataloader = lambda: Uncopied(line())
+    with pytest.warns(
+        UserWarning, match=r"LRFinder failed with TypeError\('cannot be copied'\). Training keeps the conf"
+    ):
+        trainer(finder(), max_steps=2).fit(model)
+    assert (model.lr, model.trainer.global_step) == (1e-3, 2)
+
+
 def test_a_training_without_a_rate_keeps_its_own_and_says_why(trainer):
     class Broken(Line):
         def training_step(self, batch, batch_idx):
@@ -224,6 +238,8 @@ def test_later_epochs_start_from_the_weights_and_the_schedule_of_then(trainer, t
     found = callback.results[2].suggestion
     assert seen == [(5e-4, [1e-3]), (2.5e-4, [1e-3]), (found / 8, [found]), (found / 16, [found])]
     assert [*callback.results] == [2]
+    with pytest.warns(UserWarning, match="cannot change the rates of StepDecay after the start"):
+        trainer(finder(at_epochs=[1]), StepDecay([5]), max_epochs=2, limit_train_batches=5).fit(Line())
     assert {path.name for path in tmp_path.glob("*.png")} <= {"lr_finder_epoch2.png"}
     assert callback.results[2].losses[0] < 7.5  # of new weights
 
