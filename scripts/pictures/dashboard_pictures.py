@@ -26,9 +26,8 @@ def save(picture: Image.Image, file: Path) -> None:
 
 
 def time_series(page: Page) -> Image.Image:
-    """The pinned curves, with the pane of settings closed."""
+    """The pinned curves."""
     page.open("timeseries", *PINNED)
-    page.click("button[aria-label='Close side pane']")
     return page.picture()
 
 

@@ -29,12 +29,13 @@ SAMPLES = "images=1000,text=1000"
 """By default TensorBoard shows ten pictures and texts of a run, chosen at random; 0 would show none."""
 PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
 """Curves at the top of the page, whose groups are in alphabetical order and would begin with `accuracy`."""
-ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples"}
+ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples|compare|verdict"}
 """What all pages but Time Series read from the address: no smoothing, and the tags that come first."""
 _PORTS = 20
 _START_PAGE = """<!doctype html><title>charlm</title><script>
-const settings = JSON.parse(localStorage.getItem("_tb_global_settings") || "{}");
-localStorage.setItem("_tb_global_settings", JSON.stringify({autoReload: true, ignoreOutliers: false, ...settings}));
+const usual = {autoReload: true, ignoreOutliers: false, timeSeriesSettingsPaneOpened: false};
+const chosen = JSON.parse(localStorage.getItem("_tb_global_settings") || "{}");
+localStorage.setItem("_tb_global_settings", JSON.stringify({...usual, ...chosen}));
 if (localStorage.getItem("_ignoreYOutliers") === null) localStorage.setItem("_ignoreYOutliers", "false");
 location.replace("/?QUERY#HASH&" + (location.hash.slice(1) || "timeseries"));
 </script>
@@ -129,8 +130,8 @@ def on_free_port(app: "WSGIApplication", flags: Namespace) -> "program.WerkzeugS
 def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
     """Serve a page at the bare address that sets TensorBoard up and then opens it.
 
-    The curves of `PINNED` come first, no page smooths a curve or cuts off its outliers, and the pages reload by
-    themselves every 30 seconds. What the user has changed in TensorBoard's settings stays.
+    The curves of `PINNED` come first and have the whole width, no page smooths a curve or cuts off its outliers, and
+    the pages reload by themselves every 30 seconds. What the user has changed in TensorBoard's settings stays.
 
     Args:
         app: TensorBoard's application.
