@@ -21,11 +21,6 @@ def check(sweep: LRSweep, update_attr: Setter | None) -> None:
     if callable(update_attr):
         return
     refuse_fixed(sweep.schedulers)
-    setters = [type(callback).__name__ for callback in sweep.callbacks if hasattr(callback, "rate_factor")]
-    if setters and not sweep.begins:
-        raise ValueError(
-            f"LRFinder cannot change the rates of {setters[0]} after the start of a training; use one of both"
-        )
     if not sweep.peak:
         raise ValueError("LRFinder cannot scale the optimizer's rates, because all are 0; configure a rate above 0")
     if update_attr is not None and not lightning_hasattr(sweep.pl_module, update_attr):
@@ -35,15 +30,25 @@ def check(sweep: LRSweep, update_attr: Setter | None) -> None:
         )
 
 
+def refuse_later_setters(sweep: LRSweep) -> None:
+    """Refuse callbacks that set the rates of the training's start before every step.
+
+    Raises:
+        ValueError: there is one, and the training has begun.
+    """
+    setters = [type(callback).__name__ for callback in sweep.callbacks if hasattr(callback, "rate_factor")]
+    if setters and not sweep.begins:
+        raise ValueError(f"LRFinder cannot change the rates of {setters[0]} after the start; use one of the two")
+
+
 def apply(sweep: LRSweep, new: float, update_attr: Setter | None) -> float:
     """Scale the optimizer's rates, or call the user's function, and return the rate that was replaced."""
     old = sweep.peak
     if callable(update_attr):
         update_attr(sweep.pl_module, new)
         return old
-    check(sweep, update_attr)
-    scale_rates(sweep.optimizer, sweep.schedulers, old, new)
     replace_hyperparameter(sweep.pl_module, old, new, update_attr)
+    scale_rates(sweep.optimizer, sweep.schedulers, old, new)
     return old
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
-from charlm.callbacks.lr_finder.applying import apply, check, replace_hyperparameter
+from charlm.callbacks.lr_finder.applying import apply, check, refuse_later_setters, replace_hyperparameter
 from charlm.callbacks.lr_finder.arguments import check_arguments
 from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
 from charlm.callbacks.lr_finder.horizon import horizon
@@ -17,9 +17,7 @@ from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, STOP_FACTOR
 from charlm.callbacks.lr_finder.search import Interrupted, Search
 from charlm.callbacks.lr_finder.streams import refuse_streams
 from charlm.callbacks.lr_finder.sweep import LRSweep, NotRestored
-from charlm.callbacks.shared.logger_adapters import Failed, run_directory, tell, write_file
-from charlm.callbacks.shared.progress import logged_step
-from charlm.callbacks.shared.send_figure import publish
+from charlm.callbacks.lr_finder.written import write_result
 
 
 class LRFinder(Callback):
@@ -172,18 +170,17 @@ class LRFinder(Callback):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
             rank_zero_info("LRFinder: no search in a fast_dev_run")
         elif trainer.global_step == 0 and result is None and 0 in self.at_epochs:
-            self._find(trainer, pl_module)
+            self._keeping(trainer, pl_module, self._search)
         elif self.apply and result is not None and result.suggestion is not None:
             if trainer.ckpt_path is None:  # a second fit, with new optimizers
-                sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor)
-                self._replaced = apply(sweep, result.suggestion, self.update_attr)
+                self._keeping(trainer, pl_module, self._apply)
             elif self._replaced is not None and not callable(self.update_attr):
                 replace_hyperparameter(pl_module, self._replaced, result.suggestion, self.update_attr)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
         if epoch and epoch in self.at_epochs and epoch not in self.results:
-            self._find(trainer, pl_module)
+            self._keeping(trainer, pl_module, self._search)
 
     def shows_bar(self, trainer: Trainer) -> bool:
         """Whether the search shows a progress bar: if the training does."""
@@ -195,10 +192,11 @@ class LRFinder(Callback):
         found = "no suggestion" if result.suggestion is None else f"learning rate {result.suggestion:.3g}"
         rank_zero_info(f"LRFinder: {found}; {result.reason}. The picture: {picture}")
 
-    def _find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _keeping(self, trainer: Trainer, pl_module: LightningModule, do: Callable[..., None]) -> None:
+        """Keep the configured rate if that fails."""
         try:
             with untimed(trainer, pl_module):
-                self._search(trainer, pl_module)
+                do(trainer, pl_module)
         except Interrupted:
             pass
         except NotRestored:
@@ -214,6 +212,7 @@ class LRFinder(Callback):
         sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor, self.on)
         if self.apply:
             check(sweep, self.update_attr)
+            refuse_later_setters(sweep)
         if self._trains:
             refuse_streams(trainer)
         steps, schedule = horizon(trainer, pl_module, sweep.optimizer)
@@ -229,21 +228,17 @@ class LRFinder(Callback):
         if result.suggestion is None:
             error = f" (the last error: {sweep.error!r})" if sweep.error is not None else ""
             raise ValueError(f"LRFinder has no learning rate to suggest: {result.reason}{error}")
-        self._replaced = apply(sweep, result.suggestion, self.update_attr)
+        self._apply(trainer, pl_module)
+
+    def _apply(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor)
+        check(sweep, self.update_attr)
+        if self.result is not None and self.result.suggestion is not None:
+            self._replaced = apply(sweep, self.result.suggestion, self.update_attr)
 
     def _show(self, trainer: Trainer, result: LRFinderResult) -> None:
         """Write the files and say what was found."""
-        directory = run_directory(trainer)  # all processes take part in this
         name = "lr_finder" + f"_optimizer{self.optimizer}" * (self.optimizer > 0)
         name += f"_epoch{trainer.current_epoch}" * (trainer.current_epoch > 0)
-        if not trainer.is_global_zero:
-            return
-        failed: Failed = {}
-        for kind, text in (("csv", result.to_csv()), ("json", result.to_json())):
-            failed |= write_file(trainer, directory, f"{name}.{kind}", text.encode())
-        try:
-            failed |= publish(trainer, result.figure(), name, logged_step(trainer), directory)
-        except Exception as error:  # a picture that fails must not end the training
-            failed["drawing the picture"] = error
-        tell("LRFinder", failed, set())
+        directory = write_result(trainer, result, name)
         self.announce(result, f"{directory}/{name}.png")

@@ -1,6 +1,6 @@
 import pytest
 
-from charlm.callbacks.lr_finder import callback
+from charlm.callbacks.lr_finder import written
 
 
 @pytest.fixture
@@ -11,4 +11,4 @@ def drawn():
 @pytest.fixture(autouse=True)
 def undrawn(request, monkeypatch):
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(callback, "publish", lambda *_: {})
+        monkeypatch.setattr(written, "publish", lambda *_: {})

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
-from charlm.callbacks.lr_finder import callback
+from charlm.callbacks.lr_finder import written
 from charlm.callbacks.step_decay.milestones import decay_factor
 from charlm.callbacks.step_decay.table import first_step
 
@@ -343,7 +343,7 @@ class Learner(Model):
 @pytest.fixture
 def finder(monkeypatch):
     """Makes an LRFinder without its picture, which takes longer than the sweep and the training."""
-    monkeypatch.setattr(callback, "publish", lambda *_: {})
+    monkeypatch.setattr(written, "publish", lambda *_: {})
     return lambda: LRFinder(1e-3, max_lr=1e3, num_steps=40)
 
 
