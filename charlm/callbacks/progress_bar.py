@@ -56,7 +56,6 @@ class StepProgressBar(ProgressBar):
         self.columns = columns
         self.is_enabled = True  # LightningModule.print reads it
         self._bar: Any = None
-        self._shown = -1
 
     def disable(self) -> None:
         """Hide the bar of later trainings; Lightning calls this in every process but the first."""
@@ -182,8 +181,10 @@ class StepProgressBar(ProgressBar):
         logged = trainer.callback_metrics
         if self.columns is None:
             metrics = _without_shared_beginning(self.get_metrics(trainer, trainer.lightning_module))
+            for name in [name for name in metrics if name.endswith("_epoch")]:  # Lightning's two names of a metric
+                metrics.pop(f"{name.removesuffix('epoch')}step", None)
         else:
-            metrics = {heading: logged.get(name, "") for heading, name in self.columns.items()}
+            metrics = {head: float(logged[name]) if name in logged else "" for head, name in self.columns.items()}
         cells = {"step": f"{trainer.global_step:,}"}
         cells |= {heading: _format(value, 4) for heading, value in metrics.items()}
         monitoring = _monitoring(trainer)
@@ -191,9 +192,10 @@ class StepProgressBar(ProgressBar):
             cells["best"] = "*" * self._is_best(float(logged.get(monitoring.monitor, math.nan)), monitoring.mode)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set from outside the class
             cells |= getattr(callback, "progress_columns", {})
-        rate = None if self._rate is None else float(self._rate)
-        cells["lr"] = "" if rate in (None, self._shown_rate) else f"{rate:.3g}"
-        self._shown_rate = rate
+        if self._rate is not None:
+            rate = float(self._rate)
+            cells["lr"] = "" if rate == self._shown_rate else f"{rate:.3g}"
+            self._shown_rate = rate
         steps, of_bar = trainer.global_step - self._bar.initial, self._bar.format_dict
         if self._bar.total is not None and steps:
             cells["left"] = tqdm.format_interval(of_bar["elapsed"] * (self._bar.total - trainer.global_step) / steps)
@@ -243,8 +245,6 @@ def _without_shared_beginning(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _format(value: Any, decimals: int) -> str:
     """A number with some decimals, or with three significant digits if it is very small or very large."""
-    if hasattr(value, "item"):
-        value = value.item()
     if not isinstance(value, float):
         return str(value)
     return f"{value:.{decimals}f}" if value == 0 or 0.1 <= abs(value) < 10_000 else f"{value:.3g}"

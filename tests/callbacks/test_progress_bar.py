@@ -116,7 +116,7 @@ def rows(text):
     for line in (line.rpartition("\r")[2] for line in re.sub(r"\x1b\[\d*m", "", text).split("\n")):
         if line.strip().startswith("step"):
             heading = [(m.group().strip(), m.span()) for m in re.finditer(r" *\S+", line)]
-        elif line.strip() and "]" not in line:
+        elif line.strip() and "|" not in line:
             found.append({name: line[slice(*span)].strip() for name, span in heading})
     return found
 
@@ -170,7 +170,7 @@ def test_each_validation_has_a_row(write):
 
     class Epochs(Model):
         def training_step(self, batch, batch_idx):
-            self.log("train/loss", float(self.global_step), on_epoch=True, on_step=False, prog_bar=True)
+            self.log("train/loss", float(self.global_step), on_epoch=True, on_step=True, prog_bar=True)
             return self.step(batch)
 
         def validation_step(self, batch, batch_idx):
@@ -182,7 +182,8 @@ def test_each_validation_has_a_row(write):
 
     best = ModelCheckpoint(monitor="val/loss")
     found = rows(write(Epochs(), StepProgressBar(), best, max_epochs=4, limit_val_batches=1, enable_checkpointing=True))
-    assert [(row["step"], row["train/loss"], row["val/loss"], row["best"], row["lr"]) for row in found] == [
+    assert "train/loss_step" not in found[0]
+    assert [(row["step"], row["train/loss_epoch"], row["val/loss"], row["best"], row["lr"]) for row in found] == [
         ("5", "2.0000", "0.5000", "*", "0.1"),
         ("10", "7.0000", "0.2500", "*", ""),
         ("15", "12.0000", "nan", "", "0.01"),

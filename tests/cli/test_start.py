@@ -112,7 +112,7 @@ def test_on_a_terminal_it_trains_with_a_bar_and_a_row_a_validation_and_without_n
     lines = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[\d*m", "", all_of(file))) if line.strip()]
     assert b"The first 10 names" in process.communicate()[0]
     assert process.returncode == 0
-    expected = ["charlm fit: loading", "Seed set to", r".*names over \d+ characters", "MLP: 217 parameters, on cpu"]
+    expected = ["charlm fit: loading", "Seed set to", r".*names over \d+ characters", "MLP with 217 parameters on cpu"]
     for beginning, line in zip(expected, lines, strict=False):
         assert re.match(beginning, line)
     rows = [line.split() for line in lines[len(expected) :] if "]" not in line]

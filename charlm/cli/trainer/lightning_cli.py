@@ -191,9 +191,8 @@ class TrainerCLI(LightningCLI):
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
         """Train; a new run that ends with an error before it logs anything leaves no directory."""
         size = sum(weights.numel() for weights in model.parameters())
-        log.info(
-            f"{type(model).__name__.removeprefix('Lit')}: {size:,} parameters, on {self.trainer.strategy.root_device}"
-        )
+        of_size = f" with {size:,} parameters" if size else ""
+        log.info(f"{type(model).__name__.removeprefix('Lit')}{of_size} on {self.trainer.strategy.root_device}")
         with its_own_run(self.trainer):
             say_where_checkpoints_are(self.trainer)
             self.trainer.fit(model, **kwargs)

@@ -1,12 +1,17 @@
 """What the terminal shows of Lightning's messages."""
 
 import logging
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from tqdm import tqdm
 
 from charlm.messages import visible
 
@@ -44,6 +49,7 @@ def quiet() -> Iterator[None]:
                 "Checkpoint directory .* exists and is not empty",  # a resumed run writes to the same folder
             ):
                 warnings.filterwarnings("ignore", f".*{text}")
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
             yield
     finally:
         lightning.removeFilter(_is_no_noise)
@@ -56,6 +62,14 @@ def _hide_writers_end(ended: threading.ExceptHookArgs) -> None:
     """Show no traceback for the thread that writes the event file: the error is raised in the thread that logs."""
     if not type(ended.thread).__module__.startswith("tensorboard."):
         threading.__excepthook__(ended)
+
+
+def _show_warning(otherwise: Callable[..., None], message: Warning | str, kind: type, file: str, *rest: Any) -> None:
+    """Show a warning of charlm or Lightning as its text alone, above a progress bar."""
+    if {"charlm", "lightning"} & set(Path(file).parts) and sys.stderr is not None:
+        tqdm.write(f"Warning: {visible(str(message))}", file=sys.stderr)
+    else:
+        otherwise(message, kind, file, *rest)
 
 
 class _Visible(logging.Formatter):
