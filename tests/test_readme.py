@@ -49,7 +49,8 @@ def workspace(tmp_path_factory, alone):
         alone(patch, folder)
         Path("my_names.txt").write_text("\n".join(NAMES) + "\n")
         main(["fit", "--trainer.enable_progress_bar=false", *FEWER_STEPS["MLP"]])
-        shutil.copytree("lightning_logs/version_0", "lightning_logs/version_1")
+        (run,) = Path("lightning_logs").iterdir()
+        shutil.copytree(run, run.with_name("002-mlp"))
     return folder
 
 

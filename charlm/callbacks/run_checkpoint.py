@@ -14,6 +14,7 @@ from torch import Tensor
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.loop_state import save_loop_state
 from charlm.callbacks.shared.archive import refuse_address
+from charlm.callbacks.shared.logger_adapters import folder_below_shared
 from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
 
 
@@ -208,12 +209,7 @@ def _folder(trainer: Trainer, dirpath: str | Path | None) -> str:
     """The folder for checkpoints, where Lightning's ModelCheckpoint has it too."""
     if dirpath is not None:
         return os.path.realpath(os.path.expanduser(dirpath))
-    run = Path(trainer.default_root_dir)
-    if trainer.loggers:
-        logger = trainer.loggers[0]
-        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-        run = Path(logger.save_dir or run) / str(logger.name) / version
-    return os.path.realpath(run / "checkpoints")
+    return os.path.realpath(os.path.join(folder_below_shared(trainer), "checkpoints"))
 
 
 def _logged_now(trainer: Trainer, name: str) -> Tensor | None:

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
-    """The net's "model", "block_size" and "parameters", and "n_embd" and "n_hidden" where it has them.
+    """The net's "model", "block_size", "parameters", "n_embd" and "n_hidden", its "step", the "sha256" of its names.
+
+    What the file does not have is left out.
 
     Nothing is checked but the types: for a table of runs, not to use the net.
 
@@ -29,7 +31,9 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     except Exception as error:  # zipfile and pickle raise anything for a damaged file
         raise ValueError(f"{path} is not a checkpoint of this version of charlm") from error
     facts |= {key: settings.get(key) for key in ("n_embd", "n_hidden")}
-    return {key: value for key, value in facts.items() if type(value) is (str if key == "model" else int)}
+    names = content.get("NamesDataModule")
+    facts |= {"step": content.get("global_step"), "sha256": names.get("sha256") if isinstance(names, dict) else None}
+    return {key: value for key, value in facts.items() if type(value) is (str if key in ("model", "sha256") else int)}
 
 
 def _pickle_of(path: Path) -> bytes:

@@ -11,27 +11,29 @@ from typing import Any
 
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.whole_file import write_text
+from charlm.runs.naming import RUNS, place_of
 
 _log = logging.getLogger(__name__)
 BEST, LAST = "best.ckpt", "last.ckpt"
 """The checkpoints of a run, in its folder `checkpoints`."""
 
 
-def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightning_logs", prefer: str = BEST) -> Path:
+def find_checkpoint(where: str | Path | None = None, root: str | Path = RUNS, prefer: str = BEST) -> Path:
     """Find the checkpoint file of a run: best.ckpt if the run has one, else last.ckpt, else the newest file.
 
     Args:
-        where: a file; a run directory; its checkpoints directory; or a directory of several runs, where the run with
-            the most recently changed checkpoint is used; None: `root`.
+        where: a file; a run directory, or the name or number of a run in `root`; its checkpoints directory; or a
+            directory of several runs, where the run with the most recently changed checkpoint is used; None: `root`.
         root: the directory of all runs.
         prefer: `BEST` or `LAST`, the file to use if a run has both.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: an address instead of a path, or a run of an older charlm, whose files have other names.
+        ValueError: an address instead of a path, a name that several runs have, or a run of an older charlm, whose
+            files have other names.
     """
     refuse_address(where or "")
-    place = Path(root if where is None else where)
+    place = Path(root) if where is None else place_of(where, root)
     if place.is_file():
         return place
     files = sorted(file for file in place.rglob("*.ckpt") if not file.name.startswith("."))
@@ -39,44 +41,12 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = "lightni
         if where is None:
             raise FileNotFoundError(f"no run under {root}; train one with `charlm fit`, or give a checkpoint file")
         missing = "has no checkpoint (*.ckpt) in it" if place.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{place} {missing}; pass a .ckpt file or the directory of a run")
+        raise FileNotFoundError(f"{place} {missing}; pass a .ckpt file, or a run by its directory, name or number")
     newest = max(files, key=os.path.getmtime)
     if older := next(newest.parent.glob("best-step*-val*.ckpt"), None):
         raise ValueError(f"{newest.parent} is a run of an older charlm; pass one of its files, for instance {older}")
     named = [newest.with_name(name) for name in (prefer, BEST, LAST)]
     return next((file for file in named if file.is_file()), newest)
-
-
-def next_number(root: Path) -> int:
-    """The number for the next run: one more than the highest N of the folders version_N in `root`."""
-    taken = [folder.name.removeprefix("version_") for folder in root.glob("version_*")]
-    return max((int(number) for number in taken if number.isdecimal()), default=-1) + 1
-
-
-def claim_number(root: Path) -> int:
-    """Create the next folder version_N in `root`; processes that do so at the same time get different numbers.
-
-    Raises:
-        OSError: no folder can be made there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        number = next_number(root)
-        while not _is_made(root / f"version_{number}"):
-            number += 1
-    except OSError as error:
-        cause = "is a file" if root.is_file() else f"cannot take another run ({error.strerror})"
-        raise OSError(f"{root} {cause}; move it, or give another folder as --trainer.default_root_dir") from None
-    return number
-
-
-def _is_made(folder: Path) -> bool:
-    """Whether this process made the folder, and no other one."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
 
 
 @contextmanager
@@ -111,7 +81,7 @@ def hold(run: Path) -> Iterator[None]:
         os.close(directory)
 
 
-def newest_run(root: str | Path = "lightning_logs") -> Path | None:
+def newest_run(root: str | Path = RUNS) -> Path | None:
     """The run directory in `root` with the most recent change, among those with a config.yaml; None if none has."""
     return next(iter(newest_first(root)), None)
 

@@ -1,4 +1,4 @@
-"""How a run reports: a TensorBoard logger whose HParams tab can compare models, config.yaml, and the terminal."""
+"""How a run reports: a TensorBoard logger whose HParams tab can compare models, or one that logs nothing."""
 
 import errno
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -22,8 +22,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.runs.continued_events import continue_events
-from charlm.runs.directory import claim_number, hold
+from charlm.runs.directory import hold
 from charlm.runs.events import event_files, read_scalars
+from charlm.runs.naming import RUNS, claim_run
 
 
 class RunLogger(TensorBoardLogger):
@@ -36,24 +37,24 @@ class RunLogger(TensorBoardLogger):
     Args:
         save_dir: the parent folder of `name`.
         name: the folder of all runs.
-        version: the run's folder, as a number (version_N) or a name; null: the next free number, which no other
-            process gets.
+        version: the name of the run's folder; null: a new one, whose number no other process gets.
         resumed: for a resumed run: the optimizer steps of its checkpoint, and when that was written, in seconds since
             1970. TensorBoard then shows each point of the whole training once.
+        words: what follows the number in the name of a new run.
     """
 
     def __init__(
         self,
         save_dir: str | Path = ".",
-        name: str = "lightning_logs",
+        name: str = RUNS,
         version: int | str | None = None,
         resumed: tuple[int, float] | None = None,
+        words: str = "run",
     ) -> None:
-        self.claimed = version is None and getattr(rank_zero_only, "rank", 0) == 0  # other processes write nothing
-        if self.claimed:
-            version = claim_number(Path(save_dir) / name)
+        self.claimed, version = _claimed(Path(save_dir) / name, version, words)
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
         self.started = self._is_broken = False
+        self.latest: dict[str, float] = {}  # value of each metric
         self.resumed = resumed
 
     @property
@@ -79,6 +80,7 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars; before the first ones, write the hyperparameters."""
+        self.latest |= metrics
         with self._writing():
             if not self.started:
                 self.started = True
@@ -124,6 +126,50 @@ class RunLogger(TensorBoardLogger):
             writer.add_summary(Summary(value=[value]))
 
 
+class SilentLogger(Logger):
+    """The directory of a run, for a training that logs nothing.
+
+    Args:
+        save_dir: the parent folder of all runs.
+        run: the run's directory; null: a new one, whose number no other process gets.
+        words: what follows the number in the name of a new run.
+    """
+
+    def __init__(self, save_dir: str | Path = ".", run: Path | None = None, words: str = "run") -> None:
+        super().__init__()
+        root = run.parent if run is not None else Path(save_dir) / RUNS
+        self.claimed, version = _claimed(root, run.name if run is not None else None, words)
+        self._directory = str(root / str(version))
+        self.started = False
+        self.latest: dict[str, float] = {}
+
+    @property
+    def log_dir(self) -> str:
+        """The run's directory."""
+        return self._directory
+
+    save_dir = log_dir  # which the trainer takes for a logger that is not Lightning's own
+
+    @property
+    def name(self) -> str:
+        """Nothing, since `save_dir` is of this run alone; so is `version`."""
+        return ""
+
+    version = name
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Log nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Only remember the latest value of each metric."""
+        self.latest |= metrics
+        self.started = True
+
+
+OfRun = RunLogger | SilentLogger
+"""The loggers that have a run's directory."""
+
+
 @contextmanager
 def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
     """Lock the run's directory during training; remove a new directory if an error comes before the first log.
@@ -131,7 +177,7 @@ def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
     Raises:
         ValueError: another process is training in it.
     """
-    runs = [logger for logger in trainer.loggers if isinstance(logger, RunLogger) and trainer.is_global_zero]
+    runs = [logger for logger in trainer.loggers if isinstance(logger, OfRun) and trainer.is_global_zero]
     try:
         with ExitStack() as held:
             for logger in runs:
@@ -152,6 +198,12 @@ def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
         logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
         logger.log_metrics(new, step)
         logger.finalize("success")
+
+
+def _claimed(root: Path, version: int | str | None, words: str) -> tuple[bool, int | str | None]:
+    """Whether a new run's directory has been made, and its name; only the first of several processes makes one."""
+    is_new = version is None and getattr(rank_zero_only, "rank", 0) == 0
+    return is_new, claim_run(root, words) if is_new else version
 
 
 def _set(start: SessionStartInfo, key: str, value: Any) -> None:

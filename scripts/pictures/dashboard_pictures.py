@@ -3,7 +3,7 @@
     charlm fit --config mlp --data makemore
     charlm fit --model Bigram --data makemore
     charlm fit --config mlp-fast --data makemore
-    python scripts/pictures/dashboard_pictures.py lightning_logs/version_0 --out .github
+    python scripts/pictures/dashboard_pictures.py lightning_logs/001-mlp-makemore --out .github
 
 tests/dashboard/test_browser.py checks the same pages.
 """
@@ -43,9 +43,9 @@ def hparams(page: Page) -> Image.Image:
     """The table of all runs, with a few columns hidden to fit into the README."""
     page.resize(1500, 560)
     page.open("hparams", "Trial ID", "model", "loss/val")
-    for column in ("batch_size", "schedule", "optimizer", "accuracy/val"):
+    for column in ("data.block_size", "seed_everything", "model.optimizer", "accuracy/val"):
         page.click("paper-checkbox", column)
-        page.wait_for("version_0")  # the table is loaded again
+        page.wait_for("001-mlp-makemore")  # the table is loaded again
         page.settle()
     return page.picture((300, 64, 1500, 310))
 

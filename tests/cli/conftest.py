@@ -13,6 +13,7 @@ from charlm.cli.main import main
 from charlm.data.corpus import read_corpus
 
 SMALL = """
+name: run
 model: {class_path: LitMLP, init_args: {n_embd: 2, n_hidden: 4}}
 data: {path: NAMES, batch_size: 16}
 trainer: {max_steps: 4, max_epochs: -1, val_check_interval: 2, check_val_every_n_epoch: null, log_every_n_steps: 1,
@@ -81,7 +82,7 @@ def cli(tmp_path, monkeypatch, capsys, alone):
 def run(cli, trained):
     """The trained run, in lightning_logs of the working directory."""
     shutil.copytree(trained / "lightning_logs", "lightning_logs")
-    return Path("lightning_logs/version_0")
+    return Path("lightning_logs/001-run")
 
 
 @pytest.fixture(scope="session")

@@ -60,12 +60,13 @@ EXAMPLES = {
     ),
 }
 CONFIG = """
+name: run
 model: {{class_path: Lit{model}, init_args: {{n_embd: 4, n_hidden: 8}}}}
 data: {{path: names.txt, batch_size: 16}}
 trainer: {{max_steps: 6, max_epochs: -1, val_check_interval: 3, check_val_every_n_epoch: null, log_every_n_steps: 1,
   accelerator: cpu, enable_model_summary: false, enable_progress_bar: false}}
 """
-RUN = Path("lightning_logs/version_0")
+RUN = Path("lightning_logs/001-run")
 
 
 def write(folder, names, model):

@@ -21,7 +21,7 @@ from charlm.runs.checkpoint_file import load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
-RUN = Path("lightning_logs/version_0")
+RUN = Path("lightning_logs/001-run")
 
 
 def weights(run):
@@ -29,7 +29,7 @@ def weights(run):
 
 
 def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
-    done = cli("fit", "--data.path", names, "--trainer.max_steps=30", "--trainer.val_check_interval=10")
+    done = cli("fit", "--name=run", "--data.path", names, "--trainer.max_steps=30", "--trainer.val_check_interval=10")
     assert done.status == 0
     assert {path.name for path in RUN.glob("*") if "events" not in path.name} == {
         *("checkpoints", "config.yaml", "hparams.yaml", "results.json", "projector", "projector_config.pbtxt"),
@@ -45,9 +45,9 @@ def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
         assert results[split] == pytest.approx(loss, abs=1e-6)
     assert (results["checkpoint"], results["step"]) == (best.name, load_checkpoint(best).step)
     assert f"at {best.name} (step {results['step']})" in done.out
-    row = next(line.split() for line in done.out.splitlines() if line.startswith("version_0"))
+    row = next(line.split() for line in done.out.splitlines() if line.startswith("001-run"))
     losses = [f"{results[split]:.4f}" for split in ("train", "val", "test")]
-    assert row == ["version_0", "MLP", "3", "10", "200", "11,897", *losses]
+    assert row == ["001-run", "MLP", "3", "10", "200", "11,897", *losses]
     assert "30/30 steps" in done.err
     assert yaml.safe_load((RUN / "config.yaml").read_text())["seed_everything"] == 42
 
@@ -172,9 +172,9 @@ def test_the_saved_config_of_a_run_is_taken_by_every_command(command, cli, run):
     shutil.copy(run / "config.yaml", "saved.yaml")
     assert cli(command, "--config", "saved.yaml").status == 0
     if command == "fit":
-        assert torch.equal(weights(run), weights("lightning_logs/version_1"))
+        assert torch.equal(weights(run), weights("lightning_logs/002-run"))
         cli(command, "--config", "saved.yaml", "--seed_everything=7")
-        assert not torch.equal(weights(run), weights("lightning_logs/version_2"))
+        assert not torch.equal(weights(run), weights("lightning_logs/003-run"))
 
 
 def test_a_command_line_leaves_nothing_behind_in_the_process(cli, small):

@@ -47,7 +47,7 @@ def test_a_run_that_is_stopped_by_a_signal_says_how_to_go_on_and_does_so_to_the_
     first.process.send_signal(signal.SIGTERM)
     assert first.process.wait() == 143
     log = (killed / "log.txt").read_text()
-    assert re.search(r"SIGTERM.*Stopped after \d+ steps. Go on with:\n.*fit --resume version_0\n$", log, re.DOTALL)
+    assert re.search(r"SIGTERM.*Stopped after \d+ steps. Go on with:\n.*fit --resume 001-rnn\S*\n$", log, re.DOTALL)
     killloop.Training(killed, options).wait_for_end()
     assert faults(killloop, place) == {}
     assert killloop.compare(place)["repeated"] == 0, "no step was lost"

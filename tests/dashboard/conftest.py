@@ -12,7 +12,7 @@ from charlm.cli.commands.dashboard import SAMPLES, on_free_port
 from charlm.cli.main import main
 from charlm.data.corpus import read_corpus
 
-SHORT = ["--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "false"]
+SHORT = ["--name", "run", "--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "false"]
 STEPS = ["--trainer.max_steps", "40", "--trainer.val_check_interval", "10"]
 EPOCHS = ["--trainer.max_epochs", "8", "--trainer.check_val_every_n_epoch", "2"]  # of one batch each
 
@@ -30,7 +30,7 @@ def runs(tmp_path_factory, alone):
         main(["fit", "--config", "bigram", *SHORT, *EPOCHS, "--data", str(names)])
         small = ["--model.n_hidden", "20", "--model.lr", "0.05"]
         main(["fit", "--config", "mlp", *SHORT, *STEPS, *small, "--data", str(names)])
-        main(["test", "--ckpt_path", "lightning_logs/version_0"])
+        main(["test", "--ckpt_path", "lightning_logs/001-run"])
     return folder / "lightning_logs"
 
 

@@ -48,8 +48,8 @@ def page(driver, address, script, request):
 
 
 def test_time_series_begins_with_the_curves_that_matter(page, runs):
-    page.open("timeseries", "Pinned 4 cards", "version_0", "version_1", "version_2", *PINNED)
-    last = [json.loads((runs / f"version_{number}" / "results.json").read_text()) for number in range(3)]
+    page.open("timeseries", "Pinned 4 cards", "001-run", "002-run", "003-run", *PINNED)
+    last = [json.loads((runs / f"00{number}-run" / "results.json").read_text()) for number in range(1, 4)]
     page.wait_for(*(f"{results['val']:.4f}" for results in last if results["step"] in (8, 40)))
     cards = [text for text in page.run("return elements('card-view').map((card) => card.innerText)") if text.strip()]
     assert len(cards) >= len(PINNED)
@@ -65,7 +65,7 @@ def test_custom_scalars_draw_train_and_val_in_one_chart(page):
 
 def test_hparams_have_a_row_a_run_with_model_and_losses(page):
     page.resize(1900, 900)
-    page.open("hparams", "Trial ID", "version_0", "version_1", "version_2", "loss/val", "loss/test")
+    page.open("hparams", "Trial ID", "001-run", "002-run", "003-run", "loss/val", "loss/test")
     page.wait_for("0.30000", "0.050000", "200.00", "20.000")  # learning rates, sizes
     text = page.text()
     assert text.count(" MLP ") >= 2
@@ -73,7 +73,7 @@ def test_hparams_have_a_row_a_run_with_model_and_losses(page):
 
 
 def test_images_show_the_embedding_and_the_bigram(page):
-    page.open("images", "embedding_pca", "bigram", "version_0", "version_1", "version_2")
+    page.open("images", "embedding_pca", "bigram", "001-run", "002-run", "003-run")
     widths = "return elements('img').filter((image) => image.complete).map((image) => image.naturalWidth)"
     page.until(lambda: len(page.run(widths)) >= 3, "three images")
     assert all(width >= 300 for width in page.run(widths))

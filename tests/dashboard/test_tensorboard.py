@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
 
-MLP, BIGRAM, SMALL = (f"version_{number}" for number in range(3))
+MLP, BIGRAM, SMALL = (f"00{number}-run" for number in range(1, 4))
 CURVES = {"loss/train", "loss/val", "loss/test", "perplexity/val", "accuracy/val", "lr", "epoch"}
 SAMPLES = {"samples/new", "samples/distinct", "samples/mean_length", "samples/mean_length_data"}
 
@@ -93,10 +93,14 @@ def test_train_val_and_test_loss_share_a_chart(ask):
 
 def test_hparams_have_a_row_a_run_that_ends_with_the_last_losses(ask, points):
     tags = ("loss/val", "loss/test")
-    columns = [{"hparam": "n_hidden"}, *({"metric": {"tag": tag, "group": ""}} for tag in tags)]
+    columns = [{"hparam": "model.n_hidden"}, *({"metric": {"tag": tag, "group": ""}} for tag in tags)]
     request = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "colParams": columns, "sliceSize": 9}
     rows = {row["name"]: row for row in ask("hparams/session_groups", request)["sessionGroups"]}
-    assert {run: row["hparams"].get("n_hidden") for run, row in rows.items()} == {MLP: 200, BIGRAM: None, SMALL: 20}
+    assert {run: row["hparams"].get("model.n_hidden") for run, row in rows.items()} == {
+        MLP: 200,
+        BIGRAM: None,
+        SMALL: 20,
+    }
     for run, row in rows.items():
         values = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
         assert [values[tag] for tag in tags] == [pytest.approx(points(run, tag)[-1][1]) for tag in tags]

@@ -27,8 +27,8 @@ def test_the_shipped_bigram_converges_to_the_loss_of_counting(path, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     data = ["--data.path", path] if path else []
-    main(["fit", "--config", "bigram", *data, "--trainer.enable_progress_bar=false"])
-    net = load_checkpoint("lightning_logs/version_0/checkpoints/last.ckpt").net
+    main(["fit", "--name=run", "--config", "bigram", *data, "--trainer.enable_progress_bar=false"])
+    net = load_checkpoint("lightning_logs/001-run/checkpoints/last.ckpt").net
     splits = load_splits(path, block_size=1)
     plain, smoothed = (CountBigram.from_contexts(splits.train, 27, k) for k in (0, 1))
     assert evaluate(net, [splits.train.tensors()]).loss == pytest.approx(plain.nll(splits.train), abs=0.002)

@@ -18,7 +18,7 @@ def log(logger, val, step):
 
 
 def life(root, resumed=None, config="lr: 1"):
-    logger = RunLogger(root, version=None if resumed is None else 0, resumed=resumed)
+    logger = RunLogger(root, version=None if resumed is None else "001-run", resumed=resumed)
     logger.experiment.add_text("config", config, 0)
     if resumed is None:
         log(logger, 1.0, 1)
@@ -33,7 +33,7 @@ def life(root, resumed=None, config="lr: 1"):
 
 def steps(root, reader, kind, tag):
     every = {"scalars": 0, "tensors": 0, "images": 0}
-    events = reader.EventAccumulator(str(root / "lightning_logs" / "version_0"), size_guidance=every).Reload()
+    events = reader.EventAccumulator(str(root / "lightning_logs" / "001-run"), size_guidance=every).Reload()
     return sorted(event.step for event in getattr(events, kind)(tag))  # files of the same second have no order
 
 
@@ -47,7 +47,7 @@ def read(root):
 def test_each_point_is_there_once_however_often_it_is_killed(tmp_path):
     saved = life(tmp_path)
     unbroken = read(tmp_path)
-    run = tmp_path / "lightning_logs" / "version_0"
+    run = tmp_path / "lightning_logs" / "001-run"
     curve = read_scalars(run, bool).curves["loss/val"]
     assert unbroken == [[1, 2, 2, 3]] * 6
     for _ in range(3):
@@ -62,7 +62,7 @@ def test_each_point_is_there_once_however_often_it_is_killed(tmp_path):
 
 def test_what_cannot_be_read_stays_in_its_file(tmp_path):
     saved = life(tmp_path)
-    (file,) = (tmp_path / "lightning_logs" / "version_0").glob("events*")
+    (file,) = (tmp_path / "lightning_logs" / "001-run").glob("events*")
     file.write_bytes(file.read_bytes() + b"cut")
     life(tmp_path, (CHECKPOINT, saved))
     assert file.read_bytes().endswith(b"cut")
@@ -72,7 +72,7 @@ def test_what_cannot_be_read_stays_in_its_file(tmp_path):
 def test_a_loss_that_is_added_later_stands_once(tmp_path):
     life(tmp_path)
     for loss in (0.5, 0.5000001):
-        log_later(tmp_path / "lightning_logs" / "version_0", {"loss/test": loss}, 3)
+        log_later(tmp_path / "lightning_logs" / "001-run", {"loss/test": loss}, 3)
     assert steps(tmp_path, event_accumulator, "Scalars", "loss/test") == [3]
 
 

@@ -61,7 +61,10 @@ def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="no run under lightning_logs; train one with `charlm fit`, or give"):
         find_checkpoint()
-    with pytest.raises(FileNotFoundError, match=r"gone.ckpt does not exist; pass a .ckpt file or the directory"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"gone.ckpt does not exist; pass a .ckpt file, or a run by its directory, name or number",
+    ):
         find_checkpoint("gone.ckpt")
     with pytest.raises(FileNotFoundError, match=r"has no checkpoint \(\*.ckpt\) in it"):
         find_checkpoint(tmp_path)
@@ -90,19 +93,6 @@ def test_damaged_results_are_named(text, tmp_path):
 def test_finding_runs_and_results_needs_no_torch():
     code = "import sys, charlm.runs.checkpoint_file, charlm.runs.directory; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_runs_that_start_at_once_get_a_directory_each(tmp_path):
-    """Four processes that take twenty numbers each."""
-    code = "import sys; from pathlib import Path; from charlm.runs.directory import claim_number; input()\n"
-    code += "print(*[claim_number(Path(sys.argv[1])) for _ in range(20)])"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "runs")], **pipes) for _ in range(4)]
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    numbers = [int(number) for process in processes for number in process.communicate(timeout=60)[0].split()]
-    assert sorted(numbers) == list(range(80))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])

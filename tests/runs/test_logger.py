@@ -59,7 +59,7 @@ def test_a_run_has_the_hyperparameters_of_model_and_user_and_its_status(trainer,
     training.logger.log_hyperparams({"sampling": "epoch", "flag": True, "list": [1, 2], "nothing": None})
     with pytest.raises(type(error)) if error else nullcontext():
         training.fit(LitMLP(alphabet=data.alphabet, n_hidden=4), data)
-    hparams, ended = session(tmp_path / "lightning_logs" / "version_0")
+    hparams, ended = session(tmp_path / "lightning_logs" / "001-run")
     assert ended == status
     assert (hparams["n_hidden"], hparams["lr"]) == (4, 0.1)
     assert (hparams["sampling"], hparams["flag"], hparams["list"]) == ("epoch", True, "[1, 2]")
@@ -71,9 +71,9 @@ def test_a_run_that_goes_on_has_no_status_yet(tmp_path):
     logger.log_hyperparams({"lr": 1})
     logger.log_metrics({"loss/val": 3.0}, 0)
     logger.save()
-    assert session(tmp_path / "lightning_logs" / "version_0") == ({"lr": 1}, None)
+    assert session(tmp_path / "lightning_logs" / "001-run") == ({"lr": 1}, None)
     logger.finalize("success")
-    assert session(tmp_path / "lightning_logs" / "version_0") == ({"lr": 1}, Status.STATUS_SUCCESS)
+    assert session(tmp_path / "lightning_logs" / "001-run") == ({"lr": 1}, Status.STATUS_SUCCESS)
 
 
 def test_a_logger_without_metrics_writes_no_session(tmp_path):
@@ -97,7 +97,7 @@ def test_a_log_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with quiet(), pytest.raises(OSError, match=r"logged in \S+ \(File too large\); .*resume version_0"):
+        with quiet(), pytest.raises(OSError, match=r"logged in \S+ \(File too large\); .*resume 001-run"):
             log_many(logger)
         logger.finalize("failed")
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,25 @@ _BINS = 64  # of equal width; the 1,500 bins of TensorBoard's default take five 
 
 
 def run_directory(trainer: Trainer) -> str:
-    """The folder or URL of the files of a run.
+    """The folder or URL of the files of a run, and of no other run.
 
-    In a distributed run every process must call it, since the processes agree on one value.
+    The loggers of W&B, MLflow and Comet have one folder for all runs, and below it, where ModelCheckpoint writes too,
+    one for each run. In a distributed run every process must call it, since the processes agree on one value.
     """
-    return str(trainer.log_dir or trainer.default_root_dir)
+    logger = trainer.logger
+    shared = logger is not None and not hasattr(logger, "log_dir")
+    own = folder_below_shared(trainer) if shared else (trainer.log_dir or trainer.default_root_dir)
+    return str(trainer.strategy.broadcast(str(own)))
+
+
+def folder_below_shared(trainer: Trainer) -> str:
+    """The folder of the first logger's run, where ModelCheckpoint has it; without loggers `default_root_dir`."""
+    root: str = trainer.default_root_dir
+    if trainer.logger is None:
+        return root
+    logger = trainer.logger
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return os.path.join(logger.save_dir or root, str(logger.name), version)
 
 
 def write_file(trainer: Trainer, directory: str, name: str, content: bytes) -> Failed:
@@ -70,6 +85,11 @@ def send_text(trainer: Trainer, text: str, tag: str, step: int) -> Failed:
 def send_scalars(trainer: Trainer, scalars: Mapping[str, float], step: int) -> Failed:
     """Send scalars to every logger."""
     return _to_loggers(trainer, lambda logger: logger.log_metrics(dict(scalars), step))
+
+
+def send_name(trainer: Trainer, name: str) -> Failed:
+    """Call the run by this name in W&B, MLflow and Comet."""
+    return _to_loggers(trainer, lambda logger: _send_name(logger, name))
 
 
 def send_histogram(trainer: Trainer, values: Tensor, tag: str, step: int) -> Failed:
@@ -149,6 +169,16 @@ def _send_text(logger: Any, text: str, tag: str, step: int) -> None:
         experiment.log_text(logger.run_id, text, f"{tag}/step{step:06d}.md")
     elif hasattr(experiment, "log_text"):  # Comet
         experiment.log_text(text, step=step, metadata={"tag": tag})
+
+
+def _send_name(logger: Any, name: str) -> None:
+    experiment: Any = getattr(logger, "experiment", None)
+    if hasattr(logger, "log_image"):  # W&B
+        experiment.name = name
+    elif hasattr(experiment, "set_tag") and hasattr(logger, "run_id"):  # MLflow
+        experiment.set_tag(logger.run_id, "mlflow.runName", name)
+    elif hasattr(experiment, "set_name"):  # Comet
+        experiment.set_name(name)
 
 
 def _send_histogram(logger: Any, values: Tensor, tag: str, step: int) -> None:

@@ -25,7 +25,8 @@ def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | Non
     If the run has a TensorBoard log, the picture is added to it as "bigram_counts", beside fit's own "bigram".
 
     Args:
-        checkpoint: a .ckpt file or run directory of a bigram; by default the newest run in lightning_logs.
+        checkpoint: a .ckpt file, or a run of a bigram by directory, name or number; by default the newest run in
+            lightning_logs.
         k: added to every count, at least 0. With 0, a pair that is not in the training names has probability 0.
         out: the PNG file to write; by default bigram_counts.png in the run directory.
 

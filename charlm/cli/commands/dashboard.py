@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 from tensorboard import program
 
 from charlm.runs.events import find_event_runs
+from charlm.runs.naming import RUNS, place_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -50,7 +51,7 @@ def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int 
     The pages reload by themselves every 30 seconds, unless you switch that off in TensorBoard's settings.
 
     Args:
-        runs: a directory of runs, or run directories, to show only these; by default lightning_logs.
+        runs: a directory of runs, or runs by directory, name or number, to show only these; by default lightning_logs.
         host: the address to listen on; 0.0.0.0 lets other machines connect.
         port: the port to listen on, 0 for any free one; if it is taken, one of the next 20 that is free.
         open: open the page in the browser.
@@ -61,7 +62,7 @@ def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int 
     """
     if not 0 <= port < 2**16:
         raise ValueError(f"--port is {port}; allowed: 0 to {2**16 - 1}")
-    places = [Path(run) for run in runs or ["lightning_logs"]]
+    places = list(map(place_of, runs or [RUNS]))
     for place in places:
         if not place.is_dir():
             raise FileNotFoundError(

@@ -28,7 +28,7 @@ def export(
     Before the file is written, its logits are compared with the checkpoint's.
 
     Args:
-        checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
+        checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
         format: torch is a torch.export program (.pt2), onnx a model for onnxruntime and others; both take batches of
             any size and, if the model takes whole names, names of any length. safetensors has only the weights.
         out: the file to write, an existing one is overwritten; by default the name of the run, in this directory.

@@ -12,6 +12,7 @@ from charlm.cli.out_file import write_out
 from charlm.runs.curves import MOST_RUNS, Curve, loss_curves
 from charlm.runs.events import Drop, Scalars, is_rate, rate_drops
 from charlm.runs.logged import find_logged_runs, last_logged, read_logged
+from charlm.runs.naming import RUNS, place_of
 
 _TAGS = ("loss/train", "loss/val")
 _LEFT_OUT = {"pgf", "raw", "rgba"}  # formats of matplotlib that need LaTeX, or are pixels without a size
@@ -24,7 +25,8 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
     are still training.
 
     Args:
-        runs: run directories, or directories with runs below them; by default the newest run in lightning_logs.
+        runs: runs by directory, name or number, or directories with runs below them; by default the newest run in
+            lightning_logs.
         out: the file to write, whose ending is the format: png, svg, pdf and others; an existing file is overwritten.
         train: the tag of the training loss.
         val: the tag of the validation loss.
@@ -37,7 +39,7 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
     kind = _format(file)
     read = {run: _read(run, (train, val)) for run in _chosen(runs)}
     _check_tags(read, (train, val))
-    curves = _curves(read, {"train": train, "val": val}, [Path(run) for run in runs or []])
+    curves = _curves(read, {"train": train, "val": val}, list(map(place_of, runs or [])))
     names = distinct_names(list(curves))
     unit = " (nats per character)" * all(map(_is_charlms, curves))
     figure = loss_curves(
@@ -90,7 +92,7 @@ def _chosen(runs: list[str] | None) -> list[Path]:
         FileNotFoundError: a directory without a run.
         ValueError: too many runs for one picture.
     """
-    places = [Path(run) for run in runs] if runs else [max(_runs(Path("lightning_logs")), key=last_logged)]
+    places = list(map(place_of, runs)) if runs else [max(_runs(Path(RUNS)), key=last_logged)]
     found = {run.resolve(): run for place in places for run in _runs(place)}
     if len(found) > MOST_RUNS:
         raise ValueError(f"{len(found)} runs in one picture cannot be told apart; name {MOST_RUNS} at most")

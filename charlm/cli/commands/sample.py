@@ -29,7 +29,7 @@ def sample(
     """Print names drawn from a trained model, one a line, as soon as they are drawn.
 
     Args:
-        checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
+        checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
         n: how many names to print.
         prefix: the beginning of every name.
         temperature: above 0; 1 is the model's own distribution, lower is more likely, higher is wilder.

@@ -27,7 +27,7 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
     Args:
         names: names, files with one name a line, or - for standard input. A file is what ends in .txt or has a slash,
             or has a dot and exists. With a model of names that have slashes, a slash makes a file only if it exists.
-        checkpoint: a .ckpt file or a run directory; by default the newest run in lightning_logs.
+        checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
 
     Raises:
         OSError: no such checkpoint or file.

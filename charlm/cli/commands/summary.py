@@ -1,49 +1,87 @@
-"""`charlm summary`: hyperparameters and losses of runs, side by side."""
+"""`charlm summary`: settings and losses of runs, side by side."""
 
 import math
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.cli.table import Format, Table, render
+from charlm.cli.table import Cell, Format, Table, render
+from charlm.cli.terminal_text import display_width
+from charlm.messages import did_you_mean, visible
 from charlm.nets.interface import parameter_count
 from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import find_checkpoint, read_results, run_directory
+from charlm.runs.naming import RUNS, place_of
+from charlm.runs.settings import read_settings
 
 FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")
 LOSSES = ("train", "val", "test")
+_OF_TRAINING = ("steps", "best_step", "last_val", "new", "seconds")
+_CUT_FIRST = ("parameters", "seconds", "last_val", "new")  # in a narrow terminal
+_CUT_LAST = ("model", "lr", "milestones", "optimizer", "n_hidden", "batch_size", "schedule", "steps", "best_step")
 _WIDTH = 80
 
 
-def summary(runs: list[str] | None = None, format: Format = "text") -> None:
-    """Print a table of runs: model, sizes, and final losses in nats per character, the lowest val loss first.
+@dataclass(frozen=True)
+class Run:
+    """A run in the table.
 
     Args:
-        runs: run directories, or directories with runs below them; by default lightning_logs.
+        path: its directory.
+        names: what tells its list of names from others: the fingerprint, or else the file.
+        title: of the list, such as "names.txt (4,002 names)".
+        facts: its settings and results, by column.
+        note: of the user.
+    """
+
+    path: Path
+    names: str
+    title: str
+    facts: Mapping[str, Cell]
+    note: str
+
+
+def summary(runs: list[str] | None = None, format: Format = "text", sort: str = "val", csv: bool = False) -> None:
+    """Print the settings and the losses of runs in nats per character; the lowest validation loss has a *.
+
+    There is a table for each list of names, since losses on different lists cannot be compared. What all its runs have
+    in common is said above it. The losses are those of the best checkpoint; best_step is its step, and last_val the
+    last validation loss; new is the share of sampled names that are new; steps are optimizer steps.
+
+    Args:
+        runs: runs by directory, name or number, or directories with runs below them; by default lightning_logs.
         format: text (80 columns), markdown or csv.
+        sort: the column by which to sort, such as val, run, lr or seconds.
+        csv: the same as --format csv: all columns of all runs in one table.
 
     Raises:
         OSError: no such directory, or no run in it.
+        ValueError: no column to sort by, or a name that several runs have.
     """
-    found = [run for place in runs or ["lightning_logs"] for run in find_runs(Path(place))]
-    print(render(summary_table(list(dict.fromkeys(found))), format, _WIDTH))
+    places = [run for place in runs or [RUNS] for run in find_runs(place_of(place))]
+    found = _sorted([_read(run) for run in dict.fromkeys(places)], sort)
+    if csv or format == "csv":
+        print(render(_whole_table(found), "csv"))
+        return
+    lists = dict.fromkeys(run.names for run in found)
+    print("\n\n".join(_of_list([run for run in found if run.names == names], format) for names in lists))
 
 
 def summary_table(runs: Iterable[Path]) -> Table:
-    """The table of runs with model, sizes and final losses; the lowest val loss first, unknown losses last.
+    """The table of runs with model, sizes and losses; the lowest val loss first, unknown losses last.
 
     What <run>/results.json does not have comes from the run's checkpoint. A damaged results.json is
     named on stderr.
     """
-    rows = [(run, _facts(run)) for run in runs]
-    rows.sort(key=lambda row: val if isinstance(val := row[1].get("val"), int | float) and val == val else math.inf)
-    names = [run.resolve().name for run, _ in rows]
-    shown = names if len(set(names)) == len(names) else [str(run) for run, _ in rows]
-    cells = [[facts.get(column) for column in (*FACTS, *LOSSES)] for _, facts in rows]
-    return Table(("run", *FACTS, *LOSSES), [[name, *row] for name, row in zip(shown, cells, strict=True)])
+    rows = _sorted([_read(run) for run in runs], "val")
+    columns = (*FACTS, *LOSSES)
+    names = _names(rows)
+    return Table(("run", *columns), [[names[run.path], *(run.facts.get(key) for key in columns)] for run in rows])
 
 
 def find_runs(place: Path) -> list[Path]:
@@ -71,13 +109,114 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _facts(run: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
+def _read(path: Path) -> Run:
+    results: dict[str, Any] = {}
     try:
-        facts = {key: value for key, value in read_results(run).items() if isinstance(value, int | float | str)}
+        results = read_results(path)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
-    if "parameters" not in facts:
+    if not {"parameters", "sha256"} <= results.keys():
         with suppress(OSError, ValueError):  # a run without a readable checkpoint still gets a line
-            facts = {**checkpoint_facts(find_checkpoint(run)), **facts}
-    return facts
+            results = {**checkpoint_facts(find_checkpoint(path)), **results}
+    logged = results.get("settings")
+    settings = {**read_settings(path), **(logged if isinstance(logged, dict) else {})}
+    title = str(settings.pop("data.path", "")) or ("charlm's own list" if settings else "a list that is not known")
+    names, count = results.get("sha256"), results.get("names")
+    results["steps"], results["best_step"] = results.get("ended"), results.get("step")
+    known = {key: results[key] for key in (*FACTS, *LOSSES, *_OF_TRAINING) if key in results}
+    every = {**dict.fromkeys(FACTS), **_by_last_word(settings), **known}
+    return Run(
+        path,
+        names if isinstance(names, str) else title,
+        f"{title} ({count:,} names)" if isinstance(count, int) else title,
+        {key: value for key, value in every.items() if isinstance(value, int | float | str)},
+        str(results.get("note") or ""),
+    )
+
+
+def _by_last_word(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings by the last word of their names, where no other one has it: lr for model.lr."""
+    words = [key.rpartition(".")[2] for key in settings]
+    return {word if words.count(word) == 1 else key: settings[key] for word, key in zip(words, settings, strict=True)}
+
+
+def _sorted(runs: list[Run], column: str) -> list[Run]:
+    known = ("run", *dict.fromkeys((*LOSSES, *_OF_TRAINING, *(key for run in runs for key in run.facts))))
+    if column not in known:
+        raise ValueError(f"--sort is {column!r}; the columns are {', '.join(known)}{did_you_mean(column, known)}")
+
+    def order(run: Run) -> tuple[bool, float, str]:
+        value = run.path.name if column == "run" else run.facts.get(column)
+        number = float(value) if isinstance(value, int | float) and not math.isnan(value) else math.inf
+        return value is None or value != value, number, str(value)
+
+    return sorted(runs, key=order)
+
+
+def _names(runs: Sequence[Run]) -> dict[Path, str]:
+    """The name of each run, or its path where several have the name."""
+    names = [run.path.resolve().name for run in runs]
+    return {run.path: name if names.count(name) == 1 else str(run.path) for run, name in zip(runs, names, strict=True)}
+
+
+def _whole_table(runs: Sequence[Run]) -> Table:
+    first = (*FACTS, *LOSSES, *_OF_TRAINING)
+    settings = dict.fromkeys(key for run in runs for key in run.facts if key not in first)
+    names = _names(runs)
+    rows = [
+        [names[run.path], *(_exact(run.facts.get(key)) for key in (*first, *settings)), run.title, run.note or None]
+        for run in runs
+    ]
+    return Table(("run", *first, *settings, "data", "note"), rows)
+
+
+def _of_list(runs: Sequence[Run], format: Format) -> str:
+    """The runs on one list of names: what they have in common, a table of the rest, and their notes."""
+    names, columns = _names(runs), dict.fromkeys(key for run in runs for key in run.facts)
+    same = [key for key in columns if key not in LOSSES and len({run.facts.get(key) for run in runs}) == 1]
+    differ = [key for key in columns if key not in (*same, *LOSSES, *_OF_TRAINING)]
+    shown = [*differ, *(key for key in _OF_TRAINING if key in columns and key not in same), *LOSSES]
+    lowest = min((val for run in runs if isinstance(val := run.facts.get("val"), float)), default=None)
+
+    def table(keys: Sequence[str]) -> Table:
+        header = ["run", *keys, *[""] * (lowest is not None)]
+        marks = [["*" if run.facts.get("val") == lowest else ""] * (lowest is not None) for run in runs]
+        rows = [[names[run.path], *(_shown(key, run.facts.get(key)) for key in keys)] for run in runs]
+        return Table(header, [[*row, *mark] for row, mark in zip(rows, marks, strict=True)])
+
+    left_out = []
+    if format == "text":
+        others = [key for key in reversed(shown) if key not in (*_CUT_FIRST, *_CUT_LAST, *LOSSES)]
+        order = [key for key in (*_CUT_FIRST, *others, *reversed(_CUT_LAST)) if key in shown]
+        while order and _narrowest(table(shown)) > _WIDTH:
+            shown.remove(order[0])
+            left_out.append(order.pop(0))
+    common = ", ".join(f"{key} {_spelled(_shown(key, runs[0].facts.get(key)))}" for key in same)
+    title = f"{runs[0].title}: {common}" if common else runs[0].title
+    text = render(table(shown), format, _WIDTH if format == "text" else None)
+    notes = [f"{names[run.path]}: {visible(run.note)}" for run in runs if run.note]
+    notes += [f"Not shown here: {', '.join(left_out)}; --csv has all columns"] * bool(left_out)
+    above, below = (
+        [line for part in parts for line in textwrap.wrap(part, _WIDTH)] for parts in ([visible(title)], notes)
+    )
+    return "\n".join([*above, "", text, *([""] if below else []), *below])
+
+
+def _narrowest(table: Table) -> int:
+    """The width of a table whose columns are one space apart; they are two apart if there is room."""
+    return max(map(display_width, render(table).splitlines())) - len(table.header) + 1
+
+
+def _shown(key: str, value: Cell) -> Cell:
+    """A cell of the table: losses have four decimals, shares of names are percentages, other numbers as they are."""
+    if key in (*LOSSES, "last_val") or not isinstance(value, float):
+        return value
+    return f"{value:.0%}" if key == "new" else f"{value:.0f}" if key == "seconds" else f"{value:.4g}"
+
+
+def _spelled(value: Cell) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _exact(value: Cell) -> Cell:
+    return f"{value:.6g}" if isinstance(value, float) else value

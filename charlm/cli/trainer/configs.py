@@ -23,11 +23,13 @@ class Config:
         source: what the parser is to read: the path of a file, or the text itself.
         settings: what it holds.
         note: what the user should know about it, or "".
+        is_file: whether the source is a file.
     """
 
     source: str
     settings: dict[str, Any]
     note: str = ""
+    is_file: bool = True
 
 
 def config_names() -> list[str]:
@@ -48,7 +50,7 @@ def read_config(value: str, option: str = "--config") -> Config:
     if option.removeprefix("--") in _SECTIONS:
         return _section(value, option.removeprefix("--"))
     if value.lstrip().startswith("{"):
-        return Config(value, _settings(value, "--config"))
+        return Config(value, _settings(value, "--config"), is_file=False)
     file, names = Path(value).expanduser(), config_names()
     if value in names:
         note = f"--config {value} is the shipped config; for the file in this directory write ./{value}"
@@ -57,7 +59,8 @@ def read_config(value: str, option: str = "--config") -> Config:
         listed = ", ".join(names) + did_you_mean(value, names)
         raise ValueError(f"there is no config file {value}, nor a shipped config of that name: {listed}")
     text, settings = _read(file)
-    return Config(str(file) if file.is_file() else text, settings)  # a pipe can be read only once
+    is_file = file.is_file()  # a pipe can be read only once
+    return Config(str(file) if is_file else text, settings, is_file=is_file)
 
 
 def as_config(settings: dict[str, Any]) -> str:

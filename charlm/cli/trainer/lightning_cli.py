@@ -19,6 +19,7 @@ from charlm.cli.subcommands import COMMANDS
 from charlm.cli.terminal_text import visible_output
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
+from charlm.cli.trainer.loggers import add_name, loggers_of, loggers_of_new_run, words_of_run
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_logger
 from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
@@ -26,6 +27,7 @@ from charlm.cli.trainer.processes import LostProcess, is_of_other_process, proce
 from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
 from charlm.cli.trainer.resuming import OPTION, find_unfinished, say_where_checkpoints_are, why_nothing_was_trained
+from charlm.cli.trainer.run_facts import add_facts
 from charlm.cli.trainer.run_results import report_on_run, store_test_losses
 from charlm.cli.trainer.save_config import SaveConfig, config_text
 from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
@@ -34,7 +36,8 @@ from charlm.cli.trainer.verdict import Validations
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.runs.directory import run_directory
-from charlm.runs.logger import RunLogger, its_own_run
+from charlm.runs.logger import its_own_run
+from charlm.runs.naming import RUNS, check_name
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ class TrainerCLI(LightningCLI):
             help="with fit: continue this run, by default the newest, from its last state; auto: the newest unfinished"
             " run with the same config, or else start a new one",
         )
+        add_name(parser)
         parser.add_argument(
             "--ddp_timeout", type=PositiveInt, default=60, help="seconds that processes wait for one that stands still"
         )
@@ -122,7 +126,7 @@ class TrainerCLI(LightningCLI):
         """Choose the number of threads, and leave the checkpoint callback out where nothing is to be saved.
 
         Raises:
-            ValueError: the split to evaluate on is empty, or an interval of the Trainer is 0.
+            ValueError: the split to evaluate on is empty, an interval is 0, or --name cannot be a run's name.
         """
         config = self.config[self.subcommand]
         for name in ("val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches"):
@@ -137,12 +141,14 @@ class TrainerCLI(LightningCLI):
                 parser.callback_keys.remove("checkpoint")
         elif config.data.split[1] == 0:  # nothing to choose by
             config.checkpoint.monitor = None
+        if self.subcommand == "fit" and config.name is not None:
+            check_name(config.name)
         if self.prepared.auto:
             self._go_on(config)
 
     def _go_on(self, config: Namespace) -> None:
         """Let the newest unfinished run with this config go on, if there is one."""
-        root = Path(config.trainer.default_root_dir or ".") / "lightning_logs"
+        root = Path(config.trainer.default_root_dir or ".") / RUNS
         resumed = find_unfinished(config_text(self._parsers[0], config), root)
         if resumed is not None:
             kind = config.model.class_path
@@ -157,10 +163,12 @@ class TrainerCLI(LightningCLI):
         root = Path(config.default_root_dir or ".")
         if self.subcommand == "fit":
             callbacks.append(Validations())
+            add_facts(callbacks, self.config.fit)
+            kwargs["enable_autolog_hparams"] = False
         if self.subcommand == "lr-find":
             kwargs |= self._of_a_sweep(root)
-        elif config.logger in (None, True) and not config.fast_dev_run and not config.barebones:
-            kwargs["logger"] = self._logger(root)
+        elif not config.fast_dev_run and not config.barebones:
+            kwargs["logger"] = self._loggers(root, config.logger)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
         # by default `fit` describes the model in one line
@@ -174,19 +182,14 @@ class TrainerCLI(LightningCLI):
         without = dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "limit_val_batches": 0}
         return without | {"logger": sweep_logger(root)}
 
-    def _logger(self, root: Path) -> RunLogger | bool:
-        """The logger of a new run or of the resumed one. An evaluation has none; see `after_test`."""
+    def _loggers(self, root: Path, given: Any) -> Any:
+        """For `fit` the run's own logger and those of the user; an evaluation has none by itself, see `after_test`."""
         if self.subcommand != "fit":
-            return False
-        run, checkpoint = self.prepared.run, self.prepared.checkpoint
-        if run is None:
-            logger = RunLogger(root)
-        else:
-            resumed = (checkpoint.step, checkpoint.saved) if checkpoint else (0, 0.0)
-            logger = RunLogger(root, run.parent.name, run.name, resumed)
-        of_data = {key: self.datamodule.hparams[key] for key in ("batch_size", "split_by", "sampling")}
-        logger.log_hyperparams({"model": type(self.model).__name__.removeprefix("Lit"), **of_data})
-        return logger
+            return given or False
+        config, prepared = self.config.fit, self.prepared
+        if prepared.run is not None:
+            return loggers_of(prepared.run, prepared.checkpoint, given)
+        return loggers_of_new_run(root, config.name or words_of_run(self._parsers[0], config, prepared.configs), given)
 
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
         """Train; a new run that ends with an error before it logs anything leaves no directory."""

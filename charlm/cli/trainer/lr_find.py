@@ -16,6 +16,7 @@ from charlm.cli.trainer.report import program, shown
 from charlm.models.base import LitCharLM
 from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.logger import RunLogger, its_own_run
+from charlm.runs.naming import RUNS
 
 
 class ReportedSearch(SearchAlone):
@@ -106,7 +107,7 @@ setattr(SweepTrainer, "lr-find", SweepTrainer.lr_find)
 
 def sweep_logger(root: Path) -> RunLogger:
     """A logger with a new directory for a search, in `root`/lightning_logs/lr-find."""
-    return RunLogger(root / "lightning_logs", "lr-find")
+    return RunLogger(root / RUNS, "lr-find", words="sweep")
 
 
 def report(result: LRFinderResult, directory: Path) -> str:

@@ -15,7 +15,8 @@ from charlm.cli.trainer.checkpoint_settings import weights_alone
 from charlm.cli.trainer.options import Options
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import checkpoints_of, newest_first, newest_run, read_results
-from charlm.runs.logger import RunLogger
+from charlm.runs.logger import OfRun
+from charlm.runs.naming import RUNS, place_of
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,12 @@ def find_resumed(named: str | None, root: Path) -> Resumed:
     """The run and its newest readable checkpoint; unreadable ones are logged.
 
     Args:
-        named: a run's directory or its name in `root`; None: the run in `root` that was written last.
+        named: a run's directory, or its name or number in `root`; None: the run in `root` that was written last.
         root: the directory of the runs.
 
     Raises:
         FileNotFoundError: no such run.
-        ValueError: the run is not in `root`, or none of its checkpoints can be read.
+        ValueError: several runs have the name, the run is not in `root`, or none of its checkpoints can be read.
     """
     run = _named_run(named, root) if named is not None else newest_run(root)
     if run is None:
@@ -78,7 +79,7 @@ def find_unfinished(config: str, root: Path) -> Resumed | None:
         config: the text of a config.yaml.
         root: the directory of the runs.
     """
-    wanted, restarted = yaml.safe_load(config), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    wanted, restarted = _comparable(config), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     for run in newest_first(root):
         if _config_of(run) != wanted:
             continue
@@ -88,9 +89,16 @@ def find_unfinished(config: str, root: Path) -> Resumed | None:
     return None
 
 
+def _comparable(config: str) -> object:
+    """The settings of a config.yaml; one of an older charlm lacks options that are null in a newer one."""
+    settings = yaml.safe_load(config)
+    is_table = isinstance(settings, dict)
+    return {key: value for key, value in settings.items() if value is not None} if is_table else settings
+
+
 def _config_of(run: Path) -> object:
     try:
-        return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        return _comparable((run / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):  # the files of another run are damaged
         return None
 
@@ -126,8 +134,8 @@ def say_where_checkpoints_are(trainer: pl.Trainer) -> None:
     """Log how to go on with a training whose checkpoints are where --resume does not look."""
     saver = next((c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
     place = Path(trainer.log_dir or trainer.default_root_dir)
-    runs = Path(trainer.default_root_dir) / "lightning_logs"
-    in_runs = isinstance(trainer.logger, RunLogger) and os.path.realpath(place.parent) == os.path.realpath(runs)
+    runs = Path(trainer.default_root_dir) / RUNS
+    in_runs = isinstance(trainer.logger, OfRun) and os.path.realpath(place.parent) == os.path.realpath(runs)
     is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
     if saver is not None and not is_trial and not (in_runs and saver.dirpath is None):
         last = Path(saver.dirpath or place / "checkpoints") / "last.ckpt"
@@ -146,10 +154,10 @@ def why_nothing_was_trained(trainer: pl.Trainer) -> str:
 
 
 def _named_run(named: str, root: Path) -> Path:
-    place = next((place for place in (Path(named), root / named) if place.is_dir()), None)
-    if place is None and Path(named).is_file():
+    place = place_of(named, root)
+    if place.is_file():
         raise ValueError(f"{named} is a file; give the directory of its run, or take the file by --ckpt_path")
-    if place is None:
+    if not place.is_dir():
         raise FileNotFoundError(f"there is no run {named}, neither here nor in {root}; `charlm summary` lists them")
     if place.name == "checkpoints":
         place = place.parent

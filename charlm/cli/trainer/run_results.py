@@ -1,6 +1,8 @@
 """What follows a training or a test: the report, and the losses that are added to the run."""
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -9,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.report import finish
+from charlm.cli.trainer.run_facts import RunFacts
 from charlm.cli.trainer.verdict import Validations, log_verdict
 from charlm.data.datamodule import NamesDataModule
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
@@ -24,28 +27,40 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     """
     saver = next((c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
     kept = (saver.best_model_path or saver.last_model_path) if saver is not None else ""
-    if not kept or trainer.logger is None:
-        kind = "no checkpoint was kept" if not kept else f"the checkpoint {kept} belongs to no run (no logger)"
-        print(f"\nThere is no report: {kind}.")
+    if not kept:
+        print("\nThere is no report: no checkpoint was kept.")
         return
-    checkpoint = load_checkpoint(kept)
-    events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+    checkpoint, run = load_checkpoint(kept), run_directory(Path(kept))
+    before: dict[str, Any] = {}
+    with suppress(ValueError):  # damaged, and about to be written anew
+        before = read_results(run)
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
     validations = next(callback for callback in callbacks if isinstance(callback, Validations))
+    events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
     losses, said = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events, validations.all)
-    parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
-    last = {f"loss/{part}": losses[part] for part in parts if part in losses}
-    if isinstance(trainer.logger, RunLogger):
-        log_later(Path(trainer.logger.log_dir), last, checkpoint.step - 1)
-    elif last:
-        trainer.logger.log_metrics(last, step=checkpoint.step - 1)
-        trainer.logger.finalize("success")
+    facts = next(callback for callback in callbacks if isinstance(callback, RunFacts)).results(trainer, datamodule)
+    _log_end(trainer, checkpoint, losses, facts["seconds"])
     if said:
         log_verdict(trainer, said)
-    if not time_is_up(trainer):
-        run = run_directory(checkpoint.path)
-        write_results(run, {**read_results(run), "ended": trainer.global_step})  # last of all, for `--resume auto`
+    earlier = {name: before[name] for name in before if name in ("settings", "last_train", "last_val", "new")}
+    ended = {} if time_is_up(trainer) else {"ended": trainer.global_step}  # last of all, for `--resume auto`
+    write_results(run, {**read_results(run), **earlier, **facts, **ended})
     validations.check(checkpoint.tokenizer.vocab_size)
+
+
+def _log_end(trainer: pl.Trainer, checkpoint: Checkpoint, losses: dict[str, float], seconds: float) -> None:
+    """Log the best checkpoint's losses that are not in the log yet, and figures for the HParams tab."""
+    parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
+    last = {f"loss/{part}": losses[part] for part in parts if part in losses}
+    best = {"best_val": losses["val"], "steps_to_best": float(checkpoint.step)} if "val" in losses else {}
+    done = {"steps": float(trainer.global_step), "seconds": seconds}
+    last |= {f"summary/{name}": value for name, value in {**best, **done}.items()}
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            log_later(Path(logger.log_dir), last, checkpoint.step - 1)
+        else:
+            logger.log_metrics(last, step=checkpoint.step - 1)
+            logger.finalize("success")
 
 
 def store_test_losses(trainer: pl.Trainer, datamodule: NamesDataModule, checkpoint: Checkpoint | None) -> None:

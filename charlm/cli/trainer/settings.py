@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_setting
 from charlm.cli.trainer.configs import CONFIG_FILES, CONFIGS, Config, as_config, class_name, config_names, read_config
 from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
+from charlm.cli.trainer.prepared import Prepared
 from charlm.cli.trainer.resuming import AUTO, OPTION, find_resumed, take_resume
 from charlm.messages import did_you_mean
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
@@ -25,40 +26,6 @@ DEFAULT_MODEL = "MLP"
 _TRAINING = ("fit", "lr-find")
 _ASKS = ("-h", "--help", "--print_config", "--model.help")
 _ORDER = {"--model.order": "--data.block_size"}
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A command line for Lightning's parser, in which later settings win.
-
-    Args:
-        args: the arguments.
-        checkpoint: the loaded file of --ckpt_path, if there is one.
-        kind: class of the checkpoint's model; "" without a checkpoint.
-        model: class of the model that is named, "" if none is. The parser starts from this class, because it
-            keeps the default of an argument when the class changes and the new class has the argument too.
-        run: the directory of the run that goes on; None: a new one.
-        auto: whether an unfinished run with the settings of `args` goes on, if there is one.
-        complete: whether no trainer command was given, so that help or completion is wanted.
-    """
-
-    args: list[str]
-    checkpoint: Checkpoint | None = None
-    kind: str = ""
-    model: str = ""
-    run: Path | None = None
-    auto: bool = False
-    complete: bool = False
-
-    def say(self) -> None:
-        """Log what the training or evaluation starts from, after all checks have passed."""
-        run, checkpoint = self.run, self.checkpoint
-        if run is not None and checkpoint is None:
-            log.info(f"{run} was stopped before its first checkpoint: it begins again")
-        elif run is not None and checkpoint is not None:
-            log.info(f"Going on with {run} after {checkpoint.step:,} steps, from {checkpoint.path.name}")
-        elif checkpoint is not None:
-            log.info(f"{checkpoint.path}: {self.kind} after {checkpoint.step:,} steps")
 
 
 def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
@@ -89,6 +56,7 @@ class _CommandLine:
     def __init__(self, command: str, args: list[str], kinds: Mapping[str, str]) -> None:
         self.command, self.kinds = command, kinds
         self.configs: list[dict[str, Any]] = []  # what the --config files hold
+        self.files: list[str] = []  # those that are files
         self.trainer: dict[str, Any] = {}  # what configs and options say about the trainer
         self.given = Options.read(args).changed(self._spelled_out)
         self.runs = Path(str(self.trainer.get("default_root_dir") or ".")) / "lightning_logs"
@@ -98,7 +66,7 @@ class _CommandLine:
         self._refuse_ignored()
         resumes, named, self.given = take_resume(self.given)
         if resumes:
-            self._check_resume()
+            self._check_resume(named)
         return self._resumed(named) if resumes and named != AUTO else replace(self._started(), auto=resumes)
 
     def _started(self) -> Prepared:
@@ -121,16 +89,22 @@ class _CommandLine:
         model = kind or self.model_option or self._model_of_configs() or ""
         if model.rpartition(".")[2] == "LitNGram":  # what n-grams call their order is the context of all models
             self.given = self.given.changed(lambda name, value: (_ORDER.get(name, name), value))
+        files = (*base[1:], *self.files)
         if checkpoint is None:
             model = model if model in self.kinds.values() or is_model(model) else ""
-            return Prepared([self.command, *base, *self.given.args()], model=model, run=run)
-        own = ["--config", as_config(checkpoint_settings(checkpoint, kind))]
+            return Prepared([self.command, *base, *self.given.args()], model=model, run=run, configs=files)
+        settings = checkpoint_settings(checkpoint, kind)
+        if self.command == "fit" and run is None:  # a new run has a name and a note of its own
+            settings |= {"name": None, "note": None}
+        own = ["--config", as_config(settings)]
         given = [*self.given.without("--ckpt_path").args(), "--ckpt_path", str(checkpoint.path)]
-        return Prepared([self.command, *base, *own, *given], checkpoint, kind, kind, run)
+        return Prepared([self.command, *base, *own, *given], checkpoint, kind, kind, run, configs=files)
 
-    def _check_resume(self) -> None:
+    def _check_resume(self, named: str | None) -> None:
         if self.command != "fit":
             raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
+        if self.given.last("--name") is not None and named != AUTO:
+            raise ValueError(f"{OPTION} goes on with a run, which keeps its name; leave --name out")
         if _loaded(self.trainer.get("fast_dev_run")):
             raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
 
@@ -193,6 +167,7 @@ class _CommandLine:
             config = read_config(value, name)
             if name in ("--config", "-c"):
                 self.configs.append(config.settings)
+                self.files += [config.source] * config.is_file
             if isinstance(trainer := config.settings.get("trainer"), dict):
                 self.trainer |= trainer
             if config.note:

@@ -28,7 +28,7 @@ def test_its_help_names_the_rules_that_there_are():
 def test_it_prints_what_the_rules_and_the_trials_say_and_writes_a_run_of_its_own(cli):
     """The same callback in `charlm fit` sees the same losses."""
     printed = cli(*SWEEP).out
-    sweep = LOGS / "lr-find" / "version_0"
+    sweep = LOGS / "lr-find" / "001-sweep"
     written = sorted(file.name for file in sweep.iterdir() if not file.name.startswith("events"))
     assert written == ["config.yaml", "hparams.yaml", "lr_finder.csv", "lr_finder.json", "lr_finder.png"]
     assert list(Path().iterdir()) == [LOGS]
@@ -50,14 +50,14 @@ def test_it_prints_what_the_rules_and_the_trials_say_and_writes_a_run_of_its_own
     callback = ["--trainer.callbacks+=LRFinder", "--trainer.callbacks.num_steps", "60"]
     options = ["--trainer.callbacks.min_lr", "0.001", "--trainer.callbacks.apply", "false", "--trainer.max_steps", "2"]
     assert cli("fit", *callback, *options).status == 0
-    assert (LOGS / "version_0/lr_finder.csv").read_text() == losses("version_0")
+    assert next(LOGS.glob("001-*/lr_finder.csv")).read_text() == losses("001-sweep")
 
 
 def test_a_sweep_can_start_from_a_checkpoint_and_takes_a_config_of_a_few_steps(cli):
     assert cli("fit", "--trainer.max_steps", "300", "--trainer.val_check_interval", "300").status == 0
     assert cli(*SWEEP, "--config", "mlp", "--config", "debug").status == 0
     cli(*SWEEP, "--ckpt_path", "best")  # it may well find that nothing is to be gained
-    new, trained = (float(losses(f"version_{i}").splitlines()[1].split(",")[1]) for i in range(2))
+    new, trained = (float(losses(f"00{i}-sweep").splitlines()[1].split(",")[1]) for i in (1, 2))
     assert trained < new - 0.3
 
 

@@ -116,7 +116,7 @@ def test_what_is_no_command_is_left_to_the_parser():
     assert prepare(["--print_completion=shtab-bash"], KINDS).complete
 
 
-@pytest.mark.parametrize("where", [[], ["--ckpt_path", "lightning_logs/version_0"], ["--ckpt_path=best"]])
+@pytest.mark.parametrize("where", [[], ["--ckpt_path", "lightning_logs/001-run"], ["--ckpt_path=best"]])
 def test_an_evaluation_takes_the_best_checkpoint_and_its_settings(where, saved):
     prepared = prepare(["test", *where, "--data.batch_size", "8"], KINDS)
     assert prepared.args[3:] == ["--data.batch_size=8", "--ckpt_path", str(saved)]
@@ -127,7 +127,7 @@ def test_an_evaluation_takes_the_best_checkpoint_and_its_settings(where, saved):
 
 @pytest.mark.usefixtures("run")
 def test_to_go_on_training_the_last_checkpoint_is_meant():
-    for where, file in {"lightning_logs/version_0": "last.ckpt", "best": "best.ckpt"}.items():
+    for where, file in {"lightning_logs/001-run": "last.ckpt", "best": "best.ckpt"}.items():
         args = prepare(["fit", "--ckpt_path", where], KINDS).args
         assert (args[-2], Path(args[-1]).name) == ("--ckpt_path", file)
         assert args.count("--ckpt_path") == 1
@@ -139,7 +139,7 @@ def test_what_the_user_says_stands_behind_the_checkpoints_settings(saved):
 
 
 def test_a_config_may_name_the_checkpoint(saved):
-    Path("one.yaml").write_text("ckpt_path: lightning_logs/version_0/checkpoints/last.ckpt")
+    Path("one.yaml").write_text("ckpt_path: lightning_logs/001-run/checkpoints/last.ckpt")
     Path("two.yaml").write_text("ckpt_path: null")
     args = prepare(["fit", "--config", "one.yaml", "-c", "two.yaml"], KINDS).args
     assert (args[-2], Path(args[-1]).name) == ("--ckpt_path", "last.ckpt")

@@ -1,0 +1,87 @@
+"""What a run tells its loggers about itself, and what its results.json says besides losses."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from charlm.callbacks.lr_finder.callback import LRFinder
+from charlm.callbacks.shared.logger_adapters import send_name, send_text, tell
+from charlm.cli.trainer.loggers import own_logger
+from charlm.data.datamodule import NamesDataModule
+from charlm.runs.settings import Setting, training_settings
+
+
+class RunFacts(Callback):
+    """Give a run's settings, name and note to its loggers, and keep what its results are to say.
+
+    Args:
+        settings: that change the training.
+        note: of the user, or None.
+        logs: whether the loggers get the settings.
+    """
+
+    def __init__(self, settings: Mapping[str, Setting], note: str | None, logs: bool) -> None:
+        self.settings, self.note, self.logs = dict(settings), note, logs
+        self.has_trained = False
+        self._before = 0.0
+        self._began: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the training has taken, with those that this one resumes."""
+        return self._before + (0.0 if self._began is None else time.monotonic() - self._began)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = float(state_dict["seconds"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._began = time.monotonic()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._before, self._began = self.seconds, None
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the settings before the first metrics, with the learning rate that LRFinder has put in."""
+        self.has_trained = True
+        if "model.lr" in self.settings and "lr" in pl_module.hparams:
+            self.settings["model.lr"] = pl_module.hparams["lr"]
+        data = cast("NamesDataModule", trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
+        for logger in trainer.loggers if self.logs else ():
+            logger.log_hyperparams({"data.names": len(data.splits.corpus)} | self.settings)
+        run = own_logger(trainer)
+        failed = send_name(trainer, Path(run.log_dir).name) if run is not None else {}
+        if self.note:
+            failed |= send_text(trainer, self.note, "note", 0)
+        tell("charlm fit", failed, set())
+
+    def results(self, trainer: pl.Trainer, data: NamesDataModule) -> dict[str, Any]:
+        """What results.json says besides the losses of a checkpoint."""
+        run = own_logger(trainer)
+        latest = run.latest if run is not None else {}
+        names = {"loss_mean/train": "last_train", "loss/val": "last_val", "samples/new": "new"}
+        last = {name: float(latest[tag]) for tag, name in names.items() if tag in latest}
+        corpus = data.splits.corpus
+        return {
+            **{"source": corpus.source, "sha256": corpus.sha256, "names": len(corpus)},
+            **({"settings": self.settings} if self.has_trained else {}),
+            **{"note": self.note, "seconds": round(self.seconds, 1)},
+            **last,
+        }
+
+
+def add_facts(callbacks: list[Callback], config: Namespace) -> None:
+    """Add RunFacts where LRFinder has chosen the rate and nothing has been logged."""
+    given = config.as_dict()
+    facts = RunFacts(training_settings(given), config.note, config.trainer.enable_autolog_hparams)
+    finders = [at for at, callback in enumerate(callbacks) if isinstance(callback, LRFinder)]
+    callbacks.insert(finders[-1] + 1 if finders else 1, facts)  # GracefulStop is the first
