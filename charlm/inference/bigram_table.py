@@ -47,7 +47,8 @@ def bigram_heatmap(
 
     Args:
         panels: title and table (V, V) of each panel; rows are the character before, columns the one that follows.
-        labels: V short texts, one for each character; a character that no font has is shown as its code point.
+        labels: V short texts, one for each character; a character that no font has is shown as its sound or
+            its code point.
         cell_text: write into the cells, which have room for up to about `MOST_LABELS` characters. Long labels leave no
             room for the pairs.
         cell_numbers: the numbers in each panel's cells, (V, V) each; None: those of the colours. Whole numbers are

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from charlm.callbacks.embedding_pca.components import Components, principal_components
-from charlm.callbacks.embedding_pca.rows import Rows, choose_rows
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
+from charlm.callbacks.embedding_pca.table import choose_rows
 from charlm.callbacks.shared.render import render
 
 _REST = 0.3  # seconds
@@ -31,10 +31,9 @@ def make_table(rows: int, columns: int, decay: float, seed: int = 0) -> Tensor:
     return table * torch.arange(1, columns + 1) ** -decay
 
 
-def frame(table: Tensor, rows: Rows, previous: Tensor | None) -> Components:
-    """What EmbeddingPCA computes for a picture: components of the sample, points of the rows that are drawn."""
-    components = principal_components(table[rows.sample], DIMS, previous)
-    return components._replace(points=components.points[rows.drawn])
+def frame(table: Tensor, rows: Tensor, previous: Tensor | None) -> Components:
+    """What EmbeddingPCA computes for a picture: components and points of the rows that are drawn."""
+    return principal_components(table[rows], DIMS, previous)
 
 
 def share_held(table: Tensor, axes: Tensor) -> float:
@@ -56,7 +55,7 @@ def compare(table: Tensor, pairs: int) -> dict[str, float]:
     """Medians in seconds, the ratio, and the share of variance that the sample's axes hold."""
     reference = import_module("sklearn.decomposition").PCA  # by name, for type checkers where it is missing
     labels = [str(row) for row in range(len(table))]
-    rows = choose_rows(labels, None, table.shape[1], max_rows=2000)
+    rows = choose_rows(labels, None, None, len(table), "table", max_rows=2000).drawn
     shown = frame(table, rows, None)  # warms up as well, and is the frame before
     whole = table.numpy()
     reference(DIMS).fit(whole[:1000])
@@ -66,9 +65,7 @@ def compare(table: Tensor, pairs: int) -> dict[str, float]:
         taken.append((ours, seconds(lambda: reference(DIMS).fit_transform(whole))))
 
     def picture() -> object:
-        return render(
-            embedding_figure(table[rows.sample][rows.drawn], shown, rows.of(labels, rows.sample[rows.drawn]), "table")
-        )
+        return render(embedding_figure(shown, [labels[row] for row in rows], "table"))
 
     picture()
     return {

@@ -60,5 +60,5 @@ def test_of_several_processes_the_first_one_shows(tmp_path, python):
     assert [event.step for event in found.Images("embedding_pca")] == [0, 1, 3, 5]
     assert (run / "embedding_pca.gif").exists()
     with np.load(run / "embedding_pca.npz") as frames:
-        assert frames["steps"].tolist() == [0, 2, 4, 6]
+        assert frames["steps"].tolist() == [0, 1, 2, 3, 4, 5, 6]
         assert np.abs(np.diff(frames["tables"], axis=0)).max() > 0

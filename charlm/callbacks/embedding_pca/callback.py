@@ -6,54 +6,54 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from charlm.callbacks.embedding_pca.components import principal_components
-from charlm.callbacks.embedding_pca.ending import Destination, show_film, show_in_projector, show_neighbours
+from charlm.callbacks.embedding_pca.components import on_axes, principal_components
 from charlm.callbacks.embedding_pca.frames import Frames
-from charlm.callbacks.embedding_pca.rows import choose_rows, kinds_of, labels_of
+from charlm.callbacks.embedding_pca.output import Output, of
+from charlm.callbacks.embedding_pca.probe import Probe, told_apart
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
-from charlm.callbacks.embedding_pca.table import find_table, get_table
-from charlm.callbacks.shared.logger_adapters import Failed, attempt, run_directory, tell
+from charlm.callbacks.embedding_pca.table import Rows, choose_rows, find_table, get_table
+from charlm.callbacks.shared.fonts import missing_fonts
+from charlm.callbacks.shared.logger_adapters import Failed, attempt, run_directory, send_scalars, tell
 from charlm.callbacks.shared.progress import logged_step
 
 
 class EmbeddingPCA(Callback):
-    """Draw the rows of an embedding by their principal components and by their first two columns during training.
+    """Draw the rows of an embedding by their first two principal components during training.
 
     The first picture shows the untrained table, the last one the trained table. Every logger that takes pictures gets
     them as `embedding_pca`, and the run directory has the latest one as embedding_pca.png; with several of these
-    callbacks, `embedding_pca/<module>` each. The axes of each picture continue those of the one before: they neither
-    flip nor change places, and where the variances of two components come close the axes turn gradually.
+    callbacks, `embedding_pca/<module>` each. The axes of each picture are as near as possible to those of the one
+    before. A linear probe on all columns measures how well the rows show their kinds, such as vowels and consonants:
+    the area under its ROC curve is logged as `embedding_pca/auc`, at steps that grow by a fifth, and
+    `embedding_pca/auc_by_chance` is what 95 of 100 shuffled lists of kinds do not exceed.
 
-    When training ends, the run directory and the loggers get a film of the training (embedding_pca.gif, in TensorBoard
-    `embedding_pca_film`), up to nine of its frames side by side (`embedding_pca_frames`), the nearest rows of each row
-    by cosine similarity (`embedding_neighbours`), the table in TensorBoard's projector, and embedding_pca.npz, the rows
-    of the film as numbers: `steps` (F,), `tables` (F, rows, C) float32, `rows`, `labels`, `kinds`. An interrupted
-    training leaves the .npz. A resumed training continues the film if the checkpoint has its frames, which may take
-    4 MB.
+    When training ends, the run directory and the loggers get a film (embedding_pca.gif, `embedding_pca_film`), up to
+    nine of its frames side by side (`embedding_pca_frames`), the nearest rows of each row by cosine similarity
+    (`embedding_neighbours`), the table in TensorBoard's projector, and embedding_pca.npz, the rows of the film as
+    numbers: `steps` (F,), `tables` (F, rows, C) float32, `rows`, `labels`, `kinds`. An interrupted training leaves the
+    .npz. A resumed training continues the film if the checkpoint has its frames, which may take 4 MB.
 
-    The components are exact, in float64. For a table with more than 1.6 million values they are those of a random
-    sample of its rows, and beyond 5e8 multiplications they are computed in float32.
-
-    Training is not affected: the weights are the same, bit for bit. A picture takes about 0.2 s and the end about 1 s.
-    What cannot be drawn or logged is left out with a warning.
+    Training is not affected: the weights are the same, bit for bit. What cannot be drawn or logged is left out with a
+    warning.
 
     Args:
         module: dotted name of an nn.Embedding in the model, or of a parameter or buffer with two dimensions, such as
-            `net.embedding`; null: the only nn.Embedding of the model.
+            `net.embedding`; null: the only nn.Embedding of the model that has more than one row.
         labels: a text for each row, as a list, or as one string with a character for each row; null: the
             `embedding_labels` of the model if it has any (rows beyond them are left out), else the row numbers; []: the
             row numbers.
         every_n_steps: optimizer steps between pictures; null: no pictures by steps.
         every_n_epochs: epochs between pictures; null: no pictures by epochs.
-        dims: number of principal components, 2, or 3 in one more panel.
         max_rows: the most rows to draw; of larger tables a random sample, which stays the same.
         kinds: what kind of thing each labelled row is; each of the eight most frequent kinds has a colour and a marker
             of its own; null: the `embedding_kinds` of the model with its labels, else vowel, consonant and boundary
             (".") if the labels are letters; []: no kinds.
-        frames: the most frames in the film; 0: no film, frames or .npz.
+        frames: the most frames in the film; 0: no film, frames or .npz, and the probe with each picture only.
         projector_rows: the most rows for TensorBoard's projector, the first ones; 0: none.
+        first_columns: draw the first two columns of the table instead of its principal components.
 
     Raises:
         ValueError: an argument is out of range; or, before training starts, the model has no such table, or the number
@@ -67,44 +67,41 @@ class EmbeddingPCA(Callback):
         labels: list[str] | str | None = None,
         every_n_steps: int | None = None,
         every_n_epochs: int | None = 1,
-        dims: int = 2,
         max_rows: int = 2000,
         kinds: list[str] | None = None,
-        frames: int = 40,
+        frames: int = 24,
         projector_rows: int = 10_000,
+        first_columns: bool = False,
     ) -> None:
-        for name, value in {"every_n_steps": every_n_steps, "every_n_epochs": every_n_epochs}.items():
-            if value is not None and value < 1:
-                raise ValueError(f"EmbeddingPCA's {name} must be at least 1, or None for never, not {value}")
-        if dims not in (2, 3):
-            raise ValueError(f"EmbeddingPCA's dims must be 2 or 3, not {dims}")
-        if max_rows < 2:
-            raise ValueError(f"EmbeddingPCA's max_rows must be at least 2, not {max_rows}")
-        if frames < 0 or frames == 1:
-            raise ValueError(f"EmbeddingPCA's frames must be at least 2, or 0 for no film, not {frames}")
-        if projector_rows < 0:
-            raise ValueError(f"EmbeddingPCA's projector_rows must be at least 0, not {projector_rows}")
+        for name, value, least, allowed in (
+            ("every_n_steps", every_n_steps, 1, "at least 1, or None for never"),
+            ("every_n_epochs", every_n_epochs, 1, "at least 1, or None for never"),
+            ("max_rows", max_rows, 2, "at least 2"),
+            ("frames", frames or None, 2, "at least 2, or 0 for no film"),
+            ("projector_rows", projector_rows, 0, "at least 0"),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"EmbeddingPCA's {name} must be {allowed}, not {value}")
         self.module = module
         self.labels = None if labels is None else list(labels)
         self.every_n_steps = every_n_steps
         self.every_n_epochs = every_n_epochs
-        self.dims = dims
         self.max_rows = max_rows
         self.kinds = kinds
         self.frames = frames
         self.projector_rows = projector_rows
+        self.first_columns = first_columns
         self._reset()
 
     def _reset(self) -> None:
-        self._name = self._directory = ""
-        self._rows = choose_rows([], None, 1, 1)
-        self._frames = Frames(0, 0, 1, 1)
+        self._name = self._directory = self._suffix = ""
+        self._rows = Rows([], [], [], torch.empty(0, dtype=torch.long))
+        self._frames = Frames(self._rows.drawn, (0, 0))
+        self._films = bool(self.frames)  # until the table is gone or has another shape
         self._resumed_frames: dict[str, Any] = {}  # from the checkpoint
-        self._last_step = 0  # the latest step at which there was something to do,
-        self._next_step = 0.0  # and the next one
-        self._axes: Tensor | None = None  # (C, dims), of the latest picture
-        self._axis_names: list[str] = []
-        self._shown_at = -1  # step of the latest picture
+        self._last_step, self._next_step = 0, 0.0  # at which there was, and will be, something to do
+        self._axes: Tensor | None = None  # (C, 2), of the latest picture
+        self._shown_at = self._logged_at = -1  # step of the latest picture, and x-axis value of the latest probe
         self._warned: set[str] = set()
 
     @property
@@ -119,16 +116,19 @@ class EmbeddingPCA(Callback):
         # not in setup: the model may make its layers in its own setup or in configure_model, which come later
         self._name = find_table(pl_module, self.module)
         rows, columns = get_table(pl_module, self._name).shape
-        labels = labels_of(self.labels, pl_module, rows, self._name)
-        kinds = kinds_of(self.kinds, pl_module, labels, self.labels is None, self._name)
-        self._rows = choose_rows(labels, kinds, columns, self.max_rows)
-        self._frames = Frames(self.frames, len(labels), columns, self.max_rows, trainer.is_global_zero)
+        self._rows = choose_rows(self.labels, self.kinds, pl_module, rows, self._name, self.max_rows)
+        self._frames = Frames(self._rows.drawn, (len(self._rows.labels), columns))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._directory = run_directory(trainer)
-        if self._resumed_frames:
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        all_of_them = [callback for callback in callbacks if isinstance(callback, EmbeddingPCA)]
+        same = [callback for callback in all_of_them if callback._name == self._name]
+        number = f"-{same.index(self) + 1}" if len(same) > 1 else ""
+        self._suffix = f"/{self._name}{number}" if len(all_of_them) > 1 else ""  # tells tags and files apart
+        if self._films:
             self._frames.load_state_dict(self._resumed_frames, trainer.global_step)
-        elif self._axes is None:  # a resumed training has shown its first picture before
+        if self._axes is None:  # a resumed training has shown its first picture before
             self._show(trainer, pl_module)
         self._keep_if_due(trainer, pl_module)
 
@@ -147,12 +147,12 @@ class EmbeddingPCA(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module)
-        self._keep(trainer, pl_module, last=True)
-        self._try("at the end", "reading the table", lambda: self._end(trainer, pl_module))
+        self._keep(trainer, pl_module)
+        self._try("at the end", "reading the table", lambda: self._end(trainer, get_table(pl_module, self._name)))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.is_global_zero and self._directory:
-            self._try("after an exception", "writing the frames", lambda: self._write_frames(trainer))
+            self._try("after an exception", "writing the frames", lambda: self._output(trainer).frames(self._frames))
         self._directory = ""
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -172,69 +172,68 @@ class EmbeddingPCA(Callback):
         self._last_step = step = trainer.global_step
         if step >= self._frames.due:
             self._keep(trainer, pl_module)
-        next_picture = (step // self.every_n_steps + 1) * self.every_n_steps if self.every_n_steps else math.inf
-        self._next_step = min(next_picture, self._frames.due)
+        due = [self._frames.due] if self._films else []
+        due += [(step // self.every_n_steps + 1) * self.every_n_steps] if self.every_n_steps else []
+        self._next_step = min(due, default=math.inf)
 
-    def _keep(self, trainer: Trainer, pl_module: LightningModule, last: bool = False) -> None:
+    def _keep(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the table as a frame of the film. All processes read it, since it may be spread over them."""
 
-        def keep() -> None:
-            self._frames.add(trainer.global_step, get_table(pl_module, self._name), last)
+        def keep() -> Failed:
+            self._frames.add(trainer.global_step, get_table(pl_module, self._name))
+            probed = of(self._rows.probed, self._frames.rows)
+            return self._log(trainer, told_apart(self._frames.tables[-1], probed, shuffles=0))
 
-        if not self._try(f"from step {trainer.global_step} on", "keeping a frame", keep):
-            self._frames.most = 0  # the table is gone or has another shape
+        if self._films:
+            self._films = self._try(f"from step {trainer.global_step} on", "keeping a frame", keep)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and send the table, once a step."""
+        """Draw and send the table, once a step. All processes read it, since it may be spread over them."""
         if self._shown_at != trainer.global_step:
-            self._shown_at = trainer.global_step
-            self._try(f"at step {self._shown_at}", "drawing a picture", lambda: self._draw(trainer, pl_module))
+            self._shown_at, name = trainer.global_step, self._name
+            what = "drawing a picture"
+            self._try(f"at step {self._shown_at}", what, lambda: self._draw(trainer, get_table(pl_module, name)))
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> Failed:
-        table = get_table(pl_module, self._name)  # in every process: it may be spread over them
+    def _draw(self, trainer: Trainer, table: Tensor) -> Failed:
         if not trainer.is_global_zero:
             return {}
-        rows = self._rows
-        table = table[rows.sample.to(table.device)]
-        found = principal_components(table, self.dims, self._axes)
-        self._axes, self._axis_names = found.axes, found.names
-        title = f"{self._name}, step {trainer.global_step}"
-        if len(rows.drawn) < len(rows.labels):
-            title += f" ({len(rows.drawn)} of {len(rows.labels)} rows)"
-        found = found._replace(points=found.points[rows.drawn])
-        drawn = rows.sample[rows.drawn]
-        labels, kinds = rows.of(rows.labels, drawn), rows.kinds and rows.of(rows.kinds, drawn)
-        figure = embedding_figure(table[rows.drawn.to(table.device)], found, labels, title, kinds)
-        return self._destination(trainer).figure("embedding_pca", figure)
+        rows = self._rows.drawn.sort().values
+        table, labels = table[rows.to(table.device)], of(self._rows.labels, rows)
+        found = principal_components(table, 2, self._axes)
+        if self.first_columns:
+            found = on_axes(table, torch.eye(table.shape[1], 2, dtype=torch.float64))
+        self._axes = found.axes
+        probe = told_apart(table, of(self._rows.probed, rows))
+        title = f"{self._name}, step {trainer.global_step:,}"
+        if len(rows) < len(self._rows.labels):
+            title += f" ({len(rows)} of {len(self._rows.labels)} rows)"
+        if (advice := missing_fonts(labels)) and advice not in self._warned:
+            self._warned.add(advice)
+            rank_zero_warn(f"EmbeddingPCA of {self._name}: {advice}")
+        figure = embedding_figure(found, labels, title, of(self._rows.kinds, rows), probe.note() if probe else "")
+        return self._log(trainer, probe) | self._output(trainer).figure(figure, "embedding_pca")
 
-    def _end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        table = get_table(pl_module, self._name)  # in every process: it may be spread over them
+    def _log(self, trainer: Trainer, probe: Probe | None) -> Failed:
+        """Log what the probe found, at most once a step; what chance reaches only where that was computed."""
+        step, last, tag = logged_step(trainer), self._logged_at, f"embedding_pca{self._suffix}"
+        if not trainer.is_global_zero or probe is None or step <= last:
+            return {}
+        self._logged_at = step
+        chance = {} if math.isnan(probe.by_chance) else {f"{tag}/auc_by_chance": probe.by_chance}
+        return send_scalars(trainer, {f"{tag}/auc": probe.auc, **chance}, step)
+
+    def _end(self, trainer: Trainer, table: Tensor) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
             return
-        to, name, rows = self._destination(trainer), self._name, self._rows
-        table = table[: len(self._rows.labels)].cpu()
-        tasks: dict[str, Callable[[], Failed]] = {"writing the frames": lambda: self._write_frames(trainer)}
-        if self.frames and (axes := self._axes) is not None and self._axis_names:
-            names, frames = self._axis_names, self._frames
-            tasks["drawing the film"] = lambda: show_film(to, name, rows, frames, axes, names, self.frames)
-        if len(table) > 1 and torch.stack(table.aminmax()).isfinite().all():
-            tasks["listing the neighbours"] = lambda: show_neighbours(to, name, rows, table, self.projector_rows)
-            tasks["writing for the projector"] = lambda: show_in_projector(to, name, rows, table, self.projector_rows)
-        for what, do in tasks.items():
-            self._try("at the end", what, do)
+        to, table = self._output(trainer), table[: len(self._rows.labels)].cpu()
+        self._try("at the end", "writing the frames", lambda: to.frames(self._frames))
+        self._try("at the end", "drawing the film", lambda: to.film(self._frames, self.frames, self._axes))
+        if len(table) > 1 and table.isfinite().all():
+            self._try("at the end", "listing the neighbours", lambda: to.neighbours(table, self.projector_rows))
+            self._try("at the end", "writing for the projector", lambda: to.projector(table, self.projector_rows))
 
-    def _write_frames(self, trainer: Trainer) -> Failed:
-        if not self._frames.steps:
-            return {}
-        return self._destination(trainer).file(".npz", self._frames.npz(self._rows.labels, self._rows.kinds or []))
-
-    def _destination(self, trainer: Trainer) -> Destination:
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        all_of_them = [callback for callback in callbacks if isinstance(callback, EmbeddingPCA)]
-        same = [callback for callback in all_of_them if callback._name == self._name]
-        number = f"-{same.index(self) + 1}" if len(same) > 1 else ""
-        suffix = f"/{self._name}{number}" if len(all_of_them) > 1 else ""
-        return Destination(trainer, self._directory, suffix, logged_step(trainer))
+    def _output(self, trainer: Trainer) -> Output:
+        return Output(trainer, self._directory, self._name, self._suffix, self._rows)
 
     def _try(self, when: str, what: str, do: Callable[[], Failed | None]) -> bool:
         """Do something that must not stop a training; warn of each failure once. Returns whether it succeeded."""

@@ -1,111 +1,71 @@
-"""A table at steps spread evenly over a training of unknown length. Dimension key: F frames, V rows, C columns."""
+"""A table at some steps of a training of unknown length. Dimension key: F frames, V rows, C columns."""
 
-import io
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-_BYTES = 64_000_000  # the most that the frames of a table take
-_STATE_BYTES = 4_000_000  # the most that they take in a checkpoint
-_LEAST_ROWS = 200  # rows that are kept even if that leaves fewer frames
+_RATIO, _MOST = 1.2, 80  # of successive steps, as a table learns most at first; frames of two million steps
+_BYTES, _STATE_BYTES = 64_000_000, 4_000_000  # the most that these take, and in a checkpoint
 
 
 class Frames:
-    """Keep the table of every n-th step; beyond twice the frames wanted, drop every second one and double n.
+    """Keep a table at the steps 0 to 7, then at steps that grow by a fifth: 8, 10, 12, ..., 1000, 1200, and the last.
 
     Args:
-        wanted: frames to keep at least, once there are as many steps; 0: none.
-        rows: number of rows in the table.
-        columns: number of columns in the table.
-        max_rows: the most rows to keep, a random sample that is the same for every table of that size; fewer if
-            that many took more than 64 MB.
-        kept_here: whether this process keeps the tables; another one only counts the steps, so that all processes
-            agree on the next one.
+        rows: numbers of the rows to keep, int64; of many columns fewer, so that 80 frames take at most 64 MB.
+        shape: least number of rows, and number of columns, of the table.
     """
 
-    def __init__(self, wanted: int, rows: int, columns: int, max_rows: int, kept_here: bool = True) -> None:
-        row_bytes = 4 * max(1, columns)
-        most_rows = min(max_rows, max(_LEAST_ROWS, _BYTES // (2 * max(1, wanted) * row_bytes)))
-        self.rows = torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:most_rows].sort().values
-        self.most = max(2, min(2 * wanted, _BYTES // max(1, len(self.rows) * row_bytes))) if wanted else 0
-        self.of_rows = rows
-        self.columns = columns
-        self.kept_here = kept_here
-        self.every = 1
+    def __init__(self, rows: Tensor, shape: tuple[int, int]) -> None:
+        self.rows = rows[: max(2, _BYTES // (_MOST * 4 * max(1, shape[1])))].sort().values
+        self.shape = shape
         self.steps: list[int] = []
-        self.tables: list[Tensor] = []  # float32 (V, C) each, the rows kept
+        self.tables: list[Tensor] = []  # float32 (V, C) each
 
     @property
-    def due(self) -> float:
-        """The step from which on the next frame is to be added; infinite if none is."""
-        if not self.most:
-            return float("inf")
-        return self.steps[-1] + self.every if self.steps else 0
+    def due(self) -> int:
+        """The step from which on the next frame is to be added."""
+        return max(self.steps[-1] + 1, int(_RATIO * self.steps[-1] + 0.5)) if self.steps else 0
 
-    def add(self, step: int, table: Tensor, last: bool = False) -> None:
-        """Keep a table as the frame of `step`, unless that step has one; the `last` one does not count to the limit.
+    def add(self, step: int, table: Tensor) -> None:
+        """Keep a table as the frame of `step`, unless that step has one.
 
         Raises:
-            ValueError: the table has fewer rows than the first one, or another number of columns.
+            ValueError: the table has fewer rows than labels, or another number of columns.
         """
-        if not self.most or (self.steps and step <= self.steps[-1]):
-            return
-        if len(table) < self.of_rows or table.shape[1:] != (self.columns,):
+        if len(table) < self.shape[0] or table.shape[1:] != self.shape[1:]:
             raise ValueError(
-                f"a table of {tuple(table.shape)} cannot follow one of {self.of_rows} labelled rows and"
-                f" {self.columns} columns; the frames end at step {self.steps[-1] if self.steps else 0}"
+                f"a table of {tuple(table.shape)} cannot follow one of {self.shape[0]} labelled rows and"
+                f" {self.shape[1]} columns; the frames end at step {self.steps[-1] if self.steps else 0}"
             )
-        kept = table[self.rows.to(table.device)].to("cpu", torch.float32) if self.kept_here else torch.empty(0)
-        self.steps.append(step)
-        self.tables.append(kept)
-        if len(self.steps) > self.most and not last:
-            del self.steps[1::2], self.tables[1::2]
-            self.every *= 2
+        if not self.steps or step > self.steps[-1]:
+            self.steps.append(step)
+            self.tables.append(table[self.rows.to(table.device)].to("cpu", torch.float32))
 
     def chosen(self, count: int) -> tuple[list[int], Tensor]:
-        """Steps and tables (F, V, C) of at most `count` >= 2 finite frames, the first and the last among them."""
-        finite = [frame for frame, table in enumerate(self.tables) if table.isfinite().all()]
-        if len(finite) > count:
-            finite = [finite[round(i * (len(finite) - 1) / (count - 1))] for i in range(count)]
-        tables = [self.tables[frame] for frame in finite]
-        return [self.steps[frame] for frame in finite], torch.stack(tables) if tables else torch.empty(0, 0, 0)
+        """Steps and tables (F, V, C) of at most `count` >= 2 finite frames.
 
-    def npz(self, labels: Sequence[str], kinds: Sequence[str]) -> bytes:
-        """Return a file for `numpy.load` without pickle: steps, tables, rows, labels and kinds.
-
-        Args:
-            labels: a text for each row of the table.
-            kinds: a text for each row of the table; [] if there are none.
+        These are the first one, the last one, and between them those at which the table has moved equally far from
+        the first one, so that a film of them shows the movement.
         """
-        kept = self.rows.tolist()
-        file = io.BytesIO()
-        np.savez(
-            file,
-            steps=np.array(self.steps, np.int64),
-            tables=torch.stack(self.tables).numpy(),
-            rows=self.rows.numpy(),
-            labels=np.array([labels[row] for row in kept], np.str_),
-            kinds=np.array([kinds[row] for row in kept] if kinds else [], np.str_),
-        )
-        return file.getvalue()
+        finite = [frame for frame, table in enumerate(self.tables) if table.isfinite().all()]
+        tables = torch.stack([self.tables[frame] for frame in finite]) if finite else torch.empty(0, 0, 0)
+        if len(finite) > count:
+            moved = (tables - tables[0]).flatten(1).norm(dim=1).cummax(0).values
+            goals = moved[-1] * torch.linspace(0, 1, count)[1:-1, None]
+            places = sorted({0, len(finite) - 1, *(moved - goals).abs().argmin(1).tolist()})
+            finite, tables = [finite[place] for place in places], tables[places]
+        return [self.steps[frame] for frame in finite], tables
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the frames for a checkpoint; empty if they are too large for one, or are kept by another process."""
-        if not self.tables or not self.kept_here or sum(table.nbytes for table in self.tables) > _STATE_BYTES:
+        """Return the frames for a checkpoint; empty if they are too large for one."""
+        if not self.tables or sum(table.nbytes for table in self.tables) > _STATE_BYTES:
             return {}
-        return {"every": self.every, "steps": list(self.steps), "tables": torch.stack(self.tables)}
+        return {"steps": list(self.steps), "tables": torch.stack(self.tables)}
 
     def load_state_dict(self, state: dict[str, Any], step: int) -> None:
-        """Continue from the `state_dict` of a run that was at `step`, unless it held other rows or more frames."""
-        tables = state["tables"]
-        if len(tables) > self.most + 1 or tables.shape[1:] != (len(self.rows), self.columns):
-            return
-        self.every = state["every"]
-        self.steps = [s for s in state["steps"] if s <= step]
-        if len(self.steps) > 1 and self.steps[-1] < self.steps[-2] + self.every:
-            del self.steps[-1]  # the last frame of a training that had ended
-        kept = tables if self.kept_here else torch.empty(len(tables), 0)
-        self.tables = list(kept[: len(self.steps)].unbind())
+        """Continue from the `state_dict` of a run that was at `step`, unless it held other rows."""
+        if state and state["tables"].shape[1:] == (len(self.rows), self.shape[1]):
+            self.steps = [kept for kept in state["steps"] if kept <= step]
+            self.tables = list(state["tables"][: len(self.steps)].unbind())

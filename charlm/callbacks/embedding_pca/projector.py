@@ -1,6 +1,10 @@
 """A table in TensorBoard's projector. Dimension key: V rows, C columns."""
 
-import json
+from __future__ import annotations
+
+import io
+import math
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,37 +14,63 @@ from lightning.fabric.utilities.cloud_io import get_filesystem
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from charlm.callbacks.embedding_pca.scatter import Marks
+from charlm.callbacks.shared.fonts import quiet_fonts
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, write_file
 
 _CONFIG = "projector_config.pbtxt"
+_TILE = 48  # pixels of the picture of a point
 
 
 def send_to_projector(
-    trainer: Trainer, name: str, table: Tensor, labels: Sequence[str], kinds: Sequence[str] | None
+    trainer: Trainer, name: str, table: Tensor, labels: Sequence[str], kinds: Sequence[str]
 ) -> Failed:
     """Write a table for the projector of each TensorBoard logger, replacing an earlier one of that name.
 
-    The files are those of SummaryWriter.add_embedding, written in a quarter of the time. That method also drops the
-    tables that another writer has listed in the directory, such as the one of a run that is resumed; here they stay.
+    Letters appear as their marks. SummaryWriter.add_embedding would drop the tables that another writer has listed in
+    the directory, such as the one of a run that is resumed; here they stay.
 
     Args:
         trainer: its loggers are used.
         name: of the table.
         table: (V, C), on the CPU.
         labels: V texts, shown by repr if they have white space at an end or nothing visible.
-        kinds: V texts to colour by; None: the row numbers.
+        kinds: V texts to colour by; []: the row numbers.
 
     Returns:
         What failed.
     """
+    written = {"tensors.tsv": tensors_tsv(table), "metadata.tsv": metadata_tsv(labels, kinds)}
+    if sprite := sprite_png(labels, kinds):
+        written["sprite.png"] = sprite
     failed: Failed = {}
     for logger in trainer.loggers:
         experiment: Any = getattr(logger, "experiment", None)
         directory = getattr(experiment, "log_dir", None)
         if hasattr(experiment, "add_embedding") and isinstance(directory, str):
-            write = partial(_write, trainer, directory, name, table, labels, kinds)
-            failed |= attempt("TensorBoard's projector", write)
+            for file, content in written.items():
+                failed |= write_file(trainer, f"{directory}/projector/{name}", file, content)
+            list_it = partial(_list, trainer, directory, name, bool(sprite))
+            failed |= attempt("TensorBoard's projector", list_it)
     return failed
+
+
+def _list(trainer: Trainer, directory: str, name: str, sprite: bool) -> None:
+    """List the table in the config of the projector, among the others that are there."""
+    from tensorboard.plugins.projector import ProjectorConfig
+
+    config, folder, files, listed = ProjectorConfig(), f"projector/{name}", get_filesystem(directory), ""
+    entry = config.embeddings.add(tensor_name=name, tensor_path=f"{folder}/tensors.tsv")
+    entry.metadata_path = f"{folder}/metadata.tsv"
+    if sprite:
+        entry.sprite.image_path = f"{folder}/sprite.png"
+        entry.sprite.single_image_dim.extend([_TILE, _TILE])
+    if files.exists(f"{directory}/{_CONFIG}"):
+        listed = files.cat_file(f"{directory}/{_CONFIG}").decode()
+    earlier = rf'^embeddings {{\n  tensor_name: "{re.escape(name)}"\n.*?^}}\n'  # in protobuf's text format
+    listed = re.sub(earlier, "", listed, flags=re.DOTALL | re.MULTILINE)
+    for error in write_file(trainer, directory, _CONFIG, f"{listed}{config}".encode()).values():
+        raise error
 
 
 def tensors_tsv(table: Tensor) -> bytes:
@@ -50,29 +80,29 @@ def tensors_tsv(table: Tensor) -> bytes:
     return "".join(line % tuple(row) for row in padded.tolist()).encode()
 
 
-def metadata_tsv(labels: Sequence[str], kinds: Sequence[str] | None) -> bytes:
+def metadata_tsv(labels: Sequence[str], kinds: Sequence[str]) -> bytes:
     """Write a header, which the projector needs for two columns, and a line for each row."""
-    seconds = range(len(labels)) if kinds is None else map(_visible, kinds)
+    seconds = map(_visible, kinds) if kinds else range(len(labels))
     lines = [f"{_visible(label)}\t{second}\n" for label, second in zip(labels, seconds, strict=True)]
-    return f"label\t{'row' if kinds is None else 'kind'}\n{''.join(lines)}".encode()
+    return f"label\t{'kind' if kinds else 'row'}\n{''.join(lines)}".encode()
+
+
+@quiet_fonts()
+def sprite_png(labels: Sequence[str], kinds: Sequence[str]) -> bytes:
+    """Draw the marks of points, 48 x 48 pixels each, in a square, row by row; b"" if not all labels fit into marks."""
+    from matplotlib.figure import Figure
+
+    columns = math.ceil(math.sqrt(len(labels)))
+    figure = Figure(figsize=(columns * 0.25, columns * 0.25), dpi=_TILE * 4, facecolor="none")  # 18 points a mark
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, columns), ylim=(columns, 0))
+    axes.set_axis_off()
+    marks, cells, file = Marks(axes, labels, kinds, scale=0.8), torch.arange(len(labels)), io.BytesIO()
+    if not marks.inside or not marks.written.all():
+        return b""
+    marks.move((torch.stack([cells % columns, cells // columns], 1) + 0.5).numpy())
+    figure.savefig(file, transparent=True)
+    return file.getvalue()
 
 
 def _visible(label: str) -> str:
     return label if label.isprintable() and label and label == label.strip() else repr(label)
-
-
-def _write(
-    trainer: Trainer, directory: str, name: str, table: Tensor, labels: Sequence[str], kinds: Sequence[str] | None
-) -> None:
-    folder, files, listed = f"projector/{name}", get_filesystem(directory), ""
-    if files.exists(f"{directory}/{_CONFIG}"):
-        listed = files.cat_file(f"{directory}/{_CONFIG}").decode()
-    paths = {"tensor_name": name, "tensor_path": f"{folder}/tensors.tsv", "metadata_path": f"{folder}/metadata.tsv"}
-    entry = "".join(f"  {field}: {json.dumps(value)}\n" for field, value in paths.items())
-    entry = f"embeddings {{\n{entry}}}\n"  # a ProjectorConfig in protobuf's text format
-    failed = write_file(trainer, f"{directory}/{folder}", "tensors.tsv", tensors_tsv(table))
-    failed |= write_file(trainer, f"{directory}/{folder}", "metadata.tsv", metadata_tsv(labels, kinds))
-    if entry not in listed:
-        failed |= write_file(trainer, directory, _CONFIG, (listed + entry).encode())
-    for error in failed.values():
-        raise error

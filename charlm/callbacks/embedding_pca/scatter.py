@@ -1,197 +1,200 @@
-"""Labelled scatter plots of an embedding, as matplotlib Figures without pyplot.
-
-Dimension key: V rows, C columns, k components, N points.
-"""
+"""Labelled scatter plots of an embedding, as matplotlib Figures without pyplot. Dimension key: V points."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from charlm.callbacks.embedding_pca.character_kinds import Look, looks_of
+import numpy as np
+
 from charlm.callbacks.embedding_pca.components import Components
-from charlm.callbacks.shared.fonts import SIGNS, legible, printable
+from charlm.callbacks.embedding_pca.kinds import LETTERS
+from charlm.callbacks.embedding_pca.labels import place_labels
+from charlm.callbacks.shared.fonts import legible, missing_fonts, outlines, printable
+from charlm.callbacks.shared.palette import Look, looks_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.path import Path
     from torch import Tensor
 
-_WRITTEN = 200  # up to this many points, labels are written
-_INSIDE = 100  # up to this many points, short labels are written inside the markers
-
-
-class Panel(NamedTuple):
-    """One panel: its title, what its axes mean, and the points (N, 2)."""
-
-    title: str
-    x_label: str
-    y_label: str
-    points: Tensor
-
-
-class Legend(NamedTuple):
-    """The kinds below all panels: their names, the font families for them, the number of columns, height in inches."""
-
-    names: list[str]
-    family: list[str]
-    columns: int
-    height: float
+_WRITTEN = 120  # up to this many points, labels are written
+_INSIDE = 2  # characters of labels that are written inside their marks, if all are that short
+_MARK, _DOT, _SPECK, _WORD = 16.0, 5.0, 2.8, 9.0  # widths of marks and size of words, in typographic points
+Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
 def embedding_figure(
-    table: Tensor, components: Components, labels: Sequence[str], title: str, kinds: Sequence[str] | None = None
+    found: Components, labels: Sequence[str], title: str, kinds: Sequence[str] = (), note: str = ""
 ) -> Figure:
-    """Draw the rows of an embedding by its first component against each other one, and by its first two columns.
+    """Draw the rows of an embedding on two axes.
 
     Args:
-        table: (V, C), C >= 2.
-        components: k >= 2 components with the points of these V rows.
-        labels: V texts; up to 200 are written, those of one or two characters inside the markers.
-        title: above the panels.
-        kinds: V texts, see `charlm.callbacks.embedding_pca.character_kinds.looks_of`; None: all rows look alike.
+        found: two axes and the points of V rows on them.
+        labels: V texts; up to 120 are written, those of one or two characters inside the marks, and none over another.
+        title: above the panel.
+        kinds: V texts, the eight most frequent ones with a colour and a marker each; (): all rows look alike.
+        note: a line below the title.
     """
-    shares = zip(components.names, components.explained, strict=True)
-    names = [f"{name} ({100 * share:.0f} % of variance)" for name, share in shares]
-    panels = [
-        Panel("principal components", names[0], names[other], components.points[:, [0, other]])
-        for other in range(1, len(names))
-    ]
-    panels.append(Panel("first two columns", "column 0", "column 1", table[:, :2].detach().cpu().double()))
-    return labelled_scatter(panels, labels, title, kinds)
-
-
-def labelled_scatter(
-    panels: Sequence[Panel], labels: Sequence[str], title: str, kinds: Sequence[str] | None = None
-) -> Figure:
-    """Draw the same N >= 1 labelled points in panels one above the other, as TensorBoard's narrow cards need it.
-
-    Args:
-        panels: at least one.
-        labels: N texts.
-        title: above all panels.
-        kinds: N texts; None: all points look alike.
-    """
-    from matplotlib.figure import Figure
-
-    drawn, looks = looks_of(kinds or [""] * len(labels))
-    width, side, between = 4.8, 3.9, 0.95  # inches; `side` of a panel, which is square
-    legend = legend_for(looks, width)
-    bottom, top = 0.56 + legend.height, 0.7
-    height = bottom + side * len(panels) + between * (len(panels) - 1) + top
-    figure = Figure(figsize=(width, height), dpi=110)
-    # fixed margins: a layout engine doubles the time that drawing takes
-    figure.subplots_adjust(0.75 / width, bottom / height, 1 - 0.15 / width, 1 - top / height, hspace=between / side)
-    figure.suptitle(title, fontsize=15, y=1 - 0.1 / height, va="top", parse_math=False)
-    all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axes, panel in zip(all_axes, panels, strict=True):
-        axes.set_title(panel.title, fontsize=13)
-        axes.set_xlabel(panel.x_label, fontsize=13)
-        axes.set_ylabel(panel.y_label, fontsize=13, labelpad=2)
-        axes.tick_params(labelsize=11)
-        axes.locator_params(nbins=6)
-        x_limits, y_limits = square(panel.points)
-        axes.set(xlim=x_limits, ylim=y_limits, aspect="equal", axisbelow=True)  # equal: the plot shows distances
-        axes.grid(alpha=0.25)
-        scatter(axes, panel.points, labels, drawn, looks)
-    add_legend(figure, all_axes[0], legend)
+    names = [f"{100 * share:.0f} % of the variance" for share in found.explained]
+    figure, marks = panel(labels, kinds, square(found.points), names, title, note)
+    marks.move(found.points.numpy())
     return figure
 
 
-def legend_for(looks: dict[str, Look], width: float) -> Legend:
-    """Lay out a legend in lines of about equal length for a figure of `width` inches; empty without kinds."""
-    if set(looks) <= {""}:
-        return Legend([], [], 0, 0.0)
-    names, family = legible([printable(kind) for kind in looks])
-    names = [f" {name}" if name.startswith("_") else name for name in names]  # matplotlib hides names that begin with _
-    most = max(1, int(width / (0.5 + 0.12 * max(map(len, names)))))  # inches: marker and gaps, 13 points a letter
-    columns = math.ceil(len(names) / math.ceil(len(names) / most))
-    return Legend(names, family, columns, 0.25 + 0.28 * math.ceil(len(names) / columns))
+def panel(
+    labels: Sequence[str], kinds: Sequence[str], limits: Limits, names: Sequence[str], title: str, note: str
+) -> tuple[Figure, Marks]:
+    """Prepare a figure of one square panel, and the marks of V points, which are still to be moved to their places."""
+    from matplotlib.figure import Figure
+
+    advice = textwrap.wrap(missing_fonts(labels), 72)
+    width, side, below, top = 5.2, 4.5, 0.16 * len(advice), 0.5 + 0.25 * bool(note)  # inches
+    bottom = below + 0.55 + 0.25 * _legend_lines(_looks(kinds))
+    height = bottom + side + top
+    figure = Figure(figsize=(width, height), dpi=110)
+    # fixed margins: a layout engine doubles the time that drawing takes
+    axes = figure.add_axes((0.6 / width, bottom / height, side / width, side / height), xlim=limits[0], ylim=limits[1])
+    figure.suptitle(title, fontsize=15, y=1 - 0.1 / height, va="top", parse_math=False)
+    style: dict[str, Any] = {"va": "top", "ha": "center", "parse_math": False}
+    figure.text(0.5, 1 - 0.45 / height, note, fontsize=10.5, **style)
+    figure.text(0.5, below / height, "\n".join(advice), fontsize=9, color="#a00000", **style)
+    axes.set_xlabel(names[0], fontsize=12)
+    axes.set_ylabel(names[1], fontsize=12)
+    axes.tick_params(labelsize=10)
+    axes.locator_params(nbins=6)
+    axes.set_axisbelow(True)
+    axes.grid(alpha=0.25)
+    add_legend(figure, kinds, below)
+    return figure, Marks(axes, labels, kinds)
 
 
-def add_legend(figure: Figure, axes: Axes, legend: Legend) -> None:
-    """Add the legend of `axes`, whose first collections are those of `scatter`, at the bottom of the figure."""
-    if not legend.names:
-        return
-    groups: Any = axes.collections[: len(legend.names)]
-    style: dict[str, Any] = {"loc": "lower center", "fontsize": 13, "frameon": False, "borderaxespad": 0.1}
-    style |= {"handletextpad": 0.2, "columnspacing": 1.2, "labelspacing": 0.3}
-    larger = max(1.0, (80 / float(groups[0].get_sizes()[0])) ** 0.5)
-    for text in figure.legend(groups, legend.names, ncols=legend.columns, markerscale=larger, **style).get_texts():
-        text.set_parse_math(False)
-        text.set_fontfamily(legend.family)
+def square(points: Tensor) -> Limits:
+    """Return limits for x and y, of equal length so that the plot shows distances, that hold points (V, 2).
 
-
-def square(points: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return limits for x and y, of equal length, that hold points (N, 2).
-
-    In a series of pictures the limits change only when the points have moved far, so that one sees the points move:
-    the length is one of a geometric series with ratio 1.2, and the centre is a multiple of an eighth of the length.
+    In a series of pictures they change only when the points have moved far, so that one sees the points move.
     """
     lowest, highest = points.amin(0), points.amax(0)
     extent = float((highest - lowest).max())
-    half = 1.2 ** math.ceil(math.log(0.59 * extent, 1.2)) if extent > 0 else 1.0
-    x, y = (4 * (lowest + highest) / 2 / half).round().div(4).mul(half).tolist()
+    half = 1.1 ** math.ceil(math.log(0.58 * extent, 1.1)) if extent > 0 else 1.0
+    x, y = (4 * (lowest + highest) / half).round().div(8).mul(half).tolist()
     return (x - half, x + half), (y - half, y + half)
 
 
-def scatter(
-    axes: Axes,
-    points: Tensor,
-    labels: Sequence[str],
-    kinds: Sequence[str],
-    looks: dict[str, Look],
-    scale: float = 1,
-) -> None:
-    """Draw points (N, 2), N >= 1, a scatter plot for each kind, and a text for each label.
+class Marks:
+    """The marks of V points in an Axes, with their labels inside or beside, which move together.
 
-    A label beside its point is left out if it would run into an earlier one. The gid of a text is the number of its
-    point.
+    A mark or label that would cover another one stands aside, with a line to a dot at its point. A label without room,
+    one of more than 120, and one that no font can write, leaves the dot alone.
 
     Args:
-        axes: to draw in, with limits.
-        points: float (N, 2).
-        labels: N texts.
-        kinds: N texts.
-        looks: of each kind.
-        scale: of markers and letters.
+        axes: to draw in, with limits that stay.
+        labels: V texts.
+        kinds: V texts; (): all points look alike.
+        scale: of marks and letters.
+        copies: how many times V points there are, one list of them after the other.
     """
-    from matplotlib import rcParams
 
-    texts, family = legible([printable(label) for label in labels])
-    longest = max(map(len, texts))
-    inside = len(labels) <= _INSIDE and longest <= 2
-    size = 230 if inside else 30 if len(labels) <= _WRITTEN else 8  # square points
-    edges: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.8 * inside}
-    for kind, look in looks.items():
-        x, y = points[[row for row, k in enumerate(kinds) if k == kind]].T.tolist()
-        axes.scatter(x, y, s=size * scale**2, c=look.color, marker=look.marker, alpha=0.85, label=kind, **edges)
-    if len(labels) > _WRITTEN:
+    def __init__(
+        self, axes: Axes, labels: Sequence[str], kinds: Sequence[str], scale: float = 1, copies: int = 1
+    ) -> None:
+        from matplotlib.collections import LineCollection
+
+        shown = [printable(label) for label in labels]
+        texts, family = legible(shown)
+        coded = ["U+" in text and text != label for text, label in zip(texts, shown, strict=True)]
+        hidden = [len(labels) > _WRITTEN or code for code in coded]
+        texts = ["" if hide else text for text, hide in zip(texts, hidden, strict=True)] * copies
+        self.axes = axes
+        self.inside = max(map(len, texts)) <= _INSIDE
+        self.written = np.array([bool(text) for text in texts])
+        mark = scale * _MARK * min(1.0, max(0.7, (45 / len(labels)) ** 0.5))  # smaller where there are many
+        if self.inside:
+            shapes, self.sizes = outlines(texts, family, 0.84 * mark, 0.78 * mark)
+            self.sizes[:] = mark
+        else:
+            shapes, self.sizes = outlines(texts, family, scale * _WORD)
+            self.sizes += 1.5
+        self.dot = scale * (_DOT if any(texts) else _SPECK)
+        looks = _looks(kinds)
+        of_point = [looks[kind] for kind in kinds or [""] * len(labels)] * copies
+        markers, colors = [_marker(look) for look in of_point], [look.color for look in of_point]
+        inks: Any = [look.ink for look in of_point] if self.inside else "#222222"
+        self.leaders = LineCollection([], colors="#777777", linewidths=0.8 * scale, zorder=2)
+        axes.add_collection(self.leaders, autolim=False)
+        self.dots = _add(axes, markers, colors, self.dot, linewidth=0, zorder=2)
+        self.signs = []  # what stands aside
+        if self.inside:
+            self.signs.append(_add(axes, markers, colors, mark, edgecolors="white", linewidth=0.7, zorder=3))
+        self.signs.append(_add(axes, shapes, inks, 1.0, linewidth=0, zorder=4))
+        self.artists = [self.leaders, self.dots, *self.signs]
+
+    def move(self, points: np.ndarray) -> None:
+        """Show the points at new places, (V, 2)."""
+        to_page = 72 / self.axes.figure.dpi  # from pixels to typographic points
+        at = self.axes.transData.transform(points) * to_page
+        rows, asides = self.written.nonzero()[0], np.full(at.shape, np.nan)
+        gap, clear = (None, 0.0) if self.inside else (self.dot / 2 + 1, self.dot)
+        asides[rows] = place_labels(at[rows], self.sizes[rows], self.axes.bbox.get_points() * to_page, gap, clear)
+        near = 0 if self.inside else self.sizes / 2 + 2 * self.dot
+        moved = (np.abs(asides) > near).any(1)
+        places = self.axes.transData.inverted().transform((at + asides) / to_page)
+        dotted = moved | np.isnan(asides[:, 0]) | (not self.inside)
+        self.dots.set_offsets(np.where(dotted[:, None], points, np.nan))
+        for sign in self.signs:
+            sign.set_offsets(places)
+        self.leaders.set_segments(list(np.stack([points, places], 1)[moved]))
+
+
+def add_legend(figure: Figure, kinds: Sequence[str], above: float = 0.0) -> None:
+    """Name the kinds, if there are any, at the bottom of a figure, `above` inches from it."""
+    from matplotlib.lines import Line2D
+
+    looks = _looks(kinds)
+    if not (lines := _legend_lines(looks)):
         return
-    style: dict[str, Any] = {"family": family, "xytext": (3, 3), "fontsize": scale * (10 if len(labels) <= 60 else 7)}
-    if inside:
-        weight = "bold" if family == rcParams["font.family"] else "normal"  # other fonts may lack a bold face
-        style |= {"ha": "center", "va": "center", "weight": weight, "fontsize": scale * (14 if longest == 1 else 10)}
-    for row in range(len(texts)) if inside else _apart(axes, points, texts, style["fontsize"]):
-        if inside:
-            style["color"] = looks[kinds[row]].ink
-            style["xytext"] = (0, 4.5 * scale if texts[row] == SIGNS[" "] else 0)  # this sign hangs below the line
-        place = tuple(points[row].tolist())
-        axes.annotate(texts[row], place, gid=str(row), textcoords="offset points", parse_math=False, **style)
+    of_look: dict[Look, list[str]] = {}
+    for kind, look in looks.items():
+        of_look.setdefault(look, []).append(kind)
+    alike = [f"{len(same)} more kinds" if len(same) > 1 else printable(same[0]) for same in of_look.values()]
+    names, family = legible(alike)
+    names = [f" {name}" if name.startswith("_") else name for name in names]  # matplotlib hides "_name"
+    signs = [Line2D([], [], color=look.color, marker=look.marker, ls="", markersize=9) for look in of_look]
+    style: dict[str, Any] = {"loc": "lower center", "fontsize": 12, "frameon": False, "borderaxespad": 0.1}
+    style |= {"handletextpad": 0.2, "columnspacing": 1.2, "labelspacing": 0.3, "ncols": math.ceil(len(names) / lines)}
+    box = (0.5, above / figure.get_figheight())
+    for text in figure.legend(signs, names, bbox_to_anchor=box, **style).get_texts():
+        text.set_parse_math(False)
+        text.set_fontfamily(family)
 
 
-def _apart(axes: Axes, points: Tensor, texts: Sequence[str], size: float) -> list[int]:
-    """Choose rows, the first ones first, whose texts in a font of `size` points do not run into each other."""
-    wide, high = (72 / axes.figure.dpi * pixels for pixels in (axes.bbox.width, axes.bbox.height))
-    x, y = points.T.tolist()
-    (left, right), (low, top) = axes.get_xlim(), axes.get_ylim()
-    written: list[tuple[float, float, float]] = []  # start, end and base of each text
-    rows = []
-    for row, text in enumerate(texts):
-        start, base = (x[row] - left) / (right - left) * wide, (y[row] - low) / (top - low) * high
-        end = start + 0.62 * size * len(text)
-        if all(end < a or b < start or abs(base - c) > size for a, b, c in written):
-            written.append((start, end, base))
-            rows.append(row)
-    return rows
+def _legend_lines(looks: dict[str, Look]) -> int:
+    """Lines of a legend that is at most about five inches wide."""
+    longest = max(map(len, map(printable, looks)))
+    return 0 if set(looks) <= {""} else math.ceil(min(9, len(looks)) / max(1, int(5.2 / (0.5 + 0.11 * longest))))
+
+
+def _looks(kinds: Sequence[str]) -> dict[str, Look]:
+    """How each kind looks: letters always the same."""
+    return {k: v for k, v in LETTERS.items() if k in kinds} if kinds and set(kinds) <= set(LETTERS) else looks_of(kinds)
+
+
+def _add(axes: Axes, paths: Sequence[Path], colors: Any, size: float, **style: Any) -> Any:
+    """Add a path for each point, enlarged `size` times, in typographic points."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.transforms import IdentityTransform
+
+    drawn = PathCollection(paths, sizes=[size**2], facecolors=colors, offset_transform=axes.transData)
+    drawn.set(transform=IdentityTransform(), **style)
+    axes.add_collection(drawn, autolim=False)
+    return drawn
+
+
+def _marker(look: Look) -> Path:
+    from matplotlib.markers import MarkerStyle
+
+    style = MarkerStyle(look.marker)
+    return style.get_path().transformed(style.get_transform())

@@ -1,12 +1,28 @@
-"""Find an embedding table in a module, by its dotted name or because it is the only one."""
+"""Find an embedding table in a module, and the rows, labels and kinds to show. Dimension key: V rows, C columns."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from charlm.callbacks.embedding_pca.kinds import kinds_of_letters
 from charlm.callbacks.shared.evaluating import evaluating
+
+
+class Rows(NamedTuple):
+    """The labelled rows of a table, which are its first ones.
+
+    labels: V texts.
+    kinds: V texts; [] if there are no kinds.
+    probed: V texts, the kinds for a linear probe, "" for none: as `kinds`, of letters only vowel and consonant.
+    drawn: int64, numbers of the rows to draw, in random order.
+    """
+
+    labels: list[str]
+    kinds: list[str]
+    probed: list[str]
+    drawn: Tensor
 
 
 def find_table(module: nn.Module, name: str | None = None) -> str:
@@ -14,44 +30,42 @@ def find_table(module: nn.Module, name: str | None = None) -> str:
 
     Args:
         module: where to look.
-        name: the name that the user gave; None for the only nn.Embedding (those that share one table count once).
+        name: the name that the user gave; None for the only nn.Embedding with more than one row (those that share a
+            table count once).
 
     Raises:
-        ValueError: no such table, or more than one; the message lists the candidates. Or the table has no rows or
-            columns, is sparse, or has complex values.
+        ValueError: no such table, or more than one; the message lists the candidates. Or the table is sparse, complex
+            or empty.
     """
-    owner = type(module).__name__
+    owner, candidates = type(module).__name__, _candidates(module)
     if name is None:
-        tables = {_identity(child): path for path, child in reversed(_embeddings(module))}
+        embeddings = _embeddings(module)
+        larger = [(path, child) for path, child in embeddings if child.num_embeddings > 1] or embeddings
+        tables = {_identity(child): path for path, child in reversed(larger)}
         if len(tables) != 1:
             found = f"{len(tables)} nn.Embedding modules" if tables else "no nn.Embedding"
-            raise ValueError(f"{owner} has {found}, so name the table; {_candidates(module)}")
+            raise ValueError(f"{owner} has {found}, so name the table; {candidates}")
         (name,) = tables.values()
-    elif not _two_dimensional(_get(module, name)):
-        raise ValueError(f"{owner} has no table {name!r}; {_candidates(module)}")
-    table = get_table(module, name)
-    problem = ""
-    if table.layout != torch.strided:
-        problem = "is sparse; register a dense copy of it as a buffer and name that"
-    elif table.is_complex():
-        problem = "has complex values; register its real part or its absolute value as a buffer and name that"
-    elif not table.numel():
-        problem = "has no values; name one that has rows and columns"
-    if problem:
-        raise ValueError(f"{owner}'s table {name} {tuple(table.shape)} {problem}. {_candidates(module)}")
+    table = _find(module, name)
+    if not isinstance(table, Tensor) or table.ndim != 2:
+        raise ValueError(f"{owner} has no table {name!r}; {candidates}")
+    if table.layout != torch.strided or table.is_complex() or not table.numel():
+        raise ValueError(
+            f"{owner}'s table {name} {tuple(table.shape)} is sparse, complex or empty; name one with rows and columns"
+            f" of real numbers, or register such a copy as a buffer. {candidates}"
+        )
     return name
 
 
 def get_table(module: nn.Module, name: str) -> Tensor:
-    """Return the table (V, C) of that name, detached; one that is sharded over processes as a whole.
+    """Return the table (V, C) of that name, detached; one that is sharded, in all processes at once, as a whole.
 
-    In the latter case all processes must call this. A table that a parametrization computes, such as spectral_norm, is
-    read in eval mode, which does not affect training.
+    A table that a parametrization computes, such as spectral_norm, is read in eval mode: that leaves training alone.
 
     Raises:
         ValueError: no such table.
     """
-    table = _tensor(_get(module, name))
+    table = _find(module, name)
     if not isinstance(table, Tensor):
         raise ValueError(f"{type(module).__name__} no longer has a table {name!r}")
     table = (table.full_tensor() if hasattr(table, "full_tensor") else table).detach()
@@ -59,14 +73,48 @@ def get_table(module: nn.Module, name: str) -> Tensor:
     return table.float() if table.is_floating_point() and table.itemsize == 1 else table
 
 
-def _get(module: nn.Module, name: str) -> Any:
+def choose_rows(
+    labels: list[str] | None, kinds: list[str] | None, module: Any, rows: int, name: str, max_rows: int
+) -> Rows:
+    """Complete the user's labels and kinds, and choose the rows to draw without the global random state.
+
+    Args:
+        labels: the user's; [] for the row numbers, None for the `embedding_labels` of the module (rows beyond them are
+            left out).
+        kinds: the user's; [] for no kinds, None for the `embedding_kinds` of the module, with its labels.
+        module: a model.
+        rows: number of rows in the table.
+        name: of the table, for messages.
+        max_rows: the most rows to draw, a random sample that is the same for every table of that size.
+
+    Raises:
+        ValueError: the number of labels is not `rows`, or that of the kinds is not that of the labels.
+    """
+    theirs = list(getattr(module, "embedding_labels", None) or []) if labels is None else []
+    if len(theirs) > rows or (labels and len(labels) != rows):
+        owner = f"{type(module).__name__}.embedding_labels" if theirs else "EmbeddingPCA"
+        raise ValueError(
+            f"{owner} has {len(theirs or labels or [])} labels for the {rows} rows of {name};"
+            " pass labels=[...] to EmbeddingPCA, one for each row, or [] for the row numbers"
+        )
+    found = [str(label) for label in theirs or labels or range(rows)]
+    of_module = getattr(module, "embedding_kinds", None) if labels is None and kinds is None else None
+    kinds = [str(kind) for kind in of_module] if of_module else kinds
+    if kinds and len(kinds) != len(found):
+        owner = f"{type(module).__name__}.embedding_kinds" if of_module else "EmbeddingPCA"
+        raise ValueError(
+            f"{owner} has {len(kinds)} kinds for the {len(found)} labelled rows of {name}; pass one for each row"
+        )
+    letters = kinds_of_letters(found) if kinds is None else []
+    probed = [kind if kind in ("vowel", "consonant") else "" for kind in letters] or kinds or [""] * len(found)
+    drawn = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:max_rows]
+    return Rows(found, letters or kinds or [], probed, drawn)
+
+
+def _find(module: nn.Module, name: str) -> Any:
     found: Any = module
     for part in name.split("."):
         found = _attribute(found, part)
-    return found
-
-
-def _tensor(found: Any) -> Any:
     return _attribute(found, "weight") if isinstance(found, nn.Module) else found
 
 
@@ -83,11 +131,6 @@ def _identity(child: nn.Embedding) -> int:
     return id(child) if is_parametrized(child, "weight") else id(child.weight)
 
 
-def _two_dimensional(found: Any) -> bool:
-    table = _tensor(found)
-    return isinstance(table, Tensor) and table.ndim == 2
-
-
 def _embeddings(module: nn.Module) -> list[tuple[str, nn.Embedding]]:
     return [(_plain(path), child) for path, child in module.named_modules() if isinstance(child, nn.Embedding)]
 
@@ -95,9 +138,8 @@ def _embeddings(module: nn.Module) -> list[tuple[str, nn.Embedding]]:
 def _candidates(module: nn.Module) -> str:
     tables = {path: _attribute(child, "weight") for path, child in _embeddings(module)}
     embedded = {id(table) for table in tables.values()}
-    for path, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.ndim == 2 and id(tensor) not in embedded:
-            tables[_plain(path)] = tensor
+    named = [*module.named_parameters(), *module.named_buffers()]
+    tables |= {_plain(path): tensor for path, tensor in named if tensor.ndim == 2 and id(tensor) not in embedded}
     listed = [f"{path} {tuple(table.shape)}" for path, table in tables.items()]
     return f"candidates: {', '.join(listed[:20]) or 'none'}"
 

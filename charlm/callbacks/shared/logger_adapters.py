@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -75,6 +76,11 @@ def send_picture(trainer: Trainer, figure: Figure, pixels: np.ndarray, png: byte
         step: the x-axis value, see `charlm.callbacks.shared.progress.logged_step`.
     """
     return _to_loggers(trainer, lambda logger: _send_picture(logger, figure, pixels, png, tag, step))
+
+
+def send_film(trainer: Trainer, gif: bytes, tag: str, step: int) -> Failed:
+    """Send a GIF to every logger that plays it: TensorBoard, W&B, and similar loggers."""
+    return _to_loggers(trainer, lambda logger: _send_film(logger, gif, tag, step))
 
 
 def send_text(trainer: Trainer, text: str, tag: str, step: int) -> Failed:
@@ -157,6 +163,18 @@ def _send_picture(logger: Any, figure: Figure, pixels: np.ndarray, png: bytes, t
         experiment.log_image(logger.run_id, pixels, key=tag, step=step)
     elif hasattr(experiment, "log_image"):  # Comet
         experiment.log_image(pixels, name=tag, step=step)
+
+
+def _send_film(logger: Any, gif: bytes, tag: str, step: int) -> None:
+    writer: Any = getattr(getattr(logger, "experiment", None), "file_writer", None)
+    if hasattr(logger, "log_video"):  # W&B
+        logger.log_video(key=tag, videos=[io.BytesIO(gif)], step=step, format=["gif"])
+    elif hasattr(writer, "add_summary"):  # TensorBoard; the other methods of SummaryWriter take pixels and write a PNG
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        width, height = (int.from_bytes(gif[at : at + 2], "little") for at in (6, 8))
+        image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=gif)
+        writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 def _send_text(logger: Any, text: str, tag: str, step: int) -> None:

@@ -37,16 +37,16 @@ def test_every_table_is_listed_with_its_labels_and_kinds(tmp_path):
     """A 2-column table gets a third one, which the projector needs."""
     trainer = trainer_with(logger_in(tmp_path), CSVLogger(tmp_path, "csv"))
     assert send_to_projector(trainer, "net.a", TABLE, ["a", "b", "c"], ["u", "v", "u"]) == {}
-    assert send_to_projector(trainer, "net.b/x", torch.ones(2, 5), ["p", "q"], None) == {}
+    assert send_to_projector(trainer, "net.b/x", torch.ones(2, 5), ["p", "q"], []) == {}
     assert listed(tmp_path) == {"net.a": (3, 3, "label\tkind"), "net.b/x": (2, 5, "label\trow")}
 
 
 def test_a_new_writer_keeps_what_is_listed_and_takes_the_place_of_its_own(tmp_path):
     first = logger_in(tmp_path)
     first.experiment.add_embedding(torch.ones(3, 3), metadata=["a", "b", "c"], tag="users", global_step=7)
-    send_to_projector(trainer_with(first), "net.a", TABLE, ["a", "b", "c"], None)
+    send_to_projector(trainer_with(first), "net.a", TABLE, ["a", "b", "c"], [])
     first.experiment.close()
-    send_to_projector(trainer_with(logger_in(tmp_path)), "net.a", 2 * TABLE, ["a", "b", "c"], None)
+    send_to_projector(trainer_with(logger_in(tmp_path)), "net.a", 2 * TABLE, ["a", "b", "c"], [])
     assert list(listed(tmp_path)) == ["users:00007", "net.a"]
     assert (tmp_path / "run" / "projector" / "net.a" / "tensors.tsv").read_text().startswith("3\t-4\t0\n")
 
@@ -61,4 +61,4 @@ def test_every_row_is_one_line_whatever_its_label():
     lines = metadata_tsv(labels, labels).decode().splitlines()
     assert len(lines) == 9
     assert all(line.count("\t") == 1 for line in lines)
-    assert metadata_tsv(["\n", "x"], None).decode() == "label\trow\n'\\n'\t0\nx\t1\n"
+    assert metadata_tsv(["\n", "x"], []).decode() == "label\trow\n'\\n'\t0\nx\t1\n"

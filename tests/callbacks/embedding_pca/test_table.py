@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from charlm.callbacks.embedding_pca.table import find_table, get_table
+from charlm.callbacks.embedding_pca.table import choose_rows, find_table, get_table
 
 
 class Net(nn.Module):
@@ -72,15 +74,79 @@ def test_a_name_that_is_no_table_gets_a_list_of_those_that_are(name):
 
 
 @pytest.mark.parametrize(
-    ("table", "problem"),
+    "table",
     [
-        (torch.empty(0, 3), r"odd \(0, 3\) has no values; name one that has rows and columns\. candidates: odd"),
-        (torch.eye(3).to_sparse(), r"odd \(3, 3\) is sparse; register a dense copy of it"),
-        (torch.eye(3, dtype=torch.cfloat), r"odd \(3, 3\) has complex values; register its real part"),
+        torch.empty(0, 3),
+        torch.eye(3).to_sparse(),
+        torch.eye(3, dtype=torch.cfloat),
     ],
 )
-def test_a_table_that_cannot_be_shown_is_refused(table, problem):
+def test_a_table_that_cannot_be_shown_is_refused(table):
     net = nn.Module()
     net.register_buffer("odd", table)
-    with pytest.raises(ValueError, match=r"^Module's table " + problem):
+    with pytest.raises(
+        ValueError, match=r"^Module's table odd \(., 3\) is sparse, complex or empty; name one with .* candidates: odd"
+    ):
         find_table(net, "odd")
+
+
+def test_of_several_embeddings_the_only_one_with_more_than_one_row_is_found():
+    net = Net()
+    net.norm, net.start = nn.Embedding(1, 10), nn.Embedding(1, 10)
+    assert find_table(net) == "token"
+
+
+class Module:
+    embedding_labels = ("a", "b", "c")
+    embedding_kinds = ("x", "y", "x")
+
+
+def rows(labels=None, kinds=None, module=Module, count=5, most=9):
+    return choose_rows(labels, kinds, module(), count, "net.0", most)
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [(None, ["a", "b", "c"]), ([], ["0", "1", "2", "3", "4"]), (list("vwxyz"), ["v", "w", "x", "y", "z"])],
+)
+def test_labels_come_from_the_argument_the_model_or_the_row_numbers(given, labels):
+    """Rows beyond the model's labels are left out."""
+    assert rows(given).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "kinds", "probed"),
+    [
+        (None, None, ["x", "y", "x"], ["x", "y", "x"]),
+        ([".", "a", "b", "-", "c"], None, ["boundary", "vowel", "consonant", "other", "consonant"],
+         ["", "vowel", "consonant", "", "consonant"]),  # not the model's, which are of other labels
+        (["the", "a", "b b", "0", "1"], None, [], [""] * 5),
+        (None, ["u", "v", "u"], ["u", "v", "u"], ["u", "v", "u"]),
+        (None, [], [], [""] * 3),
+    ],
+)  # fmt: skip
+def test_kinds_come_from_the_argument_the_model_or_the_letters(labels, given, kinds, probed):
+    assert (rows(labels, given).kinds, rows(labels, given).probed) == (kinds, probed)
+
+
+def test_large_tables_are_sampled_alike_each_time_without_the_global_generator():
+    before = torch.get_rng_state()
+    drawn, again = (rows([], count=50_000, most=2000).drawn for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(drawn, again)
+    assert (len(drawn), len(set(drawn.tolist()))) == (2000, 2000)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({"labels": list("ab"), "kinds": ["u"], "count": 2}, "EmbeddingPCA has 1 kinds for the 2 labelled"),
+        ({"module": lambda: SimpleNamespace(embedding_labels="ab", embedding_kinds="xyz")},
+         "SimpleNamespace.embedding_kinds has 3 kinds for the 2"),
+        ({"count": 2}, "Module.embedding_labels has 3 labels for the 2 rows of net.0"),
+        ({"labels": ["u"]}, "EmbeddingPCA has 1 labels for the 5 rows of net.0"),
+    ],
+)  # fmt: skip
+def test_too_many_or_too_few_labels_or_kinds_are_refused(ask, message):
+    with pytest.raises(ValueError, match=message):
+        rows(**ask)

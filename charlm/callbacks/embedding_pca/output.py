@@ -1,0 +1,83 @@
+"""What EmbeddingPCA sends to the loggers and writes into the run directory. Dimension key: F frames, V rows."""
+
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from charlm.callbacks.embedding_pca.film import Film, animation, small_multiples
+from charlm.callbacks.embedding_pca.frames import Frames
+from charlm.callbacks.embedding_pca.neighbours import neighbours_text
+from charlm.callbacks.embedding_pca.probe import told_apart
+from charlm.callbacks.embedding_pca.projector import send_to_projector
+from charlm.callbacks.embedding_pca.table import Rows
+from charlm.callbacks.shared.logger_adapters import Failed, send_film, send_text, write_file
+from charlm.callbacks.shared.progress import logged_step
+from charlm.callbacks.shared.send_figure import publish
+
+_MULTIPLES = 9  # frames side by side
+
+
+class Output(NamedTuple):
+    """Where the results for the table `name` go; `suffix` tells the tags and files of several tables apart."""
+
+    trainer: Trainer
+    directory: str
+    name: str
+    suffix: str
+    rows: Rows
+
+    def figure(self, figure: Any, tag: str) -> Failed:
+        """Send a figure and write it as a PNG file."""
+        return publish(self.trainer, figure, tag + self.suffix, logged_step(self.trainer), self.directory)
+
+    def film(self, frames: Frames, most: int, axes: Tensor | None) -> Failed:
+        """Send a film of at most `most` frames, and up to nine of them side by side, unless there is only one."""
+        if axes is None or len(axes) != frames.shape[1] or len(frames.chosen(2)[0]) < 2:
+            return {}
+        labels, kinds, probed = (of(texts, frames.rows) for texts in self.rows[:3])
+        films = []
+        for count in (most, _MULTIPLES):
+            steps, tables = frames.chosen(count)
+            probes = [told_apart(table, probed, shuffles=0) for table in tables]
+            notes = [f"AUC {probe.auc:.2f}" if probe else "" for probe in probes]
+            about = f"AUC of a linear probe, {probes[-1].what}: 0.5 by chance" if probes[-1] else ""
+            points = (tables.double() - tables.double().mean(1, keepdim=True)) @ axes
+            films.append(Film(self.name, labels, kinds, steps, points, notes, about))
+        gif = animation(films[0])
+        failed = send_film(self.trainer, gif, f"embedding_pca_film{self.suffix}", logged_step(self.trainer))
+        return failed | self._file(".gif", gif) | self.figure(small_multiples(films[1]), "embedding_pca_frames")
+
+    def frames(self, frames: Frames) -> Failed:
+        """Write the frames as numbers, if there are any."""
+        if not frames.steps:
+            return {}
+        labels, kinds = (np.array(of(texts, frames.rows), np.str_) for texts in self.rows[:2])
+        arrays: dict[str, Any] = {"labels": labels, "kinds": kinds, "rows": frames.rows.numpy()}
+        file = io.BytesIO()
+        np.savez(file, steps=np.array(frames.steps), tables=torch.stack(frames.tables).numpy(), **arrays)
+        return self._file(".npz", file.getvalue())
+
+    def neighbours(self, table: Tensor, in_projector: int) -> Failed:
+        """Send the nearest rows of each row of a table (V, C) as a text; the projector has the first rows."""
+        text, tag = neighbours_text(table, self.rows.labels, self.name), f"embedding_neighbours{self.suffix}"
+        if 0 < in_projector < len(table):
+            text += f"\n\nThe projector has the first {in_projector} of {len(table)} rows."
+        return send_text(self.trainer, text, tag, logged_step(self.trainer))
+
+    def projector(self, table: Tensor, most: int) -> Failed:
+        """Write the first `most` rows of a table (V, C) for TensorBoard's projector."""
+        labels, kinds = self.rows.labels[:most], self.rows.kinds[:most]
+        return send_to_projector(self.trainer, self.name, table[:most], labels, kinds) if most else {}
+
+    def _file(self, ending: str, content: bytes) -> Failed:
+        name = f"embedding_pca{self.suffix}{ending}".replace("/", "-")
+        return write_file(self.trainer, self.directory, name, content)
+
+
+def of(texts: list[str], rows: Tensor) -> list[str]:
+    """The texts of some rows, given by their numbers; [] if there are no texts."""
+    return [texts[row] for row in rows.tolist()] if texts else []
