@@ -40,7 +40,10 @@ from charlm.inference.scoring import score_names
 from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import read_results
 
-FAMILY = ("bigram", "bow", "mlp", "mlp-best", "deepmlp", "wavenet", "rnn", "gru", "lstm", "transformer", "ensemble")
+FAMILY = (
+    *("bigram", "ngram", "bow", "mlp", "mlp-best", "deepmlp"),
+    *("wavenet", "rnn", "gru", "lstm", "transformer", "ensemble"),
+)
 _DRAWN = 10_000
 _EXAMPLES = 5
 

@@ -126,7 +126,8 @@ class NGram(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """Log-probabilities float64 (B, V) of the character after `context`, int64 (B, T)."""
-        return self._probabilities(self.longest_seen(context)).log()
+        numbers, row = self.longest_seen(context).unique(return_inverse=True)  # many contexts occur more than once
+        return self._probabilities(numbers).log()[row]
 
     def longest_seen(self, context: Tensor) -> Tensor:
         """The number of the longest context that was seen, int64 (B,), for `context`, int64 (B, T)."""
@@ -140,16 +141,17 @@ class NGram(nn.Module):
             number = torch.where(goes_on, longer, number)
         return number
 
-    def _probabilities(self, context: Tensor) -> Tensor:
-        """float64 (B, V) for the numbers of B contexts: the formula, for each different one of them."""
+    def _probabilities(self, numbers: Tensor) -> Tensor:
+        """The formula: float64 (B, V) for B different contexts, given by their numbers."""
         V = self.vocab_size
-        numbers, row = context.unique(return_inverse=True)
         shorter = self.backoff.new_full((len(numbers), V), 1 / V)
         if (numbers > 0).any():
-            shorter[numbers > 0] = self._probabilities(self.contexts[numbers[numbers > 0]] // V)
-        place, is_seen = _find(self.seen, numbers[:, None] * V + torch.arange(V, device=numbers.device))
-        p = torch.where(is_seen, self.share[place], 0) + self.backoff[numbers, None] * shorter
-        return p[row]
+            parents, row = (self.contexts[numbers[numbers > 0]] // V).unique(return_inverse=True)
+            shorter[numbers > 0] = self._probabilities(parents)[row]
+        p = self.backoff[numbers, None] * shorter
+        row, place = _between(*torch.searchsorted(self.seen, torch.stack([numbers * V, (numbers + 1) * V])))
+        p[row, self.seen[place] % V] += self.share[place]
+        return p
 
     def _smooth(self) -> None:
         """Compute the tables from the counts."""
@@ -205,6 +207,13 @@ def _find(table: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """The place of each key in a sorted table, and whether it is there."""
     place = torch.searchsorted(table, keys).clamp_(max=len(table) - 1)
     return place, table[place] == keys
+
+
+def _between(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """All whole numbers from each of `first` on, below its `end`; before them, the rows that they belong to."""
+    lengths = end - first
+    row = torch.repeat_interleave(lengths)
+    return row, torch.arange(len(row), device=row.device) + (first - lengths.cumsum(0) + lengths)[row]
 
 
 def _merged(rows: Tensor, counts: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:

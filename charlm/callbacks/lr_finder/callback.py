@@ -75,8 +75,7 @@ class LRFinder(Callback):
         stop_factor: a sweep ends when the loss has risen above its start by this many times its descent.
         optimizer: the index of the optimizer whose rate is searched for; others train at their own rates.
         monitor: the name under which training_step logs or returns the loss; None: the loss that it returns.
-        on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode;
-            YAML wants quotes around the name "on".
+        on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode.
         at_epochs: the epochs at whose start there is a search; 0 is the start of the training. A scheduler goes on in
             proportion to the rate that is found later, and StepDecay takes none.
 

@@ -105,6 +105,8 @@ class StepDecay(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.milestones and self.unit == "fraction":
             check_fractions(fraction_done(trainer), self._done)
+        if self.milestones and not any(map(rated_groups, trainer.optimizers)):
+            rank_zero_warn(f"StepDecay has no effect: {type(pl_module).__name__} trains without a learning rate")
         if self.milestones and trainer.lr_scheduler_configs:
             schedulers = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
             rank_zero_warn(

@@ -539,12 +539,14 @@ def test_a_monitor_sees_the_same_rates_in_either_order(trainer, tmp_path, milest
     assert seen == model.rates()[:: 1 if unit == "step" else 2]
 
 
-def test_a_module_without_optimizer_is_fine(trainer):
-    with pytest.warns(UserWarning, match="this fit will run with no optimizer"):
+def test_a_module_without_optimizer_is_told_that_no_rate_falls(trainer):
+    said = pytest.warns(UserWarning, match="StepDecay has no effect: Model trains without a learning rate")
+    with pytest.warns(UserWarning, match="this fit will run with no optimizer"), said:
         trainer(StepDecay([1]), max_epochs=1).fit(Model(lambda parts: None))
     manual = Model(lambda parts: [])
     manual.automatic_optimization = False
-    trainer(StepDecay([1]), max_epochs=1).fit(manual)
+    with said:
+        trainer(StepDecay([1]), max_epochs=1).fit(manual)
 
 
 def test_the_rates_are_set_anew_where_the_groups_are_new(trainer):
