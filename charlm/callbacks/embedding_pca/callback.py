@@ -27,7 +27,7 @@ class EmbeddingPCA(Callback):
     them as `embedding_pca`, and the run directory has the latest one as embedding_pca.png; with several of these
     callbacks, `embedding_pca/<module>` each. The axes of each picture are as near as possible to those of the one
     before. A linear probe on all columns measures how well the rows show their kinds, such as vowels and consonants:
-    the area under its ROC curve is logged as `embedding_pca/auc`, at steps that grow by a fifth, and
+    the area under its ROC curve is logged as `embedding_pca/auc`, at steps that grow by a quarter, and
     `embedding_pca/auc_by_chance` is what 95 of 100 shuffled lists of kinds do not exceed.
 
     When training ends, the run directory and the loggers get a film (embedding_pca.gif, `embedding_pca_film`), up to

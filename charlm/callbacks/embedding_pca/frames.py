@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_RATIO, _MOST = 1.2, 80  # of successive steps, as a table learns most at first; frames of two million steps
+_RATIO, _MOST = 1.25, 80  # of successive steps, as a table learns most at first; frames of ten million steps
 _BYTES, _STATE_BYTES = 64_000_000, 4_000_000  # the most that these take, and in a checkpoint
 
 
 class Frames:
-    """Keep a table at the steps 0 to 7, then at steps that grow by a fifth: 8, 10, 12, ..., 1000, 1200, and the last.
+    """Keep a table at the steps 0 to 6, then at steps that grow by a quarter: 8, 10, 13, ..., and the last.
 
     Args:
         rows: numbers of the rows to keep, int64; of many columns fewer, so that 80 frames take at most 64 MB.

@@ -34,11 +34,8 @@ def send_to_projector(
         trainer: its loggers are used.
         name: of the table.
         table: (V, C), on the CPU.
-        labels: V texts, shown by repr if they have white space at an end or nothing visible.
+        labels: V texts.
         kinds: V texts to colour by; []: the row numbers.
-
-    Returns:
-        What failed.
     """
     written = {"tensors.tsv": tensors_tsv(table), "metadata.tsv": metadata_tsv(labels, kinds)}
     if sprite := sprite_png(labels, kinds):

@@ -11,8 +11,8 @@ import numpy as np
 
 from charlm.callbacks.embedding_pca.components import Components
 from charlm.callbacks.embedding_pca.kinds import LETTERS
-from charlm.callbacks.embedding_pca.labels import place_labels
 from charlm.callbacks.shared.fonts import legible, missing_fonts, outlines, printable
+from charlm.callbacks.shared.labels import place_labels
 from charlm.callbacks.shared.palette import Look, looks_of
 
 if TYPE_CHECKING:
@@ -88,14 +88,8 @@ class Marks:
     """The marks of V points in an Axes, with their labels inside or beside, which move together.
 
     A mark or label that would cover another one stands aside, with a line to a dot at its point. A label without room,
-    one of more than 120, and one that no font can write, leaves the dot alone.
-
-    Args:
-        axes: to draw in, with limits that stay.
-        labels: V texts.
-        kinds: V texts; (): all points look alike.
-        scale: of marks and letters.
-        copies: how many times V points there are, one list of them after the other.
+    one of more than 120, and one that no font can write, leaves the dot alone. With `copies`, there are so many lists
+    of V points, one after the other.
     """
 
     def __init__(

@@ -11,13 +11,7 @@ from charlm.callbacks.shared.evaluating import evaluating
 
 
 class Rows(NamedTuple):
-    """The labelled rows of a table, which are its first ones.
-
-    labels: V texts.
-    kinds: V texts; [] if there are no kinds.
-    probed: V texts, the kinds for a linear probe, "" for none: as `kinds`, of letters only vowel and consonant.
-    drawn: int64, numbers of the rows to draw, in random order.
-    """
+    """The first V rows of a table: labels, kinds or [], kinds for the probe ("" for none), numbers of rows to draw."""
 
     labels: list[str]
     kinds: list[str]
@@ -28,10 +22,7 @@ class Rows(NamedTuple):
 def find_table(module: nn.Module, name: str | None = None) -> str:
     """Return the dotted name of a table in `module`: an nn.Embedding, or a parameter or buffer with two dimensions.
 
-    Args:
-        module: where to look.
-        name: the name that the user gave; None for the only nn.Embedding with more than one row (those that share a
-            table count once).
+    Without a name, it is the only nn.Embedding with more than one row; those that share a table count once.
 
     Raises:
         ValueError: no such table, or more than one; the message lists the candidates. Or the table is sparse, complex
@@ -76,16 +67,9 @@ def get_table(module: nn.Module, name: str) -> Tensor:
 def choose_rows(
     labels: list[str] | None, kinds: list[str] | None, module: Any, rows: int, name: str, max_rows: int
 ) -> Rows:
-    """Complete the user's labels and kinds, and choose the rows to draw without the global random state.
+    """Complete the labels and kinds that the user gave EmbeddingPCA, and choose the rows of table `name` to draw.
 
-    Args:
-        labels: the user's; [] for the row numbers, None for the `embedding_labels` of the module (rows beyond them are
-            left out).
-        kinds: the user's; [] for no kinds, None for the `embedding_kinds` of the module, with its labels.
-        module: a model.
-        rows: number of rows in the table.
-        name: of the table, for messages.
-        max_rows: the most rows to draw, a random sample that is the same for every table of that size.
+    Of more than `max_rows` rows, these are a random sample, without the global random state, and always the same.
 
     Raises:
         ValueError: the number of labels is not `rows`, or that of the kinds is not that of the labels.

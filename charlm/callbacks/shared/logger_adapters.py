@@ -169,12 +169,8 @@ def _send_film(logger: Any, gif: bytes, tag: str, step: int) -> None:
     writer: Any = getattr(getattr(logger, "experiment", None), "file_writer", None)
     if hasattr(logger, "log_video"):  # W&B
         logger.log_video(key=tag, videos=[io.BytesIO(gif)], step=step, format=["gif"])
-    elif hasattr(writer, "add_summary"):  # TensorBoard; the other methods of SummaryWriter take pixels and write a PNG
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        width, height = (int.from_bytes(gif[at : at + 2], "little") for at in (6, 8))
-        image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=gif)
-        writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    elif hasattr(writer, "add_summary"):  # TensorBoard
+        add_picture_file(writer, gif, tag, step)
 
 
 def _send_text(logger: Any, text: str, tag: str, step: int) -> None:

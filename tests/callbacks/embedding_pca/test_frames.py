@@ -26,13 +26,13 @@ def new(rows=3, columns=2):
 
 @given(st.integers(0, 3000))
 @settings(deadline=None, max_examples=30)
-def test_steps_are_dense_at_first_and_grow_by_a_fifth(steps):
+def test_steps_are_dense_at_first_and_grow_by_a_quarter(steps):
     frames = run(new(), steps)
     *regular, last = frames.steps
     assert last == steps
-    assert frames.steps[:10] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10][: len(regular)] + [last][: 10 - len(regular)]
-    assert all(after <= 1.2 * before + 1 for before, after in pairwise(regular))
-    assert len(frames.steps) < 10 + math.log(max(10, steps), 1.2) - math.log(10, 1.2) + 2
+    assert frames.steps[:10] == [0, 1, 2, 3, 4, 5, 6, 8, 10, 13][: len(regular)] + [last][: 10 - len(regular)]
+    assert all(after <= 1.25 * before + 1 for before, after in pairwise(regular))
+    assert len(frames.steps) < 10 + math.log(max(10, steps), 1.25) - math.log(10, 1.25) + 2
     assert all(torch.equal(table, table_at(step)) for step, table in zip(frames.steps, frames.tables, strict=True))
 
 

@@ -1,11 +1,11 @@
-"""Labels and marks never hide each other: in numbers here, and in pictures in test_scatter.py."""
+"""Labels and marks never hide each other: in numbers here, and in pictures in ../embedding_pca/test_scatter.py."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.callbacks.embedding_pca.labels import place_labels
+from charlm.callbacks.shared.labels import place_labels
 
 PAGE = np.array([[0.0, 0.0], [300.0, 300.0]])
 
