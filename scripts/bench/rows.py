@@ -184,7 +184,7 @@ MEASUREMENTS = (
         process("-c", "pass"),
     ),
     Measurement(
-        (Row("lr-find", "LR sweep of 1,000 steps, its drawing left out", 1.3),),
+        (Row("lr-find", "LR sweep of 1,000 steps, its drawing left out", 0.7),),
         of("in_lightning", "sweep", steps=1000),
         of("peers", "sweep", steps=1000),
     ),

@@ -26,9 +26,10 @@ class LRFinder(Callback):
     First a sweep: the rate rises from `min_lr` to `max_lr`, one optimizer step per rate, and a rule reads a rate off
     the losses. Then trials: trainings of `trial_steps` steps from the same weights on the same batches, at that rate
     and at rates half a decade apart, up or down for as long as the loss gets lower, 12 at most. Each has the schedule
-    of the training, compressed into its steps. A parabola through the three best gives the rate for a training as
-    short as that, and a factor lowers it for a longer one. Then everything is restored: with `apply=False` the training
-    is bit for bit the training without this callback (same batches, weights, random numbers, logged steps and values).
+    of the training, compressed into its steps. Where training begins on a plateau, trials get longer. A parabola through
+    the three best gives the rate for a training as short as that, and a factor lowers it for a longer one. All of it
+    takes about 1,000 steps, on a plateau 3,000. Then everything is restored: with `apply=False` the training is bit for
+    bit the training without this callback (same batches, weights, random numbers, logged steps and values).
 
     Each step is Lightning's own, with its precision, clipping, accumulation (the loss is the mean over the window) and
     processes (the mean over all of them). Parameter groups keep the ratio of their rates.
@@ -75,7 +76,8 @@ class LRFinder(Callback):
         stop_factor: a sweep ends when the loss has risen above its start by this many times its descent.
         optimizer: the index of the optimizer whose rate is searched for; others train at their own rates.
         monitor: the name under which training_step logs or returns the loss; None: the loss that it returns.
-        on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode.
+        on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode;
+            YAML wants quotes around the name "on".
         at_epochs: the epochs at whose start there is a search; 0 is the start of the training. A scheduler goes on in
             proportion to the rate that is found later, and StepDecay takes none.
 

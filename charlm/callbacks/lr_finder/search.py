@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from tqdm import tqdm
 
-from charlm.callbacks.lr_finder.climb import MOST_TRIALS, climb
+from charlm.callbacks.lr_finder.climb import climb
 from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import RULES, Divergence, finite_part
 from charlm.callbacks.lr_finder.sweep import LRSweep
 
 _USUAL_TRIALS = 6
+_TIMED = 10  # steps
 _LONG = 10.0  # seconds from which an estimate is told
 
 
@@ -54,15 +55,13 @@ class Search:
         of_sweeps, of_trials = self.repeats * len(self.lrs), _USUAL_TRIALS * self.trial_steps
         off = not shows_bar or sys.stderr is None
         with tqdm(total=of_sweeps + of_trials, desc="LR sweep", leave=False, disable=off) as self.bar:
-            began = time.monotonic()
+            self.clock = [time.monotonic()]  # after each of the first steps
             with sweep:
                 sweeps = [self._losses(self.lrs, Divergence(self.stop_factor).update) for _ in range(self.repeats)]
             result = LRFinderResult.of(self.lrs, sweeps, self.rule)
             if not self.trial_steps:
                 return result
-            taken = sum(map(len, sweeps))
-            self.bar.total = taken + of_trials
-            self._estimate((time.monotonic() - began) / taken * self.trial_steps)
+            self.bar.total = sum(map(len, sweeps)) + of_trials
             decays = self.schedule[-1] < max(self.schedule) / 2
             start = self._start(result)
             found = climb(self._trial, start, trial_steps=self.trial_steps, steps=self.steps, decays=decays)
@@ -90,6 +89,7 @@ class Search:
         losses = []
         for loss in self.sweep.run(rates):
             self.bar.update()
+            self._estimate()
             losses.append(loss)
             if stops(loss):
                 break
@@ -97,10 +97,13 @@ class Search:
                 raise Interrupted
         return losses
 
-    def _estimate(self, seconds: float) -> None:
-        """Tell how long the trials take, where that is long; one takes these seconds."""
-        if _USUAL_TRIALS * seconds > _LONG:
-            rank_zero_info(
-                f"LRFinder: trials of {self.trial_steps} steps follow, {seconds:.0f} s each:"
-                f" {_USUAL_TRIALS} in most cases, {MOST_TRIALS} at most"
-            )
+    def _estimate(self) -> None:
+        """After some steps, tell how long all of them take, where that is long."""
+        if len(self.clock) > _TIMED:
+            return
+        self.clock.append(time.monotonic())
+        each = (self.clock[-1] - self.clock[1]) / (_TIMED - 1)  # the first step may compile something
+        if len(self.clock) > _TIMED and self.bar.total * each > _LONG:
+            long = self.bar.total * each
+            spelled = f"{long / 60:.0f} minutes" if long > 120 else f"{long:.0f} seconds"
+            rank_zero_info(f"LRFinder: about {self.bar.total:,} steps, which take {spelled}")

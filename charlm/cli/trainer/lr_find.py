@@ -1,6 +1,7 @@
 """`charlm lr-find`: a Trainer with one more method, which searches for a learning rate and trains nothing."""
 
 import math
+import sys
 import textwrap
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from charlm.runs.naming import RUNS
 
 
 class ReportedSearch(SearchAlone):
-    """A search with a progress bar, which a report follows."""
+    """A search with a progress bar in a terminal, which a report follows."""
 
     def shows_bar(self, trainer: pl.Trainer) -> bool:
-        return True
+        return sys.stderr is not None and sys.stderr.isatty()
 
     def announce(self, result: LRFinderResult, picture: str) -> None:
         """Nothing: the report says it."""
