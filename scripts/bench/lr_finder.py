@@ -1,134 +1,135 @@
-"""Scores the rules of learning-rate finders by the validation loss that their suggestions cost, in one table.
+"""Scores learning-rate finders by what their suggestions cost.
 
-python scripts/bench/lr_finder.py                      measure what the cache does not have, and print the table
-python scripts/bench/lr_finder.py --format markdown    the table in README.md
-python scripts/bench/lr_finder.py --further true       with ten more nets; an hour
+python scripts/bench/lr_finder.py --format markdown     the tables in README.md; about two hours
+python scripts/bench/lr_finder.py --part design         the problems that LRFinder was designed on
 
-The regret of a rule is the validation loss in nats after 1500 steps at the rate that it suggests, minus the loss at the
-best rate of a half-decade grid. A task is a net and an optimizer (see lr_tasks.py) on names, with batches of 64. Each
-task has five sweeps of 300 points from 1e-6 to 10, on different batches, which stop where charlm's `Divergence` stops;
-the losses of trained rates are means over two seeds. Means and worst values are over tasks and sweeps. A rule that
-suggests no rate is charged the loss of the untrained net.
+A task is a problem of lr_tasks.py with SGD, momentum or AdamW, trained for 500, 1,500 and 6,000 steps at a constant
+rate and with one cycle, at rates a quarter of a decade apart. A suggestion costs the share of the removable validation
+loss that training at that rate leaves: 0 at the best rate, 1 where training is no better than none, or where there is
+no suggestion. LRFinder runs as users run it, in a Trainer, at each of the six targets; the others do not know them.
 """
 
-import math
+import json
+import logging
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeInt
-from lr_measure import MIN_LR, Data, Measured, keep, ladder, measure, read, train
-from lr_peers import lightning, minimum_quarter, slide
-from lr_tasks import TASKS, Task
+from lr_methods import Found, finders, ours
+from lr_tasks import DESIGN, PROBLEMS, REPORT
+from lr_truth import OPTIMIZERS, SCHEDULES, STEPS, Run, Truth, measure
 
-from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, Divergence, Rule, combine
-from charlm.callbacks.lr_finder.rules import RULES as OURS
 from charlm.cli.table import Cell, Table, render
-from charlm.data.corpus import names_file
 
-RULES = {**OURS, **{rule.__name__: rule for rule in (slide, lightning, minimum_quarter)}}
-COLUMNS = {"chosen on": ("choose",), "reported": ("report",), "both": ("choose", "report")}
-FURTHER = {"further": ("further",), "fresh": ("fresh",)}
+Key = tuple[str, str, str, int, str]  # problem, optimizer, schedule, steps, finder
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a finder's suggestion costs at a target; `taken` are the finder's steps."""
+
+    finder: str
+    group: str
+    target: str
+    share: float
+    refused: bool
+    taken: int
+
+
+class Suggestions:
+    """What the finders suggested, in a file with a JSON object a line."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else ()
+        self.found: dict[Key, Found] = {tuple(key): tuple(found) for key, found in map(json.loads, lines)}
+
+    def get(self, key: Key, find: Callable[[], Found]) -> Found:
+        """What is known for a key, or what `find` finds."""
+        if key not in self.found:
+            self.found[key] = find()
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([key, self.found[key]]) + "\n")
+        return self.found[key]
 
 
 def main(
-    data: str | None = None,
-    cache: str = "lightning_logs/bench_lr_finder.json",
-    further: bool = False,
-    check: NonNegativeInt = 0,
+    part: Literal["report", "design"] = "report",
+    results: str = "lightning_logs/bench_lr_finder",
     format: Literal["text", "markdown"] = "text",
 ) -> int:
-    """Measure what the cache does not hold yet, and print the table.
+    """Measure what the results do not hold yet, and print two tables.
 
     Args:
-        data: a file with one name a line, or makemore; by default the bundled names.
-        cache: a JSON file with sweeps and trained rates, written after each task; use another file for other data.
-        further: also measure the ten nets that were added later, which takes as long again.
-        check: suggestions of the default rule to train at, for comparison with the interpolated losses.
-        format: of the printed table.
+        part: the problems that LRFinder was designed on, or the others.
+        results: a directory for the measurements; what it holds is not measured again.
+        format: of the printed tables.
 
     Returns:
         The exit status, 0.
     """
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    names = Data.load(str(names_file(data)))
-    tasks = [task for task in TASKS if further or task.part in COLUMNS["both"]]
-    measured = measure_all(tasks, names, Path(cache))
-    print(render(table(tasks, measured), format, 110))
-    if check:
-        print("\n" + render(compare(tasks, measured, names, check), format, 110))
+    torch.set_flush_denormal(True)  # the runs that diverge or vanish are as fast as the others
+    directory = Path(results)
+    directory.mkdir(parents=True, exist_ok=True)
+    truth, suggestions = Truth(directory / "losses.jsonl"), Suggestions(directory / "suggestions.jsonl")
+    scores: dict[str, list[Score]] = {}
+    for group, problems in {"design": DESIGN, "report": REPORT}[part].items():
+        for name in problems:
+            print(name, file=sys.stderr, flush=True)
+            measure(truth, name)
+            for score in scored(group, name, truth, suggestions):
+                scores.setdefault(score.finder, []).append(score)
+    rows = sorted(scores.items(), key=lambda row: statistics.fmean(score.share for score in row[1]))
+    print(render(overall(rows), format, 110) + "\n\n" + render(by_target(rows), format, 110))
     return 0
 
 
-def measure_all(tasks: Sequence[Task], data: Data, cache: Path) -> dict[str, Measured]:
-    """The measurements of tasks by name, old and new."""
-    measured = read(cache)
-    for number, task in enumerate(tasks, 1):
-        if task.name not in measured:
-            print(f"{number} of {len(tasks)}: {task.name}", file=sys.stderr, flush=True)
-            measured[task.name] = measure(task, data)
-            keep(cache, measured)
-    return measured
+def scored(group: str, name: str, truth: Truth, suggestions: Suggestions) -> Iterator[Score]:
+    """The scores of all finders at all targets of a problem."""
+    problem = PROBLEMS[name]
+    for optimizer, schedule, steps in product(OPTIMIZERS, SCHEDULES, STEPS):
+        key = (name, optimizer, schedule, steps, "LRFinder")
+        found = {"LRFinder": suggestions.get(key, partial(ours, problem, optimizer, schedule, steps))}
+        for finder, find in finders().items():
+            found[finder] = suggestions.get((name, optimizer, "", 0, finder), partial(find, problem, optimizer))
+        for finder, (lr, taken) in found.items():
+            share = truth.share(name, Run(optimizer, lr or 0.0, schedule, steps))
+            yield Score(finder, group, f"{schedule} {steps:,}", share, lr is None, taken)
 
 
-def table(tasks: Sequence[Task], measured: dict[str, Measured]) -> Table:
-    """A row for each rule, the lowest mean first: mean and worst regret on each part of the suite."""
-    columns = {**COLUMNS, **(FURTHER if any(task.part in FURTHER for task in tasks) else {})}
-    regrets = {name: [regrets_of(rule, measured[task.name]) for task in tasks] for name, rule in RULES.items()}
-    regrets[f"{DEFAULT_RULE} (default)"] = regrets.pop(DEFAULT_RULE)
-    rows: dict[str, list[float]] = {}
-    for name, found in regrets.items():
-        of_tasks = list(zip(tasks, found, strict=True))
-        of_columns = [[v for task, of in of_tasks if task.part in parts for v in of] for parts in columns.values()]
-        rows[name] = [f(values) for values in of_columns for f in (statistics.mean, max)]
-    header = ["rule", *[head for label in columns for head in (f"{label}: mean", "worst")]]
-    return Table(header, [[name, *values] for name, values in sorted(rows.items(), key=lambda row: row[1][4])])
+def overall(rows: Sequence[tuple[str, list[Score]]]) -> Table:
+    """A row for each finder: all targets together, and the means of each group of problems."""
+    groups = list(dict.fromkeys(score.group for score in rows[0][1]))
+    table: list[list[Cell]] = []
+    for finder, scores in rows:
+        shares = [score.share for score in scores]
+        of_groups = [statistics.fmean(score.share for score in scores if score.group == group) for group in groups]
+        refused, steps = sum(score.refused for score in scores), round(statistics.fmean(s.taken for s in scores))
+        high = float(np.quantile(shares, 0.9))
+        table.append([finder, statistics.fmean(shares), high, max(shares), refused, *of_groups, steps])
+    return Table(["finder", "mean", "90th percentile", "worst", "refused", *groups, "steps"], table)
 
 
-def regrets_of(rule: Rule, measured: Measured) -> list[float]:
-    """The regret of a rule at each sweep of a task."""
-    return [measured.regret(suggest(rule, losses)) for losses in measured.sweeps]
-
-
-def suggest(rule: Rule, losses: Sequence[float]) -> float:
-    """The rate that a rule gives for a sweep; the lowest, which trains nothing, where it gives none."""
-    losses = until_divergence(losses)
-    try:
-        return rule(ladder()[: len(losses)], losses)
-    except ValueError:
-        return MIN_LR
-
-
-def until_divergence(losses: Sequence[float]) -> Sequence[float]:
-    """The points of a sweep that stops as the package's do."""
-    divergence = Divergence()
-    return losses[: next((i + 1 for i, loss in enumerate(losses) if divergence.update(loss)), len(losses))]
-
-
-def compare(tasks: Sequence[Task], measured: dict[str, Measured], data: Data, count: int) -> Table:
-    """Trained and interpolated regrets of the default rule, at `count` of the tasks."""
-    rows: list[list[Cell]] = []
-    for task in spread(tasks, count):
-        found = measured[task.name]
-        lr = combine([suggest(RULES[DEFAULT_RULE], losses) for losses in found.sweeps])
-        trained = train(task, data, lr, found.untrained) - found.best()
-        rows.append([task.name, f"{lr:.2g}", found.regret(lr), trained])
-    return Table(("task", "suggestion of five sweeps", "interpolated regret", "trained"), rows)
-
-
-def spread(tasks: Sequence[Task], count: int) -> Iterator[Task]:
-    """`count` of the tasks, evenly."""
-    for i in range(min(count, len(tasks))):
-        yield tasks[math.floor(i * len(tasks) / count)]
+def by_target(rows: Sequence[tuple[str, list[Score]]]) -> Table:
+    """The mean of each finder at each target."""
+    targets = [f"{schedule} {steps:,}" for schedule in SCHEDULES for steps in STEPS]
+    means = [[statistics.fmean(s.share for s in scores if s.target == t) for t in targets] for _, scores in rows]
+    return Table(["finder", *targets], [[finder, *mean] for (finder, _), mean in zip(rows, means, strict=True)])
 
 
 def command_line() -> dict[str, Any]:
     """The options of `main`."""
-    parser = ArgumentParser(prog="lr_finder.py", description="The regret of learning-rate finders' rules.")
+    parser = ArgumentParser(prog="lr_finder.py", description="What the suggestions of learning-rate finders cost.")
     parser.add_function_arguments(main, as_positional=False)
     return parser.parse_args().as_dict()
 

@@ -1,7 +1,7 @@
-"""The nets of lr_tasks.py, in plain torch. B batch, T = block_size, C width, V vocabulary."""
+"""The nets of lr_tasks.py, in plain torch, and their losses. Dimension key: B batch, T context, V vocabulary."""
 
-import itertools
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,195 +10,122 @@ from torch.nn import functional as F
 T, V = 4, 27
 
 
-class Last(nn.Module):
-    """The last step of a recurrent net's output (B, T, C)."""
+class Apply(nn.Module):
+    """A function of the weights and the input; `start` are the initial weights by name."""
 
-    def __init__(self, net: nn.RNNBase) -> None:
+    def __init__(self, function: Callable[..., Tensor], **start: Tensor) -> None:
         super().__init__()
-        self.net = net
+        self.function = function
+        self.weights = nn.ParameterDict(start)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)[0][:, -1]
+        return self.function(x, **self.weights)
 
 
-class Block(nn.Module):
-    """A Transformer's layer: causal attention and a hidden layer on a residual path, normed before or `after` each."""
+class Recurrent(nn.Module):
+    """A recurrent layer over T characters, step by step, in elementary operations; a GRU or a tanh layer."""
 
-    def __init__(self, width: int, heads: int, after: bool) -> None:
+    def __init__(self, gates: int, width: int = 32) -> None:
         super().__init__()
-        self.heads, self.after = heads, after
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.hidden = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.after:
-            x = self.norms[0](x + self.attend(x))
-            return self.norms[1](x + self.hidden(x))
-        x = x + self.attend(self.norms[0](x))
-        return x + self.hidden(self.norms[1](x))
-
-    def attend(self, x: Tensor) -> Tensor:
-        B, steps, C = x.shape
-        q, k, v = self.qkv(x).view(B, steps, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, steps, C)
-        return self.out(y)
-
-
-class Transformer(nn.Module):
-    """One layer, 32 wide, with learned positions."""
-
-    def __init__(self, after: bool = False) -> None:
-        super().__init__()
-        self.embedding, self.position = nn.Embedding(V, 32), nn.Embedding(T, 32)
-        self.block = Block(32, 4, after)
-        self.head = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, V))
+        self.embedding = nn.Embedding(V, 12)
+        self.into, self.back = nn.Linear(12, gates * width), nn.Linear(width, gates * width)
+        self.output = nn.Linear(width, V)
+        self.gates, self.width = gates, width
 
     def forward(self, context: Tensor) -> Tensor:
-        return self.head(self.block(self.embedding(context) + self.position.weight)[:, -1])
+        state = torch.zeros(len(context), self.width)
+        for x in self.into(self.embedding(context)).unbind(1):
+            a, b = x.chunk(self.gates, 1), self.back(state).chunk(self.gates, 1)
+            new = torch.tanh(a[0] + (b[0] if self.gates == 1 else torch.sigmoid(a[1] + b[1]) * b[0]))
+            keep = 0 if self.gates == 1 else torch.sigmoid(a[2] + b[2])
+            state = new + keep * (state - new)
+        return self.output(state)
 
 
-class Residual(nn.Module):
-    """x + hidden layer of LayerNorm(x), as wide as x."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layer = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.layer(x)
+def layers(*widths: int, unit: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers with `unit` between them."""
+    pairs = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), unit())]
+    return nn.Sequential(*pairs[:-1])
 
 
-class LogLinear(nn.Module):
+def deep_linear() -> nn.Module:
+    """Three linear layers with weights a fifth of torch's, so that training begins near a saddle."""
+    net = layers(10, 16, 16, 10, unit=nn.Identity)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(0.2)
+    return net
+
+
+def log_linear() -> nn.Module:
     """One table of logits for each of the T places, added up."""
-
-    offset: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables = nn.Embedding(T * V, V)
-        self.register_buffer("offset", torch.arange(T) * V)
-
-    def forward(self, context: Tensor) -> Tensor:
-        return self.tables(context + self.offset).sum(1)
+    return Apply(lambda x, table: table[x + V * torch.arange(T)].sum(1), table=torch.zeros(T * V, V))
 
 
-class Trigram(nn.Module):
+def trigram() -> nn.Module:
     """The logits of each pair of last characters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(V * V, V)
-
-    def forward(self, context: Tensor) -> Tensor:
-        return self.table(context[:, -2] * V + context[:, -1])
+    return Apply(lambda x, table: table[x[:, -2] * V + x[:, -1]], table=torch.randn(V * V, V))
 
 
-class BackOff(nn.Module):
-    """The logits of the last character, of the last two and of the last three, added up."""
+def back_off() -> nn.Module:
+    """The logits of the last character, of the last two, and of the last with the third last, added up."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(V**n, V) for n in (1, 2, 3))
+    def logits(x: Tensor, one: Tensor, two: Tensor, skip: Tensor) -> Tensor:
+        last = x[:, -1]
+        return one[last] + two[last + V * x[:, -2]] + skip[last + V * x[:, -3]]
 
-    def forward(self, context: Tensor) -> Tensor:
-        rows, row = [], torch.zeros_like(context[:, 0])
-        for n, table in enumerate(self.tables):
-            row = row + context[:, T - 1 - n] * V**n
-            rows.append(table(row))
-        return torch.stack(rows).sum(0)
+    return Apply(logits, one=torch.zeros(V, V), two=torch.zeros(V * V, V), skip=torch.zeros(V * V, V))
 
 
-class Mean(nn.Module):
-    """(B, T, C) to (B, C): the bag of words."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(1)
-
-
-class Mixer(nn.Module):
-    """One layer that mixes places, then one that mixes channels, each on a residual path."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.places = nn.Sequential(nn.Linear(T, 16), nn.GELU(), nn.Linear(16, T))
-        self.channels = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.places(self.norms[0](x).transpose(1, 2)).transpose(1, 2)
-        return x + self.channels(self.norms[1](x))
-
-
-class Swap(nn.Module):
-    """(B, T, C) to (B, C, T), which convolutions want."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.transpose(1, 2)
-
-
-def recurrent(kind: Callable[..., nn.RNNBase]) -> nn.Module:
-    """Embedding, one recurrent layer, logits."""
-    return nn.Sequential(nn.Embedding(V, 16), Last(kind(16, 48, batch_first=True)), nn.Linear(48, V))
-
-
-def deep() -> nn.Module:
-    """Seven ReLU layers without any norm, as torch initialises them."""
-    widths = [T * 10, *[64] * 7]
-    layers = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
-    return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), *layers, nn.Linear(64, V))
-
-
-def wide() -> nn.Module:
-    """One layer of 500 ReLUs."""
-    return nn.Sequential(nn.Embedding(V, 8), nn.Flatten(), nn.Linear(T * 8, 500), nn.ReLU(), nn.Linear(500, V))
+def factors() -> nn.Module:
+    """Matrix factorisation: the product of the vectors of a user and an item."""
+    start = {name: 0.1 * torch.randn(size, 8) for name, size in (("user", 200), ("item", 150))}
+    return Apply(lambda x, user, item: (user[x[:, 0]] * item[x[:, 1]]).sum(1), **start)
 
 
 def convolution() -> nn.Module:
-    """A convolution with a batch norm."""
-    layer = (nn.Conv1d(16, 48, 2), nn.BatchNorm1d(48), nn.ReLU())
-    return nn.Sequential(nn.Embedding(V, 16), Swap(), *layer, nn.Flatten(), nn.Linear(48 * (T - 1), V))
+    """Twelve filters of 3 x 3 on images of 8 x 8, the mean over places, logits."""
+
+    def logits(x: Tensor, filters: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+        return F.relu(x @ filters + bias).view(len(x), 4, 9, 12).amax(2).flatten(1) @ out
+
+    return Apply(logits, filters=torch.randn(9, 12) / 3, bias=torch.zeros(12), out=torch.randn(48, 4) / 7)
 
 
-def normed() -> nn.Module:
-    """Two tanh layers, each with a batch norm."""
-    layers = [m for n in (T * 10, 64) for m in (nn.Linear(n, 64, bias=False), nn.BatchNorm1d(64), nn.Tanh())]
-    return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), *layers, nn.Linear(64, V))
+class LM(nn.Module):
+    """A post-norm Transformer of one block with two heads over 12 tokens."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.embedding, self.position = nn.Embedding(8, width), nn.Parameter(0.1 * torch.randn(12, width))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.hidden, self.head = layers(width, 4 * width, width, unit=nn.GELU), nn.Linear(width, 8)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens) + self.position
+        q, k, v = (part.unflatten(2, (2, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, 2))
+        score = (q @ k.transpose(2, 3)) / q.shape[3] ** 0.5
+        seen = torch.ones(12, 12).tril().bool()
+        x = self.norms[0](x + self.out((score.where(seen, -1e9).softmax(3) @ v).transpose(1, 2).flatten(2)))
+        return self.head(self.norms[1](x + self.hidden(x))).flatten(0, 1)
 
 
-def gated() -> nn.Module:
-    """One layer of 128 units with a gate each."""
-    return nn.Sequential(nn.Embedding(V, 10), nn.Flatten(), nn.Linear(T * 10, 256), nn.GLU(), nn.Linear(128, V))
+def of_tokens(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of whole sequences; targets of -1 are ignored."""
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=-1)
 
 
-def bag() -> nn.Module:
-    """The mean of the characters' embeddings, and a tanh layer."""
-    return nn.Sequential(nn.Embedding(V, 32), Mean(), nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, V))
+def squares(output: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error."""
+    return F.mse_loss(output.view_as(target), target)
 
 
-def bilinear() -> nn.Module:
-    """Logits that are linear in the embeddings."""
-    return nn.Sequential(nn.Embedding(V, 16), nn.Flatten(), nn.Linear(T * 16, V))
+def gaussian(output: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood in nats; below 0 where the deviation is small."""
+    return (output[:, 1] + 0.5 * ((target - output[:, 0]) * torch.exp(-output[:, 1])) ** 2).mean()
 
 
-def tanh() -> nn.Module:
-    """Four tanh layers without any norm, initialised for tanh, the embeddings at a tenth."""
-    layers: list[nn.Module] = []
-    for n in (T * 10, 64, 64, 64):
-        linear = nn.Linear(n, 64)
-        nn.init.kaiming_normal_(linear.weight, nonlinearity="tanh")
-        layers += [linear, nn.Tanh()]
-    embedding = nn.Embedding(V, 10)
-    nn.init.normal_(embedding.weight, std=0.1)
-    return nn.Sequential(embedding, nn.Flatten(), *layers, nn.Linear(64, V))
-
-
-def mixer() -> nn.Module:
-    """A layer of an MLP-Mixer."""
-    return nn.Sequential(nn.Embedding(V, 24), Mixer(24), nn.Flatten(), nn.LayerNorm(T * 24), nn.Linear(T * 24, V))
-
-
-def residual() -> nn.Module:
-    """Three residual layers."""
-    start = (nn.Embedding(V, 10), nn.Flatten(), nn.Linear(T * 10, 64))
-    return nn.Sequential(*start, *[Residual(64) for _ in range(3)], nn.LayerNorm(64), nn.Linear(64, V))
+def binary(output: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of two classes, whose targets are 0.0 and 1.0."""
+    return F.binary_cross_entropy_with_logits(output.view_as(target), target)

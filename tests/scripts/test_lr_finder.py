@@ -1,76 +1,70 @@
-"""scripts/bench/lr_finder.py: its arithmetic on given curves, and real tasks with few steps."""
+"""scripts/bench/lr_finder.py: runs that are trained at once, the cost of a rate, and real tasks with few steps."""
 
-import math
+import json
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="module")
-def measures(script):
-    return script("lr_measure")
+def modules(script):
+    return {name: script(name) for name in ("lr_nets", "lr_tasks", "lr_truth", "lr_methods", "lr_finder")}
 
 
-@pytest.fixture(scope="module")
-def bench(script, measures):
-    return script("lr_finder")
-
-
-@pytest.fixture
-def measured(measures):
-    """Trained from 0.01 to 1, best at 0.1; a quarter decade above that is better still."""
-    lrs = [10 ** (half / 2) for half in (-4, -3, -2, -1.5, -1, 0)]
-    return measures.Measured(3.0, lrs, [2.5, 2.3, 2.1, 2.05, 2.2, 2.6], [])
+@pytest.mark.parametrize("optimizer", ["SGD", "momentum", "AdamW"])
+def test_runs_that_are_trained_at_once_are_those_that_torch_trains(optimizer, modules):
+    truth, methods = modules["lr_truth"], modules["lr_methods"]
+    problem, steps = modules["lr_tasks"].PROBLEMS["teacher"], 20
+    others = [truth.Run(other, 0.3, "constant", 30) for other in truth.OPTIMIZERS]
+    run = truth.Run(optimizer, 0.01, "one cycle", steps)
+    found = dict(truth.trained(problem, 0, [*others, run]))[run]
+    module = methods.Module(problem, optimizer, "one cycle", steps)
+    module.lr = 0.01
+    configured = module.configure_optimizers()
+    for batch in methods.loader(problem, steps):
+        configured["optimizer"].zero_grad()
+        module.training_step(batch).backward()
+        configured["optimizer"].step()
+        configured["lr_scheduler"]["scheduler"].step()
+    x, y = problem.data()[2:]
+    with torch.no_grad():
+        assert found == pytest.approx(problem.loss(module.net(x), y).item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("lr", "regret"),
+    ("lr", "share"),
     [
         (0.1, 0.0),
-        (10**-0.75, 0.0),  # better than the best half decade
-        (10**-0.5, 0.1),
-        (1.0, 0.5),
-        (2.0, 0.9),  # above all that was trained: untrained
-        (10**-4, 0.65),  # half way from the lowest to 1e-6, where nothing is learnt
+        (10**-0.5, 0.05),  # half way between the neighbours
+        (1.0, 0.1),
+        (1.1, 1.0),  # above all that was trained
+        (10**-3, 0.75),  # half way to a hundredth of the lowest, where nothing is learnt
+        (0.0, 1.0),  # no suggestion
     ],
 )
-def test_the_regret_is_what_the_rate_costs_beyond_the_best_half_decade(lr, regret, measured):
-    assert measured.regret(lr) == pytest.approx(regret, abs=1e-9)
-
-
-def test_the_grid_goes_up_and_down_until_it_is_clearly_worse_and_is_finer_at_its_best(measures):
-    asked = []
-
-    def loss(half):
-        asked.append(half)
-        return 2 + 0.1 * (half + 2) ** 2
-
-    found = measures.search(loss, start=-3)
-    assert min(found, key=found.get) == -2
-    assert sorted(found) == [-4, -3.5, -3, -2.5, -2, -1.5, -1, -0.5, 0]
-    assert len(asked) == len(set(asked))
-
-
-def test_a_rule_that_gives_no_rate_is_charged_the_untrained_net(bench, measures, measured):
-    def refuses(lrs, losses):
-        raise ValueError("too few points")
-
-    flat = measures.Measured(measured.untrained, measured.lrs, measured.losses, [[3.0] * 300])
-    assert bench.regrets_of(refuses, flat) == [pytest.approx(0.9)]
-    assert bench.until_divergence([3.0] * 30 + [math.nan, 1.0]) == pytest.approx([3.0] * 30 + [math.nan], nan_ok=True)
+def test_a_rate_costs_its_share_of_the_loss_that_training_removes(lr, share, modules, monkeypatch, tmp_path):
+    truth = modules["lr_truth"]
+    monkeypatch.setattr(truth, "untrained", lambda problem: 3.0)
+    target = {"problem": "bigram", "seed": 0, "optimizer": "SGD", "schedule": "constant", "steps": 500}
+    rows = [json.dumps(target | {"lr": rate, "loss": loss}) for rate, loss in ((0.01, 2.5), (0.1, 2.0), (1.0, 2.1))]
+    (tmp_path / "losses.jsonl").write_text("\n".join(rows))
+    losses = truth.Truth(tmp_path / "losses.jsonl")
+    assert losses.share("bigram", truth.Run("SGD", lr, "constant", 500)) == pytest.approx(share)
 
 
 @pytest.mark.slow
-def test_real_tasks_are_measured_once_and_kept(bench, measures, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(measures, "STEPS", 20)
-    monkeypatch.setattr(measures, "SWEEPS", 2)
-    monkeypatch.setattr(measures, "SEEDS", (0,))
-    tasks = [next(task for task in bench.TASKS if task.part == part) for part in ("choose", "report")]
-    monkeypatch.setattr(bench, "TASKS", tasks)
-    cache = tmp_path / "kept.json"
-    assert bench.main(cache=str(cache)) == 0
+def test_real_tasks_are_measured_once_and_kept(modules, monkeypatch, tmp_path, capsys):
+    truth, bench = modules["lr_truth"], modules["lr_finder"]
+    for module in (truth, bench):
+        monkeypatch.setattr(module, "STEPS", (5, 10))
+        monkeypatch.setattr(module, "OPTIMIZERS", ("SGD",))
+    monkeypatch.setitem(truth.COARSE, "SGD", range(-4, 9, 4))
+    monkeypatch.setattr(bench, "DESIGN", {"tables": {"bigram": bench.PROBLEMS["bigram"]}})
+    assert bench.main(part="design", results=str(tmp_path)) == 0
     first = capsys.readouterr()
-    assert [line for line in first.err.splitlines() if line] == [
-        f"{i} of 2: {task.name}" for i, task in enumerate(tasks, 1)
-    ]
-    assert bench.main(cache=str(cache)) == 0
-    assert capsys.readouterr() == (first.out, "")
+    assert "bigram" in first.err
+    assert all(word in first.out for word in ("LRFinder", "Lightning's", "one cycle 10", "tables"))
+    kept = (tmp_path / "losses.jsonl").read_text(), (tmp_path / "suggestions.jsonl").read_text()
+    assert bench.main(part="design", results=str(tmp_path)) == 0
+    assert capsys.readouterr().out == first.out
+    assert ((tmp_path / "losses.jsonl").read_text(), (tmp_path / "suggestions.jsonl").read_text()) == kept
