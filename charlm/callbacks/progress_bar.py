@@ -29,16 +29,16 @@ class StepProgressBar(ProgressBar):
     """One bar from the first optimizer step to the last, and above it a row of numbers for each validation.
 
     The bar shows what was logged with `prog_bar=True`, `loss/train` and `loss/val` as train and val: a beginning that
-    all names share up to a slash is left out. A row has the number of optimizer steps, the same metrics or those of
-    `columns`, an asterisk if the metric that a checkpoint callback monitors is the best so far, the learning rate of
-    the steps before if it is not the one of the row above, and the time that is left. Another callback adds columns by
-    an attribute `progress_columns`, texts by heading, if it stands before this one in the Trainer's list.
+    all names share up to a slash is left out. A row has the optimizer steps so far, the same metrics or `columns`, an
+    asterisk if the metric that a checkpoint callback monitors is the best so far, the learning rate of the steps before
+    if it differs from the row above, and the time left. Another callback adds columns by an attribute
+    `progress_columns`, texts by heading, if it stands before this one in the Trainer's list.
 
     All is written to standard error. A file, a pipe or a terminal with TERM=dumb gets the rows, and a line whenever ten
     seconds have passed without one. The environment variable NO_COLOR turns colours off.
 
     Args:
-        refresh_rate: optimizer steps between two updates of the bar and its metrics, >= 1.
+        refresh_rate: optimizer steps between two updates of the bar, >= 1; slow steps are shown once a second.
         columns: name of a logged metric by the heading of its column, such as {"train": "train_loss_epoch"}; null: the
             metrics of the bar.
 
@@ -79,7 +79,6 @@ class StepProgressBar(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the current step, which is not 0 in a resumed run."""
-        self._bar = None
         if not self.is_enabled or sys.stderr is None:
             return
         # under manual optimization a batch may take any number of steps, so only max_steps gives the end
@@ -100,7 +99,7 @@ class StepProgressBar(ProgressBar):
         if (self._bar.ncols or 0) < 1:  # not known, or 0 as under `script`
             self._bar.dynamic_ncols, self._bar.ncols, self._bar.nrows = None, 80, 24
         self._shown = trainer.global_step
-        self._written = time.monotonic()  # when the last line was
+        self._written = self._looked = time.monotonic()  # when the last line was, and the last update
         self._headings: list[str] = []
         self._rate: float | None = None  # of the latest step that is known
         self._shown_rate: float | None = None  # in the last row
@@ -115,8 +114,9 @@ class StepProgressBar(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the bar every `refresh_rate` optimizer steps."""
-        if self._bar is not None and trainer.global_step - self._shown >= self.refresh_rate:
+        """Update the bar every `refresh_rate` optimizer steps, and if a second has passed."""
+        is_open = self._bar is not None
+        if is_open and (trainer.global_step - self._shown >= self.refresh_rate or time.monotonic() - self._looked > 1):
             self._show(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -148,7 +148,7 @@ class StepProgressBar(ProgressBar):
         self._close()
 
     def _show(self, trainer: Trainer) -> None:
-        self._shown = trainer.global_step
+        self._shown, self._looked = trainer.global_step, time.monotonic()
         if self._bar.total is not None:  # a batch of several steps may go beyond max_steps
             self._bar.total = max(self._bar.total, self._shown)
         metrics = _without_shared_beginning(self.get_metrics(trainer, trainer.lightning_module))
@@ -157,7 +157,7 @@ class StepProgressBar(ProgressBar):
         if self._bar.bar_format in (_WIDE, _NARROW):
             self._bar.bar_format = _WIDE if self._bar.ncols >= _ROOM + len(text) else _NARROW
         self._bar.update(self._shown - self._bar.n)
-        if not self._redraws and time.monotonic() - self._written >= _SILENCE:
+        if not self._redraws and self._looked - self._written >= _SILENCE:
             self._write(str(self._bar))
 
     def _write_row(self, trainer: Trainer) -> None:

@@ -21,6 +21,7 @@ _NOISE = (
     "`Trainer.fit` stopped: `max_",
     "Restoring states from",
     "Restored all states from",
+    "Loaded model weights from",
     "to estimate number",
     "GPU available:",
     "TPU available:",
