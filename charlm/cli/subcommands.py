@@ -13,6 +13,7 @@ COMMANDS = {
     "export": "a checkpoint as torch.export, ONNX or safetensors file",
     "summary": "hyperparameters and losses of runs, side by side",
     "plot": "the loss curves of runs in one picture",
+    "compare": "settings, losses, curves and names of a few runs, side by side",
     "dashboard": "TensorBoard on the runs",
     "compare-counts": "a bigram checkpoint against counting",
 }

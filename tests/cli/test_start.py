@@ -166,6 +166,6 @@ def test_the_completion_knows_commands_models_and_options(cli):
     answer = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert "_charlm" in answer.stdout.splitlines()[0]
     commands, models, options = map(str.split, answer.stdout.splitlines()[1:])
-    assert commands == ["compare-counts"]
+    assert commands == ["compare", "compare-counts"]
     assert {"LitMLP", "LitBigram"} <= {model.split(".")[-1] for model in models}
     assert options == ["--model.n_hidden"]

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from charlm.runs.curves import MOST_RUNS, Curve, loss_curves
 from charlm.runs.events import Drop, Scalars, is_rate, rate_drops
 from charlm.runs.logged import find_logged_runs, last_logged, read_logged
 from charlm.runs.naming import RUNS, place_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TAGS = ("loss/train", "loss/val")
 _LEFT_OUT = {"pgf", "raw", "rgba"}  # formats of matplotlib that need LaTeX, or are pixels without a size
@@ -36,24 +40,46 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
         ValueError: an unknown format, a run without losses, or too many runs for one picture.
     """
     file = Path(out)
-    kind = _format(file)
-    read = {run: _read(run, (train, val)) for run in _chosen(runs)}
+    kind = file_format(file)
+    figure = picture_of(chosen_runs(runs), train, val, named=list(map(place_of, runs or [])))
+    write_out(file, file_of(figure, kind))
+    print(file)
+
+
+def picture_of(
+    runs: Sequence[Path], train: str = _TAGS[0], val: str = _TAGS[1], named: Sequence[Path] | None = None
+) -> "Figure":
+    """The loss curves of runs as a Figure; a run without any is left out with a message on stderr.
+
+    Args:
+        runs: different directories of runs.
+        train: the tag of the training loss.
+        val: the tag of the validation loss.
+        named: the runs that must have curves; None: all.
+
+    Raises:
+        ValueError: a run of `named` has no curves, or none has; or no run has a tag that is not the usual one.
+    """
+    read = {run: _read(run, (train, val)) for run in runs}
     _check_tags(read, (train, val))
-    curves = _curves(read, {"train": train, "val": val}, list(map(place_of, runs or [])))
+    curves = _curves(read, {"train": train, "val": val}, runs if named is None else named)
     names = distinct_names(list(curves))
     unit = " (nats per character)" * all(map(_is_charlms, curves))
-    figure = loss_curves(
+    return loss_curves(
         {names[run]: of_run for run, of_run in curves.items()},
         {names[run]: _marks(read[run]) for run in curves},
         f"loss{unit}" if (train, val) == _TAGS else f"{train}, {val}",
         best="loss" in val,
     )
+
+
+def file_of(figure: "Figure", kind: str) -> bytes:
+    """A figure as a file of a format that `file_format` knows."""
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # letters without a font are drawn as boxes
         figure.savefig(picture, format=kind)
-    write_out(file, picture.getvalue())
-    print(file)
+    return picture.getvalue()
 
 
 def distinct_names(runs: Sequence[Path]) -> dict[Path, str]:
@@ -85,8 +111,8 @@ def spell_drops(drops: Sequence[Drop]) -> str:
     return f"lr times {after / before:.3g} at {step:,}" if same else f"lr drops at {step:,}"
 
 
-def _chosen(runs: list[str] | None) -> list[Path]:
-    """The chosen runs, each once.
+def chosen_runs(runs: list[str] | None) -> list[Path]:
+    """The runs that a user named, each once; without any, the newest one.
 
     Raises:
         FileNotFoundError: a directory without a run.
@@ -146,6 +172,8 @@ def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Pat
                 file=sys.stderr,
             )
     for run in (run for run in read if run not in curves):
+        if not read[run].tags and run not in named and curves:
+            continue  # as the page of `charlm compare`
         known = ", ".join(read[run].tags)
         there = f"it has {known}: name two by --train and --val" if known else "it has no scalars at all"
         kind = "finite " * any(tag in read[run].curves for tag in tags.values())
@@ -167,7 +195,12 @@ def _is_charlms(run: Path) -> bool:
     return config.is_file() and "class_path: charlm." in config.read_text(encoding="utf-8", errors="replace")
 
 
-def _format(file: Path) -> str:
+def file_format(file: Path) -> str:
+    """The format of a picture by the ending of its file.
+
+    Raises:
+        ValueError: matplotlib does not know it.
+    """
     from matplotlib.backend_bases import FigureCanvasBase
 
     known = sorted(set(FigureCanvasBase.get_supported_filetypes()) - _LEFT_OUT)

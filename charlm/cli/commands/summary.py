@@ -12,7 +12,6 @@ from typing import Any
 from charlm.cli.table import Cell, Format, Table, render
 from charlm.cli.terminal_text import display_width
 from charlm.messages import did_you_mean, visible
-from charlm.nets.interface import parameter_count
 from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import find_checkpoint, read_results, run_directory
@@ -21,7 +20,7 @@ from charlm.runs.settings import read_settings
 
 FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")
 LOSSES = ("train", "val", "test")
-_OF_TRAINING = ("steps", "best_step", "last_val", "new", "seconds")
+OF_TRAINING = ("steps", "best_step", "last_val", "new", "seconds")
 _CUT_FIRST = ("parameters", "seconds", "last_val", "new")  # in a narrow terminal
 _CUT_LAST = ("model", "lr", "milestones", "optimizer", "n_hidden", "batch_size", "schedule", "steps", "best_step")
 _WIDTH = 80
@@ -64,7 +63,7 @@ def summary(runs: list[str] | None = None, format: Format = "text", sort: str = 
         ValueError: no column to sort by, or a name that several runs have.
     """
     places = [run for place in runs or [RUNS] for run in find_runs(place_of(place))]
-    found = _sorted([_read(run) for run in dict.fromkeys(places)], sort)
+    found = _sorted([read_run(run) for run in dict.fromkeys(places)], sort)
     if csv or format == "csv":
         print(render(_whole_table(found), "csv"))
         return
@@ -78,7 +77,7 @@ def summary_table(runs: Iterable[Path]) -> Table:
     What <run>/results.json does not have comes from the run's checkpoint. A damaged results.json is
     named on stderr.
     """
-    rows = _sorted([_read(run) for run in runs], "val")
+    rows = _sorted([read_run(run) for run in runs], "val")
     columns = (*FACTS, *LOSSES)
     names = _names(rows)
     return Table(("run", *columns), [[names[run.path], *(run.facts.get(key) for key in columns)] for run in rows])
@@ -100,6 +99,8 @@ def find_runs(place: Path) -> list[Path]:
 
 def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """The `FACTS` of a net that it has, for the table and for results.json."""
+    from charlm.nets.interface import parameter_count  # it imports torch, which the table does without
+
     net = checkpoint.net
     return {
         **{key: size for key in ("n_embd", "n_hidden") if type(size := checkpoint.hyperparameters.get(key)) is int},
@@ -109,7 +110,8 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """The settings and results of a run, from its results.json, its config.yaml and its checkpoint."""
     results: dict[str, Any] = {}
     try:
         results = read_results(path)
@@ -123,7 +125,7 @@ def _read(path: Path) -> Run:
     title = str(settings.pop("data.path", "")) or ("charlm's own list" if settings else "a list that is not known")
     names, count = results.get("sha256"), results.get("names")
     results["steps"], results["best_step"] = results.get("ended"), results.get("step")
-    known = {key: results[key] for key in (*FACTS, *LOSSES, *_OF_TRAINING) if key in results}
+    known = {key: results[key] for key in (*FACTS, *LOSSES, *OF_TRAINING) if key in results}
     every = {**dict.fromkeys(FACTS), **_by_last_word(settings), **known}
     return Run(
         path,
@@ -141,7 +143,7 @@ def _by_last_word(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sorted(runs: list[Run], column: str) -> list[Run]:
-    known = ("run", *dict.fromkeys((*LOSSES, *_OF_TRAINING, *(key for run in runs for key in run.facts))))
+    known = ("run", *dict.fromkeys((*LOSSES, *OF_TRAINING, *(key for run in runs for key in run.facts))))
     if column not in known:
         raise ValueError(f"--sort is {column!r}; the columns are {', '.join(known)}{did_you_mean(column, known)}")
 
@@ -160,7 +162,7 @@ def _names(runs: Sequence[Run]) -> dict[Path, str]:
 
 
 def _whole_table(runs: Sequence[Run]) -> Table:
-    first = (*FACTS, *LOSSES, *_OF_TRAINING)
+    first = (*FACTS, *LOSSES, *OF_TRAINING)
     settings = dict.fromkeys(key for run in runs for key in run.facts if key not in first)
     names = _names(runs)
     rows = [
@@ -174,14 +176,14 @@ def _of_list(runs: Sequence[Run], format: Format) -> str:
     """The runs on one list of names: what they have in common, a table of the rest, and their notes."""
     names, columns = _names(runs), dict.fromkeys(key for run in runs for key in run.facts)
     same = [key for key in columns if key not in LOSSES and len({run.facts.get(key) for run in runs}) == 1]
-    differ = [key for key in columns if key not in (*same, *LOSSES, *_OF_TRAINING)]
-    shown = [*differ, *(key for key in _OF_TRAINING if key in columns and key not in same), *LOSSES]
+    differ = [key for key in columns if key not in (*same, *LOSSES, *OF_TRAINING)]
+    shown = [*differ, *(key for key in OF_TRAINING if key in columns and key not in same), *LOSSES]
     lowest = min((val for run in runs if isinstance(val := run.facts.get("val"), float)), default=None)
 
     def table(keys: Sequence[str]) -> Table:
         header = ["run", *keys, *[""] * (lowest is not None)]
         marks = [["*" if run.facts.get("val") == lowest else ""] * (lowest is not None) for run in runs]
-        rows = [[names[run.path], *(_shown(key, run.facts.get(key)) for key in keys)] for run in runs]
+        rows = [[names[run.path], *(shown_cell(key, run.facts.get(key)) for key in keys)] for run in runs]
         return Table(header, [[*row, *mark] for row, mark in zip(rows, marks, strict=True)])
 
     left_out = []
@@ -191,7 +193,7 @@ def _of_list(runs: Sequence[Run], format: Format) -> str:
         while order and _narrowest(table(shown)) > _WIDTH:
             shown.remove(order[0])
             left_out.append(order.pop(0))
-    common = ", ".join(f"{key} {_spelled(_shown(key, runs[0].facts.get(key)))}" for key in same)
+    common = ", ".join(f"{key} {_spelled(shown_cell(key, runs[0].facts.get(key)))}" for key in same)
     title = f"{runs[0].title}: {common}" if common else runs[0].title
     text = render(table(shown), format, _WIDTH if format == "text" else None)
     notes = [f"{names[run.path]}: {visible(run.note)}" for run in runs if run.note]
@@ -207,7 +209,7 @@ def _narrowest(table: Table) -> int:
     return max(map(display_width, render(table).splitlines())) - len(table.header) + 1
 
 
-def _shown(key: str, value: Cell) -> Cell:
+def shown_cell(key: str, value: Cell) -> Cell:
     """A cell of the table: losses have four decimals, shares of names are percentages, other numbers as they are."""
     if key in (*LOSSES, "last_val") or not isinstance(value, float):
         return value
