@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
+from charlm.cli.trainer.losses_picture import log_losses
 from charlm.cli.trainer.report import finish
 from charlm.cli.trainer.run_facts import RunFacts
 from charlm.cli.trainer.verdict import Validations, log_verdict
@@ -17,6 +18,8 @@ from charlm.data.datamodule import NamesDataModule
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
 from charlm.runs.logger import RunLogger, log_later
+
+_FEWEST = 4  # validations without which the losses are not much of a curve
 
 
 def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
@@ -38,8 +41,12 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     validations = next(callback for callback in callbacks if isinstance(callback, Validations))
     events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
     losses, said = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events, validations.all)
-    facts = next(callback for callback in callbacks if isinstance(callback, RunFacts)).results(trainer, datamodule)
+    of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
+    facts = of_run.results(trainer, datamodule)
     _log_end(trainer, checkpoint, losses, facts["seconds"])
+    has_curves = len(validations.all) >= _FEWEST and any(isinstance(each, RunLogger) for each in trainer.loggers)
+    if has_curves and of_run.has_trained:
+        log_losses(run, trainer.global_step - 1)
     if said:
         log_verdict(trainer, said)
     earlier = {name: before[name] for name in before if name in ("settings", "last_train", "last_val", "new")}
