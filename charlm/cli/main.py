@@ -91,7 +91,7 @@ def starting(program: str) -> Iterator[None]:
     ends = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
     if ends:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.stderr is not None and sys.stderr.isatty():
+    if os.environ.get("LOCAL_RANK", "0") == "0" and sys.stderr is not None and sys.stderr.isatty():
         print(f"{program}: loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
     try:
         yield
