@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from charlm.callbacks.shared.progress import training_steps
+from charlm.callbacks.shared.terminal import can_redraw
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 _WIDE = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -84,7 +85,7 @@ class StepProgressBar(ProgressBar):
         # under manual optimization a batch may take any number of steps, so only max_steps gives the end
         total = training_steps(trainer) if pl_module.automatic_optimization else trainer.max_steps
         known = math.isfinite(total) and total >= 0
-        self._redraws = _redraws(sys.stderr)
+        self._redraws = can_redraw(sys.stderr)
         # consoles of Windows, which set no TERM, may print the codes
         self._colors = self._redraws and "TERM" in os.environ and not os.environ.get("NO_COLOR")
         self._bar = tqdm(
@@ -223,12 +224,6 @@ class _Nowhere(TextIOBase):
 
     def write(self, text: str) -> int:
         return len(text)
-
-
-def _redraws(stream: Any) -> bool:
-    """Whether a line can be written over: on a terminal, or in a notebook."""
-    is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-    return is_terminal or type(stream).__module__.startswith("ipykernel")
 
 
 def _monitoring(trainer: Trainer) -> Any:

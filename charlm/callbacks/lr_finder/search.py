@@ -13,6 +13,7 @@ from charlm.callbacks.lr_finder.climb import climb
 from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import RULES, Divergence, finite_part
 from charlm.callbacks.lr_finder.sweep import LRSweep
+from charlm.callbacks.shared.terminal import can_redraw
 
 _USUAL_TRIALS = 6
 _TIMED = 10  # steps
@@ -53,7 +54,7 @@ class Search:
         """
         self.sweep = sweep
         of_sweeps, of_trials = self.repeats * len(self.lrs), _USUAL_TRIALS * self.trial_steps
-        off = not shows_bar or sys.stderr is None
+        off = not shows_bar or not can_redraw(sys.stderr)
         with tqdm(total=of_sweeps + of_trials, desc="LR sweep", leave=False, disable=off) as self.bar:
             self.clock = [time.monotonic()]  # after each of the first steps
             with sweep:

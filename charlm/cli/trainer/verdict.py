@@ -88,7 +88,7 @@ def log_verdict(trainer: Trainer, text: str) -> None:
 def verdict(validations: Sequence[Validation], losses: Mapping[str, float], vocab_size: int) -> str:
     """One or two sentences about a training, or "" where nothing is to be said.
 
-    The limits in the rules are from 43 trainings of seven nets on lists of 4,002 and 32,033 names;
+    The limits in the rules are from 50 trainings of six nets on lists of 4,002 and 32,033 names;
     tests/cli/trainer/test_verdict.py has some of them.
 
     Args:
