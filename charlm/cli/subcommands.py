@@ -15,5 +15,5 @@ COMMANDS = {
     "plot": "the loss curves of runs in one picture",
     "compare": "settings, losses, curves and names of a few runs, side by side",
     "dashboard": "TensorBoard on the runs",
-    "compare-counts": "a bigram checkpoint against counting",
+    "compare-counts": "a trained model against counting",
 }

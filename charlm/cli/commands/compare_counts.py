@@ -1,51 +1,63 @@
-"""`charlm compare-counts`: a trained bigram against counting. Dimension key: V = vocab_size."""
+"""`charlm compare-counts`: a trained model against counting. Dimension key: V = vocab_size."""
 
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charlm.callbacks.shared import render as pixels
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.training_names import training_splits
+from charlm.data.batches import BatchLoader
+from charlm.data.contexts import Contexts
+from charlm.data.name_batches import NameLoader
+from charlm.data.sequences import Sequences
 from charlm.data.splits import PARTS, Splits
 from charlm.inference.bigram_table import MOST_LABELS, bigram_heatmap, character_labels
 from charlm.nets.bigram import Bigram
-from charlm.nets.counts import CountBigram, count_pairs, mean_nll
+from charlm.nets.counts import CountBigram
+from charlm.nets.interface import block_size_of, takes_names
+from charlm.nets.loss import evaluate
+from charlm.nets.ngram import NGram
 from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import run_directory
 
 _TAG = "bigram_counts"  # under fit's own tag, a later step would hide this picture, or this one fit's
+_CONTEXT = 4  # characters that the n-grams read: five at a time
+_EXAMPLES, _NAMES = 8192, 1024  # evaluated at a time
 
 
 def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | None = None) -> None:
-    """Compare a trained bigram with counting: the loss of both on each split, and both tables as a picture.
+    """Compare a trained model with counting: its loss on each split beside those of counted bigrams and 5-grams.
 
-    If the run has a TensorBoard log, the picture is added to it as "bigram_counts", beside fit's own "bigram".
+    The bigrams have k added to every count, the 5-grams have Kneser-Ney smoothing. Of a bigram, both tables are also
+    drawn side by side; if the run has a TensorBoard log, that picture is added to it as "bigram_counts", beside fit's
+    own "bigram".
 
     Args:
-        checkpoint: a .ckpt file, or a run of a bigram by directory, name or number; by default the newest run in
-            lightning_logs.
-        k: added to every count, at least 0. With 0, a pair that is not in the training names has probability 0.
-        out: the PNG file to write; by default bigram_counts.png in the run directory.
+        checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
+        k: added to every count of the bigrams, at least 0. With 0, a pair that is not in the training names has
+            probability 0.
+        out: of a bigram, the PNG file to write; by default bigram_counts.png in the run directory.
 
     Raises:
         OSError: no such checkpoint, or the picture cannot be written.
-        ValueError: a checkpoint of another model, or its training names cannot be read.
+        ValueError: its training names cannot be read, or a picture of another model than a bigram is asked for.
     """
     loaded = load_checkpoint(checkpoint)
-    if not isinstance(loaded.net, Bigram):
-        raise ValueError(f"{loaded.path} has the net {type(loaded.net).__name__}; give a checkpoint of a Bigram")
     picture = run_directory(loaded.path) / f"{_TAG}.png" if out is None else Path(out)
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--out is {str(picture)!r}; give a file that ends in .png")
+    if out is not None and not isinstance(loaded.net, Bigram):
+        raise ValueError(f"--out is for the tables of a Bigram, and {loaded.path} holds another net; leave it out")
     splits = training_splits(loaded)
-    neural = neural_probabilities(loaded.net)
-    counted = CountBigram.from_contexts(splits.train, len(neural), k)
-    print(render(_losses(splits, counted, neural)))
-    print(_largest_difference(loaded, counted, neural))
-    _draw(loaded, counted, neural, picture)
+    counted = CountBigram.from_contexts(splits.train, loaded.net_args["vocab_size"], k)
+    print(render(_losses(splits, counted, loaded)))
+    if isinstance(loaded.net, Bigram):
+        neural = neural_probabilities(loaded.net)
+        print(_largest_difference(loaded, counted, neural))
+        _draw(loaded, counted, neural, picture)
 
 
 @torch.inference_mode()
@@ -54,17 +66,23 @@ def neural_probabilities(net: Bigram) -> Tensor:
     return net(torch.arange(len(net.W))[:, None]).double().softmax(dim=1)
 
 
-def _losses(splits: Splits, counted: CountBigram, neural: Tensor) -> Table:
-    tables = (counted.log_probabilities, neural.log())
-    rows: list[list[str | int | float | None]] = []
+def _losses(splits: Splits, counted: CountBigram, checkpoint: Checkpoint) -> Table:
+    ngrams = NGram.from_contexts(splits.train.with_block_size(_CONTEXT), checkpoint.net_args["vocab_size"])
+    nets, rows = (counted, ngrams, checkpoint.net), []
+    peer = 0 if isinstance(checkpoint.net, Bigram) else 1  # that reads as much, or what most nets have to beat
     for part in PARTS:
-        examples = getattr(splits, part)
-        pairs = count_pairs(examples, len(neural))
-        known = len(examples) > 0
-        losses = [mean_nll(table, pairs) if known else None for table in tables]
-        difference = None if losses[0] is None or losses[1] is None else losses[1] - losses[0]
+        examples: Contexts = getattr(splits, part)
+        losses = [_loss(net, examples) for net in nets] if len(examples) else [None, None, None]
+        difference = losses[2] - losses[peer] if losses[2] is not None and losses[peer] is not None else None
         rows.append([part, len(examples), *losses, difference])
-    return Table(("split", "characters", f"counts (k={counted.k:g})", "neural", "difference"), rows)
+    titles = (f"bigrams (k={counted.k:g})", f"{_CONTEXT + 1}-grams", checkpoint.model)
+    return Table(("split", "characters", *titles, f"{checkpoint.model} - {titles[peer].partition(' ')[0]}"), rows)
+
+
+def _loss(net: nn.Module, examples: Contexts) -> float:
+    if takes_names(net):
+        return evaluate(net, NameLoader(Sequences.of_contexts(examples), _NAMES)).loss
+    return evaluate(net, BatchLoader(examples.with_block_size(block_size_of(net)), _EXAMPLES)).loss
 
 
 def _largest_difference(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor) -> str:

@@ -5,6 +5,7 @@ import torch
 
 from charlm.data.corpus import read_corpus
 from charlm.nets.bigram import Bigram
+from charlm.nets.gru import GRU
 from charlm.nets.mlp import MLP
 
 NAMES = """emma olivia ava isabella sophia mia charlotte amelia
@@ -26,7 +27,7 @@ def write_run(tmp_path, names_file, monkeypatch):
 
     def write(net="MLP", version="version_0", data=None, alphabet=string.ascii_lowercase, **sizes):
         args = {"vocab_size": len(alphabet) + 1, **sizes}
-        module = {"Bigram": Bigram, "MLP": MLP}[net](**args)
+        module = {"Bigram": Bigram, "GRU": GRU, "MLP": MLP}[net](**args)
         settings = {
             "path": str(names_file),
             "alphabet": alphabet,

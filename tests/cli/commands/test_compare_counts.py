@@ -6,9 +6,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from charlm.cli.commands.compare_counts import compare_counts
+from charlm.data.sequences import Sequences
 from charlm.data.splits import load_splits
 from charlm.nets.counts import CountBigram
 from charlm.nets.loss import evaluate
+from charlm.nets.ngram import NGram
 from charlm.runs.checkpoint_file import load_checkpoint
 
 LETTERS = "abceghilmnoprstuvy"  # of the names file
@@ -25,17 +27,28 @@ def splits_of(names_file):
     return load_splits(str(names_file), alphabet=LETTERS, split=(0.6, 0.2, 0.2))
 
 
-def test_both_losses_stand_side_by_side_for_each_split(run, names_file, capsys):
+def losses_of(net, contexts):
+    """To four decimals, of windows or whole names."""
+    batch = Sequences.of_contexts(contexts) if net.takes == "names" else contexts.with_block_size(net.block_size)
+    return f"{evaluate(net, [batch.tensors()]).loss:.4f}"
+
+
+@pytest.mark.parametrize(("name", "peer"), [("Bigram", "bigrams"), ("MLP", "5-grams"), ("GRU", "5-grams")])
+def test_the_losses_stand_side_by_side_for_each_split(name, peer, write_run, names_file, capsys):
+    run = write_run(name, alphabet=LETTERS)
     compare_counts()
     lines = capsys.readouterr().out.splitlines()
-    splits, net = splits_of(names_file), load_checkpoint(run).net
+    splits = splits_of(names_file)
     counted = CountBigram.from_contexts(splits.train, SIZE, k=1.0)
-    assert lines[0].split() == ["split", "characters", "counts", "(k=1)", "neural", "difference"]
+    ngrams = NGram.from_contexts(splits.train.with_block_size(4), SIZE)
+    assert lines[0].split() == ["split", "characters", "bigrams", "(k=1)", "5-grams", name, name, "-", peer]
     for line, part in zip(lines[1:4], ("train", "val", "test"), strict=True):
         contexts = getattr(splits, part)
-        nll, neural = counted.nll(contexts), evaluate(net, [contexts.tensors()]).loss
-        expected = [part, str(len(contexts)), f"{nll:.4f}", f"{neural:.4f}", f"{neural - nll:.4f}"]
-        assert line.split() == expected
+        losses = [losses_of(net, contexts) for net in (counted, ngrams, load_checkpoint(run).net)]
+        *shown, difference = line.split()
+        assert shown == [part, str(len(contexts)), *losses]
+        assert float(difference) == pytest.approx(float(losses[2]) - float(losses[peer == "5-grams"]), abs=1.1e-4)
+    assert len(lines) == (6 if name == "Bigram" else 4)
 
 
 def test_the_largest_difference_is_named(run, names_file, capsys):
@@ -74,8 +87,8 @@ def test_a_run_with_a_tensorboard_log_gets_the_picture_and_keeps_the_one_of_fit(
     assert "TensorBoard: picture bigram_counts of" in capsys.readouterr().out
 
 
-def test_another_net_or_a_picture_of_another_format_is_refused(run, write_run):
+def test_a_picture_of_another_net_or_format_is_refused(run, write_run):
     with pytest.raises(ValueError, match=r"--out is 'picture.jpg'; give a file that ends in .png"):
         compare_counts(out="picture.jpg")
-    with pytest.raises(ValueError, match="give a checkpoint of a Bigram"):
-        compare_counts(checkpoint=str(write_run("MLP", version="version_1")))
+    with pytest.raises(ValueError, match=r"--out is for the tables of a Bigram, and \S+ holds another net"):
+        compare_counts(checkpoint=str(write_run("MLP", version="version_1")), out="picture.png")
