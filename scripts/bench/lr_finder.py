@@ -78,7 +78,6 @@ def main(
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # the runs that diverge or vanish are as fast as the others
     directory = Path(results)
     directory.mkdir(parents=True, exist_ok=True)
     truth, suggestions = Truth(directory / "losses.jsonl"), Suggestions(directory / "suggestions.jsonl")
@@ -135,4 +134,5 @@ def command_line() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    torch.set_flush_denormal(True)  # the runs that diverge or vanish are as fast as the others
     sys.exit(main(**command_line()))
