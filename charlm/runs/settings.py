@@ -96,9 +96,10 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"model.{key}", value
     for callback in _as_list(trainer.get("callbacks")):
         kind = callback["class_path"].rpartition(".")[2]
+        arguments = {} if kind == "LRFinder" else callback.get("init_args")  # the rate that it found says all
         if not _ONLY_WATCH.fullmatch(kind):
-            name, arguments = _snake(kind), callback.get("init_args") or {}
-            yield from ((f"{name}.{key}", value) for key, value in (arguments or {"on": True}).items())
+            name = _snake(kind)
+            yield from ((f"{name}.{key}", value) for key, value in arguments.items()) if arguments else [(name, True)]
     yield from ((f"trainer.{key}", value) for key, value in trainer.items() if key.startswith(_TRAINED_BY))
     yield "seed_everything", config.get("seed_everything")
 

@@ -9,12 +9,13 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
 
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.callbacks.exact_resume.callback import ExactResume
 from charlm.callbacks.run_checkpoint import RunCheckpoint
+from charlm.callbacks.shared.logger_adapters import run_directory
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
@@ -197,6 +198,25 @@ def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path):
     for logger, folder in ((CSVLogger(tmp_path, "a", 3), "a/version_3"), (False, ".")):
         trainer(RunCheckpoint(), logger=logger, max_steps=1, enable_checkpointing=True).fit(Model())
         assert (tmp_path / folder / "checkpoints" / "last.ckpt").is_file()
+
+
+class OneFolder(Logger):
+    """Like the loggers of W&B and MLflow, it has one folder for all runs."""
+
+    save_dir, name, version = "all", "project", "run7"
+
+    def log_metrics(self, *_):
+        pass
+
+    log_hyperparams = log_metrics
+
+
+def test_files_are_where_checkpoints_are_if_the_logger_has_one_folder_for_all_runs(trainer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training = trainer(RunCheckpoint(), logger=OneFolder(), max_steps=1, enable_checkpointing=True)
+    training.fit(Model())
+    assert run_directory(training) == "all/project/run7"
+    assert Path("all/project/run7/checkpoints/last.ckpt").is_file()
 
 
 def test_lightnings_own_beside_it_keeps_the_best_three(fit, tmp_path):

@@ -47,7 +47,7 @@ def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
     assert f"at {best.name} (step {results['step']})" in done.out
     row = next(line.split() for line in done.out.splitlines() if line.startswith("001-run"))
     losses = [f"{results[split]:.4f}" for split in ("train", "val", "test")]
-    assert row == ["001-run", "MLP", "3", "10", "200", "11,897", *losses]
+    assert row == ["001-run", "MLP", "11,897", *losses]
     assert "30/30 steps" in done.err
     assert yaml.safe_load((RUN / "config.yaml").read_text())["seed_everything"] == 42
 
@@ -81,10 +81,35 @@ def test_without_a_checkpoint_it_says_so(options, cli, small):
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-def test_a_run_without_a_logger_leaves_no_config_that_stops_the_next_one(cli, small):
-    for _ in range(2):
-        assert cli("fit", "--config", small, "--trainer.logger=false").status == 0
-    assert not Path("config.yaml").exists()
+@pytest.mark.parametrize("logger", [["false"], ["CSVLogger", "--trainer.logger.save_dir=csv"]])
+def test_the_files_of_a_run_are_in_its_own_directory_whatever_the_logger(logger, cli, small):
+    given = ["--config", small, "--trainer.callbacks+=EmbeddingPCA", f"--trainer.logger={logger[0]}", *logger[1:]]
+    for steps in (4, 5):
+        assert cli("fit", *given, f"--trainer.max_steps={steps}").status == 0
+    done = cli("fit", "--resume", "1", "--trainer.max_steps=8")
+    assert (done.status, "after 4 steps, from last.ckpt" in done.err) == (0, True)
+    assert {path.name for path in Path().iterdir()} == {"lightning_logs", *["csv"] * (logger[0] == "CSVLogger")}
+    assert sorted(path.name for path in RUN.parent.iterdir()) == ["001-run", "002-run"]
+    written = {"config.yaml", "results.json", "embedding_pca.png", "checkpoints"}
+    assert written <= {path.name for path in RUN.iterdir()}
+    assert re.findall(r"^00\d-run +(\d) ", cli("summary", "--sort", "run").out, re.MULTILINE) == ["8", "5"]
+    assert bool(list(RUN.glob("events*"))) == (logger[0] != "false")
+    plotted = cli("plot", "1")
+    assert plotted.status == (2 if logger[0] == "false" else 0)
+    assert plotted.out == "loss.png\n" or "001-run holds no run with event files" in plotted.err
+
+
+def test_a_note_and_the_settings_that_were_used_are_in_the_log_and_in_the_results(cli, small):
+    options = ["--name=my-try", "--note=is this *it*?", "--model.lr=0.3"]
+    assert cli("fit", "--config", small, *options).status == 0
+    run = Path("lightning_logs/001-my-try")
+    results = json.loads((run / "results.json").read_text())
+    assert (results["settings"]["model.lr"], results["note"], results["names"]) == (0.3, "is this *it*?", 102)
+    assert results["ended"] == 4
+    assert results["seconds"] > 0
+    (note,) = EventAccumulator(str(run)).Reload().Tensors("note/text_summary")
+    assert note.tensor_proto.string_val[0].decode() == "is this *it*?"
+    assert "--name is 'a/b'; give at most 40 letters" in cli("fit", "--config", small, "--name", "a/b").err
 
 
 def test_a_second_checkpoint_callback_leaves_the_report_alone(cli, small):

@@ -62,7 +62,7 @@ def test_what_needs_no_mention_is_the_default_of_its_class():
         ({}, ["mlp"], "mlp"),
         ({"model": {"lr": 0.3}}, ["mlp"], "mlp-lr0.3"),
         ({"callbacks": []}, ["mlp"], "mlp-fixed"),
-        ({"callbacks": [DECAY, FINDER]}, ["mlp"], "mlp-lrfinder"),
+        ({"callbacks": [DECAY, FINDER]}, ["mlp"], "mlp-lr_finder"),
         (
             {"callbacks": [{**DECAY, "init_args": {"milestones": [0.9], "gamma": 0.5}}]},
             [],

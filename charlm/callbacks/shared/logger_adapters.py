@@ -35,7 +35,7 @@ def run_directory(trainer: Trainer) -> str:
     one for each run. In a distributed run every process must call it, since the processes agree on one value.
     """
     logger = trainer.logger
-    shared = logger is not None and not hasattr(logger, "log_dir")
+    shared = logger is not None and logger.log_dir is None
     own = folder_below_shared(trainer) if shared else (trainer.log_dir or trainer.default_root_dir)
     return str(trainer.strategy.broadcast(str(own)))
 
@@ -47,7 +47,7 @@ def folder_below_shared(trainer: Trainer) -> str:
         return root
     logger = trainer.logger
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return os.path.join(logger.save_dir or root, str(logger.name), version)
+    return os.path.join(*filter(None, (logger.save_dir or root, str(logger.name), version)))  # some have no name
 
 
 def write_file(trainer: Trainer, directory: str, name: str, content: bytes) -> Failed:

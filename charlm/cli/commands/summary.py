@@ -72,13 +72,13 @@ def summary(runs: list[str] | None = None, format: Format = "text", sort: str = 
 
 
 def summary_table(runs: Iterable[Path]) -> Table:
-    """The table of runs with model, sizes and losses; the lowest val loss first, unknown losses last.
+    """The table of runs with model, size and losses; the lowest val loss first, unknown losses last.
 
     What <run>/results.json does not have comes from the run's checkpoint. A damaged results.json is
     named on stderr.
     """
     rows = _sorted([read_run(run) for run in runs], "val")
-    columns = (*FACTS, *LOSSES)
+    columns = ("model", "parameters", *LOSSES)
     names = _names(rows)
     return Table(("run", *columns), [[names[run.path], *(run.facts.get(key) for key in columns)] for run in rows])
 
@@ -217,7 +217,7 @@ def shown_cell(key: str, value: Cell) -> Cell:
 
 
 def _spelled(value: Cell) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _exact(value: Cell) -> Cell:

@@ -24,10 +24,11 @@ class RunFacts(Callback):
         settings: that change the training.
         note: of the user, or None.
         logs: whether the loggers get the settings.
+        names: whether they get the name; not where the user has given them another one.
     """
 
-    def __init__(self, settings: Mapping[str, Setting], note: str | None, logs: bool) -> None:
-        self.settings, self.note, self.logs = dict(settings), note, logs
+    def __init__(self, settings: Mapping[str, Setting], note: str | None, *, logs: bool, names: bool) -> None:
+        self.settings, self.note, self.logs, self.names = dict(settings), note, logs, names
         self.has_trained = False
         self._before = 0.0
         self._began: float | None = None
@@ -59,7 +60,7 @@ class RunFacts(Callback):
         for logger in trainer.loggers if self.logs else ():
             logger.log_hyperparams({"data.names": len(data.splits.corpus)} | self.settings)
         run = own_logger(trainer)
-        failed = send_name(trainer, Path(run.log_dir).name) if run is not None else {}
+        failed = send_name(trainer, Path(run.log_dir).name) if run is not None and self.names else {}
         if self.note:
             failed |= send_text(trainer, self.note, "note", 0)
         tell("charlm fit", failed, set())
@@ -82,6 +83,14 @@ class RunFacts(Callback):
 def add_facts(callbacks: list[Callback], config: Namespace) -> None:
     """Add RunFacts where LRFinder has chosen the rate and nothing has been logged."""
     given = config.as_dict()
-    facts = RunFacts(training_settings(given), config.note, config.trainer.enable_autolog_hparams)
+    loggers = given["trainer"]["logger"]
+    arguments = [
+        spec.get("init_args") or {}
+        for spec in (loggers if isinstance(loggers, list) else [loggers])
+        if isinstance(spec, dict)
+    ]
+    named = any(spec.get("name") not in (None, "lightning_logs") or spec.get("run_name") for spec in arguments)
+    logs = config.trainer.enable_autolog_hparams
+    facts = RunFacts(training_settings(given), config.note, logs=logs, names=not named)
     finders = [at for at, callback in enumerate(callbacks) if isinstance(callback, LRFinder)]
     callbacks.insert(finders[-1] + 1 if finders else 1, facts)  # GracefulStop is the first
