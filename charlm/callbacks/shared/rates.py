@@ -87,7 +87,8 @@ def refuse_fixed(schedulers: Sequence[Any]) -> None:
         if not hasattr(scheduler, "base_lrs") and not isinstance(scheduler, ReduceLROnPlateau):
             raise ValueError(
                 f"LRFinder cannot keep {type(scheduler).__name__} at the rate that it finds: it has no base_lrs to"
-                " change. Use a scheduler of torch, or LRFinder(apply=False) and set the rate yourself"
+                " change. Use a scheduler of torch, give a function as update_attr that changes this one, or use"
+                " LRFinder(apply=False) and set the rate yourself"
             )
 
 

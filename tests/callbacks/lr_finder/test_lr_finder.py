@@ -506,6 +506,9 @@ def test_a_rate_that_cannot_be_applied_is_refused_before_the_sweep(trainer):
     with pytest.raises(ValueError, match=r"SimpleNamespace .* no base_lrs .* LRFinder\(apply=False\)"):
         trainer(finder(), max_steps=1).fit(model)
     assert not seen
+    with pytest.warns(UserWarning, match=r"LRFinder\(apply=False\) and set the rate yourself. Training keeps the conf"):
+        trainer(finder(on_failure="keep"), max_steps=1).fit(model)
+    assert (len(seen), rates_of(model)) == (1, [0.02])
     callback = finder(apply=False)
     trainer(callback, max_steps=1).fit(model)
     assert (callback.result.status, rates_of(model), model.hparams["lr"]) == ("ok", [0.02], 0.02)
