@@ -79,7 +79,7 @@ def run(args: list[str]) -> None:
         with visible_output():
             import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
     else:
-        with starting(f"charlm {args[0]}"):
+        with starting("charlm" if args[0].startswith("-") else f"charlm {args[0]}"):
             run_trainer = import_module("charlm.cli.trainer.lightning_cli").run_trainer
         run_trainer(args)
 

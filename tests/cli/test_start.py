@@ -39,7 +39,9 @@ def test_the_help_of_a_training_begins_with_what_users_set_and_fits_a_screen(com
     lines = short.splitlines()
     assert len(lines) <= 120
     assert max(map(len, lines)) < 80
-    order = ["--model NAME", "--data FILE", "--seed_everything", "--trainer.max_steps", "--help-all"]
+    order = ["--model NAME", "--data FILE", "--ckpt_path", "--trainer.max_steps", "--help-all"]
+    if command in ("validate", "test", "predict"):
+        order.insert(0, order.pop(2))
     assert sorted(order, key=short.index) == order
     options = set(re.findall(r"^  (?:-., )?--([\w.-]+)", full, re.M))
     known = set(re.findall(r"--([\w.-]+)", short)) | {"model", "data.path", "trainer.callbacks"}

@@ -69,19 +69,22 @@ def short_help(command: str, about: str, actions: Iterable[argparse.Action], mod
         "Some options of Lightning's Trainer": [dest for dest in trainer if dest != "trainer.callbacks"],
         "More": _ASKS,
     }
+    if command.endswith((" validate", " test", " predict")):  # these begin with a run
+        sections = {"The run": sections["The run"], **sections}
     lines = [f"usage: {command} [options]", "", f"{about[0].upper()}{about[1:]}."]
     for title, dests in sections.items():
         shown = [line for dest in dests if dest in by_dest for line in _option(by_dest[dest])]
         if title == "The model":
-            shown = _of_model(_class_of(model))
+            shown = _of_model(model)
         if shown:
             lines += ["", f"{title}:", *shown]
     return "\n".join(lines) + "\n"
 
 
-def _of_model(model: type) -> list[str]:
-    name = model.__name__.removeprefix("Lit")
-    arguments = [each for each in parameters_of(model) if each not in ("alphabet", "block_size")]
+def _of_model(model: str) -> list[str]:
+    kind = _class_of(model)
+    name = kind.__name__.removeprefix("Lit") if kind in MODELS.values() else model
+    arguments = [each for each in parameters_of(kind) if each not in ("alphabet", "block_size")]
     return [
         *_entry(
             "--model NAME", "MLP, Bigram, GRU, Transformer or another one, or a class of your own: my_file.MyModel"
