@@ -51,7 +51,7 @@ class NGram(nn.Module):
         [0.344, 0.328, 0.328]
 
     Source: Chen and Goodman 1999, "An Empirical Study of Smoothing Techniques for Language Modeling", Computer Speech
-        and Language 13:359-394, sections 2.7 and 4.1.
+        and Language 13:359-394.
     """
 
     takes = "windows"
@@ -154,9 +154,9 @@ class NGram(nn.Module):
         return p
 
     def _smooth(self) -> None:
-        """Compute the tables from the counts."""
+        """Compute the tables from the counts: number the contexts, count the n-grams of each length, and discount."""
         V, ids = self.vocab_size, self.ngrams.long()
-        number = torch.zeros_like(self.counts)
+        number = torch.zeros_like(self.counts)  # of the last `length` characters of each row's context
         contexts, seen = [number.new_full((1,), -1)], [number.new_full((1,), -1)]
         for length in range(self.block_size + 1):
             if length:
@@ -166,15 +166,16 @@ class NGram(nn.Module):
             keys, place = (number * V + ids[:, -1]).unique(return_inverse=True)
             seen.append(keys)
         self.contexts, self.seen = torch.cat(contexts), torch.cat(seen)  # both are sorted, as longer ones come last
+        # each n-gram counts once for the one without its oldest character; the longest count as often as they occur
         number, last = self.seen // V, self.seen % V
         shorter = (self.contexts[number] // V * V + last)[number > 0]
         c = torch.bincount(torch.searchsorted(self.seen, shorter), minlength=len(self.seen))
         c[len(c) - len(keys) :].index_add_(0, place, self.counts)
-        discount = torch.cat([_discounts(part) for part in c.split([len(keys) for keys in seen])])
-        number, c = number[1:], c[1:].double()
+        discount = torch.cat([_discounts(of_length) for of_length in c.split([len(keys) for keys in seen])])
+        number, c, discount = number[1:], c[1:].double(), discount[1:]  # without the entry that is none
         total = torch.bincount(number, c)
-        self.backoff = torch.bincount(number, discount[1:]) / total
-        self.share = torch.cat([total.new_zeros(1), (c - discount[1:]) / total[number]])
+        self.backoff = torch.bincount(number, discount) / total
+        self.share = torch.cat([total.new_zeros(1), (c - discount) / total[number]])
         self._is_smooth = True
 
     def _refuse_ids(self, rows: Tensor) -> None:
@@ -197,6 +198,7 @@ class NGram(nn.Module):
             self._refuse_ids(ngrams)
             if len(counts) and (counts.min() < 1 or counts.double().sum() >= _MOST_EXAMPLES):
                 raise ValueError("it has n-grams with impossible counts, so the file is damaged")
+            self.clear()
             self.ngrams, self.counts = ngrams.to(self.ngrams, copy=True), counts.to(self.counts, copy=True)
             if len(counts):
                 self._smooth()

@@ -199,6 +199,8 @@ def _check_weights(expected: dict[str, Tensor], weights: dict[str, Any], grows: 
         weight = weights[name]
         if weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():  # one value, seen many times
             raise ValueError(f"net.{name} has fewer values in the file than its shape {held} says")
+        if name in grows and not len(weight):
+            raise ValueError(f"net.{name} is empty, so its training counted nothing")
         if name.endswith("running_var") and (weight < 0).any():
             raise ValueError(f"net.{name} has a variance below 0")
         if not weight.isfinite().all():

@@ -150,6 +150,23 @@ def test_a_shipped_config_runs_by_its_bare_name(config, cli, names):
     assert "1/1 steps" in done.err
 
 
+def test_counting_is_a_training_like_any_other(cli, names):
+    done = cli("fit", "--config", "ngram", "--data", names, "--model.order", "2", "--name", "counted")
+    assert (done.status, done.err.count("Warning")) == (0, 0)
+    results = json.loads(Path("lightning_logs/001-counted/results.json").read_text())
+    assert (results["model"], results["block_size"], results["step"]) == ("NGram", 2, 1)
+    assert results["train"] < results["val"] < 3.3  # of guessing all 27 evenly
+    assert results["parameters"] > 100
+    evaluated = cli("test")
+    assert (evaluated.status, f"{results['test']:.4f}" in evaluated.out) == (0, True)
+    for command in ("sample -n 3", "score anna", "validate", "predict", "export --format safetensors"):
+        assert cli(*command.split()).status == 0
+    again = cli("fit", "--resume", "counted")
+    assert (again.status, "Nothing was trained" in again.err) == (0, True)
+    refused = cli("lr-find", "--config", "ngram", "--data", names)
+    assert (refused.status, "LitNGram trains without a learning rate" in refused.err) == (2, True)
+
+
 def config_of(cli, *args):
     """What --print_config says."""
     done = cli("fit", *args, "--print_config")

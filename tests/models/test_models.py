@@ -197,6 +197,17 @@ def test_mixed_precision_and_clipping_go_together(make, data, trainer):
     assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+def test_counting_ends_after_one_pass_begins_anew_in_another_fit_and_takes_one_process(make, data, trainer):
+    model, examples = make(LitNGram), len(data.splits.train)
+    for _ in range(2):
+        run = trainer(max_epochs=3)
+        run.fit(model, data)
+        assert (run.current_epoch, int(model.net.counts.sum())) == (1, examples)
+    model.trainer = pl.Trainer(devices=2, strategy="ddp", accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match="an n-gram model is counted by one process; give --trainer"):
+        model.setup("fit")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

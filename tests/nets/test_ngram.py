@@ -101,15 +101,6 @@ def test_a_large_alphabet_and_a_long_context():
     assert torch.equal(p.argmax(1)[1:], target[1:])
 
 
-def test_the_longest_seen_context_decides():
-    net = counted(["ab", "b"], 3)  # contexts ..., ..a, .ab, ..b and their ends
-    rows = [[1, 1, 1], [2, 2, 1], [2, 1, 2], [0, 0, 1]]
-    shorter = [[0, 0, 1], [0, 0, 1], [0, 1, 2], [0, 0, 1]]
-    seen = net.longest_seen(torch.tensor(rows))
-    assert (seen > 0).tolist() == [True] * 4
-    assert (seen[[0, 1]] < net.longest_seen(torch.tensor(shorter))[[0, 1]]).all()
-
-
 def test_its_state_is_its_counts_and_loads_into_a_new_net():
     net, other = counted(["ab", "b", "ab"], 2), NGram(3, 2)
     assert set(net.state_dict()) == {"ngrams", "counts"}

@@ -16,6 +16,7 @@ from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.nets.bigram import Bigram
 from charlm.nets.deepmlp import DeepMLP
 from charlm.nets.mlp import MLP
+from charlm.nets.ngram import NGram
 from charlm.runs.checkpoint_file import FORMAT, load_checkpoint
 
 WEIGHT = "net.hidden.weight"
@@ -113,6 +114,12 @@ def variance(value):
     return values
 
 
+def ngrams(**state):
+    values = content(NGram(27, 2), net="NGram", net_args={"block_size": 2})
+    values["state_dict"] |= {f"net.{name}": value for name, value in state.items()}
+    return values
+
+
 UNFIT = {
     "another project's": (
         {"state_dict": {}, "pytorch-lightning_version": "2.6.6"},
@@ -137,6 +144,15 @@ UNFIT = {
     "a weight without values": (weight(torch.ones(5, 6, device="meta")), "cannot be used"),
     "NaN": (weight(torch.full((5, 6), math.nan)), f"{WEIGHT} is not finite"),
     "a variance below 0": (variance(-1.0), "running_var has a variance below 0"),
+    "nothing counted": (ngrams(), "net.ngrams is empty, so its training counted nothing"),
+    "n-grams of another length": (
+        ngrams(ngrams=torch.ones(1, 5, dtype=torch.uint8)),
+        "whole numbers .'any', 5., and its",
+    ),
+    "an id beyond the alphabet": (
+        ngrams(ngrams=torch.full((1, 3), 27, dtype=torch.uint8), counts=torch.ones(1, dtype=torch.int64)),
+        "the examples have id 27, and vocab_size is 27",
+    ),
     "a step that is text": ({**content(), "global_step": "7"}, "its step is '7', and it must be a count; copy it"),
     "a step beyond numbers": ({**content(), "global_step": 10**30}, "and it must be a count"),
     "no alphabet": (content(alphabet=None), "it has no alphabet"),
