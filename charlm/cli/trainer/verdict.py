@@ -154,4 +154,7 @@ def _still_falls(validations: Sequence[Validation], gap: float) -> str:
     fell = half[-1].val - last.val
     if gap > 0.04 or fell < 0.03 or last.val > _best(validations).val + 0.005:
         return ""
-    return f"Val still fell, by {fell:.2f} since step {half[-1].step:,}, and is as low as train: train longer."
+    return (
+        f"Val still fell, by {fell:.2f} since step {half[-1].step:,}, and is as low as train: train longer"
+        " (--trainer.max_steps or --trainer.max_epochs)."
+    )
