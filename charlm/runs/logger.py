@@ -53,7 +53,7 @@ class RunLogger(TensorBoardLogger):
     ) -> None:
         self.claimed, version = _claimed(Path(save_dir) / name, version, words)
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
-        self.started = self._is_broken = False
+        self.started = self._in_session = self._is_broken = False
         self.latest: dict[str, float] = {}  # value of each metric
         self.resumed = resumed
 
@@ -79,11 +79,12 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write scalars; before the first ones, write the hyperparameters."""
+        """Write scalars; before the first ones that come with hyperparameters, write those."""
         self.latest |= metrics
+        self.started = True
         with self._writing():
-            if not self.started:
-                self.started = True
+            if not self._in_session and dict(self.hparams):  # a callback may log before they are known
+                self._in_session = True
                 start = SessionStartInfo(start_time_secs=time.time())
                 for key, value in dict(self.hparams).items():
                     _set(start, key, value)
@@ -95,7 +96,7 @@ class RunLogger(TensorBoardLogger):
         """End the session with its status."""
         if self._is_broken:
             return
-        if self.started and not isinstance(sys.exception(), Stopped):  # a stopped run will be resumed
+        if self._in_session and not isinstance(sys.exception(), Stopped):  # a stopped run will be resumed
             ended = Status.STATUS_SUCCESS if status == "success" else Status.STATUS_FAILURE
             end = SessionEndInfo(status=ended, end_time_secs=time.time())
             with self._writing():

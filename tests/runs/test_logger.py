@@ -68,7 +68,8 @@ def test_a_run_has_the_hyperparameters_of_model_and_user_and_its_status(trainer,
 
 def test_a_run_that_goes_on_has_no_status_yet(tmp_path):
     logger = RunLogger(tmp_path)
-    logger.log_hyperparams({"lr": 1})
+    logger.log_metrics({"lr_finder/lr": 0.1}, 0)
+    logger.log_hyperparams({"lr": 1})  # known only after a callback has logged something
     logger.log_metrics({"loss/val": 3.0}, 0)
     logger.save()
     assert session(tmp_path / "lightning_logs" / "001-run") == ({"lr": 1}, None)
