@@ -53,11 +53,12 @@ def finish(
         print(f"\n{told}\n{test}", file=sys.stderr)
         raise
     write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
+    width = max(40, min(80, shutil.get_terminal_size().columns))
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
-    print(render(summary_table([run]), width=80))
+    print(render(summary_table([run]), width=width))
     said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)
     if said:
-        print(f"\n{textwrap.fill(said, 79)}")
+        print(f"\n{textwrap.fill(said, width - 1)}")
     print_names(checkpoint, splits)
     print_next(run, tensorboard)
     return losses, said
