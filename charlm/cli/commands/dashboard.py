@@ -30,7 +30,7 @@ SAMPLES = "images=1000,text=1000"
 """By default TensorBoard shows ten pictures and texts of a run, chosen at random; 0 would show none."""
 PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
 """Curves at the top of the page, whose groups are in alphabetical order and would begin with `accuracy`."""
-ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples|compare|verdict"}
+ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples|compare|verdict|note"}
 """What all pages but Time Series read from the address: no smoothing, and the tags that come first."""
 _PORTS = 20
 _START_PAGE = """<!doctype html><title>charlm</title><script>

@@ -59,9 +59,9 @@ def _log_end(trainer: pl.Trainer, checkpoint: Checkpoint, losses: dict[str, floa
     """Log the best checkpoint's losses that are not in the log yet, and figures for the HParams tab."""
     parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
     last = {f"loss/{part}": losses[part] for part in parts if part in losses}
-    best = {"best_val": losses["val"], "steps_to_best": float(checkpoint.step)} if "val" in losses else {}
-    done = {"steps": float(trainer.global_step), "seconds": seconds}
-    last |= {f"summary/{name}": value for name, value in {**best, **done}.items()}
+    # HParams sorts metrics by name and shows the first five
+    last |= {"best/step": float(checkpoint.step), "best/val": losses["val"]} if "val" in losses else {}
+    last |= {"summary/steps": float(trainer.global_step), "summary/seconds": seconds}
     for logger in trainer.loggers:
         if isinstance(logger, RunLogger):
             log_later(Path(logger.log_dir), last, checkpoint.step - 1)
