@@ -1,6 +1,6 @@
 """Scores learning-rate finders by what their suggestions cost.
 
-python scripts/bench/lr_finder.py --format markdown     the tables in README.md; about two hours
+python scripts/bench/lr_finder.py --format markdown     the tables in README.md; 20 minutes of CPU time
 python scripts/bench/lr_finder.py --part design         the problems that LRFinder was designed on
 
 A task is a problem of lr_tasks.py with SGD, momentum or AdamW, trained for 500, 1,500 and 6,000 steps at a constant
@@ -13,6 +13,7 @@ import json
 import logging
 import statistics
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -77,6 +78,7 @@ def main(
         The exit status, 0.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")  # Lightning's advice about loaders, loggers and steps
     torch.set_num_threads(1)
     directory = Path(results)
     directory.mkdir(parents=True, exist_ok=True)

@@ -175,8 +175,11 @@ class Truth:
 def trained(problem: Problem, seed: int, runs: Sequence[Run]) -> Iterator[tuple[Run, float]]:
     """Each run with its validation loss. A constant rate is trained once for all its lengths."""
     wanted = set(runs)
-    long = {Run(r.optimizer, r.lr, r.schedule, max(s.steps for s in wanted if same(r, s))) for r in wanted}
-    training = Runs(problem, seed, sorted(long, key=lambda run: (OPTIMIZERS.index(run.optimizer), run.lr, run.steps)))
+    longest = {
+        run if run.schedule != "constant" else (run.optimizer, run.lr): run
+        for run in sorted(wanted, key=lambda run: run.steps)
+    }
+    training = Runs(problem, seed, sorted(longest.values(), key=lambda run: OPTIMIZERS.index(run.optimizer)))
     for steps in sorted({run.steps for run in runs}):
         while training.t < steps:
             training.step()
@@ -195,11 +198,6 @@ def untrained(problem: Problem) -> float:
     x, y = problem.data()[2:]
     with torch.no_grad():
         return fmean(problem.loss(problem.net(seed)(x), y).item() for seed in SEEDS)
-
-
-def same(a: Run, b: Run) -> bool:
-    """Whether `a` is a part of `b`: equal, or both at the same constant rate."""
-    return a == b or (a.schedule == b.schedule == "constant" and (a.optimizer, a.lr) == (b.optimizer, b.lr))
 
 
 def rate(quarter: int) -> float:
