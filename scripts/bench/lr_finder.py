@@ -77,8 +77,6 @@ def main(
     Returns:
         The exit status, 0.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")  # Lightning's advice about loaders, loggers and steps
     torch.set_num_threads(1)
     directory = Path(results)
     directory.mkdir(parents=True, exist_ok=True)
@@ -136,5 +134,7 @@ def command_line() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")  # Lightning's advice about loaders, loggers and steps
     torch.set_flush_denormal(True)  # the runs that diverge or vanish are as fast as the others
     sys.exit(main(**command_line()))
