@@ -27,8 +27,8 @@ class EmbeddingPCA(Callback):
     them as `embedding_pca`, and the run directory has the latest one as embedding_pca.png; with several of these
     callbacks, `embedding_pca/<module>` each. The axes of each picture are as near as possible to those of the one
     before. A linear probe on all columns measures how well the rows show their kinds, such as vowels and consonants:
-    the area under its ROC curve is logged as `embedding_pca/auc`, at steps that grow by a quarter, and
-    `embedding_pca/auc_by_chance` is what 95 of 100 shuffled lists of kinds do not exceed.
+    the area under its ROC curve is logged as `probe/auc`, at steps that grow by a quarter, and
+    `probe/auc_by_chance` is what 95 of 100 shuffled lists of kinds do not exceed.
 
     When training ends, the run directory and the loggers get a film (embedding_pca.gif, `embedding_pca_film`), up to
     nine of its frames side by side (`embedding_pca_frames`), the nearest rows of each row by cosine similarity
@@ -215,7 +215,8 @@ class EmbeddingPCA(Callback):
 
     def _log(self, trainer: Trainer, probe: Probe | None) -> Failed:
         """Log what the probe found, at most once a step; what chance reaches only where that was computed."""
-        step, last, tag = logged_step(trainer), self._logged_at, f"embedding_pca{self._suffix}"
+        # after `loss` in the alphabet: TensorBoard's HParams opens with the first five metrics only
+        step, last, tag = logged_step(trainer), self._logged_at, f"probe{self._suffix}"
         if not trainer.is_global_zero or probe is None or step <= last:
             return {}
         self._logged_at = step
