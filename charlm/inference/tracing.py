@@ -26,8 +26,8 @@ def traced(net: nn.Module) -> ExportedProgram:
     """
     if hasattr(net, "grows"):
         raise ValueError(
-            f"a program of fixed steps cannot look up the n-grams of an {type(net).__name__}; give"
-            " --format safetensors, which holds its counts"
+            f"{type(net).__name__} looks up n-grams in steps that depend on its input, and cannot be exported as a"
+            " program; give --format safetensors, which holds its counts"
         )
     net.requires_grad_(False)  # so that the logits can be converted to numpy
     dims = {0: Dim("batch")}

@@ -30,7 +30,8 @@ def export(
     Args:
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
         format: torch is a torch.export program (.pt2), onnx a model for onnxruntime and others; both take batches of
-            any size and, if the model takes whole names, names of any length. safetensors has only the weights.
+            any size and, if the model takes whole names, names of any length. safetensors has only the weights;
+            of an n-gram model it has the counts, and is the only format.
         out: the file to write, an existing one is overwritten; by default the name of the run, in this directory.
 
     Raises:
