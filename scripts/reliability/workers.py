@@ -25,6 +25,7 @@ from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from killloop import MODEL
 
+from charlm.runs.directory import read_results
 from charlm.runs.events import read_scalars
 
 How = Literal["worker", "stop", "node", "plain"]
@@ -170,19 +171,20 @@ def is_alive(pid: int) -> bool:
 
 
 def differences(alone: Path, killed: Path) -> list[str]:
-    """What is not the same in the two runs."""
+    """What is not the same in the two runs, but for the seconds that they took."""
     found = [config.parent for config in killed.glob("lightning_logs/*/config.yaml")]
     if len(found) != 1:
         return [f"{len(found)} runs"]
     (config,), (other,) = alone.glob("lightning_logs/*/config.yaml"), found
     one = config.parent
     weights = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (one, other)]
-    curves = [read_scalars(run, lambda tag: True).curves for run in (one, other)]
+    curves = [read_scalars(run, lambda tag: tag != "summary/seconds").curves for run in (one, other)]
+    reports = [{**read_results(run), "seconds": None} for run in (one, other)]
     points = [{tag: [part.tolist() for part in curve] for tag, curve in of_run.items()} for of_run in curves]
     same = {
         "weights": all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0]),
         "curves": points[0] == points[1],
-        "report": (one / "results.json").read_bytes() == (other / "results.json").read_bytes(),
+        "report": reports[0] == reports[1],
     }
     return [f"other {name}" for name, is_same in same.items() if not is_same]
 
