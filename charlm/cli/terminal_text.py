@@ -1,5 +1,6 @@
 """Text as users type it and as terminals show it."""
 
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,11 @@ class _Visible:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, at least 40; 80 where there is none, as in a pipe."""
+    return max(40, shutil.get_terminal_size().columns)
 
 
 def is_mark(ch: str) -> bool:

@@ -202,7 +202,8 @@ def _refuse_sizes(**sizes: int | None) -> None:
 @rank_zero_only
 def _report(splits: Splits) -> None:
     corpus, alphabet = splits.corpus, splits.tokenizer.alphabet
+    file = Path(corpus.source).name  # a whole path would not leave room for the characters
     shown = alphabet if len(alphabet) <= 40 else f"{alphabet[:40]}..."
-    log.info(f"{corpus.source}: {len(corpus):,} names over {len(alphabet)} characters, {shown}")
+    log.info(f"{file}: {len(corpus):,} names over {len(alphabet)} characters, {shown}")
     if corpus.note:
-        log.info(f"{corpus.source}: {corpus.note}")
+        log.info(f"{file}: {corpus.note}")

@@ -128,8 +128,8 @@ def test_names_are_read_once_and_what_was_changed_is_said(tmp_path, caplog):
             data.setup(stage)
     assert (data.alphabet, data.vocab_size, data.tokenizer.encode("av")) == ("abcdefghvwxyz", 14, [1, 9])
     assert [record.message for record in caplog.records] == [
-        f"{file}: 40 names over 13 characters, abcdefghvwxyz",
-        f"{file}: 39 blank lines dropped, outer white space cut in 1 lines",
+        "names.txt: 40 names over 13 characters, abcdefghvwxyz",
+        "names.txt: 39 blank lines dropped, outer white space cut in 1 lines",
     ]
 
 

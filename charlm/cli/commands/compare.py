@@ -13,13 +13,12 @@ from charlm.cli.commands.sample import longest_name
 from charlm.cli.commands.summary import LOSSES, OF_TRAINING, Run, read_run, shown_cell
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
-from charlm.cli.terminal_text import display_width
+from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.inference.sampling import sample_names
 from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.events import event_files
 
 MOST = 6  # columns that can be read in 80 cells
-_WIDTH = 80
 _RESULTS = (*LOSSES, *OF_TRAINING)
 
 
@@ -81,7 +80,7 @@ def _losses(runs: Sequence[Run], names: Sequence[str]) -> Table:
 
 def _title_of_losses(runs: Sequence[Run]) -> str:
     if len({run.names for run in runs}) > 1:
-        return "Losses in nats per character, of different lists of names, so not to be compared"
+        return "Losses in nats per character, not to be compared: the lists of names differ"
     return "Losses in nats per character, of the best checkpoints"
 
 
@@ -100,10 +99,10 @@ def _samples(places: Sequence[Path], names: Sequence[str], n: int) -> Table:
 
 
 def _in_terminal(table: Table) -> str:
-    """The table in 80 cells; long texts are cut at their ends, as the names of runs begin with their numbers."""
+    """The table, as wide as the terminal; long texts are cut at their ends, as names of runs begin with numbers."""
     labels = 1 if table.header[0] == "" else 0
     taken = max(display_width(str(row[0])) for row in table.rows) if labels else 0
-    most = (_WIDTH - taken) // (len(table.header) - labels) - 2
+    most = (terminal_width() - taken) // (len(table.header) - labels) - 2
     cut = [[_cut(cell, most) if isinstance(cell, str) else cell for cell in row[labels:]] for row in table.rows]
     rows = [[*row[:labels], *cells] for row, cells in zip(table.rows, cut, strict=True)]
     return render(Table([_cut(name, most) for name in table.header], rows))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.cli.table import Cell, Format, Table, render
-from charlm.cli.terminal_text import display_width
+from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.messages import did_you_mean, visible
 from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.checkpoint_file import Checkpoint
@@ -23,7 +23,6 @@ LOSSES = ("train", "val", "test")
 OF_TRAINING = ("steps", "best_step", "last_val", "new", "seconds")
 _CUT_FIRST = ("parameters", "seconds", "last_val", "new")  # in a narrow terminal
 _CUT_LAST = ("model", "lr", "milestones", "optimizer", "n_hidden", "batch_size", "schedule", "steps", "best_step")
-_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def summary(runs: list[str] | None = None, format: Format = "text", sort: str = 
 
     Args:
         runs: runs by directory, name or number, or directories with runs below them; by default lightning_logs.
-        format: text (80 columns), markdown or csv.
+        format: text (as wide as the terminal), markdown or csv.
         sort: the column by which to sort, such as val, run, lr or seconds.
         csv: the same as --format csv: all columns of all runs in one table.
 
@@ -186,20 +185,20 @@ def _of_list(runs: Sequence[Run], format: Format) -> str:
         rows = [[names[run.path], *(shown_cell(key, run.facts.get(key)) for key in keys)] for run in runs]
         return Table(header, [[*row, *mark] for row, mark in zip(rows, marks, strict=True)])
 
-    left_out = []
+    left_out, width = [], terminal_width()
     if format == "text":
         others = [key for key in reversed(shown) if key not in (*_CUT_FIRST, *_CUT_LAST, *LOSSES)]
         order = [key for key in (*_CUT_FIRST, *others, *reversed(_CUT_LAST)) if key in shown]
-        while order and _narrowest(table(shown)) > _WIDTH:
+        while order and _narrowest(table(shown)) > width:
             shown.remove(order[0])
             left_out.append(order.pop(0))
     common = ", ".join(f"{key} {_spelled(shown_cell(key, runs[0].facts.get(key)))}" for key in same)
     title = f"{runs[0].title}: {common}" if common else runs[0].title
-    text = render(table(shown), format, _WIDTH if format == "text" else None)
+    text = render(table(shown), format, width if format == "text" else None)
     notes = [f"{names[run.path]}: {visible(run.note)}" for run in runs if run.note]
     notes += [f"Not shown here: {', '.join(left_out)}; --csv has all columns"] * bool(left_out)
     above, below = (
-        [line for part in parts for line in textwrap.wrap(part, _WIDTH)] for parts in ([visible(title)], notes)
+        [line for part in parts for line in textwrap.wrap(part, width)] for parts in ([visible(title)], notes)
     )
     return "\n".join([*above, "", text, *([""] if below else []), *below])
 

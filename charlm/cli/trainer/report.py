@@ -13,7 +13,7 @@ from torch import Tensor
 from charlm.cli.commands.sample import longest_name, mark_names
 from charlm.cli.commands.summary import net_facts, summary_table
 from charlm.cli.table import render
-from charlm.cli.terminal_text import display_width, padded
+from charlm.cli.terminal_text import display_width, padded, terminal_width
 from charlm.cli.trainer.verdict import Validation, verdict
 from charlm.data.splits import Part, Splits
 from charlm.inference.sampling import sample_names
@@ -53,7 +53,7 @@ def finish(
         print(f"\n{told}\n{test}", file=sys.stderr)
         raise
     write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
-    width = max(40, min(80, shutil.get_terminal_size().columns))
+    width = min(80, terminal_width())
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))
     said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)

@@ -14,8 +14,9 @@ from charlm.callbacks.shared.progress import logged_step
 from charlm.callbacks.shared.rates import tagged_rates
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
-_FEWEST = 4  # validations without which nothing is said
+_FEWEST = 4  # validations without which nothing is said of a curve
 _STANDS = 0.05  # nats: a loss that falls by less stands still
+_LEARNABLE = 0.04  # nats: val that is at most so far above train can still gain what train gains
 
 
 class WorseThanGuessing(ArithmeticError):
@@ -96,14 +97,27 @@ def verdict(validations: Sequence[Validation], losses: Mapping[str, float], voca
         losses: of the weights that were kept, on each split, in nats per character.
         vocab_size: V, the number of characters and one more.
     """
-    if len(validations) < _FEWEST or not {"train", "val"} <= losses.keys():
+    if not {"train", "val"} <= losses.keys():
         return ""
-    gap, guessing = losses["val"] - losses["train"], math.log(vocab_size)
-    return _rate_is_too_high(validations, guessing) or _overfits(validations, gap) or _still_falls(validations, gap)
+    train, val, guessing = losses["train"], losses["val"], math.log(vocab_size)
+    if train < guessing < val:
+        return (
+            f"Overfitting: val is {val:.2f}, above {guessing:.2f}, that of guessing, while train is {train:.2f}. The"
+            " list is small for this net: more names or fewer steps would help."
+        )
+    if len(validations) < _FEWEST:
+        return ""
+    gap = val - train
+    return (
+        _rate_is_too_high(validations, gap, guessing) or _overfits(validations, gap) or _still_falls(validations, gap)
+    )
 
 
-def _rate_is_too_high(validations: Sequence[Validation], guessing: float) -> str:
-    """The loss stayed above guessing, or stood still until a drop of the rate made it fall."""
+def _rate_is_too_high(validations: Sequence[Validation], gap: float, guessing: float) -> str:
+    """The loss stayed above guessing, or stood still until a drop of the rate made it fall.
+
+    Where val is far above train, a high rate may be what keeps the net from overfitting.
+    """
     above = [each for each in validations[1:] if not each.train <= guessing]  # the first weights may be far off
     if above:
         return (
@@ -112,7 +126,7 @@ def _rate_is_too_high(validations: Sequence[Validation], guessing: float) -> str
         )
     first, last = validations[0], validations[-1]
     before = list(takewhile(lambda each: each.rate == first.rate, validations))
-    if len(before) < 3 or last.rate >= first.rate:
+    if gap > _LEARNABLE or len(before) < 3 or last.rate >= first.rate:
         return ""
     stood, fell = before[1].train - before[-1].train, before[-1].train - last.train
     if fell < _STANDS or fell < 2 * stood:
@@ -152,7 +166,7 @@ def _still_falls(validations: Sequence[Validation], gap: float) -> str:
     last = validations[-1]
     half = [each for each in validations if each.step <= last.step / 2]
     fell = half[-1].val - last.val
-    if gap > 0.04 or fell < 0.03 or last.val > _best(validations).val + 0.005:
+    if gap > _LEARNABLE or fell < 0.03 or last.val > _best(validations).val + 0.005:
         return ""
     return (
         f"Val still fell, by {fell:.2f} since step {half[-1].step:,}, and is as low as train: train longer"

@@ -32,6 +32,11 @@ TRAININGS = {
             "rate is too high: at 1 the training loss stood still at 2.39, and it fell to 2.26",
         ),
     ),
+    "mlp on 4,002 names at the rate 1, whose val loss is lower than at 0.1": (
+        [2.707, 2.559, 2.546, 2.538, 2.536, 2.533, 2.532, 2.495, 2.441, 2.435],
+        [2.616, 2.588, 2.583, 2.62, 2.575, 2.578, 2.576, 2.514, 2.515, 2.51],
+        *([1.0] * 7 + [0.1] * 3, 2.424, ""),
+    ),
     "mlp-fast on 4,002 names": (
         *([2.5, 2.235, 2.071, 1.962], [2.719, 2.763, 2.778, 2.778], [0.028, 0.0176, 0.00536, 1e-7]),
         *(2.275, "Overfitting: val was best at step 1 of 4, 2.72, and rose to 2.78"),
@@ -60,6 +65,12 @@ def test_it_says_what_the_losses_show_and_nothing_else(training):
     assert bool(expected) == bool(said)
     assert verdict(validations[:3], {"train": train, "val": min(vals)}, 27) == ""  # too few
     assert verdict(validations, {"train": train}, 27) == ""
+
+
+def test_a_val_loss_above_guessing_needs_no_curve():
+    """Of 61 names, in 2,000 steps with one validation."""
+    said = verdict([Validation(2000, 0.99, 3.741, 0.01)], {"train": 0.751, "val": 3.741}, vocab_size=26)
+    assert said.startswith("Overfitting: val is 3.74, above 3.26, that of guessing, while train is 0.75.")
 
 
 def test_a_resumed_training_knows_its_first_validations():
