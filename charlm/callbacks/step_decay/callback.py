@@ -4,22 +4,32 @@ import math
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.optim import Optimizer
 
+from charlm.callbacks.internals.step_count import step_counter
 from charlm.callbacks.shared.progress import fraction_done, training_steps
-from charlm.callbacks.shared.rates import all_rates, rated_groups, set_rate
-from charlm.callbacks.step_decay.milestones import check_fractions, check_milestones, decay_factor
+from charlm.callbacks.shared.rates import all_rates
+from charlm.callbacks.step_decay.milestones import check_arguments, check_fractions, decay_factor, warn_of_new
 from charlm.callbacks.step_decay.rate_log import RateLog
-from charlm.callbacks.step_decay.table import milestone_steps, send_table
+from charlm.callbacks.step_decay.schedulers import (
+    FactorInSteps,
+    averages_weights,
+    base_rates,
+    decayed,
+    set_decayed,
+    warn_of_bare_optimizers,
+    warn_of_schedulers,
+)
+from charlm.callbacks.step_decay.table import next_milestone, send_table
 
 
 class StepDecay(Callback):
     """Multiply every learning rate by `gamma` at each milestone.
 
     With milestones [5000], steps 0 to 4999 (the first 5000) use the base rate, and step 5000 is the first to use
-    base * gamma. A step is an optimizer step. The rate is a function of the step and the base rate alone. It is set
-    before each step and overwrites any other value, so that it cannot drift:
+    base * gamma. A step is an optimizer step. The base is the rate that the optimizer was made with, even if a warm-up
+    starts lower. The rate is a function of the step and the base alone. It is set before each step and overwrites any
+    other value, so that it cannot drift:
 
     with                          StepDecay
     ----------------------------  -------------------------------------------------
@@ -39,6 +49,10 @@ class StepDecay(Callback):
                                   in a batch
     a bare optimizer              cannot count its steps, and warns; counts epochs
     a scheduler                   overwrites its rate, and warns
+    a scheduler, over "schedule"  multiplies its rate, warm-up and all; the scheduler
+                                  and LearningRateMonitor see the rate without decay
+    StochasticWeightAveraging     leaves the rate to swa_lrs from its first epoch on;
+                                  over "schedule" multiplies them too
     LRFinder                      starts at the rate found, in either order
     StepsPerExecution             does the same as without
     ckpt_path                     stays on the curve, with the original base
@@ -64,19 +78,28 @@ class StepDecay(Callback):
         gamma: factor per milestone, in (0, 1].
         unit: the unit of the milestones: "step", "epoch", or "fraction" (of the steps that max_steps and max_epochs
             allow).
+        over: what `gamma` multiplies: "rate", the rate that training began with, or "schedule", the rate that the
+            module's schedulers (a warm-up, Noam, a cosine) set for each step.
 
     Raises:
-        ValueError: milestones that do not rise strictly or are out of range, `gamma` outside (0, 1], another `unit`,
-            or, as training starts, fractions of a training of unknown length.
+        ValueError: milestones that do not rise strictly or are out of range, `gamma` outside (0, 1], another `unit` or
+            `over`; as training starts, fractions of a training of unknown length, or a base rate of 0.
     """
 
     def __init__(
-        self, milestones: list[float], *, gamma: float = 0.1, unit: Literal["step", "epoch", "fraction"] = "step"
+        self,
+        milestones: list[float],
+        *,
+        gamma: float = 0.1,
+        unit: Literal["step", "epoch", "fraction"] = "step",
+        over: Literal["rate", "schedule"] = "rate",
     ) -> None:
-        check_milestones(milestones, gamma, unit)
+        check_arguments(milestones, gamma, unit, over)
         self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]
         self.gamma = float(gamma)
         self.unit = unit
+        self.over = over
+        self._in_steps: list[FactorInSteps] = []  # per optimizer, over "schedule"
         self._begin()
 
     def _begin(self) -> None:
@@ -105,14 +128,8 @@ class StepDecay(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.milestones and self.unit == "fraction":
             check_fractions(fraction_done(trainer), self._done)
-        if self.milestones and not any(map(rated_groups, trainer.optimizers)):
-            rank_zero_warn(f"StepDecay has no effect: {type(pl_module).__name__} trains without a learning rate")
-        if self.milestones and trainer.lr_scheduler_configs:
-            schedulers = ", ".join(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs)
-            rank_zero_warn(
-                "StepDecay sets the learning rate before every step, so the configured scheduler"
-                f" ({schedulers}) has no effect; remove one of the two"
-            )
+        if self.milestones and self.over == "rate":
+            warn_of_schedulers(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._set_all_rates(trainer)
@@ -133,10 +150,7 @@ class StepDecay(Callback):
         manual = bool(trainer.optimizers) and not pl_module.automatic_optimization
         if manual and self.milestones and self.unit == "step" and self._counted_at is None and not self._warned:
             self._warned = True
-            rank_zero_warn(
-                "StepDecay has counted no optimizer step in a whole epoch, so it will not reach its milestones; step"
-                " the optimizers of self.optimizers(), without use_pl_optimizer=False, or use unit='epoch'"
-            )
+            warn_of_bare_optimizers()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if pl_module.automatic_optimization or trainer.global_step == self._counted_at:
@@ -146,9 +160,16 @@ class StepDecay(Callback):
         self._set_rates(trainer, index)
         self._steps[index] += 1
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        while self._in_steps:
+            self._in_steps.pop().remove()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.on_train_end(trainer, pl_module)  # a checkpoint of the interrupted training has the scheduler's rate
+
     def state_dict(self) -> dict[str, Any]:
         if self._count is not None:
-            self._steps = [self._count.completed] * len(self._base_rates)
+            self._steps = [self._count.completed] * len(self._steps)
             self._done = self._count.completed / self._length
         return {
             **self._arguments(),
@@ -165,36 +186,34 @@ class StepDecay(Callback):
         self._done = state_dict["done"]
         self._furthest = state_dict.get("furthest", 0.0)
         self._log.due, self._log.rates = state_dict.get("logged", (0.0, None))
-        new = self._arguments()
-        old = {name: state_dict[name] for name in new}
-        if new != old:
-            rank_zero_warn(f"StepDecay uses its new {_listed(new)}; the checkpoint has {_listed(old)}")
+        warn_of_new(self._arguments(), state_dict)
 
     def _arguments(self) -> dict[str, Any]:
-        return {"milestones": self.milestones, "gamma": self.gamma, "unit": self.unit}
+        return {"milestones": self.milestones, "gamma": self.gamma, "unit": self.unit, "over": self.over}
 
     def _log_rates(self, trainer: Trainer) -> None:
         """Log the rates of the next step if they are due; the first time, send the milestones too."""
         if not self._told and self.milestones and trainer.is_global_zero:
             self._told = True
-            bases = [rate for rates in self._base_rates for rate in rates]
+            bases = [rate for rates in self._base_rates for rate in rates] if self.over == "rate" else []
             send_table(trainer, self.milestones, self.gamma, self.unit, bases)
         step = trainer.fit_loop.total_batch_idx if self._count is None else trainer.global_step
         if step >= self._log.due:
-            self._log.log(trainer, step)
+            with decayed(self._in_steps):
+                self._log.log(trainer, step)
 
     def _rates_hold(self, trainer: Trainer) -> bool:
         """Whether no milestone has passed, and all rates are as they were set."""
         if self._count is None or self._count.completed >= self._constant_until:
             return False
-        return not self.milestones or all_rates(trainer.optimizers) == self._given
+        return not self.milestones or self.over == "schedule" or all_rates(trainer.optimizers) == self._given
 
     def _set_all_rates(self, trainer: Trainer, epochs_ahead: int = 0) -> None:
         optimizers = trainer.optimizers
-        # if the run began without this callback, a scheduler may have changed the rate; it stores the initial one
-        key = "initial_lr" if trainer.global_step else "lr"
-        for optimizer in optimizers[len(self._base_rates) :]:
-            self._base_rates.append([float(group.get(key, group["lr"])) for group in rated_groups(optimizer)])
+        if self.over == "schedule":
+            self._in_steps += [FactorInSteps(optimizer) for optimizer in optimizers[len(self._in_steps) :]]
+        elif self.milestones:
+            self._base_rates += [base_rates(optimizer) for optimizer in optimizers[len(self._base_rates) :]]
         automatic = trainer.lightning_module.automatic_optimization
         if automatic:
             self._steps = [trainer.global_step] * len(optimizers)
@@ -204,29 +223,21 @@ class StepDecay(Callback):
         for index in range(len(optimizers)):
             self._set_rates(trainer, index, epochs_ahead)
         self._given = [rate if rate is None else float(rate) for rate in all_rates(optimizers)]
-        self._count = _step_count(trainer) if automatic else None
-        self._constant_until = self._next_milestone(trainer)
-        if self.milestones:
-            self._log.update_due(optimizers)
-
-    def _next_milestone(self, trainer: Trainer) -> float:
-        """The next optimizer step at which the rates change, at the latest; infinite if not in this epoch."""
-        if self.unit == "epoch" or not self.milestones:
-            return math.inf
-        if self.unit == "fraction":
+        self._count = step_counter(trainer) if automatic else None
+        if self.unit == "fraction" and self.milestones:
             self._length = training_steps(trainer)
-        steps = milestone_steps(trainer, self.milestones, self.unit)
-        return next((step for step in steps if step is not None and step > trainer.global_step), math.inf)
+        self._constant_until = next_milestone(trainer, self.milestones, self.unit)
+        if self.milestones:
+            with decayed(self._in_steps):
+                self._log.update_due(optimizers)
 
     def _set_rates(self, trainer: Trainer, index: int, epochs_ahead: int = 0) -> None:
         """Set the rate of each group of optimizer `index` for its next step."""
         factor = decay_factor(self._position(trainer, index, epochs_ahead), self.milestones, self.gamma)
-        groups, base_rates = rated_groups(trainer.optimizers[index]), self._base_rates[index]
-        # a group that joins late, as in finetuning, comes with its current rate
-        base_rates += [float(group["lr"]) / factor for group in groups[len(base_rates) :]]
-        if self.milestones:
-            for group, base_rate in zip(groups, base_rates, strict=False):
-                set_rate(group, base_rate * factor)
+        if self.over == "schedule":
+            self._in_steps[index].set(factor)
+        elif self.milestones and not averages_weights(trainer):
+            set_decayed(trainer.optimizers[index], self._base_rates[index], factor)
 
     def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:
         if self.unit == "step":
@@ -236,12 +247,3 @@ class StepDecay(Callback):
         self._done = fraction_done(trainer) or 0.0
         self._furthest = max(self._furthest, self._done)
         return self._furthest
-
-
-def _step_count(trainer: Trainer) -> Any:
-    """The object whose `completed` equals `trainer.global_step`, which is far slower to read."""
-    return trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
-
-
-def _listed(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())

@@ -1,8 +1,9 @@
 """The rule of step decay: the learning rate as a function of the position in the training."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
@@ -22,12 +23,15 @@ def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> 
     return gamma ** bisect_right(milestones, position)
 
 
-def check_milestones(milestones: Sequence[float], gamma: float, unit: str) -> None:
+def check_arguments(milestones: Sequence[float], gamma: float, unit: str, over: str) -> None:
     """Check StepDecay's arguments.
 
     Raises:
-        ValueError: milestones that do not rise strictly or are out of range, `gamma` outside (0, 1], or another `unit`.
+        ValueError: milestones that do not rise strictly or are out of range, `gamma` outside (0, 1], or another `unit`
+            or `over`.
     """
+    if over not in ("rate", "schedule"):
+        raise ValueError(f"StepDecay's over is 'rate' or 'schedule', not {over!r}")
     if unit not in ("step", "epoch", "fraction"):
         raise ValueError(f"StepDecay's unit is 'step', 'epoch' or 'fraction', not {unit!r}")
     if not 0 < gamma <= 1:
@@ -67,3 +71,11 @@ def check_fractions(done: float | None, before: float) -> None:
             f" in the checkpoint, which is {done:.0%} now. Milestones that have passed stay so, and the others move;"
             " to keep them train to the old length, or use unit='step'"
         )
+
+
+def warn_of_new(arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Warn if StepDecay's arguments are not those in the state of a checkpoint."""
+    old = {name: state.get(name, "rate") for name in arguments}  # only `over` can be missing: it is newer
+    if arguments != old:
+        new, before = (", ".join(f"{name}={value!r}" for name, value in each.items()) for each in (arguments, old))
+        rank_zero_warn(f"StepDecay uses its new {new}; the checkpoint has {before}")

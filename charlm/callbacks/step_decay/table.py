@@ -23,9 +23,9 @@ def send_table(
         milestones: in `unit`.
         gamma: factor per milestone.
         unit: "step", "epoch" or "fraction".
-        base_rates: of all groups.
+        base_rates: of all groups; empty if schedulers set them.
     """
-    by_tag = dict(zip(tagged_rates(trainer.optimizers), base_rates, strict=True))
+    by_tag = dict(zip(tagged_rates(trainer.optimizers), base_rates, strict=True)) if base_rates else {}
     table = decay_table(milestones, gamma, unit, milestone_steps(trainer, milestones, unit), by_tag)
     tell("StepDecay's table", send_text(trainer, table, "step_decay", 0), set())
 
@@ -78,6 +78,14 @@ def milestone_steps(trainer: Trainer, milestones: Sequence[float], unit: str) ->
     begun = trainer.global_step - trainer.fit_loop.batch_idx // trainer.accumulate_grad_batches
     alike = begun == epoch * length  # epochs before a resume may have been longer or shorter
     return [int(begun + (m - epoch) * length) if alike or m > epoch else None for m in milestones]
+
+
+def next_milestone(trainer: Trainer, milestones: Sequence[float], unit: str) -> float:
+    """The next optimizer step at which the rates change, at the latest; infinite if not in this epoch."""
+    if unit == "epoch" or not milestones:
+        return math.inf
+    steps = milestone_steps(trainer, milestones, unit)
+    return next((step for step in steps if step is not None and step > trainer.global_step), math.inf)
 
 
 def first_step(milestone: float, length: float) -> int:

@@ -6,7 +6,12 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import GradientAccumulationScheduler, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    GradientAccumulationScheduler,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset, RandomIterableDataset
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -309,7 +314,7 @@ def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
     state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
     logged = state.pop("logged")
     assert logged == [49, {"lr": pytest.approx(0.01)}]
-    arguments = {"milestones": [2], "gamma": 0.1, "unit": "step"}
+    arguments = {"milestones": [2], "gamma": 0.1, "unit": "step", "over": "rate"}
     assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": 0, "furthest": 0}
 
 
@@ -415,11 +420,55 @@ def with_scheduler(parts):
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def test_a_scheduler_beside_it_is_warned_of_and_has_no_effect(trainer):
-    model = Model(with_scheduler)
-    with pytest.warns(UserWarning, match=r"configured scheduler \(ExponentialLR\) has no effect; remove one"):
+def with_warm_up(parts):
+    """The rate rises from 0 to 0.1 in 4 steps, as under transformers' linear warm-up."""
+    optimizer = RecordingSGD(parts[0].parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 4))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@pytest.mark.parametrize(("optimizers", "name"), [(with_scheduler, "ExponentialLR"), (with_warm_up, "LambdaLR")])
+def test_a_scheduler_beside_it_is_warned_of_and_has_no_effect(trainer, optimizers, name):
+    model = Model(optimizers)
+    with pytest.warns(UserWarning, match=rf"configured scheduler \({name}\) has no effect; .*\(over='schedule'\)"):
         trainer(StepDecay([3], gamma=0.5), max_epochs=1).fit(model)
     assert model.rates() == [0.1] * 3 + [0.05] * 2
+
+
+@pytest.mark.parametrize("others", [[], [StepsPerExecution(4)]])
+@pytest.mark.parametrize("optimizers", [with_scheduler, with_warm_up])
+def test_over_a_schedule_it_multiplies_what_the_scheduler_sets(trainer, tmp_path, optimizers, others):
+    """Also in a run that is resumed, and under the name `lr` in the logs."""
+    alone, logger = Model(optimizers), TensorBoardLogger(tmp_path, name="", version="run")
+    trainer(max_epochs=2).fit(alone)
+    wanted = [rate * decay_factor(step, [3, 7], 0.5) for step, rate in enumerate(alone.rates())]
+    decays = [StepDecay([3, 7], gamma=0.5, over="schedule") for _ in range(2)]
+    saver, options = saved_at(tmp_path, 6), {"max_epochs": 2, "log_every_n_steps": 1}
+    model, rest = Model(optimizers), Model(optimizers)
+    trainer(decays[0], saver, *others, enable_checkpointing=True, logger=logger, **options).fit(model)
+    trainer(decays[1], *others, **options).fit(rest, ckpt_path=tmp_path / "saved" / "step=6.ckpt")
+    assert model.rates() == pytest.approx(wanted)
+    assert rest.rates() == pytest.approx(wanted[6:])
+    assert logged(tmp_path / "run", "lr") == list(enumerate(model.rates()))
+    assert not model.trainer.optimizers[0]._optimizer_step_pre_hooks
+
+
+def test_over_a_schedule_each_optimizer_of_manual_optimization_goes_by_its_own_steps(trainer):
+    trainer(StepDecay([1, 3], gamma=0.5, over="schedule"), max_epochs=1).fit(model := Gan())
+    assert (model.rates(0), model.rates(1)) == ([0.1, 0.05, 0.05] + [0.025] * 7, [0.1, 0.05])
+    assert model.trainer.optimizers[0].param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize(("over", "averaged"), [("rate", 0.03), ("schedule", 0.015)])
+def test_weight_averaging_has_its_own_rates_from_its_first_epoch_on(trainer, over, averaged):
+    average = StochasticWeightAveraging(0.03, swa_epoch_start=3, annealing_epochs=1)
+    trainer(StepDecay([4], gamma=0.5, over=over), average, max_epochs=4).fit(model := Model(batches=2))
+    assert model.rates() == pytest.approx([0.1] * 4 + [0.05] * 2 + [averaged] * 2)
+
+
+def test_a_base_rate_of_0_is_refused(trainer):
+    with pytest.raises(ValueError, match=r"base rate is 0, the learning rate that SGD was made with, .*'schedule'"):
+        trainer(StepDecay([4]), max_epochs=1).fit(Model(lambda parts: torch.optim.SGD(parts[0].parameters(), lr=0.0)))
 
 
 def test_without_milestones_the_rate_is_logged_and_left_alone(trainer, tmp_path):
@@ -576,6 +625,7 @@ def test_the_rates_are_set_anew_where_the_groups_are_new(trainer):
         ({"milestones": [1], "gamma": 0}, r"gamma is a factor in \(0, 1\], not 0"),
         ({"milestones": [1], "gamma": 1.5}, r"gamma is a factor in \(0, 1\], not 1.5"),
         ({"milestones": [1], "unit": "batch"}, r"unit is 'step', 'epoch' or 'fraction', not 'batch'"),
+        ({"milestones": [1], "over": "base"}, r"over is 'rate' or 'schedule', not 'base'"),
     ],
 )
 def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
