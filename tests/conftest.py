@@ -14,6 +14,10 @@ from types import SimpleNamespace
 import lightning.pytorch as pl
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a busy machine makes any example slow
+settings.load_profile("untimed")
 
 
 def pytest_sessionstart():

@@ -79,6 +79,7 @@ class NGram(nn.Module):
         if vocab_size > _MOST_CHARACTERS:
             raise ValueError(f"vocab_size is {vocab_size}, and Unicode has {_MOST_CHARACTERS} characters")
         self.vocab_size, self.block_size = vocab_size, block_size
+        self.register_load_state_dict_pre_hook(NGram._make_room)
         self.clear()
 
     @classmethod
@@ -185,7 +186,7 @@ class NGram(nn.Module):
                 f"the examples have id {outside[0]}, and vocab_size is {self.vocab_size}; use the tokenizer's own"
             )
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _make_room(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Make room for as many n-grams as a checkpoint has, which torch would refuse to load.
 
         Raises:
@@ -202,7 +203,6 @@ class NGram(nn.Module):
             self.ngrams, self.counts = ngrams.to(self.ngrams, copy=True), counts.to(self.counts, copy=True)
             if len(counts):
                 self._smooth()
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _find(table: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:

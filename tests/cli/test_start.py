@@ -94,7 +94,12 @@ def test_a_command_imports_no_more_than_it_needs():
 def on_terminal(*args):
     """Start a command whose standard error is a terminal; gives the process and a file with what it shows."""
     terminal, of_process = os.openpty()
-    process = subprocess.Popen([sys.executable, "-P", "-m", "charlm", *args], stdout=subprocess.PIPE, stderr=of_process)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "charlm", *args],
+        stdout=subprocess.PIPE,
+        stderr=of_process,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # shells ignore it for `pytest &`
+    )
     os.close(of_process)
     return process, open(terminal, "rb", buffering=0)
 

@@ -44,7 +44,7 @@ def damaged_lists(draw):
 
 
 def properties(number):
-    return settings(max_examples=number, deadline=None)
+    return settings(max_examples=number)
 
 
 def outcome(file, options):

@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -20,7 +20,6 @@ def passes(loader, epochs):
 
 
 @pytest.mark.parametrize("sampling", ["epoch", "replacement"])
-@settings(deadline=None)
 @given(total=st.integers(1, 30), size=st.integers(1, 9), seed=st.integers(0, 5), cut=st.integers(0, 30))
 def test_it_goes_on_with_the_very_next_batch(total, size, seed, cut, sampling):
     expected = passes(ResumableLoader(range(total), size, sampling=sampling, seed=seed), [0, 1, 2])

@@ -186,7 +186,6 @@ def test_temperature_comes_before_top_p():
     st.integers(1, 12),
     st.floats(0.1, 5),
 )
-@settings(deadline=None)
 def test_what_is_drawn_is_among_the_allowed(logits, top_p, top_k, temperature):
     """Against a plain list: sorted, cut at k, then cut where the share is reached."""
     choice = CharacterSampler(temperature, top_k, top_p)
@@ -357,7 +356,7 @@ def test_no_names_have_no_scores():
     assert score_names(Bigram(27), LETTERS, []) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(LETTERS.alphabet, max_size=40), max_size=8))
 def test_every_name_is_scored_as_if_it_were_alone(names):
     net = counted(["emma", "olivia", "ava"])

@@ -69,7 +69,7 @@ def test_windows_of_any_length_count_by_their_last_character():
     assert count_pairs(build_contexts(NAMES, AB, 3), 3).tolist() == COUNTS
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text("ab", max_size=10), min_size=1, max_size=20), st.integers(1, 7))
 def test_counts_are_those_of_a_loop_whatever_the_chunk(names, chunk):
     pairs = Counter(pair for name in names for pair in zip(f".{name}", f"{name}.", strict=True))

@@ -49,7 +49,7 @@ def kneser_ney(names, block_size, letters="ab"):
     return p
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("ab", max_size=7), min_size=1, max_size=25), st.integers(1, 4), st.integers(0, 99))
 def test_it_is_the_formula_of_the_paper_after_every_context(names, block_size, seed):
     """Seen or not; counted at once or in parts in any order, with keys that fit into 64 bits or do not."""

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.callbacks.embedding_pca.components import on_axes, principal_components
@@ -32,7 +32,6 @@ def test_components_by_hand():
 
 
 @given(tables, st.integers(2, 3), st.none() | st.integers(0, 10**6))
-@settings(deadline=None)
 def test_axes_are_orthonormal_and_hold_the_most_variance(table, k, earlier):
     """As much as the singular values say, with an earlier frame and without one."""
     previous = None if earlier is None else basis(earlier, table.shape[1], k)
@@ -48,7 +47,6 @@ def test_axes_are_orthonormal_and_hold_the_most_variance(table, k, earlier):
 
 
 @given(tables, st.integers(0, 10**6), st.integers(0, 10**6))
-@settings(deadline=None)
 def test_no_other_axes_of_the_same_plane_are_nearer_to_the_previous_ones(table, earlier, turn):
     """So they neither flip nor change places: orthogonal Procrustes."""
     previous = basis(earlier, table.shape[1], 2)

@@ -25,7 +25,7 @@ def new(rows=3, columns=2):
 
 
 @given(st.integers(0, 3000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_steps_are_dense_at_first_and_grow_by_a_quarter(steps):
     frames = run(new(), steps)
     *regular, last = frames.steps
@@ -66,7 +66,6 @@ def test_chosen_frames_show_even_movement_from_the_first_to_the_last_and_only_wh
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
-@settings(deadline=None)
 def test_a_resumed_training_goes_on_with_the_frames_that_are_there(first, more):
     frames = new()
     frames.load_state_dict(run(new(), first).state_dict(), first)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.callbacks.embedding_pca.components import principal_components
@@ -76,7 +76,6 @@ def test_of_more_than_eight_kinds_the_rarest_are_drawn_alike():
 
 
 @given(st.integers(0, 10**6), st.floats(0.01, 100), st.floats(-50, 50))
-@settings(deadline=None)
 def test_limits_hold_all_points_and_no_more_than_they_need(seed, scale, offset):
     points = torch.randn(9, 2, generator=torch.Generator().manual_seed(seed)).double() * scale + offset
     extent = float((points.amax(0) - points.amin(0)).max())

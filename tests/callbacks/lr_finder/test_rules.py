@@ -103,7 +103,7 @@ curves = st.builds(noisy, st.integers(0, 10**6), st.integers(60, 300), st.sample
 
 
 @given(curves, st.sampled_from(sorted(RULES)), st.floats(0.001, 1000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_suggestion_lies_within_the_sweep_and_scales_with_the_rates(losses, rule, factor):
     lrs = ladder(len(losses))
     suggestion = RULES[rule](lrs, losses)
@@ -112,7 +112,7 @@ def test_a_suggestion_lies_within_the_sweep_and_scales_with_the_rates(losses, ru
 
 
 @given(curves, st.floats(0.01, 100), st.floats(-100, 100), st.floats(0.001, 1000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_shift_and_scale_of_the_loss_do_not_matter_and_scale_of_the_rates_does(losses, scale, shift, factor):
     lrs = ladder(len(losses))
     other, others = [factor * lr for lr in lrs], [scale * loss + shift for loss in losses]

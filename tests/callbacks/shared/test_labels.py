@@ -11,7 +11,7 @@ PAGE = np.array([[0.0, 0.0], [300.0, 300.0]])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 80), st.sampled_from([(16, None, 0), (9, 4, 5)]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_no_label_hides_another_or_leaves_the_page(seed, count, style):
     height, gap, marks = style
     random = np.random.default_rng(seed)

@@ -326,7 +326,7 @@ def test_what_acts_at_the_end_of_executions_is_told_the_batch_of_the_last_step(t
     assert told.told == [(5, 4), (9, 8)]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_mixture_ends_at_the_same_place(trainer, data):
     options = {
