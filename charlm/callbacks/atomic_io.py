@@ -1,6 +1,7 @@
 """A Trainer plugin that writes each checkpoint completely or not at all, and reads none that could run code."""
 
 import errno
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from charlm.callbacks.shared.archive import read_archive, refuse_address
+from charlm.callbacks.shared.archive import foreign_names, read_archive, refuse_address
 from charlm.callbacks.shared.whole_file import replacing
 
 _WHAT_TO_DO = {
@@ -20,6 +21,9 @@ _WHAT_TO_DO = {
     errno.ENOENT: "its folder was removed meanwhile: save to another folder, or run again",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or save to another folder",
 }
+_ADVICE = (
+    "; for files of your own, allow a class with torch.serialization.add_safe_globals, or read with weights_only=False"
+)
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Entries in the state of Lightning's ModelCheckpoint, which deletes the files at these paths."""
 
@@ -33,7 +37,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     removed when the same checkpoint is saved again.
 
     A checkpoint is read only if it is a local file with correct checksums, which torch.load ignores, and holds only
-    tensors and plain values. No code from it runs, whatever `weights_only` says. The state of Lightning's
+    tensors, plain values and the classes given to `torch.serialization.add_safe_globals`. No code from it runs, unless
+    you ask for that with `weights_only=False`, for a file of your own. A checkpoint with other objects, such as a Path
+    or an enum among the hyperparameters, is written with a warning that names them. The state of Lightning's
     ModelCheckpoint holds paths of files that it will delete. If such a path is anything but a checkpoint file, without
     `..` and links, that state is left out with a warning. Folders are never deleted.
 
@@ -45,8 +51,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         ValueError: an address instead of a path; when loading: a damaged file, or one of another program.
     """
 
+    _warned = False
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write the file completely or not at all; create its folder if needed."""
+        """Write the file completely or not at all; create its folder if needed; warn once if it will not be read."""
         if storage_options is not None:
             raise TypeError("AtomicCheckpointIO writes local files, for which there are no `storage_options`")
         refuse_address(path)
@@ -58,12 +66,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 stream.finish()
         except OSError as error:
             raise _explained(error, file) from None
+        if not self._warned and (names := foreign_names(file)):
+            self._warned = True
+            rank_zero_warn(
+                f"{path} will not be read as it is: {_holder(checkpoint)} holds {', '.join(names[:3])}. Save plain"
+                f" values instead (text, numbers, lists, tensors){_ADVICE}"
+            )
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = lambda storage, location: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a local file, always with `weights_only=True`."""
-        content = read_archive(path, map_location=map_location)
+        """Read a local file; with `weights_only=False`, as in `trainer.fit(..., weights_only=False)`, any object."""
+        safely = weights_only is not False
+        content = read_archive(path, map_location=map_location, weights_only=safely, advice=_ADVICE)
         if not isinstance(content, dict):
             raise ValueError(f"{path} is not a Trainer's: it holds a {type(content).__name__}; pass a .ckpt file")
         return Content(_without_foreign_paths(content, path), path)
@@ -115,6 +130,17 @@ class _Stream:
         """Raise the first error."""
         if self._error is not None:
             raise self._error
+
+
+def _holder(checkpoint: dict[str, Any]) -> str:
+    """The first hyperparameter that is no plain value, or the checkpoint."""
+    for entry in ("hyper_parameters", "datamodule_hyper_parameters"):
+        for name, value in (checkpoint.get(entry) or {}).items():
+            torch.save(value, stream := io.BytesIO())
+            stream.seek(0)
+            if foreign_names(stream):
+                return f"the hyperparameter {name!r}"
+    return "it"
 
 
 def _without_foreign_paths(content: dict[str, Any], path: str | Path) -> dict[str, Any]:

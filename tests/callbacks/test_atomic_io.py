@@ -9,8 +9,11 @@ import struct
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
+from enum import Enum
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
@@ -178,6 +181,48 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
         alive.kill()
     AtomicCheckpointIO().save_checkpoint({"a": 3}, file)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".mine.partial", "last.ckpt"]
+
+
+class Kind(Enum):
+    A = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "classes"),
+    [
+        (Path("data"), r"pathlib\.\S*Path", [type(Path())]),
+        (Kind.A, r"\S*test_atomic_io\.Kind", [Kind]),
+        (np.float64(0.5), r"\S*multiarray\.scalar", None),
+        (partial(torch.optim.Adam, lr=0.1), r"functools\.partial", None),
+    ],
+    ids=["path", "enum", "numpy", "partial"],
+)
+def test_hparams_that_are_no_plain_values_are_named_when_saved_and_read_where_allowed(
+    value, name, classes, trainer, tmp_path
+):
+    class WithHparams(BoringModel):
+        def __init__(self, x):
+            super().__init__()
+            self.save_hyperparameters()
+
+    file = tmp_path / "a.ckpt"
+
+    def fit(steps, ckpt_path=None, **options):
+        training = trainer(plugins=[AtomicCheckpointIO()], max_steps=steps, limit_train_batches=1)
+        training.fit(WithHparams(value), ckpt_path=ckpt_path, **options)
+        return training
+
+    training = fit(1)
+    with pytest.warns(UserWarning, match=rf"not be read as it is: the hyperparameter 'x' holds {name}.*add_safe_glob"):
+        training.save_checkpoint(file)
+    training.save_checkpoint(file)  # warns no second time: warnings are errors here
+    with pytest.raises(ValueError, match=rf"plain values; none of it ran \({name}\); .*add_safe_globals, or .*False"):
+        fit(2, file)
+    assert fit(2, file, weights_only=False).global_step == 2
+    if classes:
+        with torch.serialization.safe_globals(classes):
+            assert fit(2, file).global_step == 2
+            AtomicCheckpointIO().save_checkpoint({"x": value}, file)
 
 
 def test_a_folder_of_a_checkpoints_name_is_not_removed(tmp_path):

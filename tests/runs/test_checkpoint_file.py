@@ -227,7 +227,7 @@ def test_a_changed_checkpoint_is_read_or_refused_in_a_sentence(saved, tmp_path, 
                 warnings.simplefilter("ignore")
                 read(file)
         except (OSError, ValueError) as error:
-            said = str(error)
+            said = str(error).partition("; for files of your own, allow")[0]
         assert "\n" not in said
         assert "weights_only" not in said
 

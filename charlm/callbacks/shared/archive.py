@@ -20,13 +20,17 @@ _END = struct.Struct("<4s4H2LH")  # what a zip archive ends with: mark, disks, p
 _WHOSE = "a Trainer's"
 
 
-def read_archive(path: str | Path, whose: str = _WHOSE, map_location: Any = "cpu") -> Any:
+def read_archive(
+    path: str | Path, whose: str = _WHOSE, map_location: Any = "cpu", weights_only: bool = True, advice: str = ""
+) -> Any:
     """What torch.save wrote to a local file; no code from the file runs, whatever the environment says.
 
     Args:
         path: a local file.
         whose: what such a file is, for the messages: "a Trainer's".
         map_location: as for torch.load.
+        weights_only: False: read any object, for which code from the file may run.
+        advice: a sentence on other classes than those of torch, for the message where the file has some.
 
     Raises:
         OSError: no such file, or no permission to read it.
@@ -38,12 +42,15 @@ def read_archive(path: str | Path, whose: str = _WHOSE, map_location: Any = "cpu
     with open(path, "rb") as file:
         _check(file, path)
         file.seek(0)
+        if not weights_only:
+            return torch.load(file, map_location=map_location, weights_only=False)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what torch has to say on odd contents
                 return torch.load(file, map_location=map_location, weights_only=True)
         except Exception:  # a foreign file can fail in any way, and torch's own text advises to drop the protection
-            found = _foreign(path)
+            names = foreign_names(path)
+        found = f" ({names[0]}){advice}" if names else ""
         raise ValueError(
             f"{path} is not {whose}: it holds more than tensors and plain values; none of it ran{found}"
         ) from None
@@ -106,11 +113,11 @@ def _is_sound(file: IO[bytes]) -> bool:
         )
 
 
-def _foreign(path: str | Path) -> str:
-    """The name of the first class or function in the file that is not of torch, if that can be told."""
+def foreign_names(file: str | Path | IO[bytes]) -> list[str]:
+    """The classes and functions in a file that `weights_only=True` refuses, if that can be told; nothing is read."""
     import torch
 
     with suppress(Exception):
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        return f" ({ascii(names[0])[1:-1]:.80})" if names else ""
-    return ""
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+        return [f"{ascii(name)[1:-1]:.80}" for name in sorted(names)]
+    return []

@@ -266,8 +266,9 @@ def test_nothing_runs_and_what_is_foreign_is_refused_in_a_sentence(door, answers
 
 
 def is_sentence(error):
-    """Whether it is one line that names the file, and does not advise to switch a protection off."""
+    """Whether it is one line that names the file, and advises to switch a protection off for one's own files only."""
     documented, text = error or (False, "")
+    text = text.partition("; for files of your own, allow")[0]
     advice = ("weights_only", "safe_globals", "allowlist", "Error")
     return (
         documented
