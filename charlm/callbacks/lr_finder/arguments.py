@@ -1,7 +1,7 @@
 """The arguments of `LRFinder`, checked before a training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from charlm.callbacks.lr_finder.climb import MIN_TRIAL_STEPS
@@ -16,7 +16,7 @@ def check_arguments(of: Mapping[str, Any]) -> None:
     """
     if not 0 < of["min_lr"] < of["max_lr"] < math.inf:
         raise ValueError(f"LRFinder's min_lr is {of['min_lr']} and max_lr is {of['max_lr']}; give 0 < min_lr < max_lr")
-    trials = of["trial_steps"]
+    trials, epochs = of["trial_steps"], of["at_epochs"]
     allowed = {
         "num_steps": (_whole(of["num_steps"], MIN_POINTS), f"a whole number, {MIN_POINTS} or more"),
         "mode": (of["mode"] in ("log", "linear"), "log or linear"),
@@ -31,7 +31,10 @@ def check_arguments(of: Mapping[str, Any]) -> None:
         "stop_factor": (of["stop_factor"] > 0, "a number above 0, or inf to sweep to the end"),
         "on": (of["on"] in ("train", "val"), "train or val"),
         "optimizer": (_whole(of["optimizer"], 0), "an index, 0 or more"),
-        "at_epochs": (all(_whole(epoch, 0) for epoch in of["at_epochs"]), "epochs, each 0 or more"),
+        "at_epochs": (
+            isinstance(epochs, Collection) and all(_whole(epoch, 0) for epoch in epochs),
+            "a list of epochs, each 0 or more",
+        ),
     }
     for name, (holds, what) in allowed.items():
         if not holds:

@@ -76,8 +76,9 @@ class LRFinder(Callback):
         stop_factor: a sweep ends when the loss has risen above its start by this many times its descent.
         optimizer: the index of the optimizer whose rate is searched for; others train at their own rates.
         monitor: the name under which training_step logs or returns the loss; None: the loss that it returns.
-        on: "train", or "val" for the loss of a validation batch after each step, by validation_step, in eval mode;
-            YAML wants quotes around the name "on".
+        on: "train", or "val" for the loss of a validation batch after each step, in eval mode. It is what
+            validation_step returns, or the one value with "loss" in its name that it logs, or see `monitor`. YAML
+            wants quotes around the name "on".
         at_epochs: the epochs at whose start there is a search; 0 is the start of the training. A scheduler goes on in
             proportion to the rate that is found later, and StepDecay takes none.
 
@@ -128,7 +129,7 @@ class LRFinder(Callback):
         check_arguments(vars(self))
         self.results: dict[int, LRFinderResult] = {}
         """By epoch."""
-        self._replaced: float | None = None  # the rate before the suggestion was applied
+        self._replaced: float | None = None  # the configured rate, which a resumed training is configured with again
 
     @property
     def result(self) -> LRFinderResult | None:
@@ -236,7 +237,8 @@ class LRFinder(Callback):
         sweep = LRSweep(trainer, pl_module, self.optimizer, self.monitor)
         check(sweep, self.update_attr)
         if self.result is not None and self.result.suggestion is not None:
-            self._replaced = apply(sweep, self.result.suggestion, self.update_attr)
+            replaced = apply(sweep, self.result.suggestion, self.update_attr)
+            self._replaced = replaced if self._replaced is None else self._replaced
 
     def _show(self, trainer: Trainer, result: LRFinderResult) -> None:
         """Write the files and say what was found."""

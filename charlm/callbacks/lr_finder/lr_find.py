@@ -80,6 +80,7 @@ def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: Se
     if finder.result is None:
         raise ValueError(
             "there was no search, as this training has no step (see max_steps, max_epochs and limits), is a"
-            " fast_dev_run, or runs in processes of its own, which keep the result (use another strategy)"
+            " fast_dev_run, is searched only later (see at_epochs), or runs in processes of its own, which keep the"
+            " result (use another strategy)"
         )
     return finder.result

@@ -40,8 +40,8 @@ def refuse_streams(trainer: Trainer) -> None:
     if not trainer.strategy.reduce_boolean_decision(not streams):
         raise ValueError(
             f"LRFinder cannot search with {' and '.join(streams) or 'a loader of another process'}, because its"
-            " iterators do not begin with the same batches: the search would take batches from the training. Search in"
-            " a run of its own, with charlm.callbacks.lr_find"
+            " iterators do not begin with the same batches. Training begins with those that were read; the ones after"
+            " them differ if they are drawn at random. Search in a run of its own, with charlm.callbacks.lr_find"
         )
 
 

@@ -184,10 +184,13 @@ class LRSweep:
     def _loss(self, outputs: dict[str, Any], divided: bool) -> Any:
         name = self.monitor or "loss"
         values = {key: value for key, value in self.logged.items() if isinstance(value, Tensor | int | float)}
-        self._known = sorted({*outputs, *values})
+        self._known = sorted({*(key for key, value in outputs.items() if value is not None), *values})
         loss = outputs.get(name)
         if loss is None:
-            return values.get(name) if self.monitor else None
+            if self.monitor or self.on == "train":
+                return values.get(self.monitor or "")
+            named = [value for key, value in values.items() if "loss" in key.lower()]  # many log it and return nothing
+            return named[0] if len(named) == 1 else None
         return loss * self.trainer.accumulate_grad_batches if divided and name == "loss" else loss
 
 

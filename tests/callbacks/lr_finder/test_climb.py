@@ -244,6 +244,17 @@ def test_later_epochs_start_from_the_weights_and_the_schedule_of_then(trainer, t
     assert callback.results[2].losses[0] < 7.5  # of new weights
 
 
+def test_after_several_searches_a_resumed_training_has_the_latest_rate_as_its_hyperparameter(trainer, tmp_path):
+    options = {"limit_train_batches": 5, "max_epochs": 4}
+    trainer(callback := finder(at_epochs=[0, 2]), **options | {"max_epochs": 3}).fit(model := Line())
+    model.trainer.save_checkpoint(tmp_path / "third.ckpt")
+    trainer(resumed := finder(at_epochs=[0, 2]), **options).fit(again := Line(), ckpt_path=tmp_path / "third.ckpt")
+    assert (
+        again.lr == again.hparams["lr"] == model.lr == callback.results[2].suggestion != callback.results[0].suggestion
+    )
+    assert resumed.results == callback.results
+
+
 def test_the_time_of_the_search_is_not_that_of_the_training(trainer):
     timer = Timer("00:01:00:00")
 

@@ -135,7 +135,8 @@ def rates_of(model, index=0):
         ({"horizon": -1}, "horizon is -1; give a number of steps, 0 for no factor, or None"),
         ({"on": "test"}, "on is 'test'; give train or val"),
         ({"on_failure": "stop"}, "on_failure is 'stop'; give keep or raise"),
-        ({"at_epochs": [0, -1]}, r"at_epochs is \[0, -1\]; give epochs, each 0 or more"),
+        ({"at_epochs": [0, -1]}, r"at_epochs is \[0, -1\]; give a list of epochs, each 0 or more"),
+        ({"at_epochs": 1}, "at_epochs is 1; give a list of epochs"),
     ],
 )
 def test_bad_arguments_are_named(arguments, culprit):
@@ -244,19 +245,22 @@ def test_a_loss_that_is_only_logged_is_found_by_its_name_or_missed(trainer):
 
 def test_the_loss_may_be_that_of_validation_batches_after_each_step(trainer):
     class Validated(Known):
+        named = "val"
+
         def validation_step(self, batch, batch_idx):
             assert not self.training
-            self.log("val", 100 - batch[0].mean() - self.trainer.global_step)
+            self.log_dict({self.named: 100 - batch[0].mean() - self.trainer.global_step, "accuracy": 0.5})
 
         def val_dataloader(self):
             return DataLoader(TensorDataset(torch.arange(3.0)[:, None]), batch_size=1)
 
     result = swept(trainer, Validated(), {"limit_val_batches": 2}, on="val", monitor="val", num_steps=21)
     assert result.losses == [99.0 - step - step % 2 for step in range(21)]
-    with pytest.raises(
-        ValueError, match=r"finds no loss in what Validated.validation_step returns .*known here: .*val"
-    ):
+    message = r"finds no loss in what Validated.validation_step returns .*known here: accuracy, val"
+    with pytest.raises(ValueError, match=message):
         swept(trainer, Validated(), {"limit_val_batches": 2}, on="val")
+    Validated.named = "loss/val"  # is known by its name
+    assert swept(trainer, Validated(), {"limit_val_batches": 2}, on="val", num_steps=21).losses == result.losses
     with pytest.raises(ValueError, match="no validation loader as training starts"):
         swept(trainer, Validated(), on="val")
 
