@@ -38,18 +38,6 @@ def test_every_public_name_resolves():
             assert value.__doc__, f"charlm.{name} has no docstring"
 
 
-def test_a_star_import_brings_the_public_names():
-    namespace = {}
-    exec("from charlm import *", namespace)
-    assert set(charlm.__all__) <= set(namespace)
-
-
 def test_an_unknown_name_gets_a_list_of_the_public_names():
     with pytest.raises(AttributeError, match=r"no attribute 'LitGPT'.* GRU, .*, score_names"):
         _ = charlm.LitGPT
-
-
-def test_python_dash_m_charlm_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "charlm", "--help"], capture_output=True, text=True, check=True)
-    for subcommand in ("fit", "validate", "test", "predict", "sample", "score", "summary", "plot", "dashboard"):
-        assert subcommand in done.stdout

@@ -62,12 +62,5 @@ def test_the_wheel_is_used_under_its_own_name(installed, tmp_path):
     assert run(installed / "charlm", "--version", cwd=tmp_path).split() == ["charlm", version]
 
 
-def test_the_callbacks_import_from_the_wheel(installed, tmp_path):
-    code = "from charlm.callbacks import EmbeddingPCA, StepDecay; print(StepDecay([2]), EmbeddingPCA())"
-    out = run(installed / "python", "-c", code, cwd=tmp_path)
-    assert "StepDecay" in out
-    assert "EmbeddingPCA" in out
-
-
 def test_fit_runs_from_the_wheel_in_an_empty_directory(installed, tmp_path):
     run(installed / "charlm", "fit", "--config", "mlp", "--trainer.fast_dev_run", "true", cwd=tmp_path)

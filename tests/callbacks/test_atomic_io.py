@@ -1,11 +1,9 @@
 """Checkpoint files are there whole or not at all: kill -9, full disks, limits, folders that cannot be written to."""
 
 import errno
-import io
 import os
 import signal
 import stat
-import struct
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -264,32 +262,4 @@ def test_a_file_of_something_else_says_what_it_lacks(trainer, tmp_path):
         moved["loops"]  # Lightning has made another one of the same class, from its items alone
     torch.save([1], tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="it holds a list"):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
-
-
-@pytest.fixture
-def packed():
-    """The bytes of a checkpoint."""
-    torch.save({"a": torch.ones(2)}, stream := io.BytesIO())
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(("name", "other"), [(b"archive/version", b"brchive/version"), (b"/version", b"/versio\0")])
-def test_a_part_of_another_folder_or_with_the_end_of_a_name_in_it_is_refused(name, other, packed, tmp_path):
-    """Another reader could find other parts there."""
-    assert packed.count(name) == 2
-    (tmp_path / "a.ckpt").write_bytes(packed.replace(name, other))
-    with pytest.raises(ValueError, match=r"a\.ckpt is damaged, or torch.save did not write it; copy it again"):
-        AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
-
-
-@pytest.mark.parametrize("place", [3, 4, 7], ids=["parts here", "parts in all", "length of the comment"])
-def test_an_archive_whose_end_says_something_else_is_refused(place, packed, tmp_path):
-    """Another reader could go by that."""
-    end = struct.Struct("<4s4H2LH")
-    whole, last = packed[: -end.size], list(end.unpack(packed[-end.size :]))
-    assert last[3] == last[4] > 3
-    last[place] += 1
-    (tmp_path / "a.ckpt").write_bytes(whole + end.pack(*last))
-    with pytest.raises(ValueError, match=r"a\.ckpt is damaged, or torch.save did not write it; copy it again"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")

@@ -134,17 +134,11 @@ def slow():
     return bar
 
 
-def test_one_bar_for_the_whole_training(fit):
-    lines = fit(Model(), slow(), max_epochs=2, limit_val_batches=1)
-    assert counts(lines) == [f"{step}/10" for step in range(11)]
-    assert lines[0].startswith("0%|")
-    assert "val" not in lines[0]  # of the sanity check
-    assert lines[-1].startswith("100%|")
-    assert re.search(r", +[\d.]+ steps/s\]", lines[-1]), lines[-1]
-
-
 def test_the_loss_of_a_validation_is_shown_at_once(fit):
-    """However seldom the bar moves; this one after ten steps, and never twice in a tenth of a second."""
+    """However seldom the bar moves; this one after ten steps, and never twice in a tenth of a second.
+
+    That of the sanity check is not.
+    """
     lines = fit(Model(), StepProgressBar(refresh_rate=10), max_epochs=2, limit_val_batches=1, val_check_interval=2)
     assert counts(lines) == ["0/10", "2/10", "4/10", "7/10", "9/10", "10/10"]
     assert ["val" in line for line in lines] == [False] + [True] * (len(lines) - 1)
@@ -301,14 +295,6 @@ def test_what_is_logged_for_the_bar_and_a_users_own_metrics_are_shown(fit, tmp_p
     assert "5/5, loss/train 4.000, loss/val 0.250, model Model [" in lines[-1]
 
 
-def test_metrics_are_read_every_refresh_rate_steps(fit, monkeypatch):
-    bar, looks = StepProgressBar(refresh_rate=4), []
-    shown = bar._show
-    monkeypatch.setattr(bar, "_show", lambda trainer: (looks.append(trainer.global_step), shown(trainer)))
-    fit(Model(), bar, max_epochs=2)
-    assert looks == [4, 8, 10]
-
-
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_line_is_printed_as_print_does_it(capsys, enabled):
     """Nothing in the processes whose bar Lightning disables."""
@@ -319,15 +305,6 @@ def test_a_line_is_printed_as_print_does_it(capsys, enabled):
     bar.print("b", 2, sep=None, end=None)
     bar.print("c", end="!", file=sys.stderr, flush=True)
     assert tuple(capsys.readouterr()) == (("a 1\nb 2\n", "c!") if enabled else ("", ""))
-
-
-def test_a_model_can_print_above_it(trainer, capsys):
-    class Talking(Model):
-        def on_train_epoch_end(self):
-            self.print("epoch", self.current_epoch, flush=True)
-
-    trainer(StepProgressBar(), enable_progress_bar=True, max_epochs=2).fit(Talking())
-    assert capsys.readouterr().out == "epoch 0\nepoch 1\n"
 
 
 def test_it_can_be_disabled_and_serves_several_trainings(fit):

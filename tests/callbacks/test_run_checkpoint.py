@@ -141,12 +141,6 @@ def test_a_metric_that_is_not_logged_is_said_with_those_that_are(fit):
         assert fit(Model([1.0] * 9), monitor="los")[1] == {"last.ckpt": 6}
 
 
-def test_a_run_that_was_stopped_in_mid_epoch_goes_on_there(fit, tmp_path):
-    fit(Model(), max_steps=7, monitor=None, options={})
-    progress = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["loops"]["fit_loop"]["epoch_progress"]
-    assert progress["current"]["completed"] == 1, "the second epoch is not over"
-
-
 def test_a_run_that_goes_on_keeps_its_best(fit, tmp_path):
     fit(Model([1.0]), max_steps=2)
     keep, steps = fit(Model([3.0, 2.0]), ckpt_path=tmp_path / "run" / "last.ckpt")
@@ -194,12 +188,6 @@ def test_the_last_state_is_saved_when_it_is_asked_for_and_best_may_be_of_weights
     assert ("optimizer_states" in best, "optimizer_states" in last) == (False, True)
 
 
-def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path):
-    for logger, folder in ((CSVLogger(tmp_path, "a", 3), "a/version_3"), (False, ".")):
-        trainer(RunCheckpoint(), logger=logger, max_steps=1, enable_checkpointing=True).fit(Model())
-        assert (tmp_path / folder / "checkpoints" / "last.ckpt").is_file()
-
-
 class OneFolder(Logger):
     """Like the loggers of W&B and MLflow, it has one folder for all runs."""
 
@@ -211,12 +199,14 @@ class OneFolder(Logger):
     log_hyperparams = log_metrics
 
 
-def test_files_are_where_checkpoints_are_if_the_logger_has_one_folder_for_all_runs(trainer, tmp_path, monkeypatch):
+def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    training = trainer(RunCheckpoint(), logger=OneFolder(), max_steps=1, enable_checkpointing=True)
-    training.fit(Model())
+    loggers = ((CSVLogger(tmp_path, "a", 3), "a/version_3"), (False, "."), (OneFolder(), "all/project/run7"))
+    for logger, folder in loggers:
+        training = trainer(RunCheckpoint(), logger=logger, max_steps=1, enable_checkpointing=True)
+        training.fit(Model())
+        assert (tmp_path / folder / "checkpoints" / "last.ckpt").is_file()
     assert run_directory(training) == "all/project/run7"
-    assert Path("all/project/run7/checkpoints/last.ckpt").is_file()
 
 
 def test_lightnings_own_beside_it_keeps_the_best_three(fit, tmp_path):

@@ -112,14 +112,23 @@ def test_a_test_on_other_names_or_on_a_part_leaves_the_run_as_it_is(cli, run, na
 
 
 def test_the_command_line_wins_over_the_checkpoint_or_is_refused(cli, run):
-    assert cli("test", "--model.lr=3", "--data.eval_batch_size=7").status == 0
-    done = cli("test", "--model.n_hidden=300")
-    assert (done.status, done.out) == (2, "")
-    assert re.search(r"--model.n_hidden is 300, and \S+ckpt was trained with 4; leave the option out", done.err)
+    assert cli("test", "--model.lr=3", "--model.optimizer=AdamW", "--data.eval_batch_size=7").status == 0
     done = cli("validate", "--model=Bigram")
     assert "holds a LitMLP, not a LitBigram; leave the model out" in done.err
-    assert cli("fit", "--ckpt_path", str(run), "--model.lr=0.1", "--trainer.max_steps=5").status == 0
-    assert "--model.lr is 3.0" in cli("fit", "--ckpt_path", str(run), "--model.lr=3").err
+    fit = ["fit", "--ckpt_path", str(run)]
+    assert cli(*fit, "--model.lr=0.1", "--trainer.max_steps=5").status == 0
+    always = {
+        "--model.n_hidden=300": "4",
+        "--data.block_size=2": "3",
+        "--data.alphabet=abcdefghijklmnopqrstuvwxyz0": "'[a-z]{26}'",
+    }
+    on_resume = {"--model.lr=3": r"0\.1", "--model.optimizer=AdamW": "'SGD'"}
+    for command, options in ((["test"], always), (fit, always | on_resume)):
+        for option, had in options.items():
+            done = cli(*command, option)
+            assert (done.status, done.out) == (2, "")
+            said = rf"{option.partition('=')[0]} is \S+, and \S+ckpt was trained with {had}; leave the option out"
+            assert re.search(said, done.err)
 
 
 @pytest.mark.parametrize(("command", "split"), [("validate", "[1,0,0]"), ("test", "[0.9,0.1,0]")])

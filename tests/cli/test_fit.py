@@ -55,8 +55,10 @@ def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
 def test_the_curves_go_to_tensorboard(run, scalars):
     steps = {tag: [step for step, _ in scalars(run, tag)] for tag in ("loss/train", "loss/val", "perplexity/val")}
     assert steps == {"loss/train": [0, 1, 2, 3], "loss/val": [1, 3], "perplexity/val": [1, 3]}
-    test = json.loads((run / "results.json").read_text())["test"]
-    assert [value for _, value in scalars(run, "loss/test")] == [pytest.approx(test)]
+    results = json.loads((run / "results.json").read_text())
+    best = results["step"] - 1
+    assert scalars(run, "loss/test") == [(best, pytest.approx(results["test"]))]
+    assert dict(scalars(run, "loss/val"))[best] == pytest.approx(results["val"], abs=1e-5)
     tags = EventAccumulator(str(run)).Reload().Tags()
     assert "yaml/text_summary" in tags["tensors"]
     assert not [tag for tag in tags["scalars"] if tag.endswith(("_step", "_epoch"))], "Lightning splits no curve"

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from charlm.data.datamodule import NamesDataModule
-from charlm.models.windows import LitBigram, LitMLP
+from charlm.models.windows import LitMLP
 from charlm.nets.loss import evaluate
 
 ROOT = Path(__file__).parents[2]
@@ -175,50 +175,6 @@ def test_a_run_may_do_without_a_val_and_a_test_split(names_path, tmp_path):
     assert data.val_dataloader() == data.test_dataloader() == data.predict_dataloader() == []
     batches, _, _ = fit(names_path, tmp_path, split=(1, 0, 0), max_epochs=1)
     assert sum(len(batch) for batch in batches) == 120
-
-
-RANKS = """
-import sys
-import torch
-import lightning.pytorch as pl
-from charlm.data.datamodule import NamesDataModule
-from charlm.models.windows import LitBigram
-
-class Diary(pl.Callback):
-    targets = []
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.targets.append(batch[1].tolist())
-
-    def on_train_end(self, trainer, pl_module):
-        loss = trainer.callback_metrics["loss/val"].item()
-        torch.save((self.targets, pl_module.net.W.detach(), loss), f"{out}/rank{trainer.global_rank}.pt")
-
-path, out = sys.argv[1:]
-torch.manual_seed(3)
-model = LitBigram(alphabet="abcdefghvwxyz", init="notebook", lr=1.0)
-trainer = pl.Trainer(
-    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp_fork", logger=False, enable_checkpointing=False,
-    enable_progress_bar=False, enable_model_summary=False, callbacks=[Diary()],
-)
-trainer.fit(model, NamesDataModule(path, block_size=1, batch_size=10, eval_batch_size=3))
-"""
-
-
-def test_two_processes_train_and_validate_as_one_with_the_global_batch(names_path, tmp_path, python):
-    (tmp_path / "ranks.py").write_text(RANKS)
-    done = python("ranks.py", names_path, tmp_path, GLOO_SOCKET_IFNAME="lo")
-    assert done.returncode == 0, done.stderr
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
-    torch.manual_seed(3)
-    model = LitBigram(alphabet="abcdefghvwxyz", init="notebook", lr=1.0)
-    batches, _, trainer = fit(names_path, tmp_path, model=model, batch_size=20, block_size=1, max_epochs=2)
-    together = [first + second for first, second in zip(ranks[0][0], ranks[1][0], strict=True)]
-    assert together == [[target for _, target in batch] for batch in batches]
-    assert torch.equal(ranks[0][1], ranks[1][1])
-    torch.testing.assert_close(ranks[0][1], model.net.W.detach(), atol=1e-6, rtol=1e-5)
-    loss = trainer.callback_metrics["loss/val"].item()
-    assert [rank[2] for rank in ranks] == pytest.approx([loss, loss], abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "eval_batch_size", "block_size"])

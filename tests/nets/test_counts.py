@@ -63,12 +63,6 @@ def test_it_is_a_net_whose_loss_is_its_nll():
     ]
 
 
-def test_windows_of_any_length_count_by_their_last_character():
-    stream = AB.encode_lines("ab\nb\n")
-    assert count_pairs(Contexts(stream, 3), 3).tolist() == COUNTS
-    assert count_pairs(build_contexts(NAMES, AB, 3), 3).tolist() == COUNTS
-
-
 @settings(max_examples=50)
 @given(st.lists(st.text("ab", max_size=10), min_size=1, max_size=20), st.integers(1, 7))
 def test_counts_are_those_of_a_loop_whatever_the_chunk(names, chunk):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from charlm.nets.loss import Evaluation, cross_entropy, evaluate, nats
+from charlm.nets.loss import cross_entropy, evaluate, nats
 
 
 class Table(nn.Module):
@@ -88,40 +88,29 @@ def test_evaluate_adds_up_in_double_precision():
     assert evaluate(net, [(context[i : i + 1], target[:1]) for i in range(4)]).loss == (2**29 + 99) / 4
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_evaluate_is_in_eval_mode_and_leaves_the_net_as_it_was(training):
-    net = Doubtful([[math.log(3), 0.0]]).train(training)
-    assert evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))]).loss == pytest.approx(math.log(4))
-    assert net.training is training
-    assert net.rows.grad is None
-
-
 @pytest.mark.parametrize("batches", [[], [(torch.tensor([[0]]), torch.tensor([-1]))]])
 def test_nothing_to_evaluate_is_refused(batches):
     with pytest.raises(ValueError, match="there is no example to evaluate; give this split a share of the names"):
         evaluate(Table([[0.0, 0.0]]), batches)
 
 
-def test_perplexity_is_the_number_of_equally_likely_characters():
-    assert Evaluation(math.log(27), 1).perplexity == pytest.approx(27)
-
-
 class Frozen(nn.Module):
-    """A table behind a part that stays in eval mode."""
+    """A table that is another one in training, behind a part that stays in eval mode."""
 
     def __init__(self):
         super().__init__()
-        self.table, self.noise = Table([[0.0, 0.0]]), nn.Dropout(0.5)
+        self.table, self.noise = Doubtful([[math.log(3), 0.0]]), nn.Dropout(0.5)
         self.noise.eval()
 
     def forward(self, context):
         return self.noise(self.table(context))
 
 
-def test_an_evaluation_also_a_failed_one_leaves_a_frozen_part_frozen():
+def test_an_evaluation_is_in_eval_mode_and_also_a_failed_one_leaves_a_frozen_part_frozen():
     net = Frozen()
-    evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))])
+    assert evaluate(net, [(torch.tensor([[0]]), torch.tensor([1]))]).loss == pytest.approx(math.log(4))
     assert [module.training for module in net.modules()] == [True, True, False]
+    assert net.table.rows.grad is None
     with pytest.raises(IndexError):
         evaluate(net, [(torch.tensor([[7]]), torch.tensor([1]))])
     assert [module.training for module in net.modules()] == [True, True, False]

@@ -37,11 +37,6 @@ def test_each_run_has_its_colour_and_its_marks_and_shared_marks_are_drawn_once()
     assert not any(text.get_window_extent().overlaps(inside) for text in figure.axes[0].texts), "off the curves"
 
 
-def test_the_train_curve_of_a_single_run_has_its_own_colour():
-    train, val = lines(loss_curves({"a": run()}))
-    assert train.get_color() != val.get_color()
-
-
 def test_the_lowest_val_has_a_star_unless_low_is_not_good():
     values = [3.0, np.nan, 2.1, -np.inf, 2.5]
     for best, stars in ((True, [(20, 2.1)]), (False, [])):

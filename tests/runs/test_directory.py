@@ -1,7 +1,5 @@
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -88,11 +86,6 @@ def test_damaged_results_are_named(text, tmp_path):
     (tmp_path / "results.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"results.json is not a table of results in JSON"):
         read_results(tmp_path)
-
-
-def test_finding_runs_and_results_needs_no_torch():
-    code = "import sys, charlm.runs.checkpoint_file, charlm.runs.directory; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])

@@ -81,16 +81,6 @@ def test_a_measured_process_has_an_empty_folder_and_chooses_its_threads(bench, m
     assert sys.modules["processes"].run([sys.executable, "-c", code]).output == "None []\n"
 
 
-def test_the_loss_has_to_be_reached(rows, monkeypatch, tmp_path):
-    done = sys.modules["processes"].Done
-    case = rows.Case("names.txt", tmp_path)
-    monkeypatch.setattr(rows, "charlm", lambda *args: done(6.5, "", {"val": 2.12}))
-    assert rows.time_to_loss(case) == [6.5]
-    monkeypatch.setattr(rows, "charlm", lambda *args: done(6.5, "", {"val": 2.121}))
-    with pytest.raises(RuntimeError, match=r"val loss is 2\.1210, and not 2\.12"):
-        rows.time_to_loss(case)
-
-
 def test_a_real_row_from_the_command_line(python, tmp_path):
     (tmp_path / "few.txt").write_text("emma\nolivia\nava\nisabella\nsophia\nmia\n" * 4)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from charlm.runs.events import read_scalars
+
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "reliability"
 TWO = ["--trainer.devices=2", "--trainer.accelerator=cpu"]
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -78,14 +80,20 @@ RNN = ["--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--model.dropo
 def test_two_learn_what_one_learns(fit, tmp_path, net, most):
     """Of names 50 steps: the 51st batch is an epoch's last one, of one name, and two processes get one each."""
     one, two = tmp_path / "one", tmp_path / "two"
-    assert fit(one, *net, f"--trainer.max_steps={most}", "--data.batch_size=64") == 0
-    assert fit(two, *net, f"--trainer.max_steps={most}", "--data.batch_size=32", *TWO) == 0
+    steps_of_it = [f"--trainer.max_steps={most}", "--trainer.val_check_interval=25"]
+    steps_of_it += ["--trainer.check_val_every_n_epoch=null"]
+    assert fit(one, *net, *steps_of_it, "--data.batch_size=64") == 0
+    assert fit(two, *net, *steps_of_it, "--data.batch_size=32", *TWO) == 0
     assert [line["weights"] for line in steps(two, 0)] == [line["weights"] for line in steps(two, 1)]
     losses = [[float.fromhex(line["loss"]) for line in steps(*of)] for of in ((one, 0), (two, 0), (two, 1))]
     assert len(losses[0]) == len(losses[1]) == most
     for alone, first, second in zip(*losses, strict=True):
         assert (first + second) / 2 == pytest.approx(alone, abs=1e-6)
     assert files(one) == files(two)
+    for tag in ("loss/train", "perplexity/val"):
+        curves = [read_scalars(next(of.glob("lightning_logs/*")), bool).curves[tag] for of in (one, two)]
+        assert curves[1][0].tolist() == curves[0][0].tolist() != []
+        assert curves[1][1] == pytest.approx(curves[0][1], rel=1e-5)
     assert (two / "said.txt").read_text().count("Losses in nats per character") == 1
     assert (two / "said.txt").read_text().count("4,002 names") == 1
 

@@ -111,16 +111,6 @@ def test_the_layout_and_the_runs_config_are_shown(fitted, tmp_path):
     assert not sections[0].chart[0].HasField("margin"), "without a train loss of the same step"
 
 
-def test_val_and_train_of_the_same_step_are_the_edges_of_a_band(fitted):
-    class Mean(Layers):
-        def on_validation_epoch_end(self):
-            self.log("loss_mean/train", 2.0)
-
-    (event,) = fitted(Mean(), Dashboard()).Tensors("custom_scalars__config__")
-    first = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0]).category[0].chart[0]
-    assert [(each.value, each.lower) for each in first.margin.series] == [("loss/val", "loss_mean/train")]
-
-
 class Two(Layers):
     """Validated on two loaders."""
 

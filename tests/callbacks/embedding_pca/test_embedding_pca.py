@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from charlm.callbacks import EmbeddingPCA
+from charlm.callbacks import EmbeddingPCA, StepsPerExecution
 
 quick = partial(EmbeddingPCA, frames=0, projector_rows=0)  # most tests do not ask about the end
 
@@ -71,15 +71,16 @@ class FigureLogger(PlainLogger):
         self.figures.append((tag, global_step, figure))
 
 
-def figures(trainer, callback, model=None, **options):
+def figures(trainer, callback, *others, model=None, **options):
     """(step in the title, step on the x-axis) of each picture of a run."""
     logger = FigureLogger()
-    trainer(callback, logger=logger, **options).fit(model or Letters())
+    trainer(callback, *others, logger=logger, **options).fit(model or Letters())
     return [
         (int(figure.get_suptitle().rpartition(" ")[2].replace(",", "")), step) for _, step, figure in logger.figures
     ]
 
 
+@pytest.mark.parametrize("many", [[], [StepsPerExecution(3)]])
 @pytest.mark.parametrize(
     ("arguments", "options", "steps"),
     [
@@ -89,8 +90,8 @@ def figures(trainer, callback, model=None, **options):
         ({"every_n_steps": 1}, {"max_steps": 2}, [0, 1, 2]),
     ],
 )
-def test_pictures_are_drawn_first_last_and_between_never_twice(trainer, arguments, options, steps):
-    assert [step for step, _ in figures(trainer, quick(**arguments), **options)] == steps
+def test_pictures_are_drawn_first_last_and_between_never_twice(trainer, arguments, options, steps, many):
+    assert [step for step, _ in figures(trainer, quick(**arguments), *many, **options)] == steps
 
 
 class TwoOptimizers(Letters):
@@ -108,7 +109,7 @@ class TwoOptimizers(Letters):
 
 def test_steps_of_two_optimizers_pass_every_multiple(trainer):
     """Lightning's step goes 2, 4, ... 10, and the loggers' x-axis, as that of the scalars, 0 to 4."""
-    found = figures(trainer, quick(every_n_steps=3), TwoOptimizers(), max_epochs=1)
+    found = figures(trainer, quick(every_n_steps=3), model=TwoOptimizers(), max_epochs=1)
     assert found == [(0, 0), (4, 1), (6, 2), (10, 4)]
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from charlm.callbacks.embedding_pca.components import principal_components
 from charlm.callbacks.embedding_pca.kinds import kind_of, kinds_of_letters
 from charlm.callbacks.embedding_pca.scatter import embedding_figure, square
-from charlm.callbacks.shared.fonts import missing_fonts
 from charlm.callbacks.shared.palette import BLUE, GREY, VERMILION
 from charlm.callbacks.shared.render import render
 
@@ -121,15 +120,3 @@ def test_labels_of_any_text_hide_neither_each_other_nor_their_marks(labels, insi
         assert (high <= pixels.shape[1::-1]).all()
         if inside:
             assert max(high - low) <= 0.79 * 16 * figure.dpi / 72, "within its mark"
-
-
-def test_letters_that_no_font_has_are_not_written_and_a_sentence_says_what_to_install():
-    labels = ["a", "b", "\U0001f9ff", "\N{CJK UNIFIED IDEOGRAPH-2A6D6}"]
-    if not (advice := missing_fonts(labels)):
-        pytest.skip("this machine has a font for everything")
-    figure = figure_of(labels)
-    assert "fonts-noto" in advice
-    assert " ".join(figure.texts[2].get_text().split()) == advice
-    written = [len(path) > 0 for path in figure.axes[0].collections[-1].get_paths()]
-    assert written[:2] == [True, True]
-    assert not all(written)

@@ -11,12 +11,10 @@ from functools import cache
 from pathlib import Path
 
 import lightning.pytorch as pl
-import pytest
 import torch
 import torch.optim.optimizer as optimizer_file
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.fit_loop import RestartStage
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -232,50 +230,6 @@ def test_the_private_attributes_of_checkpoints_metrics_and_optimizers_are_there(
     assert len(optimizer_file._global_optimizer_pre_hooks) == 0
     assert len(optimizer_file._global_optimizer_post_hooks) == 0
     assert not hooks._has_any_global_hook()
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-def test_the_hooks_of_lightnings_command_line_are_called_as_charlm_expects(tmp_path, monkeypatch):
-    """In this order, and with the parsed config in place."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["tool"])
-    called = []
-
-    class Recording(LightningCLI):
-        def _add_subcommands(self, parser, **kwargs):
-            called.append("_add_subcommands")
-            super()._add_subcommands(parser, **kwargs)
-            assert isinstance(parser, LightningArgumentParser)
-            assert parser._subcommands_action is not None
-
-        def parse_arguments(self, parser, args):
-            called.append("parse_arguments")
-            self.config = parser.parse_args(args)
-
-        def _parse_ckpt_path(self):
-            called.append("_parse_ckpt_path")
-            assert self.config[self.config.subcommand].ckpt_path is None
-
-        def before_instantiate_classes(self):
-            called.append("before_instantiate_classes")
-            assert "keep" in self._subcommand_parsers["fit"].callback_keys
-
-        def add_arguments_to_parser(self, parser):
-            parser.add_lightning_class_args(ModelCheckpoint, "keep")
-
-        def instantiate_trainer(self, **kwargs):
-            called.append("instantiate_trainer")
-            assert self.config_init.fit.trainer.fast_dev_run == 1
-            return super().instantiate_trainer(**kwargs)
-
-        def after_fit(self):
-            called.append("after_fit")
-
-    options = [f"--trainer.{name}=false" for name in ("logger", "enable_progress_bar", "enable_model_summary")]
-    trial = ["--trainer.fast_dev_run=1", "--seed_everything=false", "--trainer.accelerator=cpu"]
-    Recording(BoringModel, BoringDataModule, args=["fit", *trial, *options])
-    hooks = ["parse_arguments", "_parse_ckpt_path", "before_instantiate_classes", "instantiate_trainer", "after_fit"]
-    assert called == ["_add_subcommands", *hooks]
 
 
 @cache

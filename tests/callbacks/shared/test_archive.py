@@ -97,6 +97,14 @@ def overlapping():
     return bytes(whole)
 
 
+def other_end(place):
+    """An archive whose end says one more of the parts here (3), the parts in all (4) or its comment's letters (7)."""
+    end, whole = struct.Struct("<4s4H2LH"), saved(content())
+    last = list(end.unpack(whole[-end.size :]))
+    last[place] += 1
+    return whole[: -end.size] + end.pack(*last)
+
+
 def script_module():
     stream = io.BytesIO()
     with warnings.catch_warnings():
@@ -155,6 +163,9 @@ def foreign(folder):
         "something before it": b"#!/bin/sh\n" + saved(content()),
         "something after it": saved(content()) + bytes(30),
         "a comment": saved(content())[:-2] + b"\x04\x00evil",
+        "a part of another folder": saved(content()).replace(b"archive/version", b"brchive/version"),
+        "the end of a name in it": saved(content()).replace(b"/version", b"/versio\0"),
+        **{f"another end, {place}": other_end(place) for place in (3, 4, 7)},
         "compiled code": script_module(),
         "nothing": b"",
         "half a file": saved(content())[:1000],

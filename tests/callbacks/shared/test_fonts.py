@@ -107,4 +107,5 @@ def test_pictures_of_any_script_are_drawn_without_a_warning(bundled, caplog):
         heat_map = bigram_heatmap([("p", torch.eye(5))], labels, cell_text=True)
         heat_map.draw_without_rendering()
     assert caplog.text == ""
+    assert "fonts-noto" in " ".join(figure.texts[2].get_text().split()) == missing_fonts(labels)
     assert [label.get_text() for label in heat_map.axes[0].get_yticklabels()] == shown

@@ -1,7 +1,6 @@
 import pytest
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ProgressBar
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from charlm.callbacks import Dashboard, NameSamples, StepDecay, StepProgressBar
 from charlm.cli.trainer.lightning_cli import TrainerCLI
@@ -50,17 +49,6 @@ def test_a_sweep_shows_nothing(callbacks):
     found = callbacks("lr-find", "--trainer.callbacks+=NameSamples", "--trainer.callbacks+=LearningRateMonitor")
     assert of((Dashboard, NameSamples, ProgressBar, StepDecay), found) == []
     assert "LearningRateMonitor" in {type(callback).__name__ for callback in found}
-
-
-def test_a_run_has_its_config_its_names_its_layers_and_its_layout(run):
-    found = EventAccumulator(str(run), size_guidance={"tensors": 0}).Reload()
-    (config,) = found.Tensors("yaml/text_summary")
-    text = (run / "config.yaml").read_text(encoding="utf-8")
-    assert config.tensor_proto.string_val[0].decode() == f"```yaml\n{text}\n```"
-    assert [event.step for event in found.Tensors("samples/text_summary")] == [0, 1, 3]
-    for tag in ("samples/new", "saturation/net.tanh"):
-        assert [event.step for event in found.Scalars(tag)][-2:] == [event.step for event in found.Scalars("loss/val")]
-    assert found.Tensors("custom_scalars__config__")
 
 
 @pytest.mark.parametrize(

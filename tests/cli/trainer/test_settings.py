@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import CONFIGS
@@ -110,19 +109,6 @@ def test_help_and_no_checkpoint_need_no_run(rest, tmp_path, monkeypatch):
     for command in TRAINER_COMMANDS:
         prepared = prepare([command, *rest], KINDS)
         assert (prepared.args[0], prepared.checkpoint, prepared.complete) == (command, None, False)
-
-
-def test_what_is_no_command_is_left_to_the_parser():
-    assert prepare(["--print_completion=shtab-bash"], KINDS).complete
-
-
-@pytest.mark.parametrize("where", [[], ["--ckpt_path", "lightning_logs/001-run"], ["--ckpt_path=best"]])
-def test_an_evaluation_takes_the_best_checkpoint_and_its_settings(where, saved):
-    prepared = prepare(["test", *where, "--data.batch_size", "8"], KINDS)
-    assert prepared.args[3:] == ["--data.batch_size=8", "--ckpt_path", str(saved)]
-    assert prepared.args[:2] == ["test", "--config"]
-    assert yaml.safe_load(prepared.args[2])["model"]["class_path"] == "LitMLP"
-    assert (prepared.kind, prepared.checkpoint.step) == ("LitMLP", 4)
 
 
 @pytest.mark.usefixtures("run")
