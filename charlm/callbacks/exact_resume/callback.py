@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
@@ -25,6 +26,7 @@ class ExactResume(Callback):
     - the gradients of an accumulation that was not complete;
     - the sums of `self.log(..., on_epoch=True)` and the states of torchmetrics, so that an epoch's means are complete;
     - `callback_metrics`;
+    - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first;
     - Lightning's counters corrected: every validation and every epoch hook comes once, also after a checkpoint of an
       epoch's last batch and after a second resume.
 
@@ -44,6 +46,7 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self._loaded: tuple[dict[str, Any], dict[str, Any]] | None = None  # the callback's entry, the loops' counters
+        self._float64: dict[str, Tensor] = {}  # the float64 part of the checkpoint's weights
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the callback's entry, and correct the counters."""
@@ -69,8 +72,19 @@ class ExactResume(Callback):
                 " continue from it; use another checkpoint or start a new run"
             )
         self._loaded = (entry, checkpoint["loops"]) if entry is not None else None
+        weights = checkpoint.get("state_dict", {})
+        self._float64 = {name: w for name, w in weights.items() if getattr(w, "dtype", None) is torch.float64}
         if entry is None:
             rank_zero_info("The checkpoint was made without ExactResume: training continues, but not bit for bit.")
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give weights that were loaded before the module became float64 the digits they lost."""
+        here = pl_module.state_dict()
+        for name, saved in self._float64.items():
+            rounded = saved.float().double()
+            if name in here and here[name].dtype is torch.float64 and torch.equal(here[name].cpu(), rounded.cpu()):
+                here[name].copy_(saved)
+        self._float64 = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the loop continue from the state in the checkpoint."""
@@ -80,7 +94,7 @@ class ExactResume(Callback):
         restore_loop_state(trainer, entry["loop"], loops, lambda: self._restore(trainer, pl_module, entry))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._loaded = None
+        self._loaded, self._float64 = None, {}
         cancel_restore(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -196,6 +196,7 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
     [
         pytest.param(of_every_validation, {"plateau": True}, id="a rate that waits for a validation"),
         pytest.param(OfEveryEpoch, {"loader": plain_loader}, id="a plain DataLoader from the end of an epoch"),
+        pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
     ],
 )
 def test_other_schedules_and_loaders_continue_as_they_did(fit, saver, options):
