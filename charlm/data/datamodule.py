@@ -27,8 +27,8 @@ class NamesDataModule(pl.LightningDataModule):
     """Names from a file, in batches of contexts and next characters, or of whole names if the model takes those.
 
     Args:
-        path: a UTF-8 file with one name a line; "makemore": the course's 32,033 names, downloaded once; null: the names
-            that come with charlm.
+        path: a UTF-8 file with one name a line, or a table (see `column`), plain or compressed by gzip; "makemore": the
+            course's 32,033 names, downloaded once; null: the names that come with charlm.
         alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
         block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
             of words it is the number of positions: the length of the longest name, plus one.
@@ -45,6 +45,8 @@ class NamesDataModule(pl.LightningDataModule):
             never predicted.
         eval_batch_size: examples per batch in validation, test and prediction.
         max_length: length of the longest accepted name in characters.
+        column: of a table (CSV, TSV, semicolons, columns of blanks), the column with the names: its number, from 1 on,
+            or its title; 0: each whole line is a name; null: the same, and a file that looks like a table is refused.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -66,6 +68,7 @@ class NamesDataModule(pl.LightningDataModule):
         pad: bool = True,
         eval_batch_size: int = 8192,
         max_length: int = LONGEST_NAME,
+        column: int | str | None = None,
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)

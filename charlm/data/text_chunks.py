@@ -1,17 +1,19 @@
 """A text file from disk in chunks of whole lines, with only a little of it in memory, whatever the file holds."""
 
 import codecs
+import gzip
 import os
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
+_GZIP = b"\x1f\x8b"  # how such a file begins
 _MOST_BYTES = 1 << 22  # held of a file without line ends
 
 
 def text_chunks(file: Path, size: int) -> Iterator[str]:
-    r"""Read the text of a UTF-8 file in chunks of about `size` bytes, each of whole lines.
+    r"""Read the text of a UTF-8 file, plain or compressed by gzip, in chunks of about `size` bytes of whole lines.
 
     Lines may end with LF, CRLF or CR and come with "\n", the last one too. A byte order mark (BOM) is left out.
 
@@ -36,7 +38,8 @@ def _whole_lines(file: Path, size: int) -> Iterator[bytes]:
         _check_regular_file(file)
         with file.open("rb") as stream:
             before = os.fstat(stream.fileno())
-            chunks = _cut_at_line_ends(stream, size)
+            compressed = stream.peek(2).startswith(_GZIP)
+            chunks = _cut_at_line_ends(gzip.GzipFile(fileobj=stream).read if compressed else stream.read, size)
             yield next(chunks, b"").removeprefix(codecs.BOM_UTF8)
             yield from chunks
             after = os.fstat(stream.fileno())
@@ -44,6 +47,8 @@ def _whole_lines(file: Path, size: int) -> Iterator[bytes]:
         raise FileNotFoundError(f"there is no names file {file}; give an existing file, or 'makemore'") from None
     except PermissionError:
         raise PermissionError(f"{file} may not be read by this user; change its permissions (chmod u+r)") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise OSError(f"{file} is damaged: gzip cannot decompress it ({error}); get the file again") from None
     except OSError as error:
         if error.errno is None:  # the message is ours already
             raise
@@ -64,10 +69,10 @@ def _check_regular_file(file: Path) -> None:
         )
 
 
-def _cut_at_line_ends(stream: BinaryIO, size: int) -> Iterator[bytes]:
+def _cut_at_line_ends(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
     """All bytes in pieces of whole lines; only pieces of more than `_MOST_BYTES` may end amid a line."""
     rest = b""
-    while piece := stream.read(max(size, len(rest))):  # doubling, so that a long line takes linear time
+    while piece := read(max(size, len(rest))):  # doubling, so that a long line takes linear time
         data = rest + piece
         end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1  # a CR at the end may be half of a CRLF
         if len(data) > _MOST_BYTES:

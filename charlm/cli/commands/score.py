@@ -80,7 +80,7 @@ def _listed(arguments: Iterable[str], checkpoint: Checkpoint) -> list[str]:
         if argument == "-":
             names += _clean(_standard_input(), lowercase)
         elif _is_file(argument, checkpoint.tokenizer.alphabet):
-            names += read_corpus(argument, lowercase=lowercase, max_length=longest).names()
+            names += read_corpus(argument, lowercase=lowercase, max_length=longest, column=0).names()
         else:
             names += _clean(argument, lowercase)
     return names

@@ -1,0 +1,80 @@
+"""Which column of a table is read, and what is refused."""
+
+import gzip
+import re
+
+import pytest
+
+from charlm.data.corpus import read_corpus
+
+NAMES = ["Emma", "Noah", "Zoë", "Ann Lee", "Liam", "Mia", "Jo", "Max", "Ida", "Kim", "Eva"]
+SEXES = ["F", "M", "F", "F", "M", "F", "M", "M", "F", "M", "F"]
+
+
+def rows(form, titles=""):
+    cells = zip(NAMES, SEXES, range(20_000, 0, -1900), strict=True)
+    return (titles and f"{titles}\n") + "".join(f"{form.format(*row)}\n" for row in cells)
+
+
+TABLES = {  # the file: which column has the names, and which one the message suggests
+    rows("{0},{1},{2}"): (1, "1"),
+    rows("{0},{1},{2}", "Name,Sex,Count"): ("name", "Name"),
+    rows("{2}\t{0}", "rank\tprénom"): ("prénom", "2"),  # words over numbers
+    rows("{1},{0}", "genre,prenom"): (2, "2"),  # a word over labels
+    rows("{0};{2},5", "Vorname;Anteil"): (1, "Vorname"),
+    rows("{0}|{1}"): (1, "1"),
+    rows('"{0}", "{1}", "{2:,}"', '"name", "sex", "n"'): (1, "name"),
+    rows('{0},"He said ""{1}"",\nthen {2}."', "name,story"): ("NAME", "name"),
+    rows('"{0}"'): (1, "1"),
+    rows("{0:<10}{2:>8}  x", "First Name   Count  ."): (1, "1"),
+    rows("{2:>8}  {0}"): (2, "2"),
+    rows("{0},"): (1, "1"),
+    "".join(f"{name}{',x' * (1 + len(name) % 3)}\n" for name in NAMES): (1, "1"),  # rows of several lengths
+}
+
+
+@pytest.mark.parametrize("content", TABLES)
+def test_a_table_is_refused_until_its_column_is_given(write, content):
+    path, (column, suggested) = write(content), TABLES[content]
+    begin, first = f"{path} looks like a table: its first line is ", content.partition("\n")[0].strip()
+    with pytest.raises(
+        ValueError, match=re.escape(f"{begin}{first!r}. Give the column with the names, as in")
+    ) as error:
+        read_corpus(path)
+    assert f" --data.column {suggested}, or --data.column 0 if the whole line is a name" in str(error.value)
+    corpus = read_corpus(path, column=column)
+    assert corpus.names() == NAMES
+    assert corpus.note.startswith("the names are column ")
+    assert ("line of titles is left out" in corpus.note) == (NAMES[0] not in first)
+
+
+@pytest.mark.parametrize("content", ["Luke Sky\nHan Solo\nLeia\n", "R2\nIG 88\nA, Jr.\nYoda\n", "a  b\nc\n", ""])
+def test_a_list_is_no_table(write, content):
+    assert read_corpus(write(content + "Bo\n")).names() == [*content.split("\n")[:-1], "Bo"]
+
+
+def test_a_table_may_be_compressed(tmp_path):
+    path = tmp_path / "names.csv.gz"
+    path.write_bytes(gzip.compress(rows("{0},{1}").replace("\n", "\r\n").encode("utf-8-sig")))
+    assert read_corpus(path, column=1).names() == NAMES
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(OSError, match=f"^{path} is damaged: gzip cannot decompress it"):
+        read_corpus(path, column=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "message"),
+    [
+        (rows("{0},{1}") + "\nSource: us\n", 1, r", line 13: a row with 1 columns, where the table has 2 columns"),
+        (rows("{0},{1}") + "\nb\u200b,F\n", 1, r", line 13: U\+200B is an invisible character"),
+        (rows('{0},"{1}\n"') + '"a\nb",F\n', 1, r", line 23: a row with a name of two lines"),
+        (rows("{0},{1}") + 'bo,"F\n', 1, ", line 12: a cell is not quoted as in a table"),
+        (rows("{0},{1}"), 3, "^data.column is 3; .* has columns 1 to 2, or 0 for the whole line"),
+        (rows("{0},{1}", "name,sex"), "n", " has no column 'n': its first row is 'name, sex'; give one of these"),
+        (rows("{0}"), 1, "does not look like a table: its first line is 'Emma'; leave the option out"),
+        ("Emma, Noah, Mia\n", None, " has a single line, 'Emma, Noah, Mia'; give one name a line"),
+    ],
+)
+def test_what_does_not_fit_the_table_is_refused(write, content, column, message):
+    with pytest.raises(ValueError, match=message):
+        read_corpus(write(content), column=column)
