@@ -82,6 +82,8 @@ def test_the_newest_run_comes_to_what_one_that_was_not_stopped_comes_to(run):
     other, one = run.with_name("002-run"), run.with_name("003-run")
     assert all(torch.equal(weight, weights(other)[name]) for name, weight in weights(one).items())
     assert results(one) == results(other)
+    hparams = yaml.safe_load((one / "hparams.yaml").read_text())
+    assert hparams["step_decay.milestones"] == "none", "in TensorBoard it differs from runs with a decay"
 
 
 def test_auto_goes_on_with_the_unfinished_run_of_the_same_config_or_starts_one(run, capsys, monkeypatch):

@@ -119,8 +119,8 @@ def _trials(ax: Axes, climb: Any) -> None:
         height = low + 0.12 * (high - low)
         arrow = {"arrowstyle": "-|>", "color": _CHOSEN, "linewidth": 2, "mutation_scale": 20}
         ax.annotate("", (climb.suggestion, height), (climb.rate, height), arrowprops=arrow)
-        beside = 1.15 * max(climb.rate, climb.suggestion)
-        text = ax.text(beside, height, f"times {climb.factor:.2g}", fontsize=_SMALL, color=_CHOSEN)
-        text.set(verticalalignment="center", fontweight="bold")
+        end = (max(climb.rate, climb.suggestion), height)
+        text = ax.annotate(f"times {climb.factor:.2g}", end, (12, 0), textcoords="offset points", color=_CHOSEN)
+        text.set(verticalalignment="center", fontsize=_SMALL, fontweight="bold")
     ax.set_ylabel("loss in trials", fontsize=_SMALL)
     ax.legend(loc="best", fontsize=_SMALL, framealpha=0.8)

@@ -107,4 +107,5 @@ class Search:
         if len(self.clock) > _TIMED and self.bar.total * each > _LONG:
             long = self.bar.total * each
             spelled = f"{long / 60:.0f} minutes" if long > 120 else f"{long:.0f} seconds"
+            self.bar.clear()  # else the sentence would begin at the end of its line
             rank_zero_info(f"LRFinder: about {self.bar.total:,} steps, which take {spelled}")

@@ -180,7 +180,7 @@ class TrainerCLI(LightningCLI):
         """Options of a Trainer that only sweeps the learning rate, with a folder of its own."""
         left_out = ("fast_dev_run", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         without = dict.fromkeys(left_out, False) | {"min_steps": None, "min_epochs": None, "limit_val_batches": 0}
-        return without | {"logger": sweep_logger(root)}
+        return without | {"logger": sweep_logger(root), "enable_autolog_hparams": False}  # HParams has runs with losses
 
     def _loggers(self, root: Path, given: Any) -> Any:
         """For `fit` the run's own logger and those of the user; an evaluation has none by itself, see `after_test`."""

@@ -57,8 +57,10 @@ class RunFacts(Callback):
         if "model.lr" in self.settings and "lr" in pl_module.hparams:
             self.settings["model.lr"] = pl_module.hparams["lr"]
         data = cast("NamesDataModule", trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
+        # TensorBoard shows a column at first if its values differ, and one that is missing does not count
+        known = {"data.names": len(data.splits.corpus), "step_decay.milestones": "none"}
         for logger in trainer.loggers if self.logs else ():
-            logger.log_hyperparams({"data.names": len(data.splits.corpus)} | self.settings)
+            logger.log_hyperparams(known | self.settings)
         run = own_logger(trainer)
         failed = send_name(trainer, Path(run.log_dir).name) if run is not None and self.names else {}
         if self.note:

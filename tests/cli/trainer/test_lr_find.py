@@ -34,6 +34,8 @@ def test_it_prints_what_the_rules_and_the_trials_say_and_writes_a_run_of_its_own
     assert list(Path().iterdir()) == [LOGS]
     events = EventAccumulator(str(sweep)).Reload()
     assert (events.Tags()["images"], events.Tags()["scalars"]) == (["lr_finder"], ["lr"])
+    with pytest.raises(KeyError):  # no row among runs, nor columns of its own
+        events.PluginTagToContent("hparams")
     assert [path.name for path in LOGS.iterdir() if not path.name.startswith(".")] == ["lr-find"]
     found = json.loads((sweep / "lr_finder.json").read_text())
     shown = dict(re.findall(r"^([a-z_]+) +([\d.e-]+)", printed, re.MULTILINE))
