@@ -72,14 +72,18 @@ def _losses(runs: Sequence[Run], names: Sequence[str]) -> Table:
     rows = [[key, *(shown_cell(key, run.facts.get(key)) for run in runs)] for key in keys]
     vals = [run.facts.get("val") for run in runs]
     known = [val for val in vals if isinstance(val, float)]
-    if len(known) > 1:
+    if len(known) > 1 and _one_list(runs):
         behind = [val - min(known) if isinstance(val, float) else None for val in vals]
         rows.insert(1, ["val above the lowest", *behind])
     return Table(("", *names), rows)
 
 
+def _one_list(runs: Sequence[Run]) -> bool:
+    return len({run.names for run in runs}) == 1
+
+
 def _title_of_losses(runs: Sequence[Run]) -> str:
-    if len({run.names for run in runs}) > 1:
+    if not _one_list(runs):
         return "Losses in nats per character, not to be compared: the lists of names differ"
     return "Losses in nats per character, of the best checkpoints"
 
