@@ -33,7 +33,8 @@ class RunCheckpoint(Checkpoint):
     Args:
         dirpath: folder of the two files; null: `checkpoints` in the logger's run, or in the trainer's
             `default_root_dir` without a logger.
-        monitor: name of the logged metric that chooses the best state; null: there is no best.ckpt.
+        monitor: name of the logged metric that chooses the best state, a value of a validation or of an epoch (logged
+            with on_epoch=True); null: there is no best.ckpt.
         mode: whether the lowest ("min") or the highest ("max") value is the best.
         save_last: whether to keep last.ckpt.
         every_n_train_steps: write last.ckpt after every so many optimizer steps as well, >= 1.
@@ -73,6 +74,7 @@ class RunCheckpoint(Checkpoint):
         self._folder: Path | None = None
         self._best: tuple[float, int] | None = None  # value and step
         self._best_is_due = self._last_is_due = self._validated = False
+        self._measured = False  # whether `monitor` had a value
         self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
         self._ends = False  # the files wait for the end of training
 
@@ -118,7 +120,7 @@ class RunCheckpoint(Checkpoint):
                 )
         if not trainer.strategy.broadcast(self._existing("best.ckpt", True)):
             self._best = None  # this run goes on from another one's checkpoint, and has no best state yet
-        self._best_is_due = self._last_is_due = self._ends = self._validated = False
+        self._best_is_due = self._last_is_due = self._ends = self._validated = self._measured = False
         add_iteration_end(trainer)
 
     def on_train_batch_end(
@@ -136,9 +138,13 @@ class RunCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the value of `monitor` that the epoch itself has, as a mean over its batches."""
         self._judge(trainer)
-        if self.monitor not in (None, *trainer.callback_metrics) and (self._validated or not trainer.enable_validation):
+        if self.monitor is not None and not self._measured and (self._validated or not trainer.enable_validation):
             names = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
-            rank_zero_warn(f"there is no best.ckpt, as {self.monitor!r} is not logged; monitor one of: {names}")
+            what = f"is not logged; monitor one of: {names}"
+            if self.monitor in trainer.callback_metrics:
+                what = "is logged for single steps, and not for an epoch; log it with on_epoch=True"
+            self._measured = True  # to say it once
+            rank_zero_warn(f"there is no best.ckpt, as {self.monitor!r} {what}")
         if not trainer.enable_validation and self.every_n_train_steps is None:
             self._last_is_due = trainer.global_step != self._last_step
 
@@ -181,7 +187,9 @@ class RunCheckpoint(Checkpoint):
         """Mark the current state as the best one if the value just measured is the best so far."""
         if self.monitor is None:
             return
-        value = _mean_over_processes(trainer, _logged_now(trainer, self.monitor))
+        logged = _logged_now(trainer, self.monitor)
+        self._measured |= logged is not None
+        value = _mean_over_processes(trainer, logged)
         sign = 1 if self.mode == "min" else -1
         if math.isfinite(value) and (self._best is None or sign * value < sign * self._best[0]):
             self._best, self._best_is_due = (value, trainer.global_step), True

@@ -141,6 +141,18 @@ def test_a_metric_that_is_not_logged_is_said_with_those_that_are(fit):
         assert fit(Model([1.0] * 9), monitor="los")[1] == {"last.ckpt": 6}
 
 
+class OfSteps(Model):
+    def training_step(self, batch, batch_idx):
+        self.log("now", 1.0)  # as self.log does without further arguments
+        return super().training_step(batch, batch_idx)
+
+
+def test_a_metric_of_single_steps_is_no_value_of_a_state_which_is_said_once(fit):
+    with pytest.warns(UserWarning, match="'now' is logged for single steps, .*; log it with on_epoch=True") as said:
+        assert fit(OfSteps([1.0] * 4), options=EVERY_EPOCH, monitor="now")[1] == {"last.ckpt": 20}
+    assert sum("no best.ckpt" in str(each.message) for each in said) == 1
+
+
 def test_a_run_that_goes_on_keeps_its_best(fit, tmp_path):
     fit(Model([1.0]), max_steps=2)
     keep, steps = fit(Model([3.0, 2.0]), ckpt_path=tmp_path / "run" / "last.ckpt")
