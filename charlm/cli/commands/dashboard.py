@@ -32,6 +32,8 @@ PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
 """Curves at the top of the page, whose groups are in alphabetical order and would begin with `accuracy`."""
 ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples|compare|verdict|note"}
 """What all pages but Time Series read from the address: no smoothing, and the tags that come first."""
+_PROJECTOR = "/projector_binary.js"
+_IN_3D, _IN_2D = b"this.pcaIs3d=!0", b"this.pcaIs3d=!1"
 _PORTS = 20
 _START_PAGE = """<!doctype html><title>charlm</title><script>
 const usual = {autoReload: true, ignoreOutliers: false, timeSeriesSettingsPaneOpened: false};
@@ -132,7 +134,8 @@ def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
     """Serve a page at the bare address that sets TensorBoard up and then opens it.
 
     The curves of `PINNED` come first and have the whole width, no page smooths a curve or cuts off its outliers, and
-    the pages reload by themselves every 30 seconds. What the user has changed in TensorBoard's settings stays.
+    the pages reload by themselves every 30 seconds. The projector begins in two dimensions, where it does not turn; it
+    can be told so neither by its address nor by its files. What the user has changed in TensorBoard's settings stays.
 
     Args:
         app: TensorBoard's application.
@@ -145,6 +148,9 @@ def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
         if environ["PATH_INFO"] == "/" and not environ.get("QUERY_STRING"):
             start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", str(len(page)))])
             return [page]
+        if environ["PATH_INFO"].endswith(_PROJECTOR):
+            environ.pop("HTTP_ACCEPT_ENCODING", None)  # not compressed
+            return [part.replace(_IN_3D, _IN_2D) for part in app(environ, start_response)]
         return app(environ, start_response)
 
     return application
