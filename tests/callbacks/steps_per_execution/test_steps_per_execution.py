@@ -1,6 +1,7 @@
 """Many steps per execution against Lightning's own loop: everything that a callback can see, and the weights."""
 
 import copy
+import csv
 import itertools
 import pickle
 
@@ -18,7 +19,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )  # fmt: skip
 from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomIterableDataset
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
@@ -400,12 +401,15 @@ def assert_same_scalars(one, many):
 
 
 @pytest.mark.parametrize("every", [1, 3, 50])
-def test_the_points_in_tensorboard_are_those_that_lightning_writes(every, trainer, tmp_path):
-    logs = []
+def test_the_points_in_tensorboard_and_the_rows_of_a_table_are_those_that_lightning_writes(every, trainer, tmp_path):
+    logs, tables = [], []
     for steps in (1, 5, 100):
-        logger = TensorBoardLogger(tmp_path / str(steps))
-        run(trainer, Chatty, steps, LearningRateMonitor("step"), logger=logger, log_every_n_steps=every)
+        loggers = [TensorBoardLogger(tmp_path / str(steps)), CSVLogger(tmp_path / str(steps))]
+        run(trainer, Chatty, steps, LearningRateMonitor("step"), logger=loggers, log_every_n_steps=every)
         logs.append(scalars(tmp_path / str(steps)))
+        (table,) = tmp_path.glob(f"{steps}/**/metrics.csv")
+        tables.append([(row["step"], sorted(k for k in row if row[k])) for row in csv.DictReader(table.open())])
+    assert tables[1:] == tables[:1] * 2  # in the same order, too
     assert ("rare" in logs[0] and "both_step" in logs[0]) == (every < 50)
     for many in logs[1:]:
         assert_same_scalars(logs[0], many)
