@@ -195,9 +195,6 @@ def test_a_loss_of_nan_or_infinity_ends_with_status_4(run, capsys):
     code, err = said(capsys, *OPTIONS, "--trainer.max_steps=500", "--model.lr=1e38")
     assert code == 4
     assert re.search(r"charlm: error: the loss is (nan|inf) at step \d+ \(batch \d+ of epoch \d+\), at a learning", err)
-    for file in run.with_name("002-run").rglob("*.ckpt"):
-        state = torch.load(file, weights_only=True)["state_dict"]
-        assert all(weight.isfinite().all() for weight in state.values())
 
 
 def test_a_loss_above_that_of_guessing_is_said_and_ends_with_status_4(run, capsys):

@@ -91,16 +91,6 @@ def test_replacement_without_a_seed_is_the_courses_randint_once_a_batch():
     assert drawn == expected
 
 
-@pytest.mark.parametrize("sampling", ["sequential", "epoch"])
-def test_a_full_batch_is_gathered_once(sampling):
-    loader = BatchLoader(examples(30), None, sampling=sampling, seed=0)
-    (first,) = loader
-    loader.set_epoch(1)
-    (second,) = loader
-    assert first[0] is second[0]
-    assert first[1] is second[1]
-
-
 @pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("gathered", [20, 1 << 14])
 @pytest.mark.parametrize(("batch_size", "ranks"), [(8, 1), (4, 2), (None, 1)])

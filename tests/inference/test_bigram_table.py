@@ -18,11 +18,6 @@ def test_cells_show_the_pair_and_its_count():
     assert shown == ["..\n0", ".a\n1", ".b\n1", "a.\n0", "aa\n0", "ab\n1", "b.\n2", "ba\n0", "bb\n0"]
 
 
-def test_probabilities_have_two_decimals():
-    shown = texts(bigram_heatmap([("p", torch.tensor([[0.126, 1.0], [0.0, 0.5]]))], LABELS[:2], cell_text=True))
-    assert [text.split("\n")[1] for text in shown] == [".13", "1.00", ".00", ".50"]
-
-
 def test_panels_share_one_colour_scale_and_have_titles():
     figure = bigram_heatmap([("left", COUNTS / 4), ("right", COUNTS / 2)], LABELS, cell_text=False)
     left, right = figure.axes[:2]

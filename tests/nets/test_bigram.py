@@ -43,8 +43,3 @@ def test_the_notebooks_table_is_the_first_draw_from_the_global_generator():
     torch.manual_seed(42)
     assert torch.equal(net.W, torch.randn(27, 27))
     assert torch.equal(after, torch.randn(3))
-
-
-def test_an_unknown_init_is_refused():
-    with pytest.raises(ValueError, match="init is 'notebok'; give 'default' or 'notebook'"):
-        Bigram(init="notebok")

@@ -358,13 +358,19 @@ def finder(monkeypatch):
 
 
 @pytest.mark.parametrize(("order", "milestone", "unit"), [(1, 5, "step"), (-1, 1, "epoch"), (1, 0.5, "fraction")])
-def test_the_base_is_the_rate_that_was_found_in_either_order(trainer, finder, order, milestone, unit):
+def test_the_base_is_the_rate_that_was_found_in_either_order_also_in_another_fit(
+    trainer, finder, order, milestone, unit
+):
     found, model = finder(), Learner()
     callbacks = [StepDecay([milestone], gamma=0.5, unit=unit), found]
-    trainer(*callbacks[::order], max_epochs=2).fit(model)
+    one = trainer(*callbacks[::order], max_epochs=2)
+    one.fit(model)
     rate = found.result.suggestion
     assert rate > 0.002
     assert model.rates()[-10:] == pytest.approx([rate] * 5 + [rate / 2] * 5)
+    one.fit_loop.max_epochs = 3
+    one.fit(model)
+    assert model.rates() == pytest.approx([rate / 2] * 5)
 
 
 @pytest.mark.parametrize(("order", "step"), [(1, 3), (-1, 7)])
@@ -380,17 +386,6 @@ def test_a_resumed_run_keeps_the_rate_that_was_found(trainer, finder, tmp_path, 
     rate = unbroken.rates()[-10]
     assert rate > 0.002
     assert unbroken.rates()[-10:] == pytest.approx([rate] * 4 + [rate / 2] * 2 + [rate / 4] * 4)
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_another_fit_keeps_the_rate_that_was_found(trainer, finder, order):
-    found, model = finder(), Learner()
-    one = trainer(*[StepDecay([7], gamma=0.5), found][::order], max_epochs=1)
-    one.fit(model)
-    rate = found.result.suggestion
-    one.fit_loop.max_epochs = 2
-    one.fit(model)
-    assert model.rates() == pytest.approx([rate] * 2 + [rate / 2] * 3)
 
 
 @pytest.mark.parametrize(("milestone", "unit"), [(7, "step"), (0.7, "fraction")])

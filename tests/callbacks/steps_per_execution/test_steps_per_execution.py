@@ -393,6 +393,12 @@ def scalars(folder):
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+def logged(folder, trainer, model, steps, *callbacks, **options):
+    """The scalars that such a training logs below `folder`."""
+    run(trainer, model, steps, *callbacks, logger=TensorBoardLogger(folder / str(steps)), **options)
+    return scalars(folder / str(steps))
+
+
 def assert_same_scalars(one, many):
     assert one.keys() == many.keys()
     for tag, points in one.items():
@@ -416,11 +422,7 @@ def test_the_points_in_tensorboard_and_the_rows_of_a_table_are_those_that_lightn
 
 
 def test_the_step_after_which_training_stops_is_written_as_lightning_does(trainer, tmp_path):
-    logs = []
-    for steps in (1, 100):
-        logger = TensorBoardLogger(tmp_path / str(steps))
-        run(trainer, Chatty, steps, Stop(), logger=logger, log_every_n_steps=4)
-        logs.append(scalars(tmp_path / str(steps)))
+    logs = [logged(tmp_path, trainer, Chatty, steps, Stop(), log_every_n_steps=4) for steps in (1, 100)]
     assert [step for step, _ in logs[0]["loss"]] == [3, 7, 8]
     assert_same_scalars(*({tag: points for tag, points in log.items() if tag != "epoch"} for log in logs))
 
@@ -547,12 +549,9 @@ class Prefixed(Model):
     ("options", "total"), [({}, 33), ({"accumulate_grad_batches": 2}, 18), ({"profiler": "simple"}, 33)]
 )
 def test_logs_of_callbacks_and_through_an_overridden_log_are_the_same(options, total, every, trainer, tmp_path):
-    logs = []
-    for steps in (1, 6):
-        logger = TensorBoardLogger(tmp_path / str(steps))
-        run(trainer, Prefixed, steps, LogsFromCallback(), logger=logger, log_every_n_steps=every, **options)
-        logs.append({tag: points for tag, points in scalars(tmp_path / str(steps)).items() if tag != "epoch"})
-    assert_same_scalars(*logs)
+    options = {"log_every_n_steps": every, **options}
+    logs = [logged(tmp_path, trainer, Prefixed, steps, LogsFromCallback(), **options) for steps in (1, 6)]
+    assert_same_scalars(*({tag: points for tag, points in log.items() if tag != "epoch"} for log in logs))
     steps_of_points = [step for step, _ in logs[0]["train/loss"]]
     assert steps_of_points == list(range(every - 1, total, every))  # not one for each accumulated batch
 
