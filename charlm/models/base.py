@@ -23,7 +23,7 @@ from charlm.inference.sampling import sample_names
 from charlm.messages import parameters_of
 from charlm.models.from_checkpoint import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
-from charlm.models.rank_weight import rank_weight
+from charlm.models.rank_weight import rank_weight, weight_in_epoch
 from charlm.models.train_mean import TrainMeans
 from charlm.nets.interface import parameter_count, takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
@@ -240,11 +240,11 @@ class LitCharLM(pl.LightningModule, ABC):
         self._train_means.load(states[self.global_rank] if self.global_rank < len(states) else None)
 
     def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        context, target = batch
         with torch.inference_mode():  # also within fit: after a `validate` the metrics' states are inference tensors
-            logits, target = counted(self.net(context), target)
+            logits, target = counted(self.net(batch[0]), batch[1])
             loss = cross_entropy(logits, target)
             metrics["perplexity"].update(logits[:, None], target[:, None])
             metrics["accuracy"].update(logits, target)
-        self.log(f"loss/{split}", loss, prog_bar=True, batch_size=len(target), on_epoch=True, sync_dist=True)
+        count = weight_in_epoch(trainer_of(self), target)
+        self.log(f"loss/{split}", loss, prog_bar=True, batch_size=count, on_epoch=True, sync_dist=True)
         self.log_dict(metrics, on_epoch=True)
