@@ -23,6 +23,9 @@ UNPRINTABLE = {
 }
 """Unicode categories that are refused in names, and what their characters are called in messages."""
 
+JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner: invisible, but letters where a script spells with them."""
+
 LONGEST_NAME = 64
 """Characters of the longest name that is accepted by default."""
 

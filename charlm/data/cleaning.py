@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from charlm.messages import shortened
-from charlm.tokenizer import UNPRINTABLE, code_points
+from charlm.tokenizer import JOINERS, UNPRINTABLE, code_points
 
 _SPACES = "\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _ANY_SPACE = re.compile(f"[{_SPACES}]")
@@ -17,6 +17,17 @@ _ANY_SPACE = re.compile(f"[{_SPACES}]")
 _OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
 _UNTRIMMED = re.compile(f"(?m)^[{_SPACES}].*$|^.*[{_SPACES}]$")
 _MARKS = {"Mn", "Mc", "Me"}
+# soft hyphen, marks of direction, BOM and variation selectors: they say how a text is shown, not how it is spelt
+_DROPPED = {*"\xad\u061c\u200e\u200f\ufeff", *map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])}
+_REFUSED = {
+    **UNPRINTABLE,
+    "Cn": "no character of Unicode",
+    **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", "a blank that counts as a letter"),
+    "\u034f": "an invisible character",
+    "\ufffd": "the mark of bytes that could not be decoded (see data.encoding)",
+}
+_VIRAMA = 9  # the combining class of the signs that join consonants in the scripts of India
+_HEH = "\u0647"  # in Kurdish, the joiner after it makes it another letter
 _COUNTED = 4  # up to so many code points for each character of a text, counting is faster than a set
 _COMPOSED = 4  # NFC makes one character of at most so many
 
@@ -39,22 +50,18 @@ class Cleaned(NamedTuple):
     Args:
         text: the names, each ended by a line feed, without blank lines.
         characters: the distinct characters of the names.
-        lines: the number of lines in the file, including blank ones.
-        blank: lines that were dropped because they were blank.
-        trimmed: lines from which outer white space was cut.
-        composed: lines in which letters and accents were composed.
+        names: the number of names.
+        changes: what was changed, with a place for the number of lines, and that number.
     """
 
     text: str
     characters: set[str]
-    lines: int
-    blank: int
-    trimmed: int
-    composed: int
+    names: int
+    changes: dict[str, int]
 
 
 def clean(chunk: Chunk, lowercase: bool, max_length: int, alphabet: str | None) -> Cleaned:
-    """Cut outer white space, compose letters and accents (NFC), and drop blank lines.
+    """Drop soft hyphens and the like, cut outer white space, compose letters and accents (NFC), and drop blank lines.
 
     Args:
         chunk: whole lines of a file.
@@ -66,7 +73,8 @@ def clean(chunk: Chunk, lowercase: bool, max_length: int, alphabet: str | None) 
         ValueError: a control or invisible character, a longer name, an accent without a letter, or a character outside
             `alphabet`; the message gives the line.
     """
-    text, characters, trimmed = _trim(chunk.text.lower() if lowercase else chunk.text)
+    text, characters, dropped = _drop(chunk.text.lower() if lowercase else chunk.text)
+    text, characters, trimmed = _trim(text, characters)
     text, characters, composed = _compose(chunk._replace(text=text), characters, max_length)
     chunk = chunk._replace(text=text)
     _refuse_unprintable(chunk, characters)
@@ -76,7 +84,13 @@ def clean(chunk: Chunk, lowercase: bool, max_length: int, alphabet: str | None) 
     blank = int((lengths == 0).sum())
     if blank:
         text = re.sub("\n{2,}", "\n", text).lstrip("\n")
-    return Cleaned(text, characters, len(lengths), blank, trimmed, composed)
+    changes = {
+        "{} blank lines dropped": blank,
+        "soft hyphens, marks of direction or variation selectors dropped from {} lines": dropped,
+        "outer white space cut in {} lines": trimmed,
+        "letters and accents composed (NFC) in {} lines": composed,
+    }
+    return Cleaned(text, characters, len(lengths) - blank, changes)
 
 
 def _characters(text: str) -> set[str]:
@@ -88,9 +102,18 @@ def _characters(text: str) -> set[str]:
     return {chr(code) for code in np.flatnonzero(counts.numpy())} - {"\n"}
 
 
-def _trim(text: str) -> tuple[str, set[str], int]:
-    """Cut outer white space from every line; returns the text, its characters and the number of changed lines."""
+def _drop(text: str) -> tuple[str, set[str], int]:
+    """Drop soft hyphens and the like; returns the text, its characters and the number of changed lines."""
     characters = _characters(text)
+    found = characters & _DROPPED
+    if not found:
+        return text, characters, 0
+    changed = sum(not found.isdisjoint(line) for line in text.split("\n"))
+    return text.translate(dict.fromkeys(map(ord, found))), characters - found, changed
+
+
+def _trim(text: str, characters: set[str]) -> tuple[str, set[str], int]:
+    """Cut outer white space from every line; returns the text, its characters and the number of changed lines."""
     if not any(map(_ANY_SPACE.match, characters)):
         return text, characters, 0
     changed = sum(1 for _ in _UNTRIMMED.finditer(text))
@@ -112,10 +135,31 @@ def _compose(chunk: Chunk, characters: set[str], max_length: int) -> tuple[str, 
 
 
 def _refuse_unprintable(chunk: Chunk, characters: set[str]) -> None:
-    bad = {ch: kind for ch in characters if (kind := UNPRINTABLE.get(unicodedata.category(ch)))}
-    if bad:
-        at, ch = min((chunk.text.index(ch), ch) for ch in bad)
-        raise ValueError(f"{chunk.where(at)}: U+{ord(ch):04X} is {bad[ch]}; remove it from the line")
+    text = chunk.text
+    kinds = {ch: _REFUSED.get(ch) or _REFUSED.get(unicodedata.category(ch)) for ch in characters}
+    found = [text.index(ch) for ch, kind in kinds.items() if kind and ch not in JOINERS]
+    if not characters.isdisjoint(JOINERS):
+        stray = (match.start() for match in re.finditer(f"[{JOINERS}]", text) if not _joins(text, match.start()))
+        found += [at for at in [next(stray, None)] if at is not None]
+    if found:
+        at = min(found)
+        raise ValueError(
+            f"{chunk.where(at)}: U+{ord(text[at]):04X} is {kinds[text[at]]}; remove it from the line, or give"
+            " --data.bad_lines skip"
+        )
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether a joiner (ZWJ, ZWNJ) stands where a script spells with it: by a virama, or within an Arabic word.
+
+    Source: Unicode Standard Annex 31, section 2.3, and the Unicode Standard, chapter 9.2, for the Kurdish heh.
+    """
+    before, after = text[at - 1], text[at + 1]
+    if unicodedata.combining(before) == _VIRAMA or before == _HEH:
+        return True
+    if unicodedata.combining(after) == _VIRAMA:
+        return unicodedata.category(before) in ("Lo", "Mn", "Mc")
+    return unicodedata.bidirectional(before) in ("AL", "NSM") and unicodedata.bidirectional(after) == "AL"
 
 
 def _refuse_long(chunk: Chunk, max_length: int, composed_of: int = 1) -> np.ndarray:
@@ -136,6 +180,7 @@ def _refuse_lone_marks(chunk: Chunk, characters: set[str]) -> None:
         at = lone.start()
         raise ValueError(
             f"{chunk.where(at)}: U+{ord(chunk.text[at]):04X} is an accent without a letter before it; remove it"
+            ", or give --data.bad_lines skip"
         )
 
 

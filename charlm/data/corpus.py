@@ -2,12 +2,15 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from charlm.data.cleaning import Chunk, clean
+from charlm.data.bad_lines import BadLines
+from charlm.data.cleaning import Chunk
 from charlm.data.download import MAKEMORE, download_makemore, refuse_address
 from charlm.data.table import SAMPLE, Table, find_table
 from charlm.data.text_chunks import text_chunks
@@ -92,8 +95,10 @@ def read_corpus(
     max_length: int = LONGEST_NAME,
     alphabet: str | None = None,
     column: int | str | None = None,
+    encoding: str = "utf-8",
+    bad_lines: Literal["refuse", "skip"] = "refuse",
 ) -> Corpus:
-    """Read a list of names: UTF-8, one name a line. BOM, CRLF and blank lines are accepted, outer white space is cut.
+    """Read a list of names, one name a line. BOM, CRLF and blank lines are accepted, outer white space is cut.
 
     Args:
         path: a file, plain or compressed by gzip, or "makemore" (the course's names.txt, downloaded once); None: the
@@ -103,44 +108,46 @@ def read_corpus(
         alphabet: the accepted characters; None: any.
         column: of a table, the column with the names: its number, from 1 on, or its title; 0: each whole line is a
             name; None: the same, unless the file looks like a table, which is an error.
+        encoding: how the file's letters are coded: a name that Python knows, such as "cp1252" or "utf-16".
+        bad_lines: "refuse" raises an error for the first line that is not accepted; "skip" leaves such lines out.
 
     Raises:
         OSError: no such file, a directory, a pipe or a device, no permission to read it, or no network.
-        ValueError: bytes that are not UTF-8, control or invisible characters, characters outside `alphabet`, a longer
-            name, more than 65,536 different characters, or no name at all; the message gives the line. Or a table
-            without `column`, the file changed while it was read, or `max_length` < 1.
+        ValueError: bytes that are not text in `encoding`, control or invisible characters, characters outside
+            `alphabet`, a longer name, more than 65,536 different characters, or no name at all; the message gives the
+            line. Or a table without `column`, the file changed while it was read, or an argument outside its range.
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
+    if bad_lines not in ("refuse", "skip"):
+        raise ValueError(f"bad_lines is {bad_lines!r}; give 'refuse' or 'skip'")
     file = names_file(path)
     pieces: list[bytes] = []
     characters: set[str] = set()
-    names = blank = trimmed = composed = 0
-    table, chunks = _read_table(file, column)
+    names = 0
+    changes: Counter[str] = Counter()
+    bad = BadLines(bad_lines == "skip")
+    table, chunks = _read_table(file, column, encoding, bad)
     for chunk in chunks:
-        cleaned = clean(chunk, lowercase, max_length, alphabet)
-        pieces.append(cleaned.text.encode())
-        characters |= cleaned.characters
-        names += cleaned.lines - cleaned.blank
-        blank += cleaned.blank
-        trimmed += cleaned.trimmed
-        composed += cleaned.composed
-        _refuse_many(characters, file, chunk.lines_before + cleaned.lines)
+        for cleaned in bad.clean(chunk, lowercase=lowercase, max_length=max_length, alphabet=alphabet):
+            pieces.append(cleaned.text.encode())
+            characters |= cleaned.characters
+            names += cleaned.names
+            changes.update(cleaned.changes)
+        _refuse_many(characters, chunk)
+    notes = [table.note if table else "", *(change.format(n) for change, n in changes.items() if n), bad.note]
+    note = ", ".join(filter(None, notes))
     if not characters:
-        raise ValueError(f"no names in {file}: it is empty or has blank lines only; give one name a line")
-    changes = {
-        table.note if table else "": table is not None,
-        f"{blank} blank lines dropped": blank,
-        f"outer white space cut in {trimmed} lines": trimmed,
-        f"letters and accents composed (NFC) in {composed} lines": composed,
-    }
-    note = ", ".join(change for change, lines_changed in changes.items() if lines_changed)
+        skipped = f" ({bad.note})" if bad.note else ""
+        raise ValueError(f"no names in {file}: it is empty or has blank lines only{skipped}; give one name a line")
     return Corpus(b"".join(pieces), "".join(sorted(characters)), names, str(file), note)
 
 
-def _read_table(file: Path, column: int | str | None) -> tuple[Table | None, Iterator[Chunk]]:
+def _read_table(
+    file: Path, column: int | str | None, encoding: str, bad: BadLines
+) -> tuple[Table | None, Iterator[Chunk]]:
     """Whether the file is a table, and its names, one a line."""
-    chunks = _read_lines(file)
+    chunks = text_chunks(file, _CHUNK_BYTES, encoding, replace=bad.skip)
     begin, lines = [], 0
     for chunk in chunks:
         begin.append(chunk)
@@ -149,19 +156,13 @@ def _read_table(file: Path, column: int | str | None) -> tuple[Table | None, Ite
             break
     table = find_table("".join(chunk.text for chunk in begin), file, column)
     chunks = itertools.chain(begin, chunks)
-    return table, table.names(chunks) if table else chunks
+    return table, table.names(chunks, bad) if table else chunks
 
 
-def _read_lines(file: Path) -> Iterator[Chunk]:
-    lines = 0
-    for text in text_chunks(file, _CHUNK_BYTES):
-        yield Chunk(file, lines, text)
-        lines += text.count("\n")
-
-
-def _refuse_many(characters: set[str], file: Path, lines: int) -> None:
+def _refuse_many(characters: set[str], chunk: Chunk) -> None:
     if len(characters) > _MOST_CHARACTERS:
+        line = chunk.lines_before + chunk.text.count("\n")
         raise ValueError(
-            f"{file}, up to line {lines}: {len(characters):,} different characters, more than any list of names has;"
-            f" at most {_MOST_CHARACTERS:,} are accepted, give another file"
+            f"{chunk.file}, up to line {line}: {len(characters):,} different characters, more than any list of names"
+            f" has; at most {_MOST_CHARACTERS:,} are accepted, give another file"
         )

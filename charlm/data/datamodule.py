@@ -27,7 +27,7 @@ class NamesDataModule(pl.LightningDataModule):
     """Names from a file, in batches of contexts and next characters, or of whole names if the model takes those.
 
     Args:
-        path: a UTF-8 file with one name a line, or a table (see `column`), plain or compressed by gzip; "makemore": the
+        path: a file with one name a line, or a table (see `column`), plain or compressed by gzip; "makemore": the
             course's 32,033 names, downloaded once; null: the names that come with charlm.
         alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
         block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
@@ -47,6 +47,9 @@ class NamesDataModule(pl.LightningDataModule):
         max_length: length of the longest accepted name in characters.
         column: of a table (CSV, TSV, semicolons, columns of blanks), the column with the names: its number, from 1 on,
             or its title; 0: each whole line is a name; null: the same, and a file that looks like a table is refused.
+        encoding: how the file's letters are coded: utf-8, utf-16, cp1252, shift_jis or another name that Python knows.
+        bad_lines: "refuse" stops at the first line that is not accepted and names it; "skip" leaves such lines out and
+            counts them.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -69,6 +72,8 @@ class NamesDataModule(pl.LightningDataModule):
         eval_batch_size: int = 8192,
         max_length: int = LONGEST_NAME,
         column: int | str | None = None,
+        encoding: str = "utf-8",
+        bad_lines: Literal["refuse", "skip"] = "refuse",
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)

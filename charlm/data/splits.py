@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -61,6 +61,8 @@ def load_splits(
     pad: bool = True,
     max_length: int = LONGEST_NAME,
     column: int | str | None = None,
+    encoding: str = "utf-8",
+    bad_lines: Literal["refuse", "skip"] = "refuse",
 ) -> Splits:
     """Read names and split them; the arguments are those of NamesDataModule.
 
@@ -78,7 +80,8 @@ def load_splits(
         raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
-    corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, column=column)
+    reading: dict[str, Any] = {"column": column, "encoding": encoding, "bad_lines": bad_lines}
+    corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, **reading)
     tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet)
     if split_by == "pair":
         train, val, test = _split_pairs(tokenizer.encode_lines(corpus.text), block_size, split, split_seed, pad)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from charlm.data.bad_lines import BadLines
 from charlm.data.cleaning import Chunk
 from charlm.messages import shortened
 
@@ -17,6 +18,7 @@ SAMPLE = 100
 _DELIMITERS = ("\t", ";", "|", ",")
 _BLANKS = (" {2,}", " +")  # a name may have a blank where columns are two blanks apart
 _MOST = 0.9  # of a table's lines are rows; the others may be a title or a source
+_HALF = 0.5  # the same, where the user says that it is a table
 _NUMBER = re.compile(r"[-+]?[\d.,' ]*\d[\d.,' ]*%?")
 _TITLE = re.compile(r"(?i)^names?\b|name[s\d]?$")
 _CHUNK_ROWS = 4096
@@ -49,37 +51,36 @@ class Table(NamedTuple):
         title = f", {self.header[self.column]!r}; the line of titles is left out" if self.header else ""
         return f"the names are column {self.column + 1}{title}"
 
-    def names(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def names(self, chunks: Iterable[Chunk], bad: BadLines) -> Iterator[Chunk]:
         """The cells of the column, one a line, in chunks that know the number of their first line in the file.
 
         Raises:
             ValueError: a row with more or fewer cells than the table has, a quote that is not closed, or a name of two
-                lines; the message gives the line.
+                lines, and bad lines are errors; the message gives the line.
         """
         cells: list[str] = []
         begin = 0
         waiting = bool(self.header)
-        for lines_before, row in self._rows(chunks):
+        for lines_before, row in self._rows(chunks, bad):
             if waiting and row == self.header:
                 waiting = False
+                continue
+            if fault := self._fault(row):
+                bad.refuse(Chunk(self.file, lines_before, ""), fault)
                 continue
             if lines_before != begin + len(cells) or len(cells) == _CHUNK_ROWS:  # rows may have several lines
                 yield from _chunk(self.file, begin, cells)
                 begin, cells = lines_before, []
-            cells.append(self._cell(row, lines_before))
+            cells.append(row[self.column] if len(row) > self.column else "")
         yield from _chunk(self.file, begin, cells)
 
-    def _cell(self, row: list[str], lines_before: int) -> str:
-        if self.least <= len(row) <= self.most and "\n" not in row[self.column]:
-            return row[self.column]
-        if not "".join(row).strip():
-            return ""
-        fault = "a name of two lines" if self.least <= len(row) <= self.most else f"{len(row)} columns"
-        raise ValueError(
-            f"{self.file}, line {lines_before + 1}: a row with {fault}, where the table has {self.least} columns"
-        )
+    def _fault(self, row: list[str]) -> str:
+        """What is wrong with a row; "" of a blank one."""
+        if self.least <= len(row) <= self.most:
+            return "a row with a name of two lines; correct the row" if "\n" in row[self.column] else ""
+        return f"a row of {len(row)} cells, where the table has {self.least} columns" if "".join(row).strip() else ""
 
-    def _rows(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, list[str]]]:
+    def _rows(self, chunks: Iterable[Chunk], bad: BadLines) -> Iterator[tuple[int, list[str]]]:
         """Every row, with the number of lines before it."""
         lines = (f"{line}\n" for chunk in chunks for line in chunk.text.removesuffix("\n").split("\n"))
         if len(self.delimiter) > 1:
@@ -87,12 +88,17 @@ class Table(NamedTuple):
             return
         reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True, strict=True)
         before = 0
-        try:
-            for row in reader:
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                fault = f"a cell is not quoted as in a table ({error})"
+                bad.refuse(Chunk(self.file, before, ""), fault, reader.line_num - before)
+            else:
+                if row is None:
+                    return
                 yield before, row
-                before = reader.line_num
-        except csv.Error as error:
-            raise ValueError(f"{self.file}, line {before + 1}: a cell is not quoted as in a table ({error})") from None
+            before = reader.line_num
 
 
 def find_table(text: str, file: Path, column: int | str | None) -> Table | None:
@@ -147,11 +153,12 @@ def find_table(text: str, file: Path, column: int | str | None) -> Table | None:
 
 def _find_rows(lines: list[str], asked: bool) -> tuple[str, Rows] | None:
     """The delimiter of a table, and those of its lines that are rows; None if the lines do not look like a table."""
-    enough = _MOST * len(lines)
+    share = _HALF if asked else _MOST
+    enough = share * len(lines)
     for delimiter in _DELIMITERS:
         found = _split(delimiter, lines)  # a row may have several lines
         rows = [row for row in found if len(row) > 1]
-        if len(rows) >= _MOST * len(found):
+        if len(rows) >= share * len(found):
             return delimiter, rows
     delimiter, rows = max(
         ((blanks, _even(_split(blanks, lines))) for blanks in _BLANKS), key=lambda found: len(found[1])

@@ -2,44 +2,69 @@
 
 import codecs
 import gzip
+import io
 import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from charlm.data.cleaning import Chunk
+
 _GZIP = b"\x1f\x8b"  # how such a file begins
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_BYTES = 1 << 22  # held of a file without line ends
 
 
-def text_chunks(file: Path, size: int) -> Iterator[str]:
-    r"""Read the text of a UTF-8 file, plain or compressed by gzip, in chunks of about `size` bytes of whole lines.
+def text_chunks(file: Path, size: int, encoding: str = "utf-8", replace: bool = False) -> Iterator[Chunk]:
+    r"""Read the text of a file, plain or compressed by gzip, in chunks of about `size` bytes of whole lines.
 
     Lines may end with LF, CRLF or CR and come with "\n", the last one too. A byte order mark (BOM) is left out.
 
+    Args:
+        file: the file.
+        size: of a chunk.
+        encoding: of the file.
+        replace: give U+FFFD for bytes that are not UTF-8; for bytes that are no text in another encoding, it is given
+            in any case.
+
     Raises:
         OSError: no such file, a directory, a pipe or a device, or it cannot be read.
-        ValueError: the bytes are not UTF-8, or there are millions of them without a line end; the message gives the
-            line. Or the file changed while it was read.
+        ValueError: the bytes are not UTF-8, there is no such encoding, or there are millions of bytes without a line
+            end; the message gives the line. Or the file changed while it was read.
     """
     lines_before = 0
-    for data in _whole_lines(file, size):
-        text = _decode(data, file, lines_before)
+    for data in _whole_lines(file, size, _check_encoding(encoding)):
+        text = _decode(data, file, lines_before, "replace" if replace else "strict")
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         text = text if text.endswith("\n") else text + "\n"
-        yield text
+        yield Chunk(file, lines_before, text)
         lines_before += text.count("\n")
 
 
-def _whole_lines(file: Path, size: int) -> Iterator[bytes]:
-    """The bytes of the file without a BOM."""
+def _check_encoding(encoding: str) -> str:
+    """The encoding by its usual name."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding)  # refuses codecs that are not of text, too
+        return codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        raise ValueError(
+            f"data.encoding is {encoding!r}, which Python does not know; give utf-8, utf-16, cp1252, shift_jis"
+            " or the like"
+        ) from None
+
+
+def _whole_lines(file: Path, size: int, encoding: str) -> Iterator[bytes]:
+    """The text of the file in UTF-8, without a BOM."""
     try:
         _check_regular_file(file)
         with file.open("rb") as stream:
             before = os.fstat(stream.fileno())
-            compressed = stream.peek(2).startswith(_GZIP)
-            chunks = _cut_at_line_ends(gzip.GzipFile(fileobj=stream).read if compressed else stream.read, size)
+            source = gzip.GzipFile(fileobj=stream) if stream.peek(2).startswith(_GZIP) else stream
+            # a variable, since the stream is closed with the last reference to what reads it
+            read = source.read if encoding == "utf-8" else _recoded(source, encoding)
+            chunks = _cut_at_line_ends(read, size)
             yield next(chunks, b"").removeprefix(codecs.BOM_UTF8)
             yield from chunks
             after = os.fstat(stream.fileno())
@@ -55,6 +80,12 @@ def _whole_lines(file: Path, size: int) -> Iterator[bytes]:
         raise OSError(f"{file} cannot be read ({error.strerror}); give a copy of it in another place") from None
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ValueError(f"{file} changed while it was read; try again when no program writes to it")
+
+
+def _recoded(source: gzip.GzipFile | io.BufferedReader, encoding: str) -> Callable[[int], bytes]:
+    """Reads about so many bytes of UTF-8."""
+    text = io.TextIOWrapper(source, encoding, errors="replace", newline="")
+    return lambda size: text.read(size).encode()
 
 
 def _check_regular_file(file: Path) -> None:
@@ -84,16 +115,17 @@ def _cut_at_line_ends(read: Callable[[int], bytes], size: int) -> Iterator[bytes
         yield rest
 
 
-def _decode(data: bytes, file: Path, lines_before: int) -> str:
+def _decode(data: bytes, file: Path, lines_before: int, errors: str) -> str:
     if len(data) > _MOST_BYTES:
         raise ValueError(
             f"{file}, line {lines_before + 1}: more than {_MOST_BYTES // 2:,} bytes without a line end;"
             " give a text file with one name a line"
         )
     try:
-        return data.decode()
+        return data.decode(errors=errors)
     except UnicodeDecodeError as error:
         line = lines_before + len(re.findall(rb"\r\n?|\n", data[: error.start])) + 1
         raise ValueError(
-            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8 and try again"
+            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8, or give its"
+            f" encoding, as in --data.encoding {'utf-16' if data.startswith(_UTF16) else 'cp1252'}"
         ) from None

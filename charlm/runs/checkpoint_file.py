@@ -142,11 +142,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _tokenizer(alphabet: object) -> CharTokenizer:
-    from charlm.tokenizer import UNPRINTABLE, CharTokenizer
+    from charlm.tokenizer import JOINERS, UNPRINTABLE, CharTokenizer
 
     if not isinstance(alphabet, str):
         raise ValueError("it has no alphabet")
-    if any(unicodedata.category(ch) in UNPRINTABLE for ch in alphabet):  # they would steer the terminal of `sample`
+    steering = {ch for ch in alphabet if unicodedata.category(ch) in UNPRINTABLE}.difference(JOINERS)
+    if steering:  # the terminal of `sample`
         raise ValueError(
             f"its alphabet {alphabet!r:.100} has control or invisible characters, which no list of names has"
         )

@@ -14,6 +14,7 @@ _LEFT_OUT = ("alphabet", "vocab_size", "eval_batch_size")
 _DEFAULTS: dict[str, Setting] = {
     **{"data.split": "0.8, 0.1, 0.1", "data.split_by": "name", "data.split_seed": 42, "data.lowercase": False},
     **{"data.sampling": "epoch", "data.shuffle_seed": 0, "data.pad": True, "data.max_length": 64},
+    **{"data.encoding": "utf-8", "data.bad_lines": "refuse"},
     **{"model.init": "default", "model.weight_decay": 0.0, "model.schedule": "constant", "model.warmup": 0.1},
     **{"model.label_smoothing": 0.0, "step_decay.unit": "step", "step_decay.over": "rate"},
     **{"trainer.max_epochs": -1, "trainer.max_steps": -1, "trainer.num_nodes": 1, "trainer.overfit_batches": 0.0},

@@ -22,6 +22,9 @@ LETTERS = "".join(map(chr, [*range(0x20000, 0x2A6D6), *range(0xAC00, 0xD7A4), *r
 LONG = r"at most 64 are accepted \(data.max_length\), one name a line"
 
 
+DROPPED = "soft hyphens, marks of direction or variation selectors dropped"
+
+
 def refusal(path, **options):
     """The message on reading `path`, with FILE for its name."""
     with pytest.raises(ValueError, match=re.escape(str(path))) as error:
@@ -53,6 +56,11 @@ def test_names_keep_their_order_and_their_copies(write):
         ("a \r\n \r\nb\r\n", ["a", "b"], "1 blank lines dropped, outer white space cut in 2 lines"),
         ("zoe\u0308\nbo\n", ["zoë", "bo"], "letters and accents composed (NFC) in 1 lines"),
         ("st. mary\nemma,20355\na b\n", ["st. mary", "emma,20355", "a b"], ""),
+        (
+            "An\xadna\n\u200e\u05e9\u200f\n\ufeff\u845b\U000e0100\n",
+            ["Anna", "\u05e9", "\u845b"],
+            f"{DROPPED} from 3 lines",
+        ),
         ("x\u0301a\n", ["x\u0301a"], ""),  # an accent that has no composed form stays with its letter
     ],
 )
@@ -68,14 +76,50 @@ def test_outer_white_space_of_any_script_is_cut_and_inner_space_is_kept(write):
         assert corpus.names() == ["anna", f"mary{inner}ann".replace("\u2000", "\u2002")]  # NFC has one en quad
 
 
+@pytest.mark.parametrize(
+    "name", ["र्\u200dय", "क्\u200cष", "র\u200d্যা", "\u06cc\u200c\u0631", "\u0631\u0651\u200c\u0639", "\u0632\u0647\u200c"]
+)
+def test_joiners_are_letters_where_the_script_spells_with_them(write, name):
+    assert read_corpus(write(f"{name}\n")).names() == [name]
+
+
+def test_bad_lines_are_skipped_and_counted(write):
+    path = write("anna\nb\u200bo\n".encode() + b"jos\xe9\n\n" + b"a" * 65 + "\n\u0301a\nbo\n\x00".encode())
+    corpus = read_corpus(path, bad_lines="skip")
+    assert corpus.names() == ["anna", "bo"]
+    skipped = "5 bad lines skipped, the first one: line 2: U+200B is an invisible character"
+    assert corpus.note == f"1 blank lines dropped, {skipped}"
+    assert "line 3: U+FFFD is the mark of bytes" in refusal(write("a\nb\n\ufffd\n"))
+    with pytest.raises(
+        ValueError, match=r"no names in .* blank lines only .1 bad lines skipped, the first one: line 1"
+    ):
+        read_corpus(write("\x00\n"), bad_lines="skip")
+    with pytest.raises(ValueError, match="bad_lines is 'drop'; give 'refuse' or 'skip'"):
+        read_corpus(path, bad_lines="drop")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "UTF-16LE", "utf_8_sig"])
+def test_a_file_may_have_another_encoding(write, encoding):
+    path = write("anna\r\njosé\r\n".encode(encoding))
+    assert read_corpus(path, encoding=encoding).names() == ["anna", "josé"]
+    if "8" not in encoding:
+        assert "as in --data.encoding " + ("utf-16" if encoding == "utf-16" else "cp1252") in refusal(path)
+
+
+def test_an_encoding_that_does_not_fit_is_refused(write):
+    assert "line 2: U+FFFD is the mark of bytes" in refusal(write(b"abc\n\x80\xff\n"), encoding="shift_jis")
+    with pytest.raises(ValueError, match=r"data\.encoding is 'hex', which Python does not know; give utf-8"):
+        read_corpus(write(NAMES), encoding="hex")
+
+
 def test_names_are_put_into_lower_case_only_when_asked(write):
     path = write("Émile\nBO\nE\u0301va\n")
     assert read_corpus(path).names() == ["Émile", "BO", "Éva"]
     assert read_corpus(path, lowercase=True).names() == ["émile", "bo", "éva"]
 
 
-CONTROL, INVISIBLE = "\x00\x07\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\t", "\xad\u061c\u200b\u200d\u202e\u2060\ufeff"
-UTF8 = "is not UTF-8; save the file as UTF-8 and try again"
+CONTROL, INVISIBLE = "\x00\x07\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\t", "\u200b\u200c\u200d\u202e\u2060\u034f"
+UTF8 = "is not UTF-8; save the file as UTF-8, or give its encoding, as in --data.encoding"
 REMOVE = "remove it from the line"
 REFUSED = {  # the file: what is said of FILE
     b"": "no names in FILE: it is empty or has blank lines only; give one name a line",
@@ -91,7 +135,9 @@ REFUSED = {  # the file: what is said of FILE
     **{f"a\na{ch}b\n": rf"FILE, line 2: U\+{ord(ch):04X} is an invisible character; {REMOVE}" for ch in INVISIBLE},
     **{f"a\na{ch}b\n": rf"FILE, line 2: U\+{ord(ch):04X} is a line separator" for ch in "\u2028\u2029"},
     "a\nb\u200bb\u200b\n\x00c\u200b\n": r"FILE, line 2: U\+200B is an invisible",  # the first one is named
-    "\ufeff\ufeffa": r"FILE, line 1: U\+FEFF is an invisible character",
+    **{f"a\na{ch}b\n": rf"FILE, line 2: U\+{ord(ch):04X} is a blank that counts" for ch in "\u115f\u2800\u3164\uffa0"},
+    "a\u0378\n": r"FILE, line 1: U\+0378 is no character of Unicode",
+    "a\n\u0915\u0915\u200d\n\u0628\u200c\n": r"FILE, line 2: U\+200D is an invisible",  # they join nothing
     "a\n\n\u0308a\n\u0301b\n": r"FILE, line 3: U\+0308 is an accent without a letter before it; remove it",
     "anna\n" + "é" * 65: f"FILE, line 2: a name of 65 characters; {LONG}",
     f"anna\na{' ' * 1_000_000}b\n": "FILE, line 2: a name of 1000002 characters",  # in linear time, as is the next
@@ -169,7 +215,7 @@ def test_a_file_without_permission_is_told_from_a_directory(write, tmp_path, mon
 def test_a_file_that_changes_while_it_is_read_is_refused(content, write):
     path = write(TWENTY)
     chunks = text_chunks(Path(path), size=12)
-    assert next(chunks) == "av\naw\nax\nay\n"
+    assert next(chunks).text == "av\naw\nax\nay\n"
     write(content)
     with pytest.raises(ValueError, match=f"^{path} changed while it was read; try again when no program writes to it$"):
         list(chunks)
@@ -198,11 +244,16 @@ def reading(path, chunk, **options):
         return corpus
 
 
-@given(text=st.text("aΣé\u0301\ufeff\t \r\n\n", max_size=60), chunk=st.integers(1, 12), lowercase=st.booleans())
-def test_a_long_file_reads_as_a_short_one_whatever_the_chunk(scratch, text, chunk, lowercase):
+@given(
+    text=st.text("aΣé\u0301\ufeff\u200b,\t \r\n\n", max_size=60),
+    chunk=st.integers(1, 12),
+    lowercase=st.booleans(),
+    bad_lines=st.sampled_from(["refuse", "skip"]),
+)
+def test_a_long_file_reads_as_a_short_one_whatever_the_chunk(scratch, text, chunk, lowercase, bad_lines):
     """A file with several faults may have another one named."""
     scratch.write_bytes(text.encode())
-    whole, chunks = (reading(str(scratch), size, lowercase=lowercase) for size in (1 << 16, chunk))
+    whole, chunks = (reading(str(scratch), size, lowercase=lowercase, bad_lines=bad_lines) for size in (1 << 16, chunk))
     assert chunks == whole or (isinstance(chunks, str) and isinstance(whole, str))
 
 

@@ -17,7 +17,11 @@ from charlm.runs.checkpoint_file import FORMAT, load_checkpoint
 from charlm.tokenizer import UNPRINTABLE
 
 # everything that a name may have: letters of any script, accents behind them, signs, digits
-CHARACTERS = st.characters(exclude_categories=["Cs", "Zs", *UNPRINTABLE])
+INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffd"
+SELECTORS = "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+CHARACTERS = st.characters(
+    exclude_categories=["Cs", "Cn", "Zs", *UNPRINTABLE], exclude_characters=INVISIBLE + SELECTORS
+)
 CLEAN = (
     st.text(CHARACTERS, min_size=1, max_size=12)
     .map(lambda name: unicodedata.normalize("NFC", name))
@@ -62,12 +66,14 @@ def outcome(file, options):
     max_length=st.sampled_from([64, 8]),
     alphabet=st.none() | st.none() | st.just("".join(sorted(set("".join(WORDS))))),
     column=st.sampled_from([0, 0, None, 1, "a"]),
+    bad_lines=st.sampled_from(["refuse", "skip"]),
 )
 def test_any_bytes_are_read_clean_or_refused_in_a_sentence(
-    tmp_path_factory, content, lowercase, max_length, alphabet, column
+    tmp_path_factory, content, lowercase, max_length, alphabet, column, bad_lines
 ):
     file = tmp_path_factory.getbasetemp() / "any_bytes.txt"
     options = {"lowercase": lowercase, "max_length": max_length, "alphabet": alphabet, "column": column}
+    options["bad_lines"] = bad_lines
     file.write_bytes(content)
     corpus, message = outcome(file, options)
     if corpus is None:
@@ -112,7 +118,9 @@ def test_a_list_and_its_fingerprint_are_the_same_however_the_file_was_saved(tmp_
 
 @properties(60)
 @given(names=LISTS)
-@example(names=["\U00020bb7\u7530", "\U0001e900\U0001e922", "\U0001f600", "\"'\\{%", "null", "\uffff\U0010ffff"])
+@example(
+    names=["\U00020bb7\u7530", "\U0001e900\U0001e922", "\U0001f600", "\"'\\{%", "null", "क्\u200dष", "\ue000\U0010fffd"]
+)
 def test_every_alphabet_goes_from_a_file_to_a_checkpoint_and_an_export(tmp_path_factory, names):
     folder = tmp_path_factory.getbasetemp()
     (folder / "unicode.txt").write_bytes("".join(f"{name}\n" for name in names).encode())

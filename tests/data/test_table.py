@@ -65,7 +65,7 @@ def test_a_table_may_be_compressed(tmp_path):
 @pytest.mark.parametrize(
     ("content", "column", "message"),
     [
-        (rows("{0},{1}") + "\nSource: us\n", 1, r", line 13: a row with 1 columns, where the table has 2 columns"),
+        (rows("{0},{1}") + "\nSource: us\n", 1, r", line 13: a row of 1 cells, where the table has 2 columns"),
         (rows("{0},{1}") + "\nb\u200b,F\n", 1, r", line 13: U\+200B is an invisible character"),
         (rows('{0},"{1}\n"') + '"a\nb",F\n', 1, r", line 23: a row with a name of two lines"),
         (rows("{0},{1}") + 'bo,"F\n', 1, ", line 12: a cell is not quoted as in a table"),
@@ -78,3 +78,12 @@ def test_a_table_may_be_compressed(tmp_path):
 def test_what_does_not_fit_the_table_is_refused(write, content, column, message):
     with pytest.raises(ValueError, match=message):
         read_corpus(write(content), column=column)
+
+
+def test_bad_rows_are_skipped_and_counted_with_their_lines(write):
+    faults = ["Source: us", "b\u200bo,F", "q" * 65 + ",F", '"a\nb",F', 'bo,"F']
+    path = write("Names of 2020\n" + rows('{0},"{1}\n"') + "".join(f"{fault}\n" for fault in faults))
+    corpus = read_corpus(path, column=1, bad_lines="skip")
+    assert corpus.names() == NAMES
+    note = "6 bad lines skipped, the first one: line 1: a row of 1 cells, where the table has 2 columns"
+    assert corpus.note == f"the names are column 1, {note}"
