@@ -40,7 +40,7 @@ class LRFinder(Callback):
 
     - The suggestion is the rate of the parameter group with the highest rate. With OneCycleLR or CyclicLR it is the
       peak of the cycle, with torch's other schedulers the rate that they multiply. If the module's hyperparameter `lr`
-      or `learning_rate` is the old rate, it becomes the new one.
+      or `learning_rate` is the old rate, it becomes the new one; loggers have received the old one before.
     - Where no rate is found or it cannot be used, training keeps the configured one, and a warning says why and what
       helps; see `on_failure`.
     - A training that resumes from a checkpoint takes the result from there and has no search, nor has a `fast_dev_run`.

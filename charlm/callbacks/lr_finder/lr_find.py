@@ -81,6 +81,6 @@ def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: Se
         raise ValueError(
             "there was no search, as this training has no step (see max_steps, max_epochs and limits), is a"
             " fast_dev_run, is searched only later (see at_epochs), or runs in processes of its own, which keep the"
-            " result (use another strategy)"
+            " result (use another strategy); or the search failed, see the warning"
         )
     return finder.result
