@@ -77,5 +77,5 @@ def _second(loader: Any) -> Any:
         )
     second = copy.copy(loader)
     if isinstance(loader, DataLoader):
-        vars(second).update({"_iterator": None, "persistent_workers": False})  # persistent workers share one iterator
+        second._iterator = None  # the one of persistent workers
     return second
