@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
+from charlm.data.lowercase import lower
 from charlm.messages import shortened, visible
 
 _MARKS = ("Mn", "Mc", "Me")
@@ -65,9 +66,9 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     return spaces + text if right else text + spaces
 
 
-def cleaned(text: str, *, lowercase: bool) -> str:
+def cleaned(text: str, *, lowercase: Any) -> str:
     """A text in the form of the names in training: composed (NFC), and in lower case if they were lowercased."""
-    return unicodedata.normalize("NFC", text.lower() if lowercase else text)
+    return unicodedata.normalize("NFC", lower(text, lowercase))
 
 
 def check_vocabulary(what: str, texts: Iterable[str], alphabet: str) -> None:

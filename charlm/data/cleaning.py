@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from charlm.data.lowercase import Language, lower
 from charlm.messages import shortened
 from charlm.tokenizer import JOINERS, UNPRINTABLE, code_points
 
@@ -60,12 +61,12 @@ class Cleaned(NamedTuple):
     changes: dict[str, int]
 
 
-def clean(chunk: Chunk, lowercase: bool, max_length: int, alphabet: str | None) -> Cleaned:
+def clean(chunk: Chunk, lowercase: bool | Language, max_length: int, alphabet: str | None) -> Cleaned:
     """Drop soft hyphens and the like, cut outer white space, compose letters and accents (NFC), and drop blank lines.
 
     Args:
         chunk: whole lines of a file.
-        lowercase: turn all names to lower case.
+        lowercase: turn all names to lower case, by the rules of a language if one is given.
         max_length: length of the longest accepted name in characters.
         alphabet: the accepted characters; None: any.
 
@@ -73,7 +74,7 @@ def clean(chunk: Chunk, lowercase: bool, max_length: int, alphabet: str | None) 
         ValueError: a control or invisible character, a longer name, an accent without a letter, or a character outside
             `alphabet`; the message gives the line.
     """
-    text, characters, dropped = _drop(chunk.text.lower() if lowercase else chunk.text)
+    text, characters, dropped = _drop(lower(chunk.text, lowercase))
     text, characters, trimmed = _trim(text, characters)
     text, characters, composed = _compose(chunk._replace(text=text), characters, max_length)
     chunk = chunk._replace(text=text)

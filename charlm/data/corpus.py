@@ -12,6 +12,7 @@ from typing import Literal
 from charlm.data.bad_lines import BadLines
 from charlm.data.cleaning import Chunk
 from charlm.data.download import MAKEMORE, download_makemore, refuse_address
+from charlm.data.lowercase import LANGUAGES, Language
 from charlm.data.table import SAMPLE, Table, find_table
 from charlm.data.text_chunks import text_chunks
 from charlm.tokenizer import LONGEST_NAME
@@ -91,7 +92,7 @@ def names_file(path: str | Path | None = None) -> Path:
 def read_corpus(
     path: str | Path | None = None,
     *,
-    lowercase: bool = False,
+    lowercase: bool | Language = False,
     max_length: int = LONGEST_NAME,
     alphabet: str | None = None,
     column: int | str | None = None,
@@ -103,7 +104,8 @@ def read_corpus(
     Args:
         path: a file, plain or compressed by gzip, or "makemore" (the course's names.txt, downloaded once); None: the
             names that come with charlm.
-        lowercase: turn all names to lower case.
+        lowercase: turn all names to lower case: true, or "tr", "az" or "lt" by the rules of Turkish, Azerbaijani or
+            Lithuanian.
         max_length: length of the longest accepted name in characters, >= 1.
         alphabet: the accepted characters; None: any.
         column: of a table, the column with the names: its number, from 1 on, or its title; 0: each whole line is a
@@ -119,6 +121,8 @@ def read_corpus(
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
+    if lowercase not in (True, False, *LANGUAGES):
+        raise ValueError(f"lowercase is {lowercase!r}; give true, false, {', '.join(LANGUAGES)}")
     if bad_lines not in ("refuse", "skip"):
         raise ValueError(f"bad_lines is {bad_lines!r}; give 'refuse' or 'skip'")
     file = names_file(path)

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
 from charlm.data.download import MAKEMORE, download_makemore, refuse_address
+from charlm.data.lowercase import Language
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
 from charlm.data.splits import DEFAULT_SPLIT, Part, Shares, Splits, load_splits
@@ -27,8 +28,8 @@ class NamesDataModule(pl.LightningDataModule):
     """Names from a file, in batches of contexts and next characters, or of whole names if the model takes those.
 
     Args:
-        path: a file with one name a line, or a table (see `column`), plain or compressed by gzip; "makemore": the
-            course's 32,033 names, downloaded once; null: the names that come with charlm.
+        path: a file with one name a line, or a table, also as .gz; "makemore": the course's 32,033 names, downloaded
+            once; null: the names that come with charlm.
         alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
         block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
             of words it is the number of positions: the length of the longest name, plus one.
@@ -38,18 +39,17 @@ class NamesDataModule(pl.LightningDataModule):
         split_by: "name" puts all copies of a name into one split; "line" splits the lines, as in the lectures, so that
             repeated names leak; "pair" splits the context/target pairs, as in the course notebooks.
         split_seed: seed of the split.
-        lowercase: turn all names to lower case.
+        lowercase: turn names to lower case; "tr", "az" and "lt" follow the rules of these languages.
         sampling: "epoch" shuffles and shows every example once per epoch; "replacement" draws every batch anew.
         shuffle_seed: seed of the order of the training batches; null draws from torch's global generator.
         pad: false builds the contexts of the course notebook, which does not pad: a name's first T - 1 characters are
             never predicted.
         eval_batch_size: examples per batch in validation, test and prediction.
         max_length: length of the longest accepted name in characters.
-        column: of a table (CSV, TSV, semicolons, columns of blanks), the column with the names: its number, from 1 on,
-            or its title; 0: each whole line is a name; null: the same, and a file that looks like a table is refused.
-        encoding: how the file's letters are coded: utf-8, utf-16, cp1252, shift_jis or another name that Python knows.
-        bad_lines: "refuse" stops at the first line that is not accepted and names it; "skip" leaves such lines out and
-            counts them.
+        column: the column with the names in a table (CSV, TSV, ...): its number, from 1 on, or its title; 0: each whole
+            line is a name; null refuses tables.
+        encoding: of the file, such as utf-16 or cp1252.
+        bad_lines: "refuse" stops at a line that is not accepted, "skip" leaves such lines out and counts them.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -65,7 +65,7 @@ class NamesDataModule(pl.LightningDataModule):
         split: Shares = DEFAULT_SPLIT,
         split_by: Literal["name", "line", "pair"] = "name",
         split_seed: int = 42,
-        lowercase: bool = False,
+        lowercase: bool | Language = False,
         sampling: Literal["epoch", "replacement"] = "epoch",
         shuffle_seed: int | None = 0,
         pad: bool = True,

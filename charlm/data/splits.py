@@ -12,6 +12,7 @@ from torch import Tensor
 from charlm.data.cleaning import line_lengths
 from charlm.data.contexts import Contexts, notebook_positions
 from charlm.data.corpus import Corpus, read_corpus
+from charlm.data.lowercase import Language
 from charlm.data.shuffle import mix
 from charlm.tokenizer import BOUNDARY, LONGEST_NAME, CharTokenizer, code_points
 
@@ -57,7 +58,7 @@ def load_splits(
     split: Shares = DEFAULT_SPLIT,
     split_by: Literal["name", "line", "pair"] = "name",
     split_seed: int = 42,
-    lowercase: bool = False,
+    lowercase: bool | Language = False,
     pad: bool = True,
     max_length: int = LONGEST_NAME,
     column: int | str | None = None,

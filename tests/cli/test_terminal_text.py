@@ -23,6 +23,7 @@ def test_text_is_lowered_before_it_is_composed_as_in_a_names_file():
     assert cleaned("E\u0301", lowercase=False) == "É"
     assert cleaned("E\u0301", lowercase=True) == "é"
     assert cleaned("\u0130", lowercase=True) == "i\u0307"
+    assert cleaned("\u0130I", lowercase="tr") == "i\u0131"
 
 
 def test_the_first_out_of_vocabulary_character_is_named():

@@ -51,7 +51,7 @@ def sample(
         ValueError: a bad checkpoint or argument, or --new-only without readable training names.
     """
     loaded = load_checkpoint(checkpoint)
-    prefix = cleaned(prefix, lowercase=bool(loaded.data.get("lowercase")))
+    prefix = cleaned(prefix, lowercase=loaded.data.get("lowercase"))
     check_vocabulary("the prefix", [prefix], loaded.tokenizer.alphabet)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
     drawn = draw_names(

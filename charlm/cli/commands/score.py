@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import check_vocabulary, cleaned, is_mark
@@ -73,14 +74,14 @@ def marked(score: NameScore, guess: float) -> str:
 
 def _listed(arguments: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     """The names of all arguments, cleaned as the names file of the checkpoint was."""
-    lowercase, longest = bool(checkpoint.data.get("lowercase")), checkpoint.data.get("max_length")
+    lowercase, longest = checkpoint.data.get("lowercase"), checkpoint.data.get("max_length")
     longest = max(longest, LONGEST_NAME) if isinstance(longest, int) else LONGEST_NAME
     names: list[str] = []
     for argument in arguments:
         if argument == "-":
             names += _clean(_standard_input(), lowercase)
         elif _is_file(argument, checkpoint.tokenizer.alphabet):
-            names += read_corpus(argument, lowercase=lowercase, max_length=longest, column=0).names()
+            names += read_corpus(argument, lowercase=lowercase or False, max_length=longest, column=0).names()
         else:
             names += _clean(argument, lowercase)
     return names
@@ -99,6 +100,6 @@ def _standard_input() -> str:
         raise ValueError(f"standard input is not {error.encoding} text; give names in UTF-8, one a line") from None
 
 
-def _clean(text: str, lowercase: bool) -> list[str]:
+def _clean(text: str, lowercase: Any) -> list[str]:
     lines = cleaned(text.removeprefix("\ufeff"), lowercase=lowercase).split("\n")
     return [name for line in lines if (name := line.strip())]
