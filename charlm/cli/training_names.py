@@ -16,6 +16,7 @@ def training_splits(checkpoint: Checkpoint) -> Splits:
     settings = {key: value for key, value in checkpoint.data.items() if key in arguments}
     if not settings:
         raise ValueError(f"{checkpoint.path} does not say which names it was trained on")
+    settings.setdefault("column", 0)  # before there was this option, tables were read as whole lines
     try:
         splits = load_splits(**settings)
     except (OSError, TypeError, ValueError) as error:

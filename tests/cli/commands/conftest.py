@@ -45,7 +45,7 @@ def write_run(tmp_path, names_file, monkeypatch):
                 "state_dict": {f"net.{name}": weights for name, weights in module.state_dict().items()},
                 "hyper_parameters": {"lr": 0.1, **sizes},
                 "datamodule_hyper_parameters": {**settings, **(data or {})},
-                "NamesDataModule": {"sha256": read_corpus(str(names_file)).sha256, "source": str(names_file)},
+                "NamesDataModule": {"sha256": read_corpus(str(names_file), column=0).sha256, "source": str(names_file)},
                 "charlm": {
                     **{"format": 1, "net": net, "net_args": args, "alphabet": alphabet},
                     **{"block_size": module.block_size, "parameters": sum(w.numel() for w in module.parameters())},

@@ -65,6 +65,13 @@ def test_names_of_the_other_splits_are_new(write_run, names_file, capsys):
     assert lines(capsys) == [f"{held_out}\tnew"]
 
 
+def test_a_checkpoint_that_learnt_a_table_as_lines_still_knows_its_names(write_run, names_file, capsys):
+    names_file.write_text(names_file.read_text().replace("\n", ",7\n"))
+    write_run(alphabet=string.ascii_lowercase + ",7")
+    sample(n=2, new_only=True)
+    assert len(lines(capsys)) == 2
+
+
 def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, capsys):
     """P(ab) = 1/2 * 1/4 = 1/8: a or b first, after a a b or the end; a cut "b" could have ended with 1/10."""
     run = write_run("Bigram")
