@@ -36,7 +36,11 @@ def refuse_later_setters(sweep: LRSweep) -> None:
     Raises:
         ValueError: there is one, and the training has begun.
     """
-    setters = [type(callback).__name__ for callback in sweep.callbacks if hasattr(callback, "rate_factor")]
+    setters = [
+        type(callback).__name__
+        for callback in sweep.callbacks
+        if hasattr(callback, "rate_factor") and getattr(callback, "milestones", None) != []  # which only logs
+    ]
     if setters and not sweep.begins:
         raise ValueError(f"LRFinder cannot change the rates of {setters[0]} after the start; use one of the two")
 

@@ -11,7 +11,9 @@ from charlm.callbacks.shared.rates import tagged_rates
 
 
 class RateLog:
-    """Logs the rate of every parameter group under the step that will use it, at most once per step.
+    """Logs the rates under the step that will use them, at most once per step.
+
+    One rate if all parameter groups of the only optimizer have the same, as where only their weight decay differs.
 
     `self.log` would take far longer. Between two logged steps the rate is constant.
     """
@@ -25,7 +27,7 @@ class RateLog:
 
     def update_due(self, optimizers: Sequence[Optimizer]) -> None:
         """Make the next step due if the rates have changed since they were logged."""
-        if self.rates is not None and self.rates != tagged_rates(optimizers):
+        if self.rates is not None and self.rates != _rates(optimizers):
             self.due = 0.0
 
     def log(self, trainer: Trainer, step: int) -> None:
@@ -36,7 +38,12 @@ class RateLog:
             step: the next step as Lightning counts it, from 0.
         """
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
-        self.rates = tagged_rates(trainer.optimizers)
+        self.rates = _rates(trainer.optimizers)
         self.due = (step + 1) // every * every + every - 1 if every else math.inf
         if every:
             tell("StepDecay's rates", send_scalars(trainer, self.rates, step), self._warned)
+
+
+def _rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
+    rates = tagged_rates(optimizers)
+    return {"lr": rates.popitem()[1]} if len(optimizers) == len(set(rates.values())) == 1 else rates

@@ -56,7 +56,8 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
     by_itself: list[Callback | None] = []
     if command == "fit":
-        by_itself = [*(kind() for kind in _RELIABLE), *(options[option] for option in _SHOWING)]
+        rates = StepDecay([])  # without milestones it logs the rates, and changes none
+        by_itself = [*(kind() for kind in _RELIABLE), rates, *(options[option] for option in _SHOWING)]
     added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
     callbacks += added
     if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):

@@ -234,7 +234,7 @@ def test_later_epochs_start_from_the_weights_and_the_schedule_of_then(trainer, t
 
     callback = finder(at_epochs=[2])
     model = Line(schedule=lambda of: (schedulers.StepLR(of, 1, 0.5), "epoch"))
-    trainer(callback, Look(), max_epochs=4).fit(model)
+    trainer(callback, StepDecay([]), Look(), max_epochs=4).fit(model)
     found = callback.results[2].suggestion
     assert seen == [(5e-4, [1e-3]), (2.5e-4, [1e-3]), (found / 8, [found]), (found / 16, [found])]
     assert [*callback.results] == [2]

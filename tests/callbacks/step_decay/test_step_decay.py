@@ -489,6 +489,14 @@ def test_a_batch_logs_what_its_first_steps_use_by_optimizer_and_group(trainer, t
     assert logged(tmp_path / "run", "lr/optimizer1") == [(0, 0.3), (1, 0.3), (2, 0.15)]
 
 
+def test_groups_of_the_same_rate_have_one_curve(trainer, tmp_path):
+    """A schedule's rates are logged by a StepDecay without milestones too."""
+    model = Model(lambda parts: RecordingSGD([{"params": [p]} for p in parts[0].parameters()], lr=0.3))
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    trainer(StepDecay([]), logger=logger, log_every_n_steps=2, max_epochs=1).fit(model)
+    assert logged(tmp_path / "run", "lr") == [(0, 0.3), (1, 0.3), (3, 0.3)]
+
+
 def texts(directory):
     """(step, text) of the milestones in TensorBoard's files."""
     events = EventAccumulator(str(directory)).Reload()

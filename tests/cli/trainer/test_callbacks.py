@@ -33,6 +33,7 @@ def test_a_fit_shows_names_and_has_a_dashboard_unless_told_otherwise(callbacks):
     found = callbacks("fit", "--dashboard=null", "--name_samples=null")
     assert of((Dashboard, NameSamples), found) == []
     assert len(of(StepProgressBar, found)) == 1
+    assert [own.milestones for own in of(StepDecay, found)] == [[]], "it logs the rates of every run"
 
 
 def test_those_that_are_given_take_their_place(callbacks):
