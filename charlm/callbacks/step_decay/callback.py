@@ -68,9 +68,9 @@ class StepDecay(Callback):
     fit again, LRFinder           does the same, with the rate found as base
     fit again, new Trainer        starts again, also with loaded weights
 
-    The rates are logged as `lr` (where those of groups differ as `lr/optimizer0/group1`) at the steps at which Lightning
-    logs its scalars, at the first step and at each drop, under the step that uses them. Loggers that take texts receive
-    a table of the milestones, `step_decay`. Without milestones StepDecay only logs the rates.
+    The rates are logged as `lr` (where those of groups differ as `lr/optimizer0/group1`) at the steps at which
+    Lightning logs its scalars, at the first step and at each drop, under the step that uses them. Loggers that take
+    texts receive a table of the milestones, `step_decay`. Without milestones StepDecay only logs the rates.
 
     Args:
         milestones: strictly rising optimizer steps or completed epochs (whole numbers >= 1), or fractions of the whole
