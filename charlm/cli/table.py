@@ -84,10 +84,15 @@ def _aligned(rows: list[list[str]], numeric: list[bool], width: int | None, widt
 
 
 def _shortened(text: str, width: int) -> str:
-    """The end of a text, since paths of runs differ at their ends."""
+    """The end of a path, since runs differ there; of a long name that begins with its number, the beginning."""
     if display_width(text) <= width:
         return text
-    while display_width(text) > width - 2 or (text and is_mark(text[0])):
+    name = text.rstrip("/").rpartition("/")[2]
+    if name[:1].isdigit() and display_width(name) > width - 2:
+        while display_width(name) > width - 2:
+            name = name[:-1]
+        return f"{name}.."
+    while display_width(text) > width - 2 or is_mark(text[0]):
         text = text[1:]
     return f"..{text}"
 

@@ -30,6 +30,8 @@ def test_csv_leaves_out_what_is_not_known():
 
 def test_a_narrow_terminal_gets_narrower_gaps_and_then_the_end_of_the_first_cells():
     table = Table(("run", "loss"), [("lightning_logs/version_1", 2.5), ("漢字漢字", 2.5), ("abcdeफि", 2.5)])
+    numbered = Table(("run", "loss"), [("old/007-mlp-steps2000", 2.5), ("old/runs/008-mlp", 2.5)])
+    assert render(numbered, width=16).splitlines()[1:] == ["007-mlp.. 2.5000", "..008-mlp 2.5000"]
     assert render(table, width=31).splitlines()[1] == "lightning_logs/version_1 2.5000"
     shortened = ["..sion_1 2.5000", "漢字漢字 2.5000", "abcdeफि  2.5000"]
     assert render(table, width=15).splitlines()[1:] == shortened
