@@ -91,11 +91,12 @@ def test_a_command_imports_no_more_than_it_needs():
     assert seen[5:] == [{"tensorboard", "matplotlib", "torch"}] * 2
 
 
-def on_terminal(*args):
-    """Start a command whose standard error is a terminal; gives the process and a file with what it shows."""
+def on_terminal(folder, *args):
+    """Start a command in a folder, its standard error a terminal; gives the process and a file with what it shows."""
     terminal, of_process = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "charlm", *args],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=of_process,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # shells ignore it for `pytest &`
@@ -113,9 +114,9 @@ def all_of(file):
     return shown.decode()
 
 
-def test_on_a_terminal_it_trains_with_a_bar_and_a_row_a_validation_and_without_noise(small):
+def test_on_a_terminal_it_trains_with_a_bar_and_a_row_a_validation_and_without_noise(small, tmp_path):
     """No advertisement, no warning and nothing else that a user cannot act on; the first line comes at once."""
-    process, file = on_terminal("fit", "--config", small)
+    process, file = on_terminal(tmp_path, "fit", "--config", small)
     lines = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[\d*m", "", all_of(file))) if line.strip()]
     assert b"The first 10 names" in process.communicate()[0]
     assert process.returncode == 0
@@ -128,8 +129,8 @@ def test_on_a_terminal_it_trains_with_a_bar_and_a_row_a_validation_and_without_n
     assert re.match(r"100%.* 4/4, train \d\.\d+, val \d\.\d+ \[", lines[-1])
 
 
-def test_ctrl_c_ends_the_start_at_once():
-    process, file = on_terminal("fit")
+def test_ctrl_c_ends_the_start_at_once(tmp_path):
+    process, file = on_terminal(tmp_path, "fit")
     first = b""
     while not first.endswith(b"\n"):
         first += file.read(1000)

@@ -74,8 +74,8 @@ def check_fractions(done: float | None, before: float) -> None:
 
 
 def warn_of_new(arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Warn if StepDecay's arguments are not those in the state of a checkpoint."""
+    """Warn if StepDecay's arguments are not those in the state of a checkpoint in which it had milestones."""
     old = {name: state.get(name, "rate") for name in arguments}  # only `over` can be missing: it is newer
-    if arguments != old:
+    if arguments != old and old["milestones"]:
         new, before = (", ".join(f"{name}={value!r}" for name, value in each.items()) for each in (arguments, old))
         rank_zero_warn(f"StepDecay uses its new {new}; the checkpoint has {before}")
