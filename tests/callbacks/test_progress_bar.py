@@ -85,6 +85,8 @@ def write(trainer, monkeypatch):
     def write(model, bar, *callbacks, ckpt_path=None, stream=Terminal, columns=80, **options):
         monkeypatch.setattr(sys, "stderr", stream())
         monkeypatch.setattr(os, "get_terminal_size", lambda _=None: os.terminal_size((columns, 24)))
+        monkeypatch.setenv("COLUMNS", str(columns + 1))  # where tqdm before 4.68 looks, less one
+        monkeypatch.setenv("LINES", "25")
         trainer(bar, *callbacks, enable_progress_bar=True, **options).fit(model, ckpt_path=ckpt_path)
         return sys.stderr.getvalue()
 
