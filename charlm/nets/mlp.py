@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from charlm.nets.parts.layers import start_logits, start_tanh
 from charlm.nets.parts.sizes import check_choice, check_sizes
@@ -41,12 +40,12 @@ class MLP(nn.Module):
         check_choice(init=init, allowed=("default", "notebook"))
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
         self.block_size = block_size
-        # skip_init: torch's own initial values would move the generator before the course's draws
-        device = torch.get_default_device()
-        self.embedding = skip_init(nn.Embedding, vocab_size, n_embd, device=device)
-        self.hidden = skip_init(nn.Linear, block_size * n_embd, n_hidden, device=device)
-        self.tanh = nn.Tanh()  # a module, so that hooks can look at the hidden units
-        self.output = skip_init(nn.Linear, n_hidden, vocab_size, device=device)
+        # torch's own initial values must not move the generator before the course's draws
+        with torch.random.fork_rng(devices=[]):
+            self.embedding = nn.Embedding(vocab_size, n_embd)
+            self.hidden = nn.Linear(block_size * n_embd, n_hidden)
+            self.tanh = nn.Tanh()  # a module, so that hooks can look at the hidden units
+            self.output = nn.Linear(n_hidden, vocab_size)
         if init == "notebook":
             self._init_notebook()
         else:

@@ -158,10 +158,11 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     """A known net with the weights of `state_dict`, and its arguments.
 
     Built twice: first without memory, to compare the shapes, so that no number in the file can ask for more memory than
-    its weights take; each layer has some, since even so it takes an object. The initial values do not matter and leave
-    the global generator where it is.
+    its weights take; each layer has some, since even so it takes an object. The global generator stays where it is.
     """
     import torch
+
+    from charlm.nets.parts.layers import WithoutInitialValues
 
     if not isinstance(name, str) or name not in NETS:
         raise ValueError(f"its net is {name!r:.100}, and this version knows {', '.join(NETS)}")
@@ -171,7 +172,7 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
     parts = [given.get(name, 1) for name in ("n_layer", "members")]
     if any(type(count) is not int for count in parts) or math.prod(parts) > len(weights):
         raise ValueError(f"its n_layer and members are {parts!r:.100}, and the file has {len(weights)} weights")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), WithoutInitialValues():
         with torch.device("meta"):
             expected = kind(**given).state_dict()
         _check_weights(expected, weights, getattr(kind, "grows", ()))
