@@ -32,7 +32,7 @@ def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
     done = cli("fit", "--name=run", "--data.path", names, "--trainer.max_steps=30", "--trainer.val_check_interval=10")
     assert done.status == 0
     assert {path.name for path in RUN.glob("*") if "events" not in path.name} == {
-        *("checkpoints", "config.yaml", "hparams.yaml", "results.json", "projector", "projector_config.pbtxt"),
+        *("checkpoints", "config.yaml", "hparams.yaml", "results.json", "00029", "projector_config.pbtxt"),
         *("embedding_pca.png", "embedding_pca.gif", "embedding_pca.npz", "embedding_pca_frames.png"),
     }
     assert [path.name for path in Path().iterdir()] == ["lightning_logs"]

@@ -99,7 +99,7 @@ class EmbeddingPCA(Callback):
         self._frames = Frames(self._rows.drawn, (0, 0))
         self._films = bool(self.frames)  # until the table is gone or has another shape
         self._resumed_frames: dict[str, Any] = {}  # from the checkpoint
-        self._last_step, self._next_step = 0, 0.0  # at which there was, and will be, something to do
+        self._last_step = 0
         self._axes: Tensor | None = None  # (C, 2), of the latest picture
         self._shown_at = self._logged_at = -1  # step of the latest picture, and x-axis value of the latest probe
         self._warned: set[str] = set()
@@ -131,15 +131,15 @@ class EmbeddingPCA(Callback):
         if self._axes is None:  # a resumed training has shown its first picture before
             self._show(trainer, pl_module)
         self._keep_if_due(trainer, pl_module)
+        self._last_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if step < self._next_step:  # nothing to do after most steps
-            return
         # periods, not remainders: several optimizers may step in one batch, and none while gradients accumulate
         if self.every_n_steps and step // self.every_n_steps > self._last_step // self.every_n_steps:
             self._show(trainer, pl_module)
         self._keep_if_due(trainer, pl_module)
+        self._last_step = step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
@@ -168,13 +168,8 @@ class EmbeddingPCA(Callback):
         self._resumed_frames = state_dict.get("frames", {})
 
     def _keep_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep a frame if it is time for one, and plan the next step at which there is something to do."""
-        self._last_step = step = trainer.global_step
-        if step >= self._frames.due:
+        if trainer.global_step >= self._frames.due:
             self._keep(trainer, pl_module)
-        due = [self._frames.due] if self._films else []
-        due += [(step // self.every_n_steps + 1) * self.every_n_steps] if self.every_n_steps else []
-        self._next_step = min(due, default=math.inf)
 
     def _keep(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the table as a frame of the film. All processes read it, since it may be spread over them."""
@@ -229,7 +224,7 @@ class EmbeddingPCA(Callback):
         to, table = self._output(trainer), table[: len(self._rows.labels)].cpu()
         self._try("at the end", "writing the frames", lambda: to.frames(self._frames))
         self._try("at the end", "drawing the film", lambda: to.film(self._frames, self.frames, self._axes))
-        if len(table) > 1 and table.isfinite().all():
+        if len(table) == len(self._rows.labels) > 1 and table.isfinite().all():
             self._try("at the end", "listing the neighbours", lambda: to.neighbours(table, self.projector_rows))
             self._try("at the end", "writing for the projector", lambda: to.projector(table, self.projector_rows))
 

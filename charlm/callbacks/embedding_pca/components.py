@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _EXACT = 5e7  # multiplications up to which the components are exact
-_BLOCK, _ITERATIONS = 32, 12  # size of the subspace iteration for larger tables
+_BLOCK, _ITERATIONS = 32, 12  # of the subspace iteration for larger tables
 
 
 class Components(NamedTuple):
@@ -48,51 +48,39 @@ def principal_components(table: Tensor, k: int = 2, previous: Tensor | None = No
         >>> [round(share, 3) for share in found.explained], [round(value, 3) for value in found.points[:, 0].tolist()]
         ([1.0, 0.0], [-5.0, 0.0, 5.0])
 
-    Source: Jolliffe 2002, Principal Component Analysis, chapter 3; Schönemann 1966, Psychometrika 31, on Procrustes.
+    Source: Jolliffe 2002, Principal Component Analysis, chapter 3; Schönemann 1966, Psychometrika 31, on Procrustes;
+    for large tables Halko, Martinsson and Tropp 2011, SIAM Review 53, as in torch.svd_lowrank.
     """
     rows, columns = table.shape
     if rows < 2 or columns < k:
         raise ValueError(f"{k} principal components need at least 2 rows and {k} columns, not {rows} and {columns}")
     if not table.isfinite().all():
         raise ValueError("the table has NaN or infinite values")
-    before = None if previous is None or previous.shape != (columns, k) else previous.to("cpu", torch.float64)
-    centred = table.detach().to("cpu", torch.float64)
-    centred = centred - centred.mean(0)
+    centred = _centred(table)
     if rows * columns * min(rows, columns) <= _EXACT:
         padded = torch.nn.functional.pad(centred, (0, 0, 0, max(0, k - rows)))  # fewer rows have fewer components
         axes = torch.linalg.svd(padded, full_matrices=False).Vh[:k].T
     else:
-        axes = _orthonormal(_leading_axes(centred.float(), k, before).double())
-    if before is None:
+        with torch.random.fork_rng([]):  # svd_lowrank begins with random columns
+            torch.default_generator.manual_seed(0)
+            found = torch.svd_lowrank(centred.float(), min(_BLOCK + k, rows, columns), _ITERATIONS)[2]
+        axes = torch.linalg.qr(found[:, :k].double()).Q
+    if previous is None or previous.shape != axes.shape:
         axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # the same signs on every machine
     else:
-        axes = axes @ _orthonormal(axes.T @ before)
+        left, _, right = torch.linalg.svd(axes.T @ previous.to(axes))  # orthogonal Procrustes
+        axes = axes @ left @ right
     return on_axes(table, axes)
 
 
 def on_axes(table: Tensor, axes: Tensor) -> Components:
     """The rows of `table` (V, C), centred, on the orthonormal columns of `axes`, float64 (C, k)."""
-    centred = table.detach().to("cpu", torch.float64)
-    centred = centred - centred.mean(0)
+    centred = _centred(table)
     points = centred @ axes
     shares = points.square().sum(0) / centred.square().sum().clamp(min=1e-300)
     return Components(axes, shares.tolist(), points)
 
 
-def _leading_axes(centred: Tensor, k: int, previous: Tensor | None) -> Tensor:
-    """The first k components (C, k), by subspace iteration from `previous` and fixed random columns.
-
-    Source: Halko, Martinsson and Tropp 2011, SIAM Review 53, algorithm 4.4.
-    """
-    block = torch.randn(centred.shape[1], _BLOCK, generator=torch.Generator().manual_seed(0))
-    if previous is not None:
-        block = torch.cat([previous.float(), block], 1)
-    for _ in range(_ITERATIONS):
-        block = torch.linalg.qr(centred.T @ (centred @ block)).Q
-    return block @ torch.linalg.svd(centred @ block, full_matrices=False).Vh[:k].T
-
-
-def _orthonormal(columns: Tensor) -> Tensor:
-    """The orthonormal columns nearest to `columns`."""
-    left, _, right = torch.linalg.svd(columns, full_matrices=False)
-    return left @ right
+def _centred(table: Tensor) -> Tensor:
+    centred = table.detach().to("cpu", torch.float64)
+    return centred - centred.mean(0)

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from charlm.callbacks.embedding_pca.film import Film, animation, small_multiples
+from charlm.callbacks.embedding_pca.film import animation, draw_frames, side_by_side
 from charlm.callbacks.embedding_pca.frames import Frames
 from charlm.callbacks.embedding_pca.neighbours import neighbours_text
 from charlm.callbacks.embedding_pca.probe import told_apart
@@ -17,8 +17,6 @@ from charlm.callbacks.embedding_pca.table import Rows
 from charlm.callbacks.shared.logger_adapters import Failed, send_film, send_text, write_file
 from charlm.callbacks.shared.progress import logged_step
 from charlm.callbacks.shared.send_figure import publish
-
-_MULTIPLES = 9  # frames side by side
 
 
 class Output(NamedTuple):
@@ -36,20 +34,22 @@ class Output(NamedTuple):
 
     def film(self, frames: Frames, most: int, axes: Tensor | None) -> Failed:
         """Send a film of at most `most` frames, and up to nine of them side by side, unless there is only one."""
-        if axes is None or len(axes) != frames.shape[1] or len(frames.chosen(2)[0]) < 2:
+        steps, tables = frames.chosen(most)
+        if axes is None or len(axes) != frames.shape[1] or len(steps) < 2:
             return {}
         labels, kinds, probed = (of(texts, frames.rows) for texts in self.rows[:3])
-        films = []
-        for count in (most, _MULTIPLES):
-            steps, tables = frames.chosen(count)
-            probes = [told_apart(table, probed, shuffles=0) for table in tables]
-            notes = [f"AUC {probe.auc:.2f}" if probe else "" for probe in probes]
-            about = f"AUC of a linear probe, {probes[-1].what}: 0.5 by chance" if probes[-1] else ""
-            points = (tables.double() - tables.double().mean(1, keepdim=True)) @ axes
-            films.append(Film(self.name, labels, kinds, steps, points, notes, about))
-        gif = animation(films[0])
+        probes = [told_apart(table, probed, shuffles=0) for table in tables]
+        notes = [
+            f"step {step:,}" + (f"  AUC {probe.auc:.2f}" if probe else "")
+            for step, probe in zip(steps, probes, strict=True)
+        ]
+        points = (tables.double() - tables.double().mean(1, keepdim=True)) @ axes
+        drawn = draw_frames(points, notes, self.name, labels, kinds)
+        gif = animation(drawn)
         failed = send_film(self.trainer, gif, f"embedding_pca_film{self.suffix}", logged_step(self.trainer))
-        return failed | self._file(".gif", gif) | self.figure(small_multiples(films[1]), "embedding_pca_frames")
+        about = f"AUC of a linear probe, {probes[-1].what}: 0.5 by chance" if probes[-1] else ""
+        beside = side_by_side(drawn, self.name, about, kinds)
+        return failed | self._file(".gif", gif) | self.figure(beside, "embedding_pca_frames")
 
     def frames(self, frames: Frames) -> Failed:
         """Write the frames as numbers, if there are any."""
@@ -70,8 +70,9 @@ class Output(NamedTuple):
 
     def projector(self, table: Tensor, most: int) -> Failed:
         """Write the first `most` rows of a table (V, C) for TensorBoard's projector."""
-        labels, kinds = self.rows.labels[:most], self.rows.kinds[:most]
-        return send_to_projector(self.trainer, self.name, table[:most], labels, kinds) if most else {}
+        labels, kinds, name = self.rows.labels[:most], self.rows.kinds[:most], self.suffix.strip("/") or self.name
+        step = logged_step(self.trainer)
+        return send_to_projector(self.trainer, name, table[:most], labels, kinds, step) if most else {}
 
     def _file(self, ending: str, content: bytes) -> Failed:
         name = f"embedding_pca{self.suffix}{ending}".replace("/", "-")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _WRITTEN = 120  # up to this many points, labels are written
 _INSIDE = 2  # characters of labels that are written inside their marks, if all are that short
 _MARK, _DOT, _SPECK, _WORD = 16.0, 5.0, 2.8, 9.0  # widths of marks and size of words, in typographic points
+WIDTH, SIDE, LEFT, TOP = 5.2, 4.5, 0.6, 0.75  # inches: of a picture and its panel, and the margins of the panel
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
@@ -52,12 +53,13 @@ def panel(
     from matplotlib.figure import Figure
 
     advice = textwrap.wrap(missing_fonts(labels), 72)
-    width, side, below, top = 5.2, 4.5, 0.16 * len(advice), 0.5 + 0.25 * bool(note)  # inches
+    below = 0.16 * len(advice)
     bottom = below + 0.55 + 0.25 * _legend_lines(_looks(kinds))
-    height = bottom + side + top
-    figure = Figure(figsize=(width, height), dpi=110)
+    height = bottom + SIDE + TOP - 0.25 * (not note)
+    figure = Figure(figsize=(WIDTH, height), dpi=110)
     # fixed margins: a layout engine doubles the time that drawing takes
-    axes = figure.add_axes((0.6 / width, bottom / height, side / width, side / height), xlim=limits[0], ylim=limits[1])
+    place = (LEFT / WIDTH, bottom / height, SIDE / WIDTH, SIDE / height)
+    axes = figure.add_axes(place, xlim=limits[0], ylim=limits[1])
     figure.suptitle(title, fontsize=15, y=1 - 0.1 / height, va="top", parse_math=False)
     style: dict[str, Any] = {"va": "top", "ha": "center", "parse_math": False}
     figure.text(0.5, 1 - 0.45 / height, note, fontsize=10.5, **style)
@@ -88,36 +90,33 @@ class Marks:
     """The marks of V points in an Axes, with their labels inside or beside, which move together.
 
     A mark or label that would cover another one stands aside, with a line to a dot at its point. A label without room,
-    one of more than 120, and one that no font can write, leaves the dot alone. With `copies`, there are so many lists
-    of V points, one after the other.
+    one of more than 120, and one that no font can write, leaves the dot alone.
     """
 
-    def __init__(
-        self, axes: Axes, labels: Sequence[str], kinds: Sequence[str], scale: float = 1, copies: int = 1
-    ) -> None:
+    def __init__(self, axes: Axes, labels: Sequence[str], kinds: Sequence[str]) -> None:
         from matplotlib.collections import LineCollection
 
         shown = [printable(label) for label in labels]
         texts, family = legible(shown)
         coded = ["U+" in text and text != label for text, label in zip(texts, shown, strict=True)]
         hidden = [len(labels) > _WRITTEN or code for code in coded]
-        texts = ["" if hide else text for text, hide in zip(texts, hidden, strict=True)] * copies
+        texts = ["" if hide else text for text, hide in zip(texts, hidden, strict=True)]
         self.axes = axes
         self.inside = max(map(len, texts)) <= _INSIDE
         self.written = np.array([bool(text) for text in texts])
-        mark = scale * _MARK * min(1.0, max(0.7, (45 / len(labels)) ** 0.5))  # smaller where there are many
+        mark = _MARK * min(1.0, max(0.7, (45 / len(labels)) ** 0.5))  # smaller where there are many
         if self.inside:
             shapes, self.sizes = outlines(texts, family, 0.84 * mark, 0.78 * mark)
             self.sizes[:] = mark
         else:
-            shapes, self.sizes = outlines(texts, family, scale * _WORD)
+            shapes, self.sizes = outlines(texts, family, _WORD)
             self.sizes += 1.5
-        self.dot = scale * (_DOT if any(texts) else _SPECK)
+        self.dot = _DOT if any(texts) else _SPECK
         looks = _looks(kinds)
-        of_point = [looks[kind] for kind in kinds or [""] * len(labels)] * copies
+        of_point = [looks[kind] for kind in kinds or [""] * len(labels)]
         markers, colors = [_marker(look) for look in of_point], [look.color for look in of_point]
         inks: Any = [look.ink for look in of_point] if self.inside else "#222222"
-        self.leaders = LineCollection([], colors="#777777", linewidths=0.8 * scale, zorder=2)
+        self.leaders = LineCollection([], colors="#777777", linewidths=0.8, zorder=2)
         axes.add_collection(self.leaders, autolim=False)
         self.dots = _add(axes, markers, colors, self.dot, linewidth=0, zorder=2)
         self.signs = []  # what stands aside

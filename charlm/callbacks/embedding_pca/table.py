@@ -31,8 +31,9 @@ def find_table(module: nn.Module, name: str | None = None) -> str:
     owner, candidates = type(module).__name__, _candidates(module)
     if name is None:
         embeddings = _embeddings(module)
-        larger = [(path, child) for path, child in embeddings if child.num_embeddings > 1] or embeddings
-        tables = {_identity(child): path for path, child in reversed(larger)}
+        larger = {path: child for path, child in embeddings.items() if child.num_embeddings > 1} or embeddings
+        # a parametrization computes a new tensor at each reading
+        tables = {dict(child.named_parameters()).get("weight", child): path for path, child in reversed(larger.items())}
         if len(tables) != 1:
             found = f"{len(tables)} nn.Embedding modules" if tables else "no nn.Embedding"
             raise ValueError(f"{owner} has {found}, so name the table; {candidates}")
@@ -110,22 +111,17 @@ def _attribute(found: Any, name: str) -> Any:
     return getattr(found, name, None)
 
 
-def _identity(child: nn.Embedding) -> int:
-    """A number that embeddings with one table share; a parametrization makes a new tensor at each reading."""
-    return id(child) if is_parametrized(child, "weight") else id(child.weight)
-
-
-def _embeddings(module: nn.Module) -> list[tuple[str, nn.Embedding]]:
-    return [(_plain(path), child) for path, child in module.named_modules() if isinstance(child, nn.Embedding)]
+def _embeddings(module: nn.Module) -> dict[str, nn.Embedding]:
+    return {_plain(path): child for path, child in module.named_modules() if isinstance(child, nn.Embedding)}
 
 
 def _candidates(module: nn.Module) -> str:
-    tables = {path: _attribute(child, "weight") for path, child in _embeddings(module)}
-    embedded = {id(table) for table in tables.values()}
-    named = [*module.named_parameters(), *module.named_buffers()]
-    tables |= {_plain(path): tensor for path, tensor in named if tensor.ndim == 2 and id(tensor) not in embedded}
-    listed = [f"{path} {tuple(table.shape)}" for path, table in tables.items()]
-    return f"candidates: {', '.join(listed[:20]) or 'none'}"
+    found = _embeddings(module)
+    shapes: dict[str, Any] = {path: (child.num_embeddings, child.embedding_dim) for path, child in found.items()}
+    for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.ndim == 2 and _plain(path).removesuffix(".weight") not in shapes:
+            shapes[_plain(path)] = tuple(tensor.shape)
+    return f"candidates: {', '.join([f'{path} {shape}' for path, shape in shapes.items()][:20]) or 'none'}"
 
 
 def _plain(path: str) -> str:

@@ -73,8 +73,8 @@ def test_a_training_leaves_a_film_frames_neighbours_and_the_table(fitted, tmp_pa
     start = model.films.weight.detach().clone()
     found = fitted(model, EmbeddingPCA(frames=4), max_epochs=3)
     assert files(tmp_path) == [
-        "embedding_pca.gif", "embedding_pca.npz", "embedding_pca.png", "embedding_pca_frames.png", "hparams.yaml",
-        "projector/films/metadata.tsv", "projector/films/tensors.tsv", "projector_config.pbtxt",
+        "00029/films/metadata.tsv", "00029/films/tensors.tsv", "embedding_pca.gif", "embedding_pca.npz",
+        "embedding_pca.png", "embedding_pca_frames.png", "hparams.yaml", "projector_config.pbtxt",
     ]  # fmt: skip
     frames = frames_in(tmp_path / "run")
     assert frames["steps"].tolist() == [*range(7), 8, 10, 13, 16, 20, 25, 30]
@@ -100,20 +100,20 @@ def test_several_tables_leave_files_and_tags_of_their_own(fitted, tmp_path):
     model = Films()
     model.register_buffer("seen", torch.rand(6, 2))
     tags = fitted(model, *callbacks, max_steps=2).Tags()
-    names, tables = ("films-1", "films-2", "seen"), ("films", "seen")
+    names = ("films-1", "films-2", "seen")
     found = set(files(tmp_path))
     assert {f"embedding_pca-{name}{end}" for name in names for end in (".png", ".gif", ".npz")} <= found
     kinds = ("embedding_pca", "embedding_pca_film", "embedding_pca_frames")
     assert set(tags["images"]) == {f"{kind}/{name}" for kind in kinds for name in names}
     assert {f"embedding_neighbours/{name}/text_summary" for name in names} <= set(tags["tensors"])
     config = (tmp_path / "run" / "projector_config.pbtxt").read_text()
-    assert sorted(re.findall(r'tensor_name: "(.*)"', config)) == sorted(tables)
+    assert sorted(re.findall(r'tensor_name: "(.*):00001"', config)) == sorted(names)
 
 
 def test_a_run_without_a_film_gives_the_projector_its_first_rows_with_a_note(fitted, tmp_path):
     found = fitted(Films(), EmbeddingPCA(frames=0, projector_rows=7, every_n_epochs=None), max_steps=3)
     assert not [name for name in files(tmp_path) if name.endswith((".gif", ".npz", "frames.png"))]
-    metadata = (tmp_path / "run" / "projector" / "films" / "metadata.tsv").read_text()
+    metadata = (tmp_path / "run" / "00002" / "films" / "metadata.tsv").read_text()
     assert metadata.splitlines() == ["label\tkind", *(f"film {r}\t{('comedy', 'drama')[r % 2]}" for r in range(7))]
     (text,) = found.Tensors("embedding_neighbours/text_summary")
     assert "The projector has the first 7 of 12 rows." in text.tensor_proto.string_val[0].decode()
@@ -236,7 +236,7 @@ def test_of_a_table_that_gets_another_shape_the_frames_before_stay(warned, tmp_p
 def test_a_table_that_goes_away_is_warned_of_and_training_goes_on(warned):
     callback = EmbeddingPCA()
     said = warned(Changing(lambda model: delattr(model, "films")), callback)
-    assert callback._next_step == math.inf  # it is not looked for at each step
+    assert not callback._films  # it is not looked for at each step
     assert sum("Changing no longer has a table 'films'" in message for message in said) == 3
 
 

@@ -7,20 +7,21 @@ import pytest
 import torch
 from PIL import Image
 
-from charlm.callbacks.embedding_pca.film import Film, animation, small_multiples
-from charlm.callbacks.embedding_pca.kinds import kind_of
+from charlm.callbacks.embedding_pca.film import animation, draw_frames, side_by_side
 from charlm.callbacks.shared.palette import BLUE, VERMILION
+from charlm.callbacks.shared.render import render
 
-LETTERS = [".", *"abcdefghijklmnopqrstuvwxyz"]
 VERMILION_PIXEL, BLUE_PIXEL = (np.array(matplotlib.colors.to_rgb(color)) * 255 for color in (VERMILION, BLUE))
 
 
-def film_of(labels=LETTERS, frames=5, kinds=()):
-    start, goal = torch.randn(2, len(labels), 2, generator=torch.Generator().manual_seed(0))
-    points = torch.stack([start + (goal - start) * frame / (frames - 1) for frame in range(frames)])
-    return Film(
-        "net.0", labels, kinds, [1000 * frame for frame in range(frames)], points, ["AUC 0.5"] * frames, "about"
-    )
+def frames(count):
+    """A vowel goes from the left to the right, between consonants that stay."""
+    places = [-4.0 + 8 * frame / (count - 1) for frame in range(count)]
+    points = torch.tensor([[[x, 0.0], [5, 1], [-5, -1], [5, -1], [-5, 1]] for x in places])
+    return draw_frames(points, [f"step {frame}" for frame in range(count)], "net.0", list("abcdf"), KINDS)
+
+
+KINDS = ["v", "c", "c", "c", "c"]
 
 
 def frames_of(gif):
@@ -36,32 +37,26 @@ def near(pixels, color):
 
 
 def test_points_move_through_the_film_and_nothing_else_does():
-    """A vowel goes from the left to the right, between consonants that stay."""
-    points = torch.tensor([[[-4.0 + 2 * frame, 0.0], [5, 1], [-5, -1], [5, -1], [-5, 1]] for frame in range(5)])
-    kinds = ["v", "c", "c", "c", "c"]
-    film = Film("net.0", list("abcdf"), kinds, range(5), points, [""] * 5, "")
-    frames, infos = zip(*frames_of(animation(film)), strict=True)
+    frames_shown, infos = zip(*frames_of(animation(frames(5))), strict=True)
     assert [info["duration"] for info in infos] == [120] * 4 + [2500]
     assert infos[0]["loop"] == 0
-    panel = slice(int(0.15 * len(frames[0])), int(0.85 * len(frames[0])))
-    vowel = [near(pixels[panel], VERMILION_PIXEL)[1].mean() for pixels in frames]  # the rarer kind comes second
+    panel = slice(int(0.15 * len(frames_shown[0])), int(0.85 * len(frames_shown[0])))
+    vowel = [near(pixels[panel], VERMILION_PIXEL)[1].mean() for pixels in frames_shown]  # the rarer kind comes second
     assert all(after - before > 15 for before, after in pairwise(vowel))
-    consonants = [near(pixels[panel], BLUE_PIXEL) for pixels in frames]
+    consonants = [near(pixels[panel], BLUE_PIXEL) for pixels in frames_shown]
     assert all(np.array_equal(spots, consonants[0]) for spots in consonants)
-    still = [pixels[panel.stop :] for pixels in frames]  # axis labels and legend
+    still = [pixels[panel.stop :] for pixels in frames_shown]  # axis labels and legend
     assert all((pixels == still[0]).all() for pixels in still)
 
 
-@pytest.mark.parametrize("frames", [2, 9])
-def test_small_multiples_are_frames_side_by_side_within_the_same_limits(frames):
-    film = film_of(frames=frames, kinds=list(map(kind_of, LETTERS)))
-    figure = small_multiples(film)
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == [f"step {1000 * frame:,}  AUC 0.5" for frame in range(frames)]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "consonant", "boundary"]
-    boxes = np.array([path.vertices for path in axes.collections[0].get_paths()])
-    dots = np.ma.filled(axes.collections[2].get_offsets(), np.nan).reshape(frames, 27, 2)
-    marks = np.ma.filled(axes.collections[4].get_offsets(), np.nan).reshape(frames, 27, 2)
-    places = np.where(np.isnan(dots), marks, dots) - boxes[:, :1]  # relative to the corner of each frame
-    scale = np.linalg.norm(places[0, 1] - places[0, 2]) / np.linalg.norm(film.points[0, 1] - film.points[0, 2])
-    assert np.allclose(places - places[0, 0], (film.points - film.points[0, 0]).numpy() * scale, atol=1e-6)
+@pytest.mark.parametrize(("count", "shown"), [(2, 2), (17, 9)])
+def test_up_to_nine_frames_from_the_first_to_the_last_stand_side_by_side(count, shown):
+    figure = side_by_side(frames(count), "net.0", "about", KINDS)
+    assert [text.get_text() for text in figure.texts] == ["net.0", "about"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["c", "v"]
+    page = render(figure)[68:-36]  # between the title and the legend
+    cells = [cell for line in np.split(page, -(-shown // 3)) for cell in np.split(line, 3, axis=1)]
+    vowel = [near(cell, VERMILION_PIXEL)[1].mean() for cell in cells[:shown]]
+    assert np.allclose(np.diff(vowel), (vowel[-1] - vowel[0]) / (shown - 1), atol=2)
+    assert vowel[-1] - vowel[0] > 100
+    assert all((cell == 255).all() for cell in cells[shown:])
