@@ -5,6 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from charlm.cli.commands.dashboard import METRICS
+
 pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
 
 MLP, BIGRAM, SMALL = (f"00{number}-run" for number in range(1, 4))
@@ -90,6 +92,11 @@ def test_hparams_have_a_row_a_run_that_ends_with_the_last_losses(ask, points):
         BIGRAM: None,
         SMALL: 20,
     }
+    found = ask("hparams/experiment", {"experimentName": ""})
+    names = [column["name"] for column in found["hparamInfos"]]
+    assert names[:3] == ["model", "model.lr", "step_decay.milestones"]
+    assert names.index("model.n_hidden") < names.index("trainer.max_steps")  # which does not differ
+    assert [column["name"]["tag"] for column in found["metricInfos"]][: len(METRICS)] == list(METRICS)
     for run, row in rows.items():
         values = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
         assert [values[tag] for tag in tags] == [pytest.approx(points(run, tag)[-1][1]) for tag in tags]

@@ -13,11 +13,13 @@ import webbrowser
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from tensorboard import program
+from werkzeug import Response
 
 from charlm.runs.events import find_event_runs
 from charlm.runs.naming import RUNS, place_of
@@ -32,6 +34,10 @@ PINNED = ("loss/val", "loss_mean/train", "lr", "samples/new")
 """Curves at the top of the page, whose groups are in alphabetical order and would begin with `accuracy`."""
 ON_EVERY_PAGE = {"_smoothingWeight": 0, "tagFilter": "loss|lr|samples|compare|verdict|note"}
 """What all pages but Time Series read from the address: no smoothing, and the tags that come first."""
+SETTINGS = ("model", "model.lr", "step_decay.milestones", "data.path", "trainer.max_steps")
+METRICS = ("best/val", "best/step", "loss_mean/train", "loss/val", "samples/new", "summary/seconds", "loss/test")
+"""The first columns of HParams, which would sort them by name, and shows five of each when it opens."""
+_COLUMNS = "/hparams/experiment"
 _PROJECTOR = "/projector_binary.js"
 _IN_3D, _IN_2D = b"this.pcaIs3d=!0", b"this.pcaIs3d=!1"
 _PORTS = 20
@@ -134,8 +140,9 @@ def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
     """Serve a page at the bare address that sets TensorBoard up and then opens it.
 
     The curves of `PINNED` come first and have the whole width, no page smooths a curve or cuts off its outliers, and
-    the pages reload by themselves every 30 seconds. The projector begins in two dimensions, where it does not turn; it
-    can be told so neither by its address nor by its files. What the user has changed in TensorBoard's settings stays.
+    the pages reload by themselves every 30 seconds. HParams has its columns in the order of use. The projector begins
+    in two dimensions, where it does not turn; it can be told so neither by its address nor by its files. What the user
+    has changed in TensorBoard's settings stays.
 
     Args:
         app: TensorBoard's application.
@@ -151,9 +158,30 @@ def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
         if environ["PATH_INFO"].endswith(_PROJECTOR):
             environ.pop("HTTP_ACCEPT_ENCODING", None)  # not compressed
             return [part.replace(_IN_3D, _IN_2D) for part in app(environ, start_response)]
+        if environ["PATH_INFO"].endswith(_COLUMNS):
+            environ.pop("HTTP_ACCEPT_ENCODING", None)
+            answer = Response.from_app(app, environ, buffered=True)
+            if answer.status_code == HTTPStatus.OK:
+                answer.set_data(in_order_of_use(answer.get_data()))
+            return answer(environ, start_response)
         return app(environ, start_response)
 
     return application
+
+
+def in_order_of_use(columns: bytes) -> bytes:
+    """Order the columns of HParams: settings that differ between runs first, and among them those that matter most.
+
+    Args:
+        columns: TensorBoard's answer about all runs, in JSON.
+    """
+    found = json.loads(columns)
+    ranks = {name: rank for rank, name in enumerate((*SETTINGS, *METRICS))}
+    for setting in (settings := found.get("hparamInfos", [])):
+        setting["differs"] = setting.get("differs", False)
+    settings.sort(key=lambda setting: (not setting["differs"], ranks.get(setting["name"], len(ranks))))
+    found.get("metricInfos", []).sort(key=lambda metric: ranks.get(metric["name"]["tag"], len(ranks)))
+    return json.dumps(found).encode()
 
 
 def is_free(host: str, port: int) -> bool:

@@ -59,7 +59,6 @@ def _log_end(trainer: pl.Trainer, checkpoint: Checkpoint, losses: dict[str, floa
     """Log the best checkpoint's losses that are not in the log yet, and figures for the HParams tab."""
     parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
     last = {f"loss/{part}": losses[part] for part in parts if part in losses}
-    # HParams sorts metrics by name and shows the first five
     last |= {"best/step": float(checkpoint.step), "best/val": losses["val"]} if "val" in losses else {}
     last |= {"summary/steps": float(trainer.global_step), "summary/seconds": seconds}
     for logger in trainer.loggers:
