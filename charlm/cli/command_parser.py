@@ -8,6 +8,7 @@ from typing import Any
 from docstring_parser import parse as parse_docstring
 
 from charlm.cli.short_errors import ShortErrors
+from charlm.cli.uncollected import uncollected
 
 
 def run_command(name: str, args: list[str]) -> None:
@@ -19,7 +20,8 @@ def run_command(name: str, args: list[str]) -> None:
 def command_function(name: str) -> Callable[..., None]:
     """The function of a command: for compare-counts it is `compare_counts` in commands/compare_counts.py."""
     word = name.replace("-", "_")
-    function: Callable[..., None] = getattr(import_module(f"charlm.cli.commands.{word}"), word)
+    with uncollected():
+        function: Callable[..., None] = getattr(import_module(f"charlm.cli.commands.{word}"), word)
     return function
 
 
