@@ -52,9 +52,10 @@ class BadLines:
             if len(lines) == 1:
                 self.refuse(chunk, str(error).removeprefix(f"{chunk.where(0)}: "))
                 return
-            half = "".join(f"{line}\n" for line in lines[: len(lines) // 2])
-            yield from self.clean(chunk._replace(text=half), **options)
-            rest = chunk._replace(lines_before=chunk.lines_before + len(lines) // 2, text=chunk.text[len(half) :])
+            at = len(lines) // 2
+            half = "".join(f"{line}\n" for line in lines[:at])
+            yield from self.clean(chunk._replace(text=half, marks=chunk.marks[:at]), **options)
+            rest = Chunk(chunk.file, chunk.lines_before + at, chunk.text[len(half) :], chunk.marks[at:])
             yield from self.clean(rest, **options)
         else:
             yield cleaned

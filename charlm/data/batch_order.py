@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class BatchOrder:
         epoch: number of the epoch; each one has its own order.
         rank: number of this process.
         world_size: number of processes.
+        cumulative: float64 (N,), the sum of the weights up to each example, which is drawn in proportion to its own;
+            None: every example is as likely as any other.
     """
 
     total: int
@@ -38,6 +40,7 @@ class BatchOrder:
     epoch: int
     rank: int
     world_size: int
+    cumulative: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.global_size = self.batch_size * self.world_size
@@ -63,6 +66,8 @@ class BatchOrder:
         else:
             last = max(first + 1, min(last, self.total // self.global_size))
             numbers = self._places(first * self.global_size, last * self.global_size)
+            if self.sampling == "epoch" and self.cumulative is not None:
+                numbers = self._weighted((numbers + self._offset) / self.total)
         return numbers.view(last - first, self.world_size, -1)[:, self.rank]
 
     @cached_property
@@ -72,6 +77,21 @@ class BatchOrder:
     @cached_property
     def _shuffle(self) -> Shuffle:
         return Shuffle(self.total, self._generator)
+
+    @cached_property
+    def _offset(self) -> Tensor:
+        """float64 (), in [0, 1); drawn after the shuffle, whatever is asked for first."""
+        self._shuffle  # noqa: B018
+        return torch.rand((), dtype=torch.float64, generator=self._generator)
+
+    def _weighted(self, shares: Tensor) -> Tensor:
+        """The examples at shares of the weights' sum, float64 (B,), in [0, 1).
+
+        In an epoch these are N shares at equal distances, so that each example comes as often as its weight says,
+        rounded up or down; with equal weights that is once (systematic sampling).
+        """
+        sums = cast("Tensor", self.cumulative)
+        return torch.searchsorted(sums, shares * sums[-1], right=True).clamp_(max=self.total - 1)
 
     def _even_piece(self, batch: int) -> Tensor:
         """This rank's part of a batch in which every rank has as many examples as the others, but for one."""
@@ -87,6 +107,11 @@ class BatchOrder:
 
     def _draw(self, first: int, last: int) -> Tensor:
         if self.seed is not None and self._drawn < first:  # a resumed epoch: skip what was drawn before
-            torch.randint(self.total, ((first - self._drawn) * self.global_size,), generator=self._generator)
+            self._random((first - self._drawn) * self.global_size)
         self._drawn = last
-        return torch.randint(self.total, ((last - first) * self.global_size,), generator=self._generator)
+        return self._random((last - first) * self.global_size)
+
+    def _random(self, size: int) -> Tensor:
+        if self.cumulative is None:
+            return torch.randint(self.total, (size,), generator=self._generator)
+        return self._weighted(torch.rand(size, dtype=torch.float64, generator=self._generator))

@@ -23,6 +23,11 @@ class Examples(Protocol):
         """The inputs and targets of all examples in order."""
         ...
 
+    @property
+    def example_weights(self) -> Tensor | None:
+        """float64 (N,), how often each example counts; None: once."""
+        ...
+
 
 class BatchLoader:
     """An iterable of (context, target) batches, for Lightning or for a plain loop; much faster than a DataLoader.
@@ -37,6 +42,8 @@ class BatchLoader:
         batch_size: examples per batch and process; None: the whole split in one batch.
         sampling: "epoch" shuffles and shows every example once per epoch; "replacement" draws every batch anew, as the
             course's `torch.randint` loop does, and calls ceil(N / B) batches an epoch; "sequential" keeps the order.
+            If the examples have weights, both draw in proportion to them, N examples an epoch; in order, a batch has
+            its weights as a third part, float32 (B,).
         seed: of the order; None draws from torch's global generator, and such an order cannot be resumed exactly.
         rank: number of this process.
         world_size: number of processes.
@@ -85,7 +92,10 @@ class BatchLoader:
         self.epoch = 0
         self._batches_done = 0  # in the current pass
         self._resumes = False  # whether the next pass goes on after `_batches_done`
-        self._whole_split: tuple[Tensor, Tensor] | None = None
+        self._whole_split: tuple[Tensor, ...] | None = None
+        self.weights: Tensor | None = getattr(examples, "example_weights", None)
+        draws = self.weights is not None and sampling != "sequential"
+        self._cumulative = self.weights.cumsum(0) if self.weights is not None and draws else None
 
     @property
     def sampler(self) -> "BatchLoader":
@@ -122,7 +132,7 @@ class BatchLoader:
         self.epoch, self._batches_done = state["epoch"], state["batch"]
         self._resumes = True
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # This is a generator, so it starts at the first next(): Lightning has set the epoch by then.
         if not self._resumes:
             self._batches_done = 0
@@ -139,28 +149,36 @@ class BatchLoader:
         }
 
     def _order(self) -> BatchOrder:
-        return BatchOrder(
-            len(self.examples), self.batch_size, self.sampling, self.seed, self.epoch, self.rank, self.world_size
-        )
+        of_process = (self.rank, self.world_size)
+        sizes = (len(self.examples), self.batch_size)
+        return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *of_process, cumulative=self._cumulative)
 
     def _keeps_whole_split(self) -> bool:
         """Whether every epoch is one and the same batch, whose order does not matter."""
-        return self.batch_size == len(self.examples) and self.sampling != "replacement" and self.world_size == 1
+        draws = self.sampling == "replacement" or self._cumulative is not None
+        return self.batch_size == len(self.examples) and not draws and self.world_size == 1
 
-    def _one_batch(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _one_batch(self) -> Iterator[tuple[Tensor, ...]]:
         if self._whole_split is None:
-            self._whole_split = self.examples.tensors()
+            self._whole_split = self._with_weights(self.examples.tensors(), slice(None))
         if self._batches_done == 0:
             self._batches_done = 1
             yield self._whole_split
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _with_weights(self, batch: tuple[Tensor, ...], index: Tensor | slice) -> tuple[Tensor, ...]:
+        """The examples of these numbers, in order with their weights as well."""
+        if self.weights is None or self._cumulative is not None:
+            return batch
+        return (*batch, self.weights[index].float())
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         order = self._order()
         # without a seed one at a time: torch's global generator serves the training step in between, too
         at_once = max(1, _GATHERED // self.batch_size) if self.seed is not None else 1
         while self._batches_done < len(order):
             index = order.batches(self._batches_done, min(self._batches_done + at_once, len(order)))
-            context, target = self.examples.gather(index.flatten())
-            for batch in zip(context.view(*index.shape, -1).unbind(), target.view(index.shape).unbind(), strict=True):
+            gathered = self._with_weights(self.examples.gather(index.flatten()), index.flatten())
+            parts = (part.view(*index.shape, *part.shape[1:]).unbind() for part in gathered)
+            for batch in zip(*parts, strict=True):
                 self._batches_done += 1
                 yield batch

@@ -1,5 +1,6 @@
 """Clean a chunk of a names file, or refuse it in a sentence that names the line."""
 
+import itertools
 import re
 import unicodedata
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from charlm.data.lowercase import Language, lower
+from charlm.data.marks import Mark
 from charlm.messages import shortened
 from charlm.tokenizer import JOINERS, UNPRINTABLE, code_points
 
@@ -34,11 +36,12 @@ _COMPOSED = 4  # NFC makes one character of at most so many
 
 
 class Chunk(NamedTuple):
-    """Some lines of a file, and how many lines stand before them."""
+    """Some lines of a file, how many lines stand before them, and in some tables the mark of each line."""
 
     file: Path
     lines_before: int
     text: str
+    marks: tuple[Mark, ...] = ()
 
     def where(self, at: int) -> str:
         """The file and the line of the character at index `at`."""
@@ -53,12 +56,14 @@ class Cleaned(NamedTuple):
         characters: the distinct characters of the names.
         names: the number of names.
         changes: what was changed, with a place for the number of lines, and that number.
+        marks: those of the names, if the lines have some.
     """
 
     text: str
     characters: set[str]
     names: int
     changes: dict[str, int]
+    marks: tuple[Mark, ...] = ()
 
 
 def clean(chunk: Chunk, lowercase: bool | Language, max_length: int, alphabet: str | None) -> Cleaned:
@@ -91,7 +96,8 @@ def clean(chunk: Chunk, lowercase: bool | Language, max_length: int, alphabet: s
         "outer white space cut in {} lines": trimmed,
         "letters and accents composed (NFC) in {} lines": composed,
     }
-    return Cleaned(text, characters, len(lengths) - blank, changes)
+    marks = tuple(itertools.compress(chunk.marks, lengths))
+    return Cleaned(text, characters, len(lengths) - blank, changes, marks)
 
 
 def _characters(text: str) -> set[str]:

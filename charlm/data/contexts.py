@@ -1,6 +1,7 @@
 """From names to contexts and targets. Dimension key: N examples, B batch, T = block_size, S stream length."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,18 @@ from torch.nn import functional as F
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 _EXAMPLES_AT_ONCE = 1 << 14  # few enough for the processor's cache to hold the intermediate arrays
+
+
+class StreamMarks(NamedTuple):
+    """What belongs to each target of a stream because it belongs to its name.
+
+    Args:
+        weights: float64 (S,), how often the name counts; None: once.
+        labels: (S,), the id of the name's label; None: names have no labels.
+    """
+
+    weights: Tensor | None = None
+    labels: Tensor | None = None
 
 
 class Contexts:
@@ -22,28 +35,44 @@ class Contexts:
         stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
         block_size: T, the context length in characters, >= 1.
         positions: int64 (N,), indices into `stream` of the targets to use; None: all S of them.
+        marks: the weights of the targets and the labels of their names.
 
     Raises:
         ValueError: `block_size` < 1.
     """
 
-    def __init__(self, stream: Tensor, block_size: int, positions: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        stream: Tensor,
+        block_size: int,
+        positions: Tensor | None = None,
+        marks: StreamMarks | None = None,
+    ) -> None:
         if block_size < 1:
             raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
         self.stream = F.pad(stream, (block_size, 0), value=BOUNDARY)
         self.block_size = block_size
         self.positions = positions
+        self.marks = marks or StreamMarks()
 
     @classmethod
-    def of_padded(cls, padded: Tensor, block_size: int, positions: Tensor | None = None) -> "Contexts":
+    def of_padded(
+        cls, padded: Tensor, block_size: int, positions: Tensor | None = None, marks: StreamMarks | None = None
+    ) -> "Contexts":
         """Build from a stream (T + S,) that begins with T boundaries already, without copying it."""
-        contexts = cls(padded[:0], block_size, positions)
+        contexts = cls(padded[:0], block_size, positions, marks)
         contexts.stream = padded
         return contexts
 
     def with_block_size(self, block_size: int) -> "Contexts":
         """The same targets in the same order, with contexts of another length."""
-        return Contexts(self.stream[self.block_size :], block_size, self.positions)
+        return Contexts(self.stream[self.block_size :], block_size, self.positions, self.marks)
+
+    @property
+    def example_weights(self) -> Tensor | None:
+        """float64 (N,), how often each example counts; None: once."""
+        of_all = self.marks.weights
+        return of_all if of_all is None or self.positions is None else of_all[self.positions]
 
     def __repr__(self) -> str:
         return f"Contexts({len(self):,} examples, block_size={self.block_size})"

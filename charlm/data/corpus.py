@@ -3,17 +3,21 @@
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from charlm.data.bad_lines import BadLines
 from charlm.data.cleaning import Chunk
 from charlm.data.download import MAKEMORE, download_makemore, refuse_address
+from charlm.data.find_table import SAMPLE, find_table
 from charlm.data.lowercase import LANGUAGES, Language
-from charlm.data.table import SAMPLE, Table, find_table
+from charlm.data.marks import MarkColumns, Marks
+from charlm.data.table import Table
 from charlm.data.text_chunks import text_chunks
 from charlm.tokenizer import LONGEST_NAME
 
@@ -34,6 +38,9 @@ class Corpus:
         lines: the number of names.
         source: the file they came from.
         note: what was dropped or changed while reading, in one sentence; "" if nothing was.
+        weights: float64 (M,), how often each name counts; None: each line counts once.
+        labels: the different labels, such as ("F", "M"); () if the names have none.
+        label_of: int16 (M,), the number of each name's label; None if they have none.
     """
 
     data: bytes
@@ -41,6 +48,9 @@ class Corpus:
     lines: int
     source: str
     note: str = ""
+    weights: np.ndarray | None = field(default=None, repr=False, compare=False)
+    labels: tuple[str, ...] = ()
+    label_of: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.lines
@@ -67,8 +77,13 @@ class Corpus:
 
     @cached_property
     def sha256(self) -> str:
-        """A fingerprint of the clean names: the same for CRLF and LF, with a BOM or without."""
-        return hashlib.sha256(self.data).hexdigest()
+        """A fingerprint of the clean names, weights and labels: the same for CRLF and LF, with a BOM or without."""
+        digest = hashlib.sha256(self.data)
+        if self.weights is not None:
+            digest.update(self.weights.tobytes())
+        if self.label_of is not None:
+            digest.update("\n".join(self.labels[number] for number in self.label_of).encode())
+        return digest.hexdigest()
 
 
 def names_file(path: str | Path | None = None) -> Path:
@@ -98,6 +113,9 @@ def read_corpus(
     column: int | str | None = None,
     encoding: str = "utf-8",
     bad_lines: Literal["refuse", "skip"] = "refuse",
+    weight: int | str | None = None,
+    label: int | str | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Corpus:
     """Read a list of names, one name a line. BOM, CRLF and blank lines are accepted, outer white space is cut.
 
@@ -112,12 +130,17 @@ def read_corpus(
             name; None: the same, unless the file looks like a table, which is an error.
         encoding: how the file's letters are coded: a name that Python knows, such as "cp1252" or "utf-16".
         bad_lines: "refuse" raises an error for the first line that is not accepted; "skip" leaves such lines out.
+        weight: of a table, the column with the names' weights: numbers above 0, as if a name stood so many times in the
+            list.
+        label: of a table, the column with the names' labels, such as F and M.
+        labels: the accepted labels in the order of their numbers; None: those that occur, sorted.
 
     Raises:
         OSError: no such file, a directory, a pipe or a device, no permission to read it, or no network.
         ValueError: bytes that are not text in `encoding`, control or invisible characters, characters outside
             `alphabet`, a longer name, more than 65,536 different characters, or no name at all; the message gives the
-            line. Or a table without `column`, the file changed while it was read, or an argument outside its range.
+            line. Or a table without `column`, a bad weight or label, the file changed while it was read, or an argument
+            outside its range.
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
@@ -131,24 +154,27 @@ def read_corpus(
     names = 0
     changes: Counter[str] = Counter()
     bad = BadLines(bad_lines == "skip")
-    table, chunks = _read_table(file, column, encoding, bad)
+    table, chunks = _read_table(file, {"column": column, "weight": weight, "label": label}, labels, encoding, bad)
+    marks = Marks(table.marks if table else MarkColumns())
     for chunk in chunks:
         for cleaned in bad.clean(chunk, lowercase=lowercase, max_length=max_length, alphabet=alphabet):
             pieces.append(cleaned.text.encode())
             characters |= cleaned.characters
             names += cleaned.names
             changes.update(cleaned.changes)
+            marks.add(cleaned.marks)
         _refuse_many(characters, chunk)
-    notes = [table.note if table else "", *(change.format(n) for change, n in changes.items() if n), bad.note]
-    note = ", ".join(filter(None, notes))
+    changed = [change.format(n) for change, n in changes.items() if n]
+    note = ", ".join(filter(None, [table.note if table else "", *marks.notes, *changed, bad.note]))
     if not characters:
         skipped = f" ({bad.note})" if bad.note else ""
         raise ValueError(f"no names in {file}: it is empty or has blank lines only{skipped}; give one name a line")
-    return Corpus(b"".join(pieces), "".join(sorted(characters)), names, str(file), note)
+    alphabet = "".join(sorted(characters))
+    return Corpus(b"".join(pieces), alphabet, names, str(file), note, marks.weights, marks.labels, marks.label_of)
 
 
 def _read_table(
-    file: Path, column: int | str | None, encoding: str, bad: BadLines
+    file: Path, columns: dict[str, int | str | None], labels: Sequence[str] | None, encoding: str, bad: BadLines
 ) -> tuple[Table | None, Iterator[Chunk]]:
     """Whether the file is a table, and its names, one a line."""
     chunks = text_chunks(file, _CHUNK_BYTES, encoding, replace=bad.skip)
@@ -158,7 +184,9 @@ def _read_table(
         lines += chunk.text.count("\n")
         if lines >= SAMPLE:
             break
-    table = find_table("".join(chunk.text for chunk in begin), file, column)
+    table = find_table("".join(chunk.text for chunk in begin), file, **columns)
+    if table and labels is not None:
+        table = table._replace(marks=table.marks._replace(labels=tuple(labels)))
     chunks = itertools.chain(begin, chunks)
     return table, table.names(chunks, bad) if table else chunks
 

@@ -16,7 +16,7 @@ from charlm.data.lowercase import Language
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
 from charlm.data.splits import DEFAULT_SPLIT, Part, Shares, Splits, load_splits
-from charlm.nets.interface import check_longest
+from charlm.nets.interface import check_longest, learns_by_counting
 from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ class NamesDataModule(pl.LightningDataModule):
         alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
         block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
             of words it is the number of positions: the length of the longest name, plus one.
-        batch_size: examples per training batch and process (names, for models of whole names); null: the whole split in
-            one batch.
+        batch_size: examples per training batch and process (or whole names); null: the whole split in one batch.
         split: shares of train, val and test; they sum to 1.
         split_by: "name" puts all copies of a name into one split; "line" splits the lines, as in the lectures, so that
             repeated names leak; "pair" splits the context/target pairs, as in the course notebooks.
@@ -42,14 +41,16 @@ class NamesDataModule(pl.LightningDataModule):
         lowercase: turn names to lower case; "tr", "az" and "lt" follow the rules of these languages.
         sampling: "epoch" shuffles and shows every example once per epoch; "replacement" draws every batch anew.
         shuffle_seed: seed of the order of the training batches; null draws from torch's global generator.
-        pad: false builds the contexts of the course notebook, which does not pad: a name's first T - 1 characters are
-            never predicted.
-        eval_batch_size: examples per batch in validation, test and prediction.
+        pad: false builds the contexts of the course notebook, which does not pad. A name's first T - 1 characters are
+            never predicted then.
+        eval_batch_size: examples per batch in an evaluation.
         max_length: length of the longest accepted name in characters.
         column: the column with the names in a table (CSV, TSV, ...): its number, from 1 on, or its title; 0: each whole
             line is a name; null refuses tables.
         encoding: of the file, such as utf-16 or cp1252.
         bad_lines: "refuse" stops at a line that is not accepted, "skip" leaves such lines out and counts them.
+        weight: the column with counts or shares: a name with 5 is learnt and counted as if it stood five times in the
+            list. A training epoch still has as many examples as the split, drawn in proportion to their weights.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -74,6 +75,7 @@ class NamesDataModule(pl.LightningDataModule):
         column: int | str | None = None,
         encoding: str = "utf-8",
         bad_lines: Literal["refuse", "skip"] = "refuse",
+        weight: int | str | None = None,
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
@@ -118,9 +120,16 @@ class NamesDataModule(pl.LightningDataModule):
         self.splits  # noqa: B018
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches of context int64 (B, T) and target int64 (B,); for whole names, both are int64 (B, L)."""
-        given = self.hparams
-        return self._loader(self.splits.train, given["batch_size"], given["sampling"], given["shuffle_seed"])
+        """Shuffled batches of context int64 (B, T) and target int64 (B,); for whole names, both are int64 (B, L).
+
+        A model that counts gets names with weights in order, since their weights come with them.
+        """
+        given, train = self.hparams, self.splits.train
+        model: Any = getattr(self.trainer, "lightning_module", None)
+        counts = train.example_weights is not None and learns_by_counting(getattr(model, "net", None))
+        return self._loader(
+            train, given["batch_size"], "sequential" if counts else given["sampling"], given["shuffle_seed"]
+        )
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """The val split in order; [] if it has no share."""

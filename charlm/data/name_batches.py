@@ -31,11 +31,11 @@ class NameLoader(BatchLoader):
 
     examples: Sequences
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         order = self._order()
         while self._batches_done < len(order):
             (index,) = order.batches(self._batches_done, self._batches_done + 1)
             if self.sampling != "sequential":
                 index = index[self.examples.lengths[index].argsort(stable=True, descending=True)]
             self._batches_done += 1
-            yield self.examples.gather(index)
+            yield self._with_weights(self.examples.gather(index), index)

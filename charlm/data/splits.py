@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.cleaning import line_lengths
-from charlm.data.contexts import Contexts, notebook_positions
+from charlm.data.contexts import Contexts, StreamMarks, notebook_positions
 from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.lowercase import Language
 from charlm.data.shuffle import mix
@@ -64,6 +64,7 @@ def load_splits(
     column: int | str | None = None,
     encoding: str = "utf-8",
     bad_lines: Literal["refuse", "skip"] = "refuse",
+    weight: int | str | None = None,
 ) -> Splits:
     """Read names and split them; the arguments are those of NamesDataModule.
 
@@ -81,17 +82,20 @@ def load_splits(
         raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
-    reading: dict[str, Any] = {"column": column, "encoding": encoding, "bad_lines": bad_lines}
+    reading: dict[str, Any] = {"column": column, "encoding": encoding, "bad_lines": bad_lines, "weight": weight}
     corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, **reading)
     tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet)
     if split_by == "pair":
-        train, val, test = _split_pairs(tokenizer.encode_lines(corpus.text), block_size, split, split_seed, pad)
+        marks = _stream_marks(corpus, np.ones(len(corpus), bool))
+        stream = tokenizer.encode_lines(corpus.text)
+        train, val, test = _split_pairs(stream, block_size, split, split_seed, pad, marks)
         return Splits(corpus, tokenizer, train, val, test, name_split=None)
     name_split = (_split_names if split_by == "name" else _split_lines)(corpus, split, split_seed)
     streams = _padded_streams(corpus, tokenizer, name_split, block_size)
+    all_marks = (_stream_marks(corpus, name_split == part) for part in range(len(PARTS)))
     train, val, test = (
-        Contexts.of_padded(s, block_size, None if pad else notebook_positions(s[block_size:], block_size))
-        for s in streams
+        Contexts.of_padded(s, block_size, None if pad else notebook_positions(s[block_size:], block_size), marks)
+        for s, marks in zip(streams, all_marks, strict=True)
     )
     return Splits(corpus, tokenizer, train, val, test, name_split)
 
@@ -145,14 +149,24 @@ def _split_lines(corpus: Corpus, split: Shares, seed: int) -> np.ndarray:
     return name_split
 
 
-def _split_pairs(stream: Tensor, block_size: int, split: Shares, seed: int, pad: bool) -> list[Contexts]:
+def _split_pairs(
+    stream: Tensor, block_size: int, split: Shares, seed: int, pad: bool, marks: StreamMarks
+) -> list[Contexts]:
     """Split the examples, as the course notebooks do: the same name is in train and test."""
     positions = None if pad else notebook_positions(stream, block_size)
     total = len(stream) if positions is None else len(positions)
     cuts = split_sizes(total, split, "context/target pairs")
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     parts = (order if positions is None else positions[order]).tensor_split(cuts)
-    return [Contexts(stream, block_size, part) for part in parts]
+    return [Contexts(stream, block_size, part, marks) for part in parts]
+
+
+def _stream_marks(corpus: Corpus, chosen: np.ndarray) -> StreamMarks:
+    """The weights of the chosen names, bool (M,), repeated for each of their characters."""
+    if corpus.weights is None:
+        return StreamMarks()
+    lengths = np.concatenate([lengths for _, _, lengths in _chunks(corpus)])
+    return StreamMarks(torch.from_numpy(np.repeat(corpus.weights[chosen], lengths[chosen])))
 
 
 def _padded_streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, block_size: int) -> list[Tensor]:

@@ -11,9 +11,6 @@ import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
-from torchmetrics.text import Perplexity
 
 from charlm.callbacks.shared.processes import gather
 from charlm.callbacks.shared.progress import log_is_due, training_steps
@@ -23,15 +20,18 @@ from charlm.inference.sampling import sample_names
 from charlm.messages import parameters_of
 from charlm.models.from_checkpoint import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
-from charlm.models.rank_weight import rank_weight, weight_in_epoch
+from charlm.models.rank_weight import rank_weight
+from charlm.models.split_metrics import SplitMetrics
 from charlm.models.train_mean import TrainMeans
 from charlm.nets.interface import parameter_count, takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
 from charlm.runs.checkpoint_file import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
 
-Batch = tuple[Tensor, Tensor]
-"""Context int64 (B, T) and target int64 (B,); or of whole names both int64 (B, L), where a target of -1 is ignored."""
+Batch = tuple[Tensor, ...]
+"""Context int64 (B, T) and target int64 (B,); or of whole names both int64 (B, L), where a target of -1 is ignored.
+
+In an evaluation of names with weights, these are the third part, float (B,)."""
 
 
 class LitCharLM(pl.LightningModule, ABC):
@@ -86,11 +86,10 @@ class LitCharLM(pl.LightningModule, ABC):
         self._net_args = {**of_net, "vocab_size": vocab_size or len(alphabet) + 1}
         self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet)
-        accuracy = MulticlassAccuracy(self._net_args["vocab_size"], average="micro", validate_args=False)
-        metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy})
         self._train_means = TrainMeans()
-        self.val_metrics = metrics.clone(postfix="/val")
-        self.test_metrics = metrics.clone(postfix="/test")
+        self._val_metrics, self._test_metrics = (
+            SplitMetrics(split, self._net_args["vocab_size"]) for split in ("val", "test")
+        )
 
     @property
     @abstractmethod
@@ -150,9 +149,9 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; logs the cross-entropy alone, in nats per character: the same quantity for train and val."""
-        smoothing = self.hparams["label_smoothing"]
-        loss, minimised = self.smoothed(*batch, smoothing) if smoothing else (self.loss(*batch),) * 2
-        weight = rank_weight(self.trainer, batch[1])
+        (context, target), smoothing = batch, self.hparams["label_smoothing"]
+        loss, minimised = self.smoothed(context, target, smoothing) if smoothing else (self.loss(*batch),) * 2
+        weight = rank_weight(self.trainer, target)
         self.log_step(loss.detach(), weight)
         minimised = minimised if weight is None else minimised * weight
         penalty = self.penalty()
@@ -174,11 +173,13 @@ class LitCharLM(pl.LightningModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the val split."""
-        self._evaluate(batch, "val", self.val_metrics)
+        context, *targets = batch
+        self._val_metrics.log(self, self.net(context), *targets)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the test split."""
-        self._evaluate(batch, "test", self.test_metrics)
+        context, *targets = batch
+        self._test_metrics.log(self, self.net(context), *targets)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predict each of the N characters of a batch.
@@ -187,7 +188,7 @@ class LitCharLM(pl.LightningModule, ABC):
             context: int64 (N, T), the characters before; of whole names (N, L), padded with token 0.
             target, nats, likeliest: (N,), the character's id, its surprise -log p, and the most probable id.
         """
-        context, target = batch
+        context, target, *_ = batch
         logits = self.net(context)
         if target.dim() > 1:
             context = known_before(context)[target != IGNORED]
@@ -238,13 +239,3 @@ class LitCharLM(pl.LightningModule, ABC):
         """Restore the sums of the training losses."""
         states = checkpoint.get("train_losses") or []
         self._train_means.load(states[self.global_rank] if self.global_rank < len(states) else None)
-
-    def _evaluate(self, batch: Batch, split: str, metrics: MetricCollection) -> None:
-        with torch.inference_mode():  # also within fit: after a `validate` the metrics' states are inference tensors
-            logits, target = counted(self.net(batch[0]), batch[1])
-            loss = cross_entropy(logits, target)
-            metrics["perplexity"].update(logits[:, None], target[:, None])
-            metrics["accuracy"].update(logits, target)
-        count = weight_in_epoch(trainer_of(self), target)
-        self.log(f"loss/{split}", loss, prog_bar=True, batch_size=count, on_epoch=True, sync_dist=True)
-        self.log_dict(metrics, on_epoch=True)

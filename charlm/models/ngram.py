@@ -1,10 +1,11 @@
 """The n-gram, which is counted. Dimension key: B batch, T = block_size, V = vocab_size."""
 
 import string
+from typing import Any
 
 from charlm.callbacks.shared.progress import log_is_due
 from charlm.models.base import Batch, LitCharLM
-from charlm.nets.loss import cross_entropy
+from charlm.nets.loss import nats, target_weights
 from charlm.nets.ngram import NGram
 
 
@@ -37,6 +38,12 @@ class LitNGram(LitCharLM):
     def configure_optimizers(self) -> None:
         """None: counting has nothing to optimize."""
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say whether the names had weights, since the net is built with them."""
+        super().on_save_checkpoint(checkpoint)
+        if self.net.weights is not None:
+            checkpoint["charlm"]["net_args"]["weighted"] = True
+
     def setup(self, stage: str) -> None:
         """Refuse a training in several processes."""
         if stage == "fit" and self.trainer.world_size > 1:
@@ -53,7 +60,9 @@ class LitNGram(LitCharLM):
         if self.trainer.current_epoch == 0:  # a second pass would count every name twice
             self.net.count(*batch)
         if log_is_due(self.trainer):
-            self.log_step(cross_entropy(self.net(batch[0]), batch[1]))
+            context, target, *weights = batch
+            surprise, weight = nats(self.net(context), target), target_weights(target, *weights)
+            self.log_step((surprise * weight).sum() / weight.sum())
         self.optimizers().step()  # type: ignore[union-attr]  # Lightning's stand-in, which counts the step
 
     def on_train_epoch_end(self) -> None:

@@ -22,6 +22,11 @@ class Gathers(Protocol):
         """Context int64 (B, T) and target int64 (B,) of the examples with the numbers `index`, int64 (B,)."""
         ...
 
+    @property
+    def example_weights(self) -> Tensor | None:
+        """float64 (N,), how often each example counts; None: once."""
+        ...
+
 
 Examples = Gathers | tuple[Tensor, Tensor]
 """A split, or its context int64 (N, T) and target int64 (N,)."""

@@ -57,6 +57,11 @@ def positions_of(net: nn.Module) -> int | None:
     return getattr(net, "block_size", None) if takes_names(net) else None
 
 
+def learns_by_counting(net: nn.Module | None) -> bool:
+    """Whether a net has no weights to train but a `count`, which takes batches of examples."""
+    return hasattr(net, "count")
+
+
 def parameter_count(net: nn.Module) -> int:
     """The numbers that a net has learned: weights, or how often each of the longest n-grams occurs."""
     counts: Tensor | tuple[()] = net.get_buffer("counts") if hasattr(net, "grows") else ()

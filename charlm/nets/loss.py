@@ -18,12 +18,12 @@ class Evaluation:
     """An exact mean over examples.
 
     Args:
-        loss: mean cross-entropy in nats per character, the end of each name included.
-        count: characters in the mean.
+        loss: mean cross-entropy in nats per character, the end of each name included; weighted, if names have weights.
+        count: characters in the mean; with weights, the sum of those of all characters.
     """
 
     loss: float
-    count: int
+    count: float
 
     @property
     def perplexity(self) -> float:
@@ -65,23 +65,40 @@ def counted(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return logits[counts], target[counts]
 
 
+def target_weights(target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """How often each target counts in a mean.
+
+    Args:
+        target: int64 (B,) or (B, L); -1 is ignored.
+        weights: (B,), how often each example counts; None: once.
+
+    Returns:
+        float32, shaped like `target`: 0 where the target is -1.
+    """
+    counts = (target != IGNORED).float()
+    return counts if weights is None else counts * weights.view(-1, *[1] * (target.dim() - 1))
+
+
 @torch.inference_mode()
-def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
+def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> Evaluation:
     """The exact mean loss of a net over batches of any size.
 
     Args:
         net: context in, logits out; it is evaluated in eval mode, and each part is back in its own mode afterwards.
-        batches: pairs of context int64 (B, T) and target int64 (B,); or of names and target, both int64 (B, L).
+        batches: pairs of context int64 (B, T) and target int64 (B,); or of names and target, both int64 (B, L). A third
+            part are the weights of the examples, float (B,).
 
     Raises:
         ValueError: there is no target to evaluate.
     """
     device = device_of(net)
-    total, count = 0.0, 0
+    total, count = 0.0, 0.0
     with evaluating(net):
-        for context, target in batches:
-            total += nats(net(context.to(device)), target.to(device)).double().sum().item()
-            count += int((target != IGNORED).sum())
+        for context, target, *weights in batches:
+            weight = target_weights(target, *weights).double()
+            surprise = nats(net(context.to(device)), target.to(device)).cpu().double()
+            total += (surprise * weight).sum().item()
+            count += weight.sum().item()
     if count == 0:
         raise ValueError("there is no example to evaluate; give this split a share of the names")
     return Evaluation(total / count, count)

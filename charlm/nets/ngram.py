@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nets.counts import Gathers
+from charlm.nets.parts.counting import between, discounts, find, merged
 from charlm.nets.parts.sizes import check_sizes
 from charlm.tokenizer import IGNORED
 
 _MOST_CHARACTERS = 0x110000  # of Unicode; keys of n-grams then fit into 64 bits
 _CHUNK = 1 << 20  # examples gathered at a time: bounds the memory
-_MOST_KEYS = 1 << 62
 _MOST_EXAMPLES = 1 << 53  # float64 then holds every count
-_FALLBACK = 0.75  # the discount where too few n-grams are there to estimate it
 
 
 class NGram(nn.Module):
@@ -37,9 +36,13 @@ class NGram(nn.Module):
 
         D_j = j - (j + 1) * Y * n_(j+1) / n_j,  Y = n_1 / (n_1 + 2 * n_2)
 
+    If names have weights, c(h w) and D of the longest h are multiplied by the mean weight of the names with h w. So
+    common names decide what is probable, and still give up as much of it as the number of different names says.
+
     Args:
         vocab_size: V, the characters and the start/end token.
         block_size: T, characters of context: 1 counts pairs of characters, 4 counts groups of five.
+        weighted: whether it has counted names with weights; `count` sets it.
 
     Raises:
         ValueError: a size below 1, or a `vocab_size` of more characters than there are.
@@ -55,7 +58,7 @@ class NGram(nn.Module):
     """
 
     takes = "windows"
-    grows = ("ngrams", "counts")
+    grows = ("ngrams", "counts", "weights")
     """The buffers whose length depends on the names. They are all that a checkpoint holds; the others follow from them.
     """
 
@@ -63,6 +66,8 @@ class NGram(nn.Module):
     """Integers (M, T + 1): the different windows of T characters, each with the character after it, in order."""
     counts: Tensor
     """int64 (M,): how often each occurs."""
+    weights: Tensor | None
+    """float64 (M,): the sum of the weights of the names that each occurs in; None if names have none."""
     contexts: Tensor
     """int64 (C,), sorted: the contexts of all lengths. Each is the number of the context without its oldest character,
     times V, plus that character. A context's number is its place in this table; the first is the empty one."""
@@ -73,7 +78,7 @@ class NGram(nn.Module):
     share: Tensor
     """float64 (S,): (c(h w) - D) / c(h)."""
 
-    def __init__(self, vocab_size: int = 27, block_size: int = 3) -> None:
+    def __init__(self, vocab_size: int = 27, block_size: int = 3, weighted: bool = False) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size)
         if vocab_size > _MOST_CHARACTERS:
@@ -81,6 +86,8 @@ class NGram(nn.Module):
         self.vocab_size, self.block_size = vocab_size, block_size
         self.register_load_state_dict_pre_hook(NGram._make_room)
         self.clear()
+        if weighted:
+            self.weights = torch.zeros(0, dtype=torch.float64)
 
     @classmethod
     def from_contexts(cls, contexts: Gathers, vocab_size: int) -> "NGram":
@@ -91,7 +98,8 @@ class NGram(nn.Module):
         """
         net = cls(vocab_size, contexts.block_size)
         for index in torch.arange(len(contexts)).split(_CHUNK):
-            net.count(*contexts.gather(index))
+            weights = contexts.example_weights
+            net.count(*contexts.gather(index), None if weights is None else weights[index])
         return net
 
     def clear(self) -> None:
@@ -100,30 +108,36 @@ class NGram(nn.Module):
         device = self.counts.device if hasattr(self, "counts") else None
         self.register_buffer("ngrams", torch.empty(0, self.block_size + 1, dtype=dtype, device=device))
         self.register_buffer("counts", torch.empty(0, dtype=torch.int64, device=device))
+        self.register_buffer("weights", None)
         for name in ("contexts", "seen"):
             self.register_buffer(name, torch.full((1,), -1, device=device), persistent=False)
         self.register_buffer("backoff", torch.ones(1, dtype=torch.float64, device=device), persistent=False)
         self.register_buffer("share", torch.zeros(1, dtype=torch.float64, device=device), persistent=False)
         self._is_smooth = True
 
-    def count(self, context: Tensor, target: Tensor) -> None:
+    def count(self, context: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
         """Add examples to the counts.
 
         Args:
             context: int64 (B, T), oldest character first; of longer ones the last T count.
             target: int64 (B,), the character after each; -1 is ignored.
+            weights: float (B,), the weight of each example's name; None: 1.
 
         Raises:
             ValueError: contexts of less than T characters, or an id outside 0 to V - 1.
         """
         if context.shape[1] < self.block_size:
             raise ValueError(f"the contexts have {context.shape[1]} characters, and block_size is {self.block_size}")
-        rows = torch.cat([context[:, -self.block_size :], target[:, None]], dim=1)[target != IGNORED]
+        counted = target != IGNORED
+        rows = torch.cat([context[:, -self.block_size :], target[:, None]], dim=1)[counted]
         self._refuse_ids(rows)
-        rows = torch.cat([self.ngrams, rows.to(self.ngrams)])
-        counts = torch.cat([self.counts, self.counts.new_ones(len(rows) - len(self.counts))])
-        self.ngrams, self.counts = _merged(rows, counts, self.vocab_size)
-        self._is_smooth = len(rows) == 0
+        sums = [torch.cat([self.counts, self.counts.new_ones(len(rows))])]
+        if weights is not None or self.weights is not None:
+            before, ones = self.counts if self.weights is None else self.weights, torch.ones_like(target)
+            sums.append(torch.cat([before, (ones if weights is None else weights)[counted]]).double())
+        self.ngrams, sums = merged(torch.cat([self.ngrams, rows.to(self.ngrams)]), sums, self.vocab_size)
+        self.counts, self.weights = sums[0], sums[1] if len(sums) > 1 else None
+        self._is_smooth = len(self.ngrams) == 0
 
     def forward(self, context: Tensor) -> Tensor:
         """Log-probabilities float64 (B, V) of the character after `context`, int64 (B, T)."""
@@ -137,7 +151,7 @@ class NGram(nn.Module):
         number = context.new_zeros(len(context))
         goes_on = torch.ones_like(number, dtype=torch.bool)
         for column in context.flip(1).unbind(1):  # the newest character first
-            longer, is_seen = _find(self.contexts, number * self.vocab_size + column)
+            longer, is_seen = find(self.contexts, number * self.vocab_size + column)
             goes_on = goes_on & is_seen
             number = torch.where(goes_on, longer, number)
         return number
@@ -150,7 +164,7 @@ class NGram(nn.Module):
             parents, row = (self.contexts[numbers[numbers > 0]] // V).unique(return_inverse=True)
             shorter[numbers > 0] = self._probabilities(parents)[row]
         p = self.backoff[numbers, None] * shorter
-        row, place = _between(*torch.searchsorted(self.seen, torch.stack([numbers * V, (numbers + 1) * V])))
+        row, place = between(*torch.searchsorted(self.seen, torch.stack([numbers * V, (numbers + 1) * V])))
         p[row, self.seen[place] % V] += self.share[place]
         return p
 
@@ -172,7 +186,11 @@ class NGram(nn.Module):
         shorter = (self.contexts[number] // V * V + last)[number > 0]
         c = torch.bincount(torch.searchsorted(self.seen, shorter), minlength=len(self.seen))
         c[len(c) - len(keys) :].index_add_(0, place, self.counts)
-        discount = torch.cat([_discounts(of_length) for of_length in c.split([len(keys) for keys in seen])])
+        discount = torch.cat([discounts(of_length) for of_length in c.split([len(keys) for keys in seen])])
+        if self.weights is not None:
+            mean = torch.zeros_like(keys, dtype=torch.float64).index_add_(0, place, self.weights) / c[-len(keys) :]
+            weight = torch.cat([mean.new_ones(len(c) - len(keys)), mean])
+            c, discount = c * weight, discount * weight
         number, c, discount = number[1:], c[1:].double(), discount[1:]  # without the entry that is none
         total = torch.bincount(number, c)
         self.backoff = torch.bincount(number, discount) / total
@@ -192,7 +210,7 @@ class NGram(nn.Module):
         Raises:
             ValueError: they are no counts of n-grams of this `vocab_size` and `block_size`.
         """
-        ngrams, counts = (state_dict.get(f"{prefix}{name}") for name in self.grows)
+        ngrams, counts, weights = (state_dict.get(f"{prefix}{name}") for name in self.grows)
         if isinstance(ngrams, Tensor) and isinstance(counts, Tensor):
             if ngrams.shape != (len(counts), self.block_size + 1) or ngrams.is_floating_point():
                 raise ValueError(f"its n-grams are {tuple(ngrams.shape)}, and block_size is {self.block_size}")
@@ -201,41 +219,9 @@ class NGram(nn.Module):
                 raise ValueError("it has n-grams with impossible counts, so the file is damaged")
             self.clear()
             self.ngrams, self.counts = ngrams.to(self.ngrams, copy=True), counts.to(self.counts, copy=True)
+            if isinstance(weights, Tensor):
+                if weights.shape != counts.shape or not (weights > 0).all():
+                    raise ValueError("it has n-grams with impossible weights, so the file is damaged")
+                self.weights = weights.to(self.counts.device, torch.float64, copy=True)
             if len(counts):
                 self._smooth()
-
-
-def _find(table: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The place of each key in a sorted table, and whether it is there."""
-    place = torch.searchsorted(table, keys).clamp_(max=len(table) - 1)
-    return place, table[place] == keys
-
-
-def _between(first: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """All whole numbers from each of `first` on, below its `end`; before them, the rows that they belong to."""
-    lengths = end - first
-    row = torch.repeat_interleave(lengths)
-    return row, torch.arange(len(row), device=row.device) + (first - lengths.cumsum(0) + lengths)[row]
-
-
-def _merged(rows: Tensor, counts: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """The different rows of ids, in order, and for each the sum of its counts."""
-    key, size = torch.zeros_like(counts), 1
-    for column in rows.unbind(1):
-        if size > _MOST_KEYS // vocab_size:  # number the beginnings of the rows, so that a key fits into 64 bits
-            beginnings, key = key.unique(return_inverse=True)
-            size = len(beginnings)
-        key, size = key * vocab_size + column, size * vocab_size
-    different, place = key.unique(return_inverse=True)
-    one_of = torch.empty_like(different).scatter_(0, place, torch.arange(len(rows), device=place.device))
-    return rows[one_of], torch.zeros_like(different).index_add_(0, place, counts)
-
-
-def _discounts(counts: Tensor) -> Tensor:
-    """D for each n-gram of one length, float64 (S,), from their counts, int64 (S,)."""
-    n = [int((counts == j).sum()) for j in range(5)]
-    D = [0.0]
-    for j in (1, 2, 3):
-        estimate = j - (j + 1) * n[1] / (n[1] + 2 * n[2]) * n[j + 1] / n[j] if n[1] and n[j] else 0
-        D.append(estimate if 0 < estimate < j else _FALLBACK)
-    return torch.tensor(D, dtype=torch.float64, device=counts.device)[counts.clamp(max=3)]

@@ -8,25 +8,27 @@ from hypothesis import strategies as st
 from charlm.data import batches as batches_file
 from charlm.data import shuffle as shuffle_file
 from charlm.data.batches import BatchLoader
-from charlm.data.contexts import Contexts
+from charlm.data.contexts import Contexts, StreamMarks
 
 ORDERS = ["sequential", "epoch", "replacement"]
+WEIGHTED = [(order, [0.002 * (i % 7 + 1) for i in range(60)]) for order in ORDERS[1:]]
 
 
-def examples(n):
+def examples(n, weights=None):
     """n examples, each with another context and its number as the target (from 1)."""
-    return Contexts(torch.arange(1, n + 1, dtype=torch.int32), block_size=2)
+    marks = StreamMarks(None if weights is None else torch.tensor(weights, dtype=torch.float64))
+    return Contexts(torch.arange(1, n + 1, dtype=torch.int32), 2, marks=marks)
 
 
 def numbers(batches):
     """The example numbers of each batch; checks that the contexts are theirs."""
     batches = list(batches)
-    for context, target in batches:
+    for context, target, *_ in batches:
         assert (context.dtype, target.dtype, context.shape) == (torch.int64, torch.int64, (len(target), 2))
         assert torch.equal(context[:, 1], target - 1)
         assert context.is_contiguous()
         assert target.is_contiguous()
-    return [(target - 1).tolist() for _, target in batches]
+    return [(target - 1).tolist() for _, target, *_ in batches]
 
 
 def flat(batches):
@@ -94,12 +96,13 @@ def test_replacement_without_a_seed_is_the_courses_randint_once_a_batch():
 @pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("gathered", [20, 1 << 14])
 @pytest.mark.parametrize(("batch_size", "ranks"), [(8, 1), (4, 2), (None, 1)])
-@pytest.mark.parametrize("sampling", ORDERS)
-def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling, batch_size, ranks, gathered):
+@pytest.mark.parametrize(("sampling", "weights"), [*((order, None) for order in ORDERS), *WEIGHTED])
+def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling, weights, batch_size, ranks, gathered):
     monkeypatch.setattr(batches_file, "_GATHERED", gathered)
 
     def loader_from(state=None, epoch=2):
-        loader = BatchLoader(examples(60), batch_size, sampling=sampling, seed=5, rank=ranks - 1, world_size=ranks)
+        given = {"sampling": sampling, "seed": 5, "rank": ranks - 1, "world_size": ranks}
+        loader = BatchLoader(examples(60, weights), batch_size, **given)
         if state:
             loader.load_state_dict(state)
             assert loader.state_dict() == state
@@ -116,6 +119,26 @@ def test_a_run_saved_after_any_batch_goes_on_with_the_next(monkeypatch, sampling
         assert numbers(islice(second, 2)) == unbroken[seen : seen + 2]
         assert numbers(loader_from(second.state_dict())) == unbroken[seen + 2 :]  # saved once more
         assert numbers(loader_from(state, epoch=3)) == next_epoch  # the position counts for its own epoch only
+
+
+@pytest.mark.usefixtures("either_order")
+def test_examples_are_drawn_in_proportion_to_their_weights():
+    """In an epoch as often as the weight says, rounded up or down; with equal weights once. In order, weights come."""
+    weights, epochs = [5_000_000.0, 1.5, 2.5, *[1.0] * 5, 1e6, 999_993.0], 400
+    for sampling in ORDERS[1:]:
+        loader, counts = BatchLoader(examples(10, weights), 4, sampling=sampling, seed=1), torch.zeros(10)
+        for epoch in range(epochs):
+            loader.set_epoch(epoch)
+            batches = list(loader)
+            assert [len(batch) for batch in batches] == [2] * len(batches)
+            found = torch.bincount(torch.tensor(flat(numbers(batches))), minlength=10)
+            expected = torch.tensor(weights, dtype=torch.float64) / sum(weights) * found.sum()
+            assert sampling == "replacement" or torch.all((found - expected).abs() < 1)
+            counts += found
+        assert (counts / counts.sum()).tolist() == pytest.approx([w / sum(weights) for w in weights], abs=0.02)
+    even = BatchLoader(examples(100, [0.3] * 100), 7, sampling="epoch", seed=3)
+    assert sorted(flat(numbers(even))) == list(range(100))
+    assert flat(weight.tolist() for *_, weight in BatchLoader(examples(3, [1, 2, 0.5]), 2)) == [1, 2, 0.5]
 
 
 @pytest.mark.parametrize(

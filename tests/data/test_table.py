@@ -72,12 +72,35 @@ def test_a_table_may_be_compressed(tmp_path):
         (rows("{0},{1}"), 3, "^data.column is 3; .* has columns 1 to 2, or 0 for the whole line"),
         (rows("{0},{1}", "name,sex"), "n", " has no column 'n': its first row is 'name, sex'; give one of these"),
         (rows("{0}"), 1, "does not look like a table: its first line is 'Emma'; leave the option out"),
+        (rows("{0},{1}"), {"column": 1, "weight": "n"}, " has no column 'n': .* titles in data.weight, or the number"),
+        (rows("{0},{1}"), {"column": 1, "weight": 4}, "^data.weight is 4; .* has columns 1 to 2$"),
+        (rows("{0}"), {"weight": 2}, "^data.weight is a column of a table, and .* looks like none; leave it out"),
+        (rows("{0}"), {"column": 0, "weight": 2}, "^data.weight is a column .* with the names in data.column"),
         ("Emma, Noah, Mia\n", None, " has a single line, 'Emma, Noah, Mia'; give one name a line"),
     ],
 )
 def test_what_does_not_fit_the_table_is_refused(write, content, column, message):
     with pytest.raises(ValueError, match=message):
-        read_corpus(write(content), column=column)
+        read_corpus(write(content), **(column if isinstance(column, dict) else {"column": column}))
+
+
+def test_a_table_may_say_how_often_each_name_counts(write):
+    """As a number in any of the usual forms; the weights of blank and of bad rows are left out with them."""
+    cells = {"Ab": "5", "Bo": "5,000,000", "  ": "x", "Cy": "0.002", "Di": "0,5 %", "Ed": "1 234.5", "Fo\u200b": "7"}
+    bad = {"Gi": "0", "Hi": "-1", "In": "nan", "Jo": "", "Ka": "many"}
+    rows = [f"{weight};{name}\n" for name, weight in [*cells.items(), *bad.items(), ("Lu", "1")]]
+    path = write("n;name\n" + "".join(rows))
+    for weight in ("N", 1):
+        corpus = read_corpus(path, column="name", weight=weight, bad_lines="skip")
+        assert corpus.names() == ["Ab", "Bo", "Cy", "Di", "Ed", "Lu"]
+        assert corpus.weights.tolist() == [5, 5_000_000, 0.002, 0.5, 1234.5, 1]
+        assert "weights from 0.002 to 5,000,000, " in corpus.note
+        assert "6 bad lines skipped, the first one: line 8: U+200B" in corpus.note
+    other = write("n;name\n" + "".join(rows[:6] + rows[-1:]))
+    assert len({corpus.sha256, read_corpus(other, column=2).sha256, read_corpus(other, column=2, weight=1).sha256}) == 2
+    for name, weight in bad.items():
+        with pytest.raises(ValueError, match=f"line 3: the weight is '{weight}'; a weight is a number above 0"):
+            read_corpus(write(f"n;name\n1;Ab\n{weight};{name}\n1;Lu\n"), column=2, weight="n")
 
 
 def test_bad_rows_are_skipped_and_counted_with_their_lines(write):

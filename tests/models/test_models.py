@@ -27,6 +27,8 @@ pytestmark = [
 
 LEARNED = [kind for kind in MODELS.values() if kind is not LitNGram]
 """By gradient descent."""
+OF_NAMES = ("vocab_size", "weighted")
+"""Arguments of nets that follow from the names."""
 
 
 def kinds(*chosen):
@@ -142,8 +144,8 @@ def test_every_net_has_a_model_and_can_be_in_a_checkpoint():
 def test_a_model_has_the_arguments_and_the_defaults_of_its_net(kind, make):
     of_net = inspect.signature(kind.net_class).parameters
     given = dict(kind().hparams)
-    assert {name: given[name] for name in of_net if name != "vocab_size"} == {
-        name: parameter.default for name, parameter in of_net.items() if name != "vocab_size"
+    assert {name: given[name] for name in of_net if name not in OF_NAMES} == {
+        name: parameter.default for name, parameter in of_net.items() if name not in OF_NAMES
     }
     assert make(kind, vocab_size=27)._net_args["vocab_size"] == 27
 

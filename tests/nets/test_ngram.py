@@ -1,3 +1,4 @@
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 
 from charlm.data.contexts import Contexts, build_contexts, encode_names
 from charlm.data.splits import load_splits
-from charlm.nets import ngram
 from charlm.nets.loss import evaluate
 from charlm.nets.ngram import NGram
+from charlm.nets.parts import counting
 from charlm.tokenizer import CharTokenizer
 
 AB = CharTokenizer("ab")
@@ -62,7 +63,7 @@ def test_it_is_the_formula_of_the_paper_after_every_context(names, block_size, s
     assert (found.sum(1) - 1).abs().max() < 1e-12
     in_parts, (context, target) = NGram(3, block_size), build_contexts(names, AB, block_size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngram, "_MOST_KEYS", 9)
+        patch.setattr(counting, "_MOST_KEYS", 9)
         for part in torch.randperm(len(target), generator=torch.Generator().manual_seed(seed)).split(5):
             in_parts.count(context[part], target[part])
     assert torch.equal(in_parts(contexts), net(contexts))
@@ -77,6 +78,28 @@ def test_pairs_by_hand():
     end, letter = (2 - 0.75) / 4 + 1.75 / 4 / 3, (1 - 0.5) / 4 + 1.75 / 4 / 3
     expected = [0.75 * end, 0.25 / 2 + 0.75 * letter, 0.25 / 2 + 0.75 * letter]
     assert net(torch.tensor([[0]])).exp()[0].tolist() == pytest.approx(expected)
+
+
+def test_names_with_weights_by_hand():
+    """As in the test above, each letter a quarter; but "a" weighs 3, so that .a has 3/4 of what is not given up.
+
+    Only the ratios of the weights matter, and equal ones change nothing.
+    """
+    context, target = build_contexts(["a", "b"], AB, 1)
+    plain, start, found = counted(["a", "b"], 1), torch.tensor([[0]]), []
+    for weights in ([3.0, 3.0, 1.0, 1.0], [0.006, 0.006, 0.002, 0.002], [7.0] * 4):
+        net = NGram(3, 1)
+        net.count(context[:1], target[:1], torch.tensor(weights[:1]))
+        net.count(context[1:], target[1:], torch.tensor(weights[1:]))
+        found.append(net(start).exp()[0])
+        assert (net(torch.tensor([[0], [1], [2]])).exp().sum(1) - 1).abs().max() < 1e-12
+    lower = plain(start).exp()[0] - torch.tensor([0, 0.25 / 2, 0.25 / 2])
+    torch.testing.assert_close(found[0], lower + torch.tensor([0, 0.25 * 3 / 4, 0.25 / 4]), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[2], plain(start).exp()[0], rtol=1e-12, atol=0)
+    other = NGram(3, 1, weighted=True)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(start), net(start))
 
 
 def test_before_it_counts_every_character_is_as_probable_as_any_other():
@@ -121,6 +144,7 @@ def test_its_state_is_its_counts_and_loads_into_a_new_net():
         ({"ngrams": torch.tensor([[0, 1, 3], [0, 0, 0]])}, "the examples have id 3, and vocab_size is 3"),
         ({"counts": torch.tensor([0, 1])}, "impossible counts"),
         ({"counts": torch.tensor([1 << 62, 1])}, "impossible counts"),
+        ({"weights": torch.tensor([math.nan, 1])}, "impossible weights"),
     ],
 )
 def test_counts_that_cannot_be_are_not_loaded(state, said):

@@ -21,7 +21,7 @@ from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory, write_results
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Batches = Iterable[tuple[Tensor, ...]]
 NAMES = 10
 
 

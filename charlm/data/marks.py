@@ -1,0 +1,151 @@
+"""What a table says of each name besides its letters: its weight and its label."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from charlm.messages import shortened
+from charlm.tokenizer import LONGEST_NAME, UNPRINTABLE
+
+MOST_LABELS = 1000
+"""Different labels that a list may have: a label is something that many names share."""
+
+_THOUSANDS = re.compile(r"\d{1,3}([,' ])\d{3}(\1\d{3})*(\.\d*)?")
+
+
+class Mark(NamedTuple):
+    """What a row says of its name.
+
+    Args:
+        weight: as if the name stood so many times in the list; above 0.
+        label: such as "F"; "" where the list has no labels.
+    """
+
+    weight: float = 1.0
+    label: str = ""
+
+
+class MarkColumns(NamedTuple):
+    """Where the marks stand in a table.
+
+    Args:
+        weight: index of the column with the weights, from 0 on; None: there is none.
+        label: the same for the labels.
+        labels: the accepted labels in the order of their numbers; None: any.
+    """
+
+    weight: int | None = None
+    label: int | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def last(self) -> int:
+        """The largest index; -1 if there is no column."""
+        return max((index for index in (self.weight, self.label) if index is not None), default=-1)
+
+    def read(self, row: list[str]) -> Mark:
+        """The marks in a row.
+
+        Raises:
+            ValueError: a weight that is no number above 0, or a label that is empty, long, not printable or not
+                accepted.
+        """
+        weight = 1.0 if self.weight is None else _weight(row[self.weight])
+        label = "" if self.label is None else _label(row[self.label])
+        if label and self.labels is not None and label not in self.labels:
+            known = shortened(", ".join(self.labels))
+            raise ValueError(f"the label {shortened(label)} is not one of {known}; correct it, or widen data.labels")
+        return Mark(weight, label)
+
+
+def _weight(cell: str) -> float:
+    text = cell.strip().removesuffix("%").rstrip()
+    if _THOUSANDS.fullmatch(text):
+        text = re.sub("[,' ]", "", text)
+    try:
+        weight = float(text.replace(",", "."))
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise ValueError(
+            f"the weight is {shortened(cell.strip())}; a weight is a number above 0, correct the row or give"
+            " --data.bad_lines skip"
+        )
+    return weight
+
+
+def _label(cell: str) -> str:
+    label = unicodedata.normalize("NFC", cell.strip())
+    steering = any(unicodedata.category(ch) in UNPRINTABLE for ch in label)
+    if steering or not 0 < len(label) <= LONGEST_NAME:
+        raise ValueError(
+            f"the label is {shortened(label)}; a label has 1 to {LONGEST_NAME} printable characters, correct the row or"
+            " give --data.bad_lines skip"
+        )
+    return label
+
+
+class Marks:
+    """The marks of a whole list, in the order of its names.
+
+    Args:
+        columns: which marks it has.
+    """
+
+    def __init__(self, columns: MarkColumns) -> None:
+        self.columns = columns
+        self._numbers: dict[str, int] = {label: number for number, label in enumerate(columns.labels or ())}
+        self._pieces: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, marks: Sequence[Mark]) -> None:
+        """Add the marks of the next names.
+
+        Raises:
+            ValueError: there are too many different labels.
+        """
+        weights, labels = zip(*marks, strict=True) if marks else ((), ())
+        for label in labels:
+            self._numbers.setdefault(label, len(self._numbers))
+        if len(self._numbers) > MOST_LABELS:
+            raise ValueError(
+                f"the column data.label has more than {MOST_LABELS:,} different labels; give a column with what many"
+                " names share"
+            )
+        numbers = np.array([self._numbers[label] for label in labels], np.int16)
+        self._pieces.append((np.array(weights, "<f8"), numbers))
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """float64 (M,); None for a list without weights."""
+        return None if self.columns.weight is None else np.concatenate([weights for weights, _ in self._pieces])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The different labels in the order of their numbers; () for a list without labels."""
+        if self.columns.label is None:
+            return ()
+        return self.columns.labels or tuple(sorted(self._numbers))
+
+    @property
+    def label_of(self) -> np.ndarray | None:
+        """int16 (M,), the number of each name's label; None for a list without labels."""
+        if self.columns.label is None:
+            return None
+        place = {label: number for number, label in enumerate(self.labels)}
+        new = np.array([place[label] for label in self._numbers], np.int16)
+        return new[np.concatenate([numbers for _, numbers in self._pieces])]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was read, for the user."""
+        weights, label_of = self.weights, self.label_of
+        notes = [] if weights is None else [f"weights from {weights.min():,.10g} to {weights.max():,.10g}"]
+        if label_of is not None:
+            counts = np.bincount(label_of, minlength=len(self.labels))
+            listed = [f"{label} ({count:,})" for label, count in zip(self.labels, counts, strict=True)]
+            notes.append(f"labels {', '.join(listed[:6])}{', ...' if len(listed) > 6 else ''}")
+        return notes

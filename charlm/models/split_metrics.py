@@ -1,0 +1,66 @@
+"""What is logged of a split: exact means over all its characters. Dimension key: B batch, L positions, V."""
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.aggregation import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.text import Perplexity
+
+from charlm.callbacks.shared.trainer_state import trainer_of
+from charlm.models.rank_weight import weight_in_epoch
+from charlm.nets.loss import counted, cross_entropy, nats, target_weights
+
+
+class _ExpMean(MeanMetric):
+    """The exponential of a mean."""
+
+    def compute(self) -> Tensor:
+        return super().compute().exp()
+
+
+class SplitMetrics(nn.Module):
+    """The loss, the perplexity and the accuracy of a split, as if a name stood as many times there as its weight says.
+
+    Args:
+        split: "val" or "test", for the names of the metrics.
+        vocab_size: V.
+    """
+
+    def __init__(self, split: str, vocab_size: int) -> None:
+        super().__init__()
+        self.split = split
+        accuracy = MulticlassAccuracy(vocab_size, average="micro", validate_args=False)
+        self.metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy}, postfix=f"/{split}")
+        means = {"loss": MeanMetric(), "perplexity": _ExpMean(), "accuracy": MeanMetric()}
+        self.weighted = MetricCollection(dict(means), postfix=f"/{split}", compute_groups=False)
+
+    @torch.inference_mode()  # also within fit: after a `validate` the metrics' states are inference tensors
+    def log(self, model: pl.LightningModule, logits: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
+        """Add a batch, and let the model log the means.
+
+        Args:
+            model: in a validation or a test.
+            logits: float (B, V) or (B, L, V).
+            target: int64 (B,) or (B, L); -1 is ignored.
+            weights: float (B,); None: every name counts once.
+        """
+        if weights is not None:
+            self._log_weighted(model, logits, target, weights)
+            return
+        logits, target = counted(logits, target)
+        loss = cross_entropy(logits, target)
+        self.metrics["perplexity"].update(logits[:, None], target[:, None])
+        self.metrics["accuracy"].update(logits, target)
+        count = weight_in_epoch(trainer_of(model), target)
+        model.log(f"loss/{self.split}", loss, prog_bar=True, batch_size=count, on_epoch=True, sync_dist=True)
+        model.log_dict(self.metrics, on_epoch=True)
+
+    def _log_weighted(self, model: pl.LightningModule, logits: Tensor, target: Tensor, weights: Tensor) -> None:
+        weight, surprise = target_weights(target, weights), nats(logits, target)
+        self.weighted["loss"].update(surprise, weight)
+        self.weighted["perplexity"].update(surprise, weight)
+        self.weighted["accuracy"].update((logits.argmax(-1) == target).float(), weight)
+        for name, metric in self.weighted.items():
+            model.log(name, metric, prog_bar=name.startswith("loss"), on_epoch=True)
