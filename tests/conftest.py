@@ -25,7 +25,13 @@ def pytest_sessionstart():
     torch.set_num_threads(1)
 
 
-SLOW = ("dashboard", "scripts", "callbacks/exact_resume", "callbacks/lr_finder/test_transparency.py")
+SLOW = (
+    "dashboard",
+    "scripts",
+    "callbacks/test_lightning_names.py",
+    "callbacks/exact_resume",
+    "callbacks/lr_finder/test_transparency.py",
+)
 SLOW += ("cli/commands/test_export.py", "cli/test_resume.py", "cli/test_fit.py", "cli/test_start.py")
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from charlm.callbacks.internals.lightning import TorchCheckpointIO, rank_zero_warn
 from charlm.callbacks.shared.archive import foreign_names, read_archive, refuse_address
 from charlm.callbacks.shared.whole_file import replacing
 

@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.shared.own_callback import OwnCallback
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -17,7 +18,7 @@ class NonFiniteLoss(ArithmeticError):
     """Exit status of `charlm fit`."""
 
 
-class FiniteLoss(Callback):
+class FiniteLoss(OwnCallback):
     """Stop training at the first step with a NaN or infinite loss, and never save weights that are NaN or infinite.
 
     Without this callback Lightning trains on, saves the weights, and ends with exit status 0. With it `trainer.fit`

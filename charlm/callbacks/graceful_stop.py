@@ -12,9 +12,10 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.trainer_state import is_over
 
 _SIGHUP = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -36,7 +37,7 @@ class Stopped(SystemExit):
         self.signum, self.step, self.file = signum, step, file
 
 
-class GracefulStop(Callback):
+class GracefulStop(OwnCallback):
     """Save and stop on SIGINT (Ctrl-C), on SIGTERM (preemptible machines) and on SIGHUP (a closed terminal).
 
     The trainer finishes the current step and the validation that is due after it. Then the state is saved: by
@@ -67,6 +68,7 @@ class GracefulStop(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Handle the signals from the beginning of `fit`."""
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self.received, self._starts, self._alone = None, False, trainer.world_size == 1
             self._is_set_up, self._has_begun = True, False

@@ -5,12 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, send_scalars, send_text, tell
 from charlm.callbacks.shared.markdown import cell
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
@@ -18,7 +17,7 @@ _NEW = "new"
 _COLUMNS = 6  # at most, so that the table fits into a page of 1,024 pixels
 
 
-class NameSamples(Callback):
+class NameSamples(OwnCallback):
     """Show names that the model samples before the first step, at every validation and at the end.
 
     The seed is the same each time, so one sees babble turn into names. Every logger that takes texts (TensorBoard, W&B
@@ -72,6 +71,7 @@ class NameSamples(Callback):
         self._columns = [(step, list(cells)) for step, cells in state_dict["columns"]]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
         self._known, self._length, self._shown_at, self._columns, self._warned = None, None, None, [], set()

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.internals.loop_state import save_loop_state
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
+from charlm.callbacks.shared.own_callback import OwnCheckpoint
 from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
 
 
-class RunCheckpoint(Checkpoint):
+class RunCheckpoint(OwnCheckpoint):
     """Keep a run's last state in `last.ckpt` and its best one in `best.ckpt`.
 
     `last.ckpt` is written after every validation and when training ends; without validations, at the end of every
@@ -99,6 +98,7 @@ class RunCheckpoint(Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder, which is the same in all processes."""
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
             self._folder = None if is_trial else Path(trainer.strategy.broadcast(_folder(trainer, self.dirpath)))

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from lightning.fabric.utilities.cloud_io import get_filesystem
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from charlm.callbacks.dashboard.activations import ActivationWatch, evenly
 from charlm.callbacks.dashboard.layout import layout, with_band
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, get_filesystem
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import (
     Failed,
@@ -19,12 +18,13 @@ from charlm.callbacks.shared.logger_adapters import (
     send_text,
     tell,
 )
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.send_figure import publish
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 
-class Dashboard(Callback):
+class Dashboard(OwnCallback):
     """Lay out TensorBoard for a run, and show what its hidden layers do.
 
     - Custom Scalars: the losses of train, val and test on one chart, the learning rates, the scalars of NameSamples,
@@ -66,6 +66,7 @@ class Dashboard(Callback):
         self._warned: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self._watch, self._gradients, self._warned = None, {}, set()
 

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from charlm.callbacks.embedding_pca.components import on_axes, principal_components
@@ -15,12 +13,14 @@ from charlm.callbacks.embedding_pca.output import Output, of
 from charlm.callbacks.embedding_pca.probe import Probe, told_apart
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.embedding_pca.table import Rows, choose_rows, find_table, get_table
+from charlm.callbacks.internals.lightning import Callback, LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.shared.fonts import missing_fonts
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, run_directory, send_scalars, tell
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import logged_step
 
 
-class EmbeddingPCA(Callback):
+class EmbeddingPCA(OwnCallback):
     """Draw the rows of an embedding by their first two principal components during training.
 
     The first picture shows the untrained table, the last one the trained table. Every logger that takes pictures gets
@@ -109,6 +109,7 @@ class EmbeddingPCA(Callback):
         return f"{type(self).__qualname__}{ {'module': self.module} }"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":  # Lightning loads the state of a checkpoint after this
             self._reset()
 

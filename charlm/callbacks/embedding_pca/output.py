@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from charlm.callbacks.embedding_pca.film import animation, draw_frames, side_by_side
@@ -14,6 +13,7 @@ from charlm.callbacks.embedding_pca.neighbours import neighbours_text
 from charlm.callbacks.embedding_pca.probe import told_apart
 from charlm.callbacks.embedding_pca.projector import send_to_projector
 from charlm.callbacks.embedding_pca.table import Rows
+from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.shared.logger_adapters import Failed, send_film, send_text, write_file
 from charlm.callbacks.shared.progress import logged_step
 from charlm.callbacks.shared.send_figure import publish

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from charlm.callbacks.embedding_pca.scatter import Marks
+from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.shared.fonts import quiet_fonts
 from charlm.callbacks.shared.logger_adapters import Failed, attempt
 from charlm.callbacks.shared.render import render

@@ -3,21 +3,21 @@
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
 from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
 from charlm.callbacks.internals.module_log import restore_callback_metrics
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.processes import gather
 
 ENTRY = "exact_resume"
 """The key of a checkpoint under which the callback keeps its values."""
 
 
-class ExactResume(Callback):
+class ExactResume(OwnCallback):
     """Save what Lightning leaves out of a checkpoint, so that a resumed training continues as if it had never stopped.
 
     `trainer.fit(ckpt_path=...)` then continues at the exact step, in every process, with

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from lightning.pytorch.utilities.exceptions import _TunerExitException
+from charlm.callbacks.internals.lightning import _TunerExitException
 
 
 def leave_fit() -> NoReturn:

@@ -8,9 +8,10 @@ import builtins
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torchmetrics import Metric
+
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 
 Sums = dict[str, dict[str, Any]]
 _FUNCTIONS = {"builtins": builtins, "torch": torch}  # where Lightning takes min, max and sum from

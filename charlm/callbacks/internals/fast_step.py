@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loops.optimization.automatic import ClosureResult
-from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 from torch.optim import SGD, Optimizer, optimizer
 
+from charlm.callbacks.internals.lightning import (
+    ClosureResult,
+    LightningModule,
+    PassThroughProfiler,
+    Precision,
+    SingleDeviceStrategy,
+    Trainer,
+    is_param_in_hook_signature,
+)
 from charlm.callbacks.internals.step_hooks import overrides, step_hooks
 
 Outputs = dict[str, Any]

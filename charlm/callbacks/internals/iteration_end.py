@@ -10,7 +10,7 @@ loops of other trainers, do not change.
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import Trainer
+from charlm.callbacks.internals.lightning import Trainer
 
 
 def add_iteration_end(trainer: Trainer) -> None:

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
+
+from charlm.callbacks.internals.lightning import CombinedLoader, Trainer
 
 
 def train_loaders(trainer: Trainer, validation: bool = False) -> list[Any]:

@@ -9,9 +9,7 @@ part of the iteration is still to come. The counters in the checkpoint are set t
 from collections.abc import Callable
 from typing import Any, Literal
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.loops.fit_loop import RestartStage
+from charlm.callbacks.internals.lightning import RestartStage, Timer, Trainer
 
 Pending = Literal["nothing", "rest of iteration", "rest of iteration but validation"]
 _EPOCHS, _BATCHES = "epoch_progress", "epoch_loop.batch_progress"

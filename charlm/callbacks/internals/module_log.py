@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
+
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 
 _lightning_log = LightningModule.log
 

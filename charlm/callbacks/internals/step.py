@@ -4,13 +4,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
-
 from charlm.callbacks.internals.fast_step import FastStep, Outputs, is_plain
+from charlm.callbacks.internals.lightning import (
+    LightningModule,
+    Precision,
+    SingleDeviceStrategy,
+    Trainer,
+    is_overridden,
+    is_param_in_hook_signature,
+)
 
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 

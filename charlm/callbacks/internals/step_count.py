@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from charlm.callbacks.internals.lightning import Callback, ModelCheckpoint, Trainer
 
 
 def scalar_step(trainer: Trainer) -> int:

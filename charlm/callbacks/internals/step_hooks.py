@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from charlm.callbacks.internals.lightning import PACKAGE, Callback, LightningModule, Trainer
 
 Hook = Callable[..., Any]
 
-_ONCE_AN_EXECUTION = ("lightning.pytorch.callbacks.model_checkpoint", "lightning.pytorch.callbacks.progress")
+_ONCE_AN_EXECUTION = (f"{PACKAGE}.callbacks.model_checkpoint", f"{PACKAGE}.callbacks.progress")
 
 
 def overrides(owner: Callback | LightningModule, name: str) -> bool:

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.parsing import lightning_hasattr, lightning_setattr
-
+from charlm.callbacks.internals.lightning import LightningModule, lightning_hasattr, lightning_setattr
 from charlm.callbacks.lr_finder.sweep import LRSweep
 from charlm.callbacks.shared.rates import refuse_fixed, scale_rates
 

@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
-
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info, rank_zero_warn
 from charlm.callbacks.lr_finder.applying import apply, check, refuse_later_setters, replace_hyperparameter
 from charlm.callbacks.lr_finder.arguments import check_arguments
 from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
@@ -18,9 +16,10 @@ from charlm.callbacks.lr_finder.search import Interrupted, Search
 from charlm.callbacks.lr_finder.streams import refuse_streams
 from charlm.callbacks.lr_finder.sweep import LRSweep, NotRestored
 from charlm.callbacks.lr_finder.written import write_result
+from charlm.callbacks.shared.own_callback import OwnCallback
 
 
-class LRFinder(Callback):
+class LRFinder(OwnCallback):
     """Find the learning rate as training begins, and train with it.
 
     First a sweep: the rate rises from `min_lr` to `max_lr`, one optimizer step per rate, and a rule reads a rate off
@@ -152,6 +151,7 @@ class LRFinder(Callback):
         return f"{type(self).__qualname__}{ {'optimizer': self.optimizer} }"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit" and trainer.global_step == 0:  # a checkpoint's state is loaded after this
             self.results.clear()
             self._replaced = None

@@ -6,10 +6,10 @@ import warnings
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.rates import peak_rates, rated_groups
 

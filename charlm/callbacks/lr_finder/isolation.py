@@ -4,11 +4,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.profilers import PassThroughProfiler
-
+from charlm.callbacks.internals.lightning import (
+    Callback,
+    DummyLogger,
+    LightningModule,
+    PassThroughProfiler,
+    Timer,
+    Trainer,
+)
 from charlm.callbacks.internals.loaders import second_loader
 from charlm.callbacks.internals.module_log import captured_log
 

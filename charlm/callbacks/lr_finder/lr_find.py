@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.utilities.seed import isolate_rng
-
 from charlm.callbacks.internals.early_end import leave_fit
+from charlm.callbacks.internals.lightning import DummyLogger, LightningModule, Trainer, isolate_rng
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.lr_finder.result import LRFinderResult
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from tqdm import tqdm
 
+from charlm.callbacks.internals.lightning import rank_zero_info
 from charlm.callbacks.lr_finder.climb import climb
 from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import RULES, Divergence, finite_part

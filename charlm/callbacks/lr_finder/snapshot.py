@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.loaders import train_loaders
 from charlm.callbacks.internals.module_parts import part_names, replace_buffer
 from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.internals.loaders import give_back, second_loader, train_loaders
 from charlm.callbacks.lr_finder.snapshot import data_snapshot
 

@@ -6,12 +6,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 from torch.optim import Optimizer
 
 from charlm.callbacks.internals.fast_step import is_plain
+from charlm.callbacks.internals.lightning import Callback, LightningModule, Trainer, is_param_in_hook_signature
 from charlm.callbacks.internals.step import OneStep
 from charlm.callbacks.lr_finder.isolation import endless_batches, silenced
 from charlm.callbacks.lr_finder.restore import Snapshots

@@ -1,7 +1,6 @@
 """What a search writes: its points, its numbers and its picture, in the run's directory and for the loggers."""
 
-from lightning.pytorch import Trainer
-
+from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.shared.logger_adapters import Failed, run_directory, tell, write_file
 from charlm.callbacks.shared.progress import logged_step

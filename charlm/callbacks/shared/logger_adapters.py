@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning.fabric.utilities.cloud_io import get_filesystem
-from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-
+from charlm.callbacks.internals.lightning import Trainer, get_filesystem, rank_zero_warn
 from charlm.callbacks.shared.render import add_picture_file
 
 if TYPE_CHECKING:

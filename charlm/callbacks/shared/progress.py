@@ -17,9 +17,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
-
+from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, Trainer
 from charlm.callbacks.internals.step_count import scalar_step as scalar_step
 
 

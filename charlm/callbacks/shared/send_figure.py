@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning.pytorch import Trainer
-
+from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.shared.logger_adapters import Failed, send_picture, write_file
 from charlm.callbacks.shared.render import png, render
 

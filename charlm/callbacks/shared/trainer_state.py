@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
-
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, TrainerFn
 from charlm.callbacks.internals.loop_state import time_is_up as time_is_up
 
 

@@ -3,10 +3,11 @@
 import math
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.step_count import step_counter
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import fraction_done, training_steps
 from charlm.callbacks.shared.rates import all_rates
 from charlm.callbacks.step_decay.milestones import check_arguments, check_fractions, decay_factor, warn_of_new
@@ -23,7 +24,7 @@ from charlm.callbacks.step_decay.schedulers import (
 from charlm.callbacks.step_decay.table import next_milestone, send_table
 
 
-class StepDecay(Callback):
+class StepDecay(OwnCallback):
     """Multiply every learning rate by `gamma` at each milestone.
 
     With milestones [5000], steps 0 to 4999 (the first 5000) use the base rate, and step 5000 is the first to use
@@ -97,8 +98,7 @@ class StepDecay(Callback):
         check_arguments(milestones, gamma, unit, over)
         self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]
         self.gamma = float(gamma)
-        self.unit = unit
-        self.over = over
+        self.unit, self.over = unit, over
         self._in_steps: list[FactorInSteps] = []  # per optimizer, over "schedule"
         self._begin()
 
@@ -122,6 +122,7 @@ class StepDecay(Callback):
         return decay_factor(done, self.milestones, self.gamma)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if stage == "fit":  # a checkpoint's state is loaded after this
             self._begin()
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from charlm.callbacks.internals.lightning import rank_zero_warn
 
 
 def decay_factor(position: float, milestones: Sequence[float], gamma: float) -> float:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 
+from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.shared.logger_adapters import send_scalars, tell
 from charlm.callbacks.shared.rates import tagged_rates
 

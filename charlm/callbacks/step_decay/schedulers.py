@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import SWALR
 
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.shared.rates import rated_groups, set_rate
 
 

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
-
+from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, Trainer
 from charlm.callbacks.shared.logger_adapters import send_text, tell
 from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.rates import tagged_rates

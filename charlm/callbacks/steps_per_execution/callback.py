@@ -7,14 +7,13 @@ does many steps by itself (execution.py, each step by internals/step.py) and the
 from functools import partial
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
-
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, is_param_in_hook_signature
+from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.steps_per_execution.execution import Execution
 from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
-class StepsPerExecution(Callback):
+class StepsPerExecution(OwnCallback):
     """Run many optimizer steps for each iteration of Lightning's training loop.
 
     A step of a small model takes less time than what Lightning does around it: hooks of every part, results, profiler,

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-
 from charlm.callbacks.internals.fast_step import Outputs
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.module_log import read_metrics
 from charlm.callbacks.internals.step import OneStep
 from charlm.callbacks.internals.step_count import count_scalar_step, steps_between_checkpoints

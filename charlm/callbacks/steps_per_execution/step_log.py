@@ -4,9 +4,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.module_log import begin_batch, captured_log, current_hook, log_in_hook, write_batch
 from charlm.callbacks.shared.progress import log_is_due, scalar_step
 
