@@ -77,8 +77,8 @@ from charlm.cli.commands.dashboard import serve
 serve(Path("lightning_logs"), "127.0.0.1", 0)
 say()
 run("plot lightning_logs --out a.png")
-run("sample --new-only -n 3")
-run("score anna")
+run("sample --new-only -n 3 --checkpoint 1")
+run("score anna --checkpoint 1")
 print(gc.isenabled(), gc.get_freeze_count() > 100_000, file=sys.stderr)
 """
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.callbacks.shared import render as pixels
+from charlm.cli.chosen_run import load_chosen
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.training_names import training_splits
@@ -20,7 +21,7 @@ from charlm.nets.counts import CountBigram
 from charlm.nets.interface import block_size_of, takes_names
 from charlm.nets.loss import evaluate
 from charlm.nets.ngram import NGram
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory
 
 _TAG = "bigram_counts"  # under fit's own tag, a later step would hide this picture, or this one fit's
@@ -45,7 +46,7 @@ def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | Non
         OSError: no such checkpoint, or the picture cannot be written.
         ValueError: its training names cannot be read, or a picture of another model than a bigram is asked for.
     """
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_chosen(checkpoint)
     picture = run_directory(loaded.path) / f"{_TAG}.png" if out is None else Path(out)
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--out is {str(picture)!r}; give a file that ends in .png")

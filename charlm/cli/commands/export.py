@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from charlm.cli.chosen_run import load_chosen
 from charlm.cli.out_file import write_out
 from charlm.inference.export import about, check, to_onnx, to_safetensors, to_torch
 from charlm.nets.interface import block_size_of, positions_of, takes_names
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import run_directory
 
 _FORMATS = {"torch": (".pt2", to_torch), "onnx": (".onnx", to_onnx), "safetensors": (".safetensors", to_safetensors)}
@@ -44,7 +44,7 @@ def export(
         raise ValueError(
             f"--out is {out!r}, and a file of --format {format} ends in {suffix}; give such a name, as names{suffix}"
         )
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_chosen(checkpoint)
     file = Path(out or f"{_name(loaded.path)}{suffix}")
     told = about(loaded)
     V = told["net_args"]["vocab_size"]

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Collection, Iterable, Sequence
 
+from charlm.cli.chosen_run import load_chosen
 from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 
@@ -50,7 +51,7 @@ def sample(
         OSError: no such checkpoint.
         ValueError: a bad checkpoint or argument, or --new-only without readable training names.
     """
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_chosen(checkpoint)
     prefix = cleaned(prefix, lowercase=loaded.data.get("lowercase"))
     check_vocabulary("the prefix", [prefix], loaded.tokenizer.alphabet)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from charlm.cli.chosen_run import load_chosen
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import check_vocabulary, cleaned, is_mark
 from charlm.data.corpus import read_corpus
 from charlm.inference.scoring import NameScore, score_names
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
+from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 _AT_ONCE = 1 << 11  # names that are scored and printed together
@@ -34,7 +35,7 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
         OSError: no such checkpoint or file.
         ValueError: a bad checkpoint, no names, or a character outside the model's alphabet.
     """
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_chosen(checkpoint)
     listed = _listed(names, loaded)
     if not listed:
         raise ValueError(

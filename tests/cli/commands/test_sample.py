@@ -42,11 +42,11 @@ def test_it_prints_the_names_that_the_library_draws_and_nothing_else(write_run, 
 
 
 def test_names_are_written_as_soon_as_they_are_drawn(write_run, monkeypatch, capsys):
-    write_run()
+    run = write_run()
     monkeypatch.setattr("charlm.inference.decoding.WindowDecoder.max_rows", 3)
     written = []
     monkeypatch.setattr("builtins.print", lambda text, **_: written.append(text.count("\n")))
-    sample(n=7)
+    sample(n=7, checkpoint=str(run))
     assert written == [3, 3, 1]
 
 
@@ -118,16 +118,16 @@ def test_names_are_as_long_as_training_accepted_them(data, longest, write_run, c
     ],
 )
 def test_without_the_training_names_there_are_no_marks(spoil, reason, write_run, names_file, capsys):
-    write_run()
+    run = str(write_run())
     spoil(names_file)
     with pytest.raises(ValueError, match=f"{reason}.*; or sample without --new-only"):
-        sample(n=2, new_only=True)
-    sample(n=2, mark=True)
+        sample(n=2, new_only=True, checkpoint=run)
+    sample(n=2, mark=True, checkpoint=run)
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 2
     assert "\t" not in shown.out
     assert shown.err.startswith("names are not marked: ")
-    sample(n=2)
+    sample(n=2, checkpoint=run)
     assert capsys.readouterr().err == ""
 
 

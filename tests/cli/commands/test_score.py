@@ -1,6 +1,7 @@
 import io
 import math
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +96,14 @@ def test_standard_input_without_names_or_that_is_not_text_is_refused(content, me
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
     with pytest.raises(ValueError, match=message):
         score(["-"])
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [(None, True), ("lightning_logs", True), ("2", False), ("lightning_logs/002-b/checkpoints/best.ckpt", False)],
+)
+def test_a_run_that_the_user_did_not_name_is_named_on_stderr(named, said, write_run, capsys):
+    write_run("Bigram", version="002-b")
+    score(["emma"], checkpoint=named)
+    newest = f"From the newest run, {Path('lightning_logs/002-b')} (Bigram, step 12)\n"
+    assert capsys.readouterr().err.removeprefix(str(Path.cwd())) == newest * said
