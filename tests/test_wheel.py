@@ -50,7 +50,7 @@ def installed(wheel, tmp_path_factory):
 def test_the_wheel_holds_every_source_and_every_data_file(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {p.relative_to(ROOT).as_posix() for kind in ("*.py", "*.yaml") for p in ROOT.glob(f"charlm/**/{kind}")}
-    assert expected | {"charlm/data/names.txt", "charlm/py.typed"} <= names
+    assert expected | {"charlm/data/us_census_1990.csv", "charlm/py.typed"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"charlm", "lightning_charlm"}
 
 

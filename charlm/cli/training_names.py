@@ -16,11 +16,15 @@ def training_splits(checkpoint: Checkpoint) -> Splits:
     settings = {key: value for key, value in checkpoint.data.items() if key in arguments}
     if not settings:
         raise ValueError(f"{checkpoint.path} does not say which names it was trained on")
-    settings.setdefault("column", 0)  # before there was this option, tables were read as whole lines
+    bundled = settings.get("path") is None
+    if not bundled:
+        settings.setdefault("column", 0)  # before there was this option, tables were read as whole lines
     try:
         splits = load_splits(**settings)
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"the names {checkpoint.path} was trained on cannot be read: {error}") from error
+    if bundled and checkpoint.data_sha256 not in (None, splits.corpus.sha256):
+        raise ValueError(f"{checkpoint.path} was trained on the names of an older charlm, which this one no longer has")
     if checkpoint.data_sha256 not in (None, splits.corpus.sha256):
         raise ValueError(f"{splits.corpus.source} has changed since {checkpoint.path} was trained on it; restore it")
     if splits.tokenizer.alphabet != checkpoint.tokenizer.alphabet:

@@ -21,8 +21,9 @@ from charlm.data.table import Table
 from charlm.data.text_chunks import text_chunks
 from charlm.tokenizer import LONGEST_NAME
 
-BUNDLED = Path(__file__).with_name("names.txt")
-"""The list of names that comes with charlm."""
+BUNDLED = Path(__file__).with_name("us_census_1990.csv")
+"""The names that come with charlm: a table of first names with their gender and its share of people, in percent."""
+BUNDLED_COLUMN = "name"
 
 _CHUNK_BYTES = 1 << 16  # small enough for the processor's cache, with everything that is computed from a chunk
 _MOST_CHARACTERS = 1 << 16  # different ones: three times what any language writes its names with
@@ -121,7 +122,7 @@ def read_corpus(
 
     Args:
         path: a file, plain or compressed by gzip, or "makemore" (the course's names.txt, downloaded once); None: the
-            names that come with charlm.
+            first names that come with charlm, with a row for each gender that has the name.
         lowercase: turn all names to lower case: true, or "tr", "az" or "lt" by the rules of Turkish, Azerbaijani or
             Lithuanian.
         max_length: length of the longest accepted name in characters, >= 1.
@@ -149,6 +150,7 @@ def read_corpus(
     if bad_lines not in ("refuse", "skip"):
         raise ValueError(f"bad_lines is {bad_lines!r}; give 'refuse' or 'skip'")
     file = names_file(path)
+    column = BUNDLED_COLUMN if path is None and column is None else column
     pieces: list[bytes] = []
     characters: set[str] = set()
     names = 0
@@ -165,7 +167,8 @@ def read_corpus(
             marks.add(cleaned.marks)
         _refuse_many(characters, chunk)
     changed = [change.format(n) for change, n in changes.items() if n]
-    note = ", ".join(filter(None, [table.note if table else "", *marks.notes, *changed, bad.note]))
+    where = table.note if table and path is not None else ""
+    note = ", ".join(filter(None, [where, *marks.notes, *changed, bad.note]))
     if not characters:
         skipped = f" ({bad.note})" if bad.note else ""
         raise ValueError(f"no names in {file}: it is empty or has blank lines only{skipped}; give one name a line")

@@ -167,19 +167,20 @@ class NamesDataModule(pl.LightningDataModule):
         return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source, **how}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Check, on resume, that the names and their split are still the same.
+        """Check, on resume, that the names and their split are still the same; an evaluation may use any names.
 
         Raises:
             ValueError: the names or a setting of the split differ.
         """
-        if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
-            return  # a checkpoint may be evaluated on any names
         now = self.state_dict()
-        if state_dict["sha256"] != now["sha256"]:
-            raise ValueError(
-                f"{now['source']} holds other names than the checkpoint was trained on ({state_dict['source']});"
-                " resume with the same list, or start a new run"
-            )
+        others = f"{now['source']} holds other names than the checkpoint was trained on ({state_dict['source']})"
+        is_same = state_dict["sha256"] == now["sha256"]
+        if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
+            if not is_same:
+                log.info(others)
+            return
+        if not is_same:
+            raise ValueError(f"{others}; resume with the same list (--data FILE), or start a new run")
         for key in ("split", "split_by", "split_seed"):
             if state_dict[key] != now[key]:
                 raise ValueError(

@@ -29,7 +29,7 @@ from jsonargparse.typing import PositiveInt
 from rows import MEASUREMENTS, NAMES, Case, Measurement, Row
 
 from charlm.cli.table import Table, render
-from charlm.data.corpus import names_file
+from charlm.data.corpus import read_corpus
 
 Result = dict[str, Any]
 WIDTH = 110
@@ -54,7 +54,9 @@ def main(
     Returns:
         The exit status, 1 if a row failed.
     """
-    names = names_file(data)
+    names = Path(out).with_name("bench_names.txt")  # one name a line, as the peers read them
+    names.parent.mkdir(parents=True, exist_ok=True)
+    names.write_bytes(read_corpus(data).data)
     results: list[Result] = []
     for measurement in MEASUREMENTS:
         if any(row.name in only for row in measurement.rows):

@@ -14,7 +14,7 @@ from lr_nets import T
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charlm.data.corpus import names_file, read_corpus
+from charlm.data.corpus import read_corpus
 from charlm.data.splits import load_splits
 from charlm.nets.bigram import Bigram
 from charlm.nets.bow import BoW
@@ -67,7 +67,7 @@ Groups = dict[str, dict[str, Problem]]  # charlm's nets and others on names; net
 @cache
 def windows() -> Data:
     """T characters and the next one, of the bundled names."""
-    splits = load_splits(str(names_file(None)), block_size=T)
+    splits = load_splits(block_size=T)
     (x, y), (a, b) = (part.gather(torch.arange(len(part))) for part in (splits.train, splits.val))
     return x, y, a[:2000], b[:2000]
 
@@ -75,7 +75,7 @@ def windows() -> Data:
 @cache
 def whole_names() -> Data:
     """Names cut to L positions, with the start token in front; targets -1 in the padding."""
-    corpus = read_corpus(str(names_file(None)))
+    corpus = read_corpus()
     ids = [CharTokenizer(corpus.alphabet).encode(name)[: L - 1] for name in corpus.names()]
     x = torch.tensor([[0, *row, *[0] * (L - 1 - len(row))] for row in ids])
     y = torch.tensor([[*row, *[0] * (len(row) < L), *[-1] * (L - 1 - len(row))] for row in ids])

@@ -1,11 +1,13 @@
 import json
 import logging
+import re
 from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitMLP
@@ -94,14 +96,20 @@ def test_a_run_resumed_once_or_twice_is_the_unbroken_one(unbroken, names_path, t
 
 
 @pytest.mark.parametrize("names", [[*NAMES, "va"], NAMES[::-1], [*NAMES[1:], "aw"]], ids=["more", "order", "a letter"])
-def test_to_resume_with_other_names_is_refused(names_path, tmp_path, names):
+def test_to_resume_with_other_names_is_refused(names_path, tmp_path, names, trainer, caplog):
     state, other = NamesDataModule(names_path).state_dict(), tmp_path / "other.txt"
     other.write_bytes("\r\n".join(NAMES).encode("utf-8-sig"))
     NamesDataModule(str(other)).load_state_dict(state)  # the same names, saved in another way
     other.write_text("\n".join(names))
-    message = rf"^{other} holds other names than the checkpoint was trained on \({names_path}\); resume with the same"
-    with pytest.raises(ValueError, match=message):
+    message = f"{other} holds other names than the checkpoint was trained on ({names_path})"
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}; resume with the same list \(--data FILE\)"):
         NamesDataModule(str(other)).load_state_dict(state)
+    data = NamesDataModule(str(other))
+    data.trainer = trainer()
+    data.trainer.state.fn = TrainerFn.TESTING
+    caplog.set_level("INFO")
+    data.load_state_dict(state)
+    assert caplog.messages[-1] == message, "an evaluation says so and goes on"
 
 
 @pytest.mark.parametrize(

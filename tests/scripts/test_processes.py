@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from charlm.data.corpus import read_corpus
 from charlm.runs.events import read_scalars
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "reliability"
 TWO = ["--trainer.devices=2", "--trainer.accelerator=cpu"]
+NAMES = sorted(set(read_corpus().names()))[:4002]
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")]
 
@@ -22,8 +24,10 @@ def fit(popen):
 
     def fit(folder, *options, send=None, after=0):
         folder.mkdir(exist_ok=True)
+        names = folder.with_name("names.txt")
+        names.write_text("\n".join(NAMES))
         recorder = ["--trainer.callbacks+=kill_recorder.Recorder", "--trainer.callbacks.file=records.jsonl"]
-        options = [*options, *([] if "--resume" in options else [*recorder, *QUIET])]
+        options = [*options, *([] if "--resume" in options else [f"--data={names}", *recorder, *QUIET])]
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",

@@ -26,7 +26,7 @@ def done(results, tmp_path_factory):
     """The rows of a config with two seeds: their folder, the list of names, and a function to make them again."""
     folder = tmp_path_factory.mktemp("results")
     names = folder / "names.txt"
-    names.write_text("\n".join(read_corpus().names()[::20]) + "\n", encoding="utf-8")
+    names.write_text("\n".join(read_corpus().names()[::25]) + "\n", encoding="utf-8")
 
     def make(**options):
         given = {"configs": ("bow",), "seeds": 2, "split_by": "line", "fit": FEWER}
