@@ -36,7 +36,6 @@ class SplitMetrics(nn.Module):
         means = {"loss": MeanMetric(), "perplexity": _ExpMean(), "accuracy": MeanMetric()}
         self.weighted = MetricCollection(dict(means), postfix=f"/{split}", compute_groups=False)
 
-    @torch.inference_mode()  # also within fit: after a `validate` the metrics' states are inference tensors
     def log(self, model: pl.LightningModule, logits: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
         """Add a batch, and let the model log the means.
 
@@ -49,18 +48,20 @@ class SplitMetrics(nn.Module):
         if weights is not None:
             self._log_weighted(model, logits, target, weights)
             return
-        logits, target = counted(logits, target)
-        loss = cross_entropy(logits, target)
-        self.metrics["perplexity"].update(logits[:, None], target[:, None])
-        self.metrics["accuracy"].update(logits, target)
+        with torch.inference_mode():  # also within fit: after a `validate` the metrics' states are inference tensors
+            logits, target = counted(logits, target)
+            loss = cross_entropy(logits, target)
+            self.metrics["perplexity"].update(logits[:, None], target[:, None])
+            self.metrics["accuracy"].update(logits, target)
         count = weight_in_epoch(trainer_of(model), target)
         model.log(f"loss/{self.split}", loss, prog_bar=True, batch_size=count, on_epoch=True, sync_dist=True)
         model.log_dict(self.metrics, on_epoch=True)
 
     def _log_weighted(self, model: pl.LightningModule, logits: Tensor, target: Tensor, weights: Tensor) -> None:
-        weight, surprise = target_weights(target, weights), nats(logits, target)
-        self.weighted["loss"].update(surprise, weight)
-        self.weighted["perplexity"].update(surprise, weight)
-        self.weighted["accuracy"].update((logits.argmax(-1) == target).float(), weight)
+        with torch.inference_mode():
+            weight, surprise = target_weights(target, weights), nats(logits, target)
+            self.weighted["loss"].update(surprise, weight)
+            self.weighted["perplexity"].update(surprise, weight)
+            self.weighted["accuracy"].update((logits.argmax(-1) == target).float(), weight)
         for name, metric in self.weighted.items():
             model.log(name, metric, prog_bar=name.startswith("loss"), on_epoch=True)
