@@ -14,7 +14,7 @@ from charlm.cli.commands.sample import longest_name, mark_names
 from charlm.cli.commands.summary import net_facts, summary_table
 from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded, terminal_width
-from charlm.cli.trainer.verdict import Validation, verdict
+from charlm.cli.trainer.verdict import Validation, unvalidated, verdict
 from charlm.data.splits import Part, Splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.loss import evaluate
@@ -31,6 +31,7 @@ def finish(
     splits: Splits,
     tensorboard: bool = True,
     validations: Sequence[Validation] = (),
+    steps: int = 0,
 ) -> tuple[dict[str, float], str]:
     """Evaluate a checkpoint on every split, write the losses to results.json of its run, and print the report.
 
@@ -40,6 +41,7 @@ def finish(
         splits: the names, to mark sampled names as new or known.
         tensorboard: whether the run has a TensorBoard log.
         validations: of the training.
+        steps: optimizer steps of the training.
 
     Returns:
         The losses in nats per character, by split, and the verdict on the training, "" if there is none.
@@ -57,8 +59,8 @@ def finish(
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))
     said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)
-    if said:
-        print(f"\n{textwrap.fill(said, width - 1)}")
+    for text in filter(None, (unvalidated(validations, steps), said)):
+        print(f"\n{textwrap.fill(text, width - 1)}")
     print_names(checkpoint, splits)
     print_next(run, tensorboard)
     return losses, said

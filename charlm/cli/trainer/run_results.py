@@ -40,7 +40,8 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
     validations = next(callback for callback in callbacks if isinstance(callback, Validations))
     events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
-    losses, said = finish(checkpoint, datamodule.whole_splits(), datamodule.splits, events, validations.all)
+    parts, seen = datamodule.whole_splits(), validations.all
+    losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, trainer.global_step)
     of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
     facts = of_run.results(trainer, datamodule)
     _log_end(trainer, checkpoint, losses, facts["seconds"])

@@ -86,6 +86,22 @@ def log_verdict(trainer: Trainer, text: str) -> None:
             logger.experiment.close()
 
 
+def unvalidated(validations: Sequence[Validation], steps: int) -> str:
+    """A sentence about the steps after the last validation, which best.ckpt cannot come from; "" if there are none.
+
+    Args:
+        validations: all of them, in their order.
+        steps: optimizer steps of the training.
+    """
+    last = validations[-1].step if validations else steps
+    if last >= steps:
+        return ""
+    return (
+        f"Training ended at step {steps:,}, and its last validation was at step {last:,}: the weights of the end, in"
+        " last.ckpt, were not looked at. A lower --trainer.val_check_interval has them validated."
+    )
+
+
 def verdict(validations: Sequence[Validation], losses: Mapping[str, float], vocab_size: int) -> str:
     """One or two sentences about a training, or "" where nothing is to be said.
 

@@ -3,7 +3,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from charlm.cli.trainer.verdict import Validation, Validations, verdict
+from charlm.cli.trainer.verdict import Validation, Validations, unvalidated, verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
@@ -68,6 +68,14 @@ def test_a_val_loss_above_guessing_needs_no_curve():
     """Of 61 names, in 2,000 steps with one validation."""
     said = verdict([Validation(2000, 0.99, 3.741, 0.01)], {"train": 0.751, "val": 3.741}, vocab_size=26)
     assert said.startswith("Overfitting: val is 3.74, above 3.26, that of guessing, while train is 0.75.")
+
+
+def test_steps_after_the_last_validation_are_named():
+    seen = [Validation(step, 2.0, 2.0, 0.1) for step in (500, 1000)]
+    assert unvalidated(seen, 1300).startswith(
+        "Training ended at step 1,300, and its last validation was at step 1,000:"
+    )
+    assert (unvalidated(seen, 1000), unvalidated([], 1300)) == ("", "")
 
 
 def test_a_resumed_training_knows_its_first_validations():
