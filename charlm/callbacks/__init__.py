@@ -1,4 +1,4 @@
-"""Lightning callbacks for any project; each loads its file when it is first used (PEP 562)."""
+"""Lightning callbacks, and a loader, for any project; each loads its file when it is first used (PEP 562)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
     from charlm.callbacks.step_decay.callback import StepDecay as StepDecay
     from charlm.callbacks.steps_per_execution.callback import StepsPerExecution as StepsPerExecution
+    from charlm.data.resumable_loader import ResumableLoader as ResumableLoader
 
 _FILE_OF = {
     "AtomicCheckpointIO": "atomic_io",
@@ -27,6 +28,7 @@ _FILE_OF = {
     "GracefulStop": "graceful_stop",
     "LRFinder": "lr_finder",
     "NameSamples": "name_samples",
+    "ResumableLoader": ".data.resumable_loader",  # of charlm.data; handed on here because ExactResume needs it
     "RunCheckpoint": "run_checkpoint",
     "StepDecay": "step_decay",
     "StepProgressBar": "progress_bar",
@@ -42,7 +44,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}; its public names are {', '.join(sorted(_FILE_OF))}"
         )
-    value = getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
+    value = getattr(import_module(f".{_FILE_OF[name]}", __name__), name)
     globals()[name] = value  # the next use finds it without this function
     return value
 

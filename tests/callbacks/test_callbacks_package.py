@@ -1,4 +1,6 @@
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -13,10 +15,31 @@ def test_every_public_name_resolves_and_is_documented(name):
 
 @pytest.mark.parametrize("name", charlm.callbacks.__all__)
 def test_all_arguments_after_the_first_are_keyword_only(name):
-    """Of the callbacks; `lr_find` takes a model and data like `Trainer.fit`."""
-    kind = getattr(charlm.callbacks, name)
-    parameters = list(inspect.signature(kind).parameters.values())[1:]
-    assert name == "lr_find" or all(each.kind is each.KEYWORD_ONLY for each in parameters)
+    """`lr_find` takes a model and data like `Trainer.fit`, the loader a data set and a batch size like torch's."""
+    positional = {"lr_find": 3, "ResumableLoader": 2}.get(name, 1)
+    parameters = list(inspect.signature(getattr(charlm.callbacks, name)).parameters.values())
+    assert all(each.kind in (each.KEYWORD_ONLY, each.VAR_KEYWORD) for each in parameters[positional:])
+
+
+def test_packages_for_pictures_are_loaded_when_one_is_drawn(tmp_path):
+    """TensorBoard, and matplotlib and Pillow, which torchmetrics has loaded before if they are installed."""
+    code = """
+import sys
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+pictures = {"matplotlib", "PIL", "tensorboard"}
+for name in [name for name in sys.modules if name.split(".")[0] in pictures]:
+    del sys.modules[name]
+from charlm.callbacks import *
+made = [Dashboard(), ExactResume(), FiniteLoss(), GracefulStop(), NameSamples(), RunCheckpoint("."), StepDecay([9])]
+trainer = Trainer(max_steps=2, limit_val_batches=1, logger=False, callbacks=[*made, StepProgressBar()])
+trainer.fit(BoringModel())
+print(pictures & {name.split(".")[0] for name in sys.modules})
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == ["set()"], done.stderr
 
 
 def test_an_unknown_name_gets_a_list_of_those_that_exist():

@@ -1,15 +1,15 @@
-"""Lightning by either of its names: the package `lightning.pytorch`, or `pytorch_lightning` where only that is loaded.
+"""Lightning by either of its names, `lightning.pytorch` or `pytorch_lightning`: the one that was imported first.
 
 The two packages hold the same code as different classes, so a callback belongs to one of them. This file decides to
-which, when the first callback is imported. All files of the callbacks import Lightning's names from here.
+which, when the first callback is imported: to `lightning.pytorch` if none of them has been imported before. A library
+such as neuralforecast may import both. All files of the callbacks import Lightning's names from here.
 """
 
 import sys
 from typing import TYPE_CHECKING
 
-PACKAGE = "lightning.pytorch"
-if "pytorch_lightning" in sys.modules and PACKAGE not in sys.modules:
-    PACKAGE = "pytorch_lightning"
+PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+PACKAGE = next((name for name in list(sys.modules) if name in PACKAGES), PACKAGES[0])
 
 if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
     from lightning.fabric.plugins import TorchCheckpointIO as TorchCheckpointIO

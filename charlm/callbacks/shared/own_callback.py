@@ -1,6 +1,14 @@
 """The base classes of charlm's callbacks, which belong to one of Lightning's two packages and refuse the other."""
 
-from charlm.callbacks.internals.lightning import PACKAGE, Callback, Checkpoint, LightningModule, ProgressBar, Trainer
+from charlm.callbacks.internals.lightning import (
+    PACKAGE,
+    PACKAGES,
+    Callback,
+    Checkpoint,
+    LightningModule,
+    ProgressBar,
+    Trainer,
+)
 
 
 class OwnCallback(Callback):
@@ -13,10 +21,10 @@ class OwnCallback(Callback):
             TypeError: the Trainer is one of the other package.
         """
         if Trainer not in type(trainer).__mro__:
-            other = "lightning.pytorch" if PACKAGE == "pytorch_lightning" else "pytorch_lightning"
+            other = next(name for name in PACKAGES if name != PACKAGE)
             raise TypeError(
                 f"{type(self).__name__} is a callback for {PACKAGE}, and this Trainer comes from {other}; put"
-                f" `import {other}` before the first import of charlm.callbacks, and any import of {PACKAGE} after it"
+                f" `import {other}` before all imports of charlm.callbacks and of {PACKAGE}"
             )
         super().setup(trainer, pl_module, stage)
 
