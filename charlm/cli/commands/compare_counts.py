@@ -1,5 +1,6 @@
 """`charlm compare-counts`: a trained model against counting. Dimension key: V = vocab_size."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from charlm.callbacks.shared import render as pixels
 from charlm.cli.chosen_run import load_chosen
+from charlm.cli.commands.plot import distinct_names
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.training_names import training_splits
@@ -23,38 +25,89 @@ from charlm.nets.loss import evaluate
 from charlm.nets.ngram import NGram
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory
+from charlm.runs.loss_dots import loss_dots
 
 _TAG = "bigram_counts"  # under fit's own tag, a later step would hide this picture, or this one fit's
 _CONTEXT = 4  # characters that the n-grams read: five at a time
 _EXAMPLES, _NAMES = 8192, 1024  # evaluated at a time
 
 
-def compare_counts(checkpoint: str | None = None, k: float = 1.0, out: str | None = None) -> None:
-    """Compare a trained model with counting: its loss on each split beside those of counted bigrams and 5-grams.
+def compare_counts(
+    checkpoint: str | None = None, k: float = 1.0, out: str | None = None, runs: list[str] | None = None
+) -> None:
+    """Compare trained models with counting: their losses on each split beside those of counted bigrams and 5-grams.
 
-    The bigrams have k added to every count, the 5-grams have Kneser-Ney smoothing. Of a bigram, both tables are also
-    drawn side by side; if the run has a TensorBoard log, that picture is added to it as "bigram_counts", beside fit's
-    own "bigram".
+    The bigrams have k added to every count, the 5-grams have Kneser-Ney smoothing. Several models, such as a bigram, an
+    MLP, a GRU and a Transformer, are listed by their losses on val, which are also drawn: what a longer context,
+    recurrence and attention add to counting. Of a single bigram, both tables are drawn side by side; if the run has a
+    TensorBoard log, that picture is added to it as "bigram_counts", beside fit's own "bigram".
 
     Args:
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
         k: added to every count of the bigrams, at least 0. With 0, a pair that is not in the training names has
             probability 0.
-        out: of a bigram, the PNG file to write; by default bigram_counts.png in the run directory.
+        out: the PNG file to write; by default counts.png for several runs, and for a bigram bigram_counts.png in the
+            run directory.
+        runs: several runs by directory, name or number, trained on the same names; instead of --checkpoint.
 
     Raises:
         OSError: no such checkpoint, or the picture cannot be written.
-        ValueError: its training names cannot be read, or a picture of another model than a bigram is asked for.
+        ValueError: the training names cannot be read, or differ between the runs, or a picture of a single model that
+            is not a bigram is asked for.
     """
+    if runs and checkpoint is not None:
+        raise ValueError("--checkpoint is for a single run; name all runs without it")
+    if runs and len(runs) > 1:
+        _compare_models([load_chosen(run) for run in runs], k, _png_file(out or "counts.png"))
+    else:
+        _compare_one(runs[0] if runs else checkpoint, k, out)
+
+
+def _png_file(out: str) -> Path:
+    if Path(out).suffix.lower() != ".png":
+        raise ValueError(f"--out is {out!r}; give a file that ends in .png")
+    return Path(out)
+
+
+def _compare_models(models: Sequence[Checkpoint], k: float, picture: Path) -> None:
+    """Print the losses of several models and of counting, the highest on val first, and draw those on val."""
+    first = models[0]
+    other = next((model for model in models if _trained_on(model) != _trained_on(first)), None)
+    if other is not None:
+        raise ValueError(
+            f"{first.path} and {other.path} were trained on different names, or split them differently; their losses"
+            " cannot be compared"
+        )
+    splits = training_splits(first)
+    counted, ngrams = _counted(splits, first, k)
+    nets = {f"bigrams (k={k:g})": counted, f"{_CONTEXT + 1}-grams": ngrams}
+    called = distinct_names([run_directory(model.path).resolve() for model in models])
+    nets |= {name: model.net for name, model in zip(called.values(), models, strict=True)}
+    parts = [part for part in PARTS if len(getattr(splits, part))]
+    shown = "val" if "val" in parts else parts[0]
+    losses = {name: {part: _loss(net, getattr(splits, part)) for part in parts} for name, net in nets.items()}
+    order = sorted(losses, key=lambda name: -losses[name][shown])
+    print(render(Table(("", *parts), [[name, *losses[name].values()] for name in order])))
+    of_shown = {name: losses[name][shown] for name in order}
+    counting = [name for name, net in nets.items() if isinstance(net, CountBigram | NGram)]
+    figure = loss_dots(of_shown, counting, f"loss on {shown} (nats per character)")
+    write_out(picture, pixels.png(pixels.render(figure)))
+    print(f"picture: {picture}")
+
+
+def _trained_on(model: Checkpoint) -> tuple[object, ...]:
+    settings = ("split", "split_by", "split_seed", "lowercase")
+    return (model.data_sha256, model.tokenizer.alphabet, *(str(model.data.get(key)) for key in settings))
+
+
+def _compare_one(checkpoint: str | None, k: float, out: str | None) -> None:
     loaded = load_chosen(checkpoint)
-    picture = run_directory(loaded.path) / f"{_TAG}.png" if out is None else Path(out)
-    if picture.suffix.lower() != ".png":
-        raise ValueError(f"--out is {str(picture)!r}; give a file that ends in .png")
+    picture = run_directory(loaded.path) / f"{_TAG}.png" if out is None else _png_file(out)
     if out is not None and not isinstance(loaded.net, Bigram):
         raise ValueError(f"--out is for the tables of a Bigram, and {loaded.path} holds another net; leave it out")
     splits = training_splits(loaded)
-    counted = CountBigram.from_contexts(splits.train, loaded.net_args["vocab_size"], k)
-    print(render(_losses(splits, counted, loaded)))
+    counted, ngrams = _counted(splits, loaded, k)
+    print(render(_losses(splits, counted, ngrams, loaded)))
     if isinstance(loaded.net, Bigram):
         neural = neural_probabilities(loaded.net)
         print(_largest_difference(loaded, counted, neural))
@@ -67,8 +120,14 @@ def neural_probabilities(net: Bigram) -> Tensor:
     return net(torch.arange(len(net.W))[:, None]).double().softmax(dim=1)
 
 
-def _losses(splits: Splits, counted: CountBigram, checkpoint: Checkpoint) -> Table:
-    ngrams = NGram.from_contexts(splits.train.with_block_size(_CONTEXT), checkpoint.net_args["vocab_size"])
+def _counted(splits: Splits, checkpoint: Checkpoint, k: float) -> tuple[CountBigram, NGram]:
+    """Bigrams and 5-grams of the training names."""
+    size = checkpoint.net_args["vocab_size"]
+    ngrams = NGram.from_contexts(splits.train.with_block_size(_CONTEXT), size)
+    return CountBigram.from_contexts(splits.train, size, k), ngrams
+
+
+def _losses(splits: Splits, counted: CountBigram, ngrams: NGram, checkpoint: Checkpoint) -> Table:
     nets, rows = (counted, ngrams, checkpoint.net), []
     peer = 0 if isinstance(checkpoint.net, Bigram) else 1  # that reads as much, or what most nets have to beat
     for part in PARTS:

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +50,27 @@ def test_the_losses_stand_side_by_side_for_each_split(name, peer, write_run, nam
         assert shown == [part, str(len(contexts)), *losses]
         assert float(difference) == pytest.approx(float(losses[2]) - float(losses[peer == "5-grams"]), abs=1.1e-4)
     assert len(lines) == (6 if name == "Bigram" else 4)
+
+
+def test_several_models_and_counting_are_ordered_by_val_in_one_table_and_one_picture(write_run, names_file, capsys):
+    runs = [write_run(name, f"00{at}-{name}", alphabet=LETTERS) for at, name in enumerate(["Bigram", "MLP", "GRU"], 1)]
+    compare_counts(runs=["1", "2", "3"])
+    head, *rows, last = capsys.readouterr().out.splitlines()
+    splits = splits_of(names_file)
+    ngrams = NGram.from_contexts(splits.train.with_block_size(4), SIZE)
+    nets = {"5-grams": ngrams, **{run.name: load_checkpoint(run).net for run in runs}}
+    shown = {row.split()[0]: row.split()[-3:] for row in rows}
+    for name, net in nets.items():
+        assert shown[name] == [losses_of(net, part) for part in (splits.train, splits.val, splits.test)]
+    assert (head.split(), len(rows), last) == (["train", "val", "test"], 5, "picture: counts.png")
+    vals = [float(row.split()[-2]) for row in rows]
+    assert vals == sorted(vals, reverse=True)
+    assert Path("counts.png").read_bytes().startswith(PNG)
+    write_run("MLP", "004-other", data={"split_seed": 7}, alphabet=LETTERS)
+    with pytest.raises(ValueError, match=r"001-Bigram.* and .*004-other.* were trained on different names, or split"):
+        compare_counts(runs=["1", "4"])
+    with pytest.raises(ValueError, match="--checkpoint is for a single run; name all runs without it"):
+        compare_counts(checkpoint="1", runs=["1", "2"])
 
 
 def test_the_largest_difference_is_named(run, names_file, capsys):
