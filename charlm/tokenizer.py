@@ -1,6 +1,6 @@
 """Characters and their ids. Dimension key: N characters of text, V = vocab_size."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -37,18 +37,22 @@ _CHUNK = 1 << 20  # characters encoded at a time, so that a large text is not co
 class CharTokenizer:
     """The table between characters and ids: the boundary is 0, the characters of `alphabet` are 1, 2, 3, ...
 
+    If names have labels, such as F and M, the label's id begins a name in place of the boundary. These ids follow those
+    of the characters, and models never predict them.
+
     Args:
         alphabet: distinct characters in the order of their ids; no line break.
+        labels: distinct labels in the order of their ids.
 
     Raises:
-        ValueError: an empty alphabet, a character twice, or a line break in it.
+        ValueError: an empty alphabet, a character or a label twice, or a line break in the alphabet.
 
     Example:
         >>> CharTokenizer("abc").encode("cab")
         [3, 1, 2]
     """
 
-    def __init__(self, alphabet: str) -> None:
+    def __init__(self, alphabet: str, labels: Sequence[str] = ()) -> None:
         if not alphabet or "\n" in alphabet:
             raise ValueError(f"alphabet {alphabet!r} needs at least one character and no line break")
         repeated = (
@@ -58,7 +62,10 @@ class CharTokenizer:
             raise ValueError(
                 f"alphabet {alphabet!r} has {''.join(repeated)!r} more than once; give each character once"
             )
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"labels {list(labels)} has a label more than once; give each label once")
         self.alphabet = alphabet
+        self.labels = tuple(labels)
         self.vocab_size = len(alphabet) + 1
         self._ids = {ch: i for i, ch in enumerate(alphabet, start=1)}
 
@@ -72,8 +79,24 @@ class CharTokenizer:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The smallest dtype that holds all ids: uint8, int16 if V > 256, int32 if V > 32768."""
-        return torch.uint8 if self.vocab_size <= 1 << 8 else torch.int16 if self.vocab_size <= 1 << 15 else torch.int32
+        """The smallest dtype that holds all ids, with labels: uint8, int16 for more than 256, int32 for over 32768."""
+        ids = self.vocab_size + len(self.labels)
+        return torch.uint8 if ids <= 1 << 8 else torch.int16 if ids <= 1 << 15 else torch.int32
+
+    def start(self, label: str | None = None) -> int:
+        """The id that begins a name: the boundary, or that of the name's label.
+
+        Raises:
+            ValueError: no such label, or none where names have labels.
+        """
+        if label is None and not self.labels:
+            return BOUNDARY
+        if label not in self.labels:
+            if not self.labels:
+                raise ValueError(f"the label is {label!r}, and the model's names have no labels; leave it out")
+            given = "the model's names have labels" if label is None else f"the label {label!r} is not the model's"
+            raise ValueError(f"{given}; give one of {', '.join(self.labels)}")
+        return self.vocab_size + self.labels.index(label)
 
     def encode(self, name: str) -> list[int]:
         """The ids of a name's characters, without the boundary.
@@ -90,12 +113,13 @@ class CharTokenizer:
         return [self._ids[ch] for ch in name]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The characters of `ids`; boundaries are left out.
+        """The characters of `ids`; boundaries and labels are left out.
 
         Raises:
-            ValueError: an id outside 0..V-1.
+            ValueError: an id outside 0..V-1 that is no label's.
         """
         ids = [int(i) for i in ids]
+        ids = [i for i in ids if not self.vocab_size <= i < self.vocab_size + len(self.labels)]
         if any(not 0 <= i < self.vocab_size for i in ids):
             raise ValueError(f"ids {ids} are not all in 0..{self.vocab_size - 1}, the ids of {self.alphabet!r}")
         return "".join(self.alphabet[i - 1] for i in ids if i != BOUNDARY)

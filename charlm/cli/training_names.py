@@ -27,6 +27,9 @@ def training_splits(checkpoint: Checkpoint) -> Splits:
         raise ValueError(f"{checkpoint.path} was trained on the names of an older charlm, which this one no longer has")
     if checkpoint.data_sha256 not in (None, splits.corpus.sha256):
         raise ValueError(f"{splits.corpus.source} has changed since {checkpoint.path} was trained on it; restore it")
-    if splits.tokenizer.alphabet != checkpoint.tokenizer.alphabet:
-        raise ValueError(f"{splits.corpus.source} has another alphabet than {checkpoint.path}; restore it")
+    ids = [(tokenizer.alphabet, tokenizer.labels) for tokenizer in (splits.tokenizer, checkpoint.tokenizer)]
+    if ids[0] != ids[1]:
+        raise ValueError(
+            f"{splits.corpus.source} has another alphabet or other labels than {checkpoint.path}; restore it"
+        )
     return splits

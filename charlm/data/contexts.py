@@ -29,7 +29,9 @@ class Contexts:
     """The examples of one split, stored as one stream of ids and gathered by number on demand.
 
     Every id of the stream is a target once; its context is the T ids before it, with boundaries before the name's
-    beginning. So the stream alone, one byte per character for up to 255 letters, holds all examples for any T.
+    beginning. So the stream alone, one byte per character for up to 255 letters, holds all examples for any T. Where
+    names have labels, the label stands in place of these boundaries, and in the first of the T places of every window,
+    so that none forgets it; a window of one place begins with the label only.
 
     Args:
         stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
@@ -67,6 +69,11 @@ class Contexts:
     def with_block_size(self, block_size: int) -> "Contexts":
         """The same targets in the same order, with contexts of another length."""
         return Contexts(self.stream[self.block_size :], block_size, self.positions, self.marks)
+
+    def without_labels(self) -> "Contexts":
+        """The same targets as of a list without labels."""
+        marks = self.marks._replace(labels=None)
+        return Contexts(self.stream[self.block_size :], self.block_size, self.positions, marks)
 
     @property
     def example_weights(self) -> Tensor | None:
@@ -117,6 +124,11 @@ class Contexts:
             ids = stream[column:][at] * in_name  # before a boundary is another name, which becomes boundaries
             narrow[:, column] = ids
             in_name = ids != BOUNDARY
+        if self.marks.labels is not None:
+            label = self.marks.labels.numpy()[at]
+            np.copyto(narrow, label[:, None], where=narrow == BOUNDARY)
+            if self.block_size > 1:
+                narrow[:, 0] = label
         context[:] = narrow
 
 

@@ -28,8 +28,8 @@ class NamesDataModule(pl.LightningDataModule):
     """Names from a file, in batches of contexts and next characters, or of whole names if the model takes those.
 
     Args:
-        path: a file with one name a line, or a table, also as .gz; "makemore": the course's 32,033 names, downloaded
-            once; null: the names that come with charlm.
+        path: a file with one name a line, or a table, also as .gz; "makemore": the course's 32,033 names; null: those
+            that come with charlm.
         alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
         block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
             of words it is the number of positions: the length of the longest name, plus one.
@@ -49,8 +49,11 @@ class NamesDataModule(pl.LightningDataModule):
             line is a name; null refuses tables.
         encoding: of the file, such as utf-16 or cp1252.
         bad_lines: "refuse" stops at a line that is not accepted, "skip" leaves such lines out and counts them.
-        weight: the column with counts or shares: a name with 5 is learnt and counted as if it stood five times in the
-            list. A training epoch still has as many examples as the split, drawn in proportion to their weights.
+        weight: the column with counts: a name with 5 is learnt and counted as if it stood there five times. Shares will
+            do as well. A training epoch has as many examples as the split, drawn in proportion to their weights.
+        label: the column with labels, such as genders: names are learnt given their label. It begins a name and is in
+            view of every window, as a place more than block_size.
+        labels: the labels that names may have, in the order of their ids; null: those that occur, sorted.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -76,6 +79,8 @@ class NamesDataModule(pl.LightningDataModule):
         encoding: str = "utf-8",
         bad_lines: Literal["refuse", "skip"] = "refuse",
         weight: int | str | None = None,
+        label: int | str | None = None,
+        labels: list[str] | None = None,
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
@@ -104,6 +109,16 @@ class NamesDataModule(pl.LightningDataModule):
     def alphabet(self) -> str:
         """The characters in the order of their ids, which begin at 1."""
         return self.tokenizer.alphabet
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The labels in the order of their ids, which follow those of the characters; None if names have none."""
+        return list(self.tokenizer.labels) or None
+
+    @property
+    def label_shares(self) -> list[float]:
+        """The share of each label in the training names, by which names are drawn; [] if names have none."""
+        return self.splits.label_shares()
 
     @property
     def vocab_size(self) -> int:
@@ -162,9 +177,13 @@ class NamesDataModule(pl.LightningDataModule):
         return {part: splits.names(part) for part in parts}
 
     def state_dict(self) -> dict[str, Any]:
-        """The fingerprint of the names and the settings of the split, so that a resume can check both."""
+        """The fingerprint of the names and the settings of the split, so that a resume can check both.
+
+        With labels also the share of each in the training names, by which `charlm sample` draws labels.
+        """
         how = {key: self.hparams[key] for key in ("split", "split_by", "split_seed")}
-        return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source, **how}
+        shares = {"label_shares": self.label_shares} if self.tokenizer.labels else {}
+        return {"sha256": self.splits.corpus.sha256, "source": self.splits.corpus.source, **how, **shares}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Check, on resume, that the names and their split are still the same; an evaluation may use any names.

@@ -50,7 +50,7 @@ class Sequences:
             index: int64 (B,), each in 0..M-1, at least one.
 
         Returns:
-            names: int64 (B, L), the boundary and then the characters; padded with the boundary.
+            names: int64 (B, L), the boundary or the label and then the characters; padded with the boundary.
             target: int64 (B, L), the characters and then the boundary; padded with -1, which losses leave out.
         """
         starts, lengths = self.starts[index, None], self.lengths[index, None]
@@ -59,6 +59,8 @@ class Sequences:
         ids = self.stream[(starts + position).clamp_(max=len(self.stream) - 1)].long()
         target = torch.where(inside, ids, IGNORED)
         names = torch.full_like(target, BOUNDARY)
+        if self.labels is not None:
+            names[:, 0] = self.labels[index]
         names[:, 1:] = torch.where(inside[:, 1:], target[:, :-1], BOUNDARY)
         return names, target
 

@@ -1,7 +1,7 @@
 """Which names are for training, validation and test. Dimension key: M names (lines), N examples, S stream length."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -50,6 +50,16 @@ class Splits:
             return names
         return list(itertools.compress(names, self.name_split == PARTS.index(part)))
 
+    def label_shares(self) -> list[float]:
+        """The share of each label in the training names, by their weights; [] if names have no labels."""
+        corpus, labels = self.corpus, len(self.tokenizer.labels)
+        if corpus.label_of is None:
+            return []
+        chosen = slice(None) if self.name_split is None else self.name_split == 0
+        weights = None if corpus.weights is None else corpus.weights[chosen]
+        sums = np.bincount(corpus.label_of[chosen], weights, labels)
+        return (sums / sums.sum()).tolist()
+
 
 def load_splits(
     path: str | None = None,
@@ -65,6 +75,8 @@ def load_splits(
     encoding: str = "utf-8",
     bad_lines: Literal["refuse", "skip"] = "refuse",
     weight: int | str | None = None,
+    label: int | str | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Splits:
     """Read names and split them; the arguments are those of NamesDataModule.
 
@@ -83,18 +95,21 @@ def load_splits(
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
     reading: dict[str, Any] = {"column": column, "encoding": encoding, "bad_lines": bad_lines, "weight": weight}
+    reading |= {"label": label, "labels": labels}
     corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, **reading)
-    tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet)
+    tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet, corpus.labels)
+    places = block_size + bool(tokenizer.labels)
     if split_by == "pair":
-        marks = _stream_marks(corpus, np.ones(len(corpus), bool))
+        marks = _stream_marks(corpus, tokenizer, np.ones(len(corpus), bool))
         stream = tokenizer.encode_lines(corpus.text)
-        train, val, test = _split_pairs(stream, block_size, split, split_seed, pad, marks)
+        positions = None if pad else notebook_positions(stream, block_size)
+        train, val, test = _split_pairs(stream, places, split, split_seed, positions, marks)
         return Splits(corpus, tokenizer, train, val, test, name_split=None)
     name_split = (_split_names if split_by == "name" else _split_lines)(corpus, split, split_seed)
-    streams = _padded_streams(corpus, tokenizer, name_split, block_size)
-    all_marks = (_stream_marks(corpus, name_split == part) for part in range(len(PARTS)))
+    streams = _padded_streams(corpus, tokenizer, name_split, places)
+    all_marks = (_stream_marks(corpus, tokenizer, name_split == part) for part in range(len(PARTS)))
     train, val, test = (
-        Contexts.of_padded(s, block_size, None if pad else notebook_positions(s[block_size:], block_size), marks)
+        Contexts.of_padded(s, places, None if pad else notebook_positions(s[places:], block_size), marks)
         for s, marks in zip(streams, all_marks, strict=True)
     )
     return Splits(corpus, tokenizer, train, val, test, name_split)
@@ -150,10 +165,9 @@ def _split_lines(corpus: Corpus, split: Shares, seed: int) -> np.ndarray:
 
 
 def _split_pairs(
-    stream: Tensor, block_size: int, split: Shares, seed: int, pad: bool, marks: StreamMarks
+    stream: Tensor, block_size: int, split: Shares, seed: int, positions: Tensor | None, marks: StreamMarks
 ) -> list[Contexts]:
     """Split the examples, as the course notebooks do: the same name is in train and test."""
-    positions = None if pad else notebook_positions(stream, block_size)
     total = len(stream) if positions is None else len(positions)
     cuts = split_sizes(total, split, "context/target pairs")
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
@@ -161,12 +175,15 @@ def _split_pairs(
     return [Contexts(stream, block_size, part, marks) for part in parts]
 
 
-def _stream_marks(corpus: Corpus, chosen: np.ndarray) -> StreamMarks:
-    """The weights of the chosen names, bool (M,), repeated for each of their characters."""
-    if corpus.weights is None:
+def _stream_marks(corpus: Corpus, tokenizer: CharTokenizer, chosen: np.ndarray) -> StreamMarks:
+    """The weights and labels of the chosen names, bool (M,), repeated for each of their characters."""
+    weights, labels = corpus.weights, corpus.label_of
+    if weights is None and labels is None:
         return StreamMarks()
-    lengths = np.concatenate([lengths for _, _, lengths in _chunks(corpus)])
-    return StreamMarks(torch.from_numpy(np.repeat(corpus.weights[chosen], lengths[chosen])))
+    lengths = torch.from_numpy(np.concatenate([lengths for _, _, lengths in _chunks(corpus)])[chosen])
+    ids = None if labels is None else torch.from_numpy(labels[chosen] + tokenizer.vocab_size).to(tokenizer.dtype)
+    of_names = (None if weights is None else torch.from_numpy(weights[chosen]), ids)
+    return StreamMarks(*(None if each is None else each.repeat_interleave(lengths) for each in of_names))
 
 
 def _padded_streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, block_size: int) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from charlm.callbacks.shared.fonts import legible
-from charlm.nets.counts import CountBigram
+from charlm.nets.counts import count_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ def learned_bigram(net: Bigram, tokenizer: CharTokenizer, splits: Splits | None)
     learned = net(before).detach().float().softmax(1)[:size, :size]
     title, numbers = "learned probabilities", None
     if splits is not None and size <= MOST_LABELS:
-        counts = CountBigram.from_contexts(splits.train, len(net.W), k=0).counts
+        counts = count_pairs(splits.train, len(net.W))
         title, numbers = "colour: learned probability, number: count in train", [counts[:size, :size]]
     labels = character_labels(tokenizer.alphabet)
     return bigram_heatmap([(title, learned)], labels, size <= MOST_LABELS, numbers)

@@ -32,14 +32,18 @@ Run = Callable[[Tensor], Tensor]
 def about(checkpoint: Checkpoint) -> dict[str, Any]:
     """Describe a net for the programs that load it: its class and arguments, the alphabet, the training; fit for JSON.
 
-    Character i of the alphabet, counted from 0, has the id i + 1; the id 0 begins and ends every name.
+    Character i of the alphabet, counted from 0, has the id i + 1; the id 0 begins and ends every name. If names have
+    labels, label i has the id len(alphabet) + 1 + i and begins a name in place of 0; in windows it also keeps the first
+    place.
     """
+    labels = list(checkpoint.tokenizer.labels)
     return {
         "format": FORMAT,
         "net": type(checkpoint.net).__name__,
         "net_args": checkpoint.net_args,
         "takes": "names" if takes_names(checkpoint.net) else "windows",
         "alphabet": checkpoint.tokenizer.alphabet,
+        **({"labels": labels} if labels else {}),
         "hyperparameters": checkpoint.hyperparameters,
         "step": checkpoint.step,
     }

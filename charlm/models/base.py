@@ -16,14 +16,13 @@ from charlm.callbacks.shared.processes import gather
 from charlm.callbacks.shared.progress import log_is_due, training_steps
 from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.data.sequences import known_before
-from charlm.inference.sampling import sample_names
-from charlm.messages import parameters_of
+from charlm.inference.labelled import sample_with_labels
 from charlm.models.from_checkpoint import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
 from charlm.models.split_metrics import SplitMetrics
 from charlm.models.train_mean import TrainMeans
-from charlm.nets.interface import parameter_count, takes_names
+from charlm.nets.interface import net_arguments, parameter_count, takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
 from charlm.runs.checkpoint_file import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
@@ -51,6 +50,7 @@ class LitCharLM(pl.LightningModule, ABC):
         warmup: the share of the steps in which the rate of one cycle rises.
         label_smoothing: this share of each target is spread over all characters, in training only; the logged losses
             are without label smoothing.
+        labels: that may begin a name in place of the start token; with `charlm fit` they come from the data.
 
     Raises:
         ValueError: `lr` or `weight_decay` below 0, `warmup` not between 0 and 1, `label_smoothing` not in [0, 1), or
@@ -77,19 +77,19 @@ class LitCharLM(pl.LightningModule, ABC):
         schedule: Schedule = "constant",
         warmup: float = 0.1,
         label_smoothing: float = 0.0,
+        labels: list[str] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=self.unused)  # with the arguments of the subclass, the net's among them
+        self.save_hyperparameters(ignore=(*self.unused, *["labels"] * (not labels)))  # and those of the subclass
         check_training(lr, weight_decay, warmup, label_smoothing)
         check_vocab_size(vocab_size, alphabet)
-        of_net = {name: self.hparams[name] for name in parameters_of(self.net_class) if name in self.hparams}
-        self._net_args = {**of_net, "vocab_size": vocab_size or len(alphabet) + 1}
+        sizes = {"vocab_size": vocab_size or len(alphabet) + 1, "n_labels": len(labels or ())}
+        self._net_args = net_arguments(self.net_class, self.hparams, sizes)
         self.net = self.net_class(**self._net_args)
-        self.tokenizer = CharTokenizer(alphabet)
+        self.tokenizer = CharTokenizer(alphabet, labels or ())
         self._train_means = TrainMeans()
-        self._val_metrics, self._test_metrics = (
-            SplitMetrics(split, self._net_args["vocab_size"]) for split in ("val", "test")
-        )
+        self._val_metrics = SplitMetrics("val", self._net_args["vocab_size"])
+        self._test_metrics = SplitMetrics("test", self._net_args["vocab_size"], self.tokenizer.labels)
 
     @property
     @abstractmethod
@@ -122,13 +122,14 @@ class LitCharLM(pl.LightningModule, ABC):
     @property
     def embedding_labels(self) -> list[str]:
         """The label of each row of an embedding table; "." stands for the start/end token."""
-        return [".", *self.tokenizer.alphabet]
+        return [".", *self.tokenizer.alphabet, *self.tokenizer.labels]
 
     def sample_names(self, n: int, seed: int) -> list[str]:
         """Draw `n` names from the net as it is, for the callback NameSamples; a seed draws the same names again."""
         data: Any = getattr(trainer_of(self), "datamodule", None)
         longest = data.hparams.get("max_length", LONGEST_NAME) if data is not None else LONGEST_NAME
-        return sample_names(self.net, self.tokenizer, n, seed=seed, max_length=longest)
+        drawn: dict[str, Any] = {"shares": getattr(data, "label_shares", None), "max_length": longest}
+        return [name for _, name in sample_with_labels(self.net, self.tokenizer, n, seed, **drawn)]
 
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T); of names (B, L), (B, L, V)."""
@@ -177,9 +178,12 @@ class LitCharLM(pl.LightningModule, ABC):
         self._val_metrics.log(self, self.net(context), *targets)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the exact means over the test split."""
+        """Add a batch to the exact means over the test split, and to those by label."""
         context, *targets = batch
-        self._test_metrics.log(self, self.net(context), *targets)
+        logits = self.net(context)
+        self._test_metrics.log(self, logits, *targets)
+        if self.tokenizer.labels:
+            self._test_metrics.log_by_label(self, context[:, 0] - self.tokenizer.vocab_size, logits, *targets)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predict each of the N characters of a batch.
@@ -231,6 +235,8 @@ class LitCharLM(pl.LightningModule, ABC):
             "parameters": parameter_count(self.net),
             "alphabet": self.tokenizer.alphabet,
         }
+        if self.tokenizer.labels:
+            checkpoint["charlm"]["labels"] = list(self.tokenizer.labels)
         if not (module := type(self).__module__).startswith("charlm."):  # shown, and never imported by the file alone
             checkpoint["charlm"]["model"] = f"{module}.{type(self).__name__}"
         checkpoint["train_losses"] = gather(self._train_means.state(), getattr(trainer_of(self), "world_size", 1))

@@ -21,6 +21,6 @@ def loss_by_counts(net: Bigram, context: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: an id outside 0..V-1.
     """
-    counts = count_pairs((context, target), len(net.W))
+    counts = count_pairs((context, target), len(net.W))[:, : net.W.shape[1]]  # labels are no targets
     share = counts.to(net.W) / counts.sum().item()
     return -torch.where(share > 0, share * net.W.log_softmax(1), 0).sum()

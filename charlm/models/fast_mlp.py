@@ -1,7 +1,8 @@
 """Analytic gradients of the MLP in numpy: a training step in half of autograd's time.
 
-Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V = vocab_size. The weights are the MLP's parameters
-as numpy arrays, in their order: table (V, C), W1 (H, T * C), b1 (H,), W2 (V, H), b2 (V,).
+Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V = vocab_size,
+K = n_labels. The weights are the MLP's parameters
+as numpy arrays, in their order: table (V + K, C), W1 (H, T * C), b1 (H,), W2 (V, H), b2 (V,).
 """
 
 from collections.abc import Callable, Sequence
@@ -91,21 +92,21 @@ def mlp_gradients(weights: Sequence[np.ndarray], context: Tensor, target: Tensor
         ValueError: the shapes of context and target do not fit the weights or each other.
     """
     table, W1, b1, W2, b2 = weights
-    V, C = table.shape
+    rows, C = table.shape
     if (*target.shape, W1.shape[1] // C) != tuple(context.shape):
         raise ValueError(f"context is {tuple(context.shape)}, target {tuple(target.shape)}; give (B, T) and (B,)")
-    embedded = table.take(_checked(context, V, "context"), 0).reshape(len(target), -1)
+    embedded = table.take(_checked(context, rows, "context"), 0).reshape(len(target), -1)
     h = _product(embedded, W1.T)
     h += b1
     np.tanh(h, out=h)
     logits = _product(W2, h.T)  # (V, B): numpy sums over rows sooner than within them
     logits += b2[:, None]
-    loss, slope = _cross_entropy(logits, _checked(target, V, "target"))
+    loss, slope = _cross_entropy(logits, _checked(target, len(W2), "target"))
     d_hidden = _product(slope.T, W2)
     d_W2 = _product(slope, h)
     h *= h
     d_hidden *= np.subtract(1, h, out=h)
-    d_table = _summed_by_id(_product(d_hidden, W1).reshape(-1, C), context, V)
+    d_table = _summed_by_id(_product(d_hidden, W1).reshape(-1, C), context, rows)
     others = (_product(d_hidden.T, embedded), np.add.reduce(d_hidden, 0), d_W2, np.add.reduce(slope, 1))
     return torch.from_numpy(np.asarray(loss)), [d_table, *map(torch.from_numpy, others)]
 

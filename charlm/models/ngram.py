@@ -18,6 +18,7 @@ class LitNGram(LitCharLM):
         block_size: T, characters of context; `charlm fit` takes it from data.block_size.
         alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
         vocab_size: V, the characters and the start/end token; null: one id for each of them.
+        labels: that may begin a name; with `charlm fit` they come from the data.
 
     Raises:
         ValueError: a training in several processes, each of which would count its own names only.
@@ -30,9 +31,13 @@ class LitNGram(LitCharLM):
     unused = ("optimizer", "lr", "weight_decay", "schedule", "warmup", "label_smoothing")
 
     def __init__(
-        self, block_size: int = 3, alphabet: str = string.ascii_lowercase, vocab_size: int | None = None
+        self,
+        block_size: int = 3,
+        alphabet: str = string.ascii_lowercase,
+        vocab_size: int | None = None,
+        labels: list[str] | None = None,
     ) -> None:
-        super().__init__(alphabet, vocab_size)
+        super().__init__(alphabet, vocab_size, labels=labels)
         self.automatic_optimization = False
 
     def configure_optimizers(self) -> None:

@@ -1,5 +1,8 @@
 """What is logged of a split: exact means over all its characters. Dimension key: B batch, L positions, V."""
 
+from collections.abc import Iterable, Sequence
+from typing import cast
+
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
@@ -26,15 +29,17 @@ class SplitMetrics(nn.Module):
     Args:
         split: "val" or "test", for the names of the metrics.
         vocab_size: V.
+        labels: by which the loss is logged as well, as in "loss/test/F".
     """
 
-    def __init__(self, split: str, vocab_size: int) -> None:
+    def __init__(self, split: str, vocab_size: int, labels: Sequence[str] = ()) -> None:
         super().__init__()
-        self.split = split
+        self.split, self.labels = split, labels
         accuracy = MulticlassAccuracy(vocab_size, average="micro", validate_args=False)
         self.metrics = MetricCollection({"perplexity": Perplexity(), "accuracy": accuracy}, postfix=f"/{split}")
         means = {"loss": MeanMetric(), "perplexity": _ExpMean(), "accuracy": MeanMetric()}
         self.weighted = MetricCollection(dict(means), postfix=f"/{split}", compute_groups=False)
+        self.by_label = nn.ModuleList(MeanMetric() for _ in labels)
 
     def log(self, model: pl.LightningModule, logits: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
         """Add a batch, and let the model log the means.
@@ -65,3 +70,17 @@ class SplitMetrics(nn.Module):
             self.weighted["accuracy"].update((logits.argmax(-1) == target).float(), weight)
         for name, metric in self.weighted.items():
             model.log(name, metric, prog_bar=name.startswith("loss"), on_epoch=True)
+
+    def log_by_label(
+        self, model: pl.LightningModule, number: Tensor, logits: Tensor, target: Tensor, weights: Tensor | None = None
+    ) -> None:
+        """Add a batch to the losses by label; `number`, int64 (B,), is that of each name's label, the rest as in `log`.
+
+        The loss of a label that no name has is NaN.
+        """
+        for label, mean in enumerate(cast("Iterable[MeanMetric]", self.by_label)):
+            chosen = (number == label).float()
+            with torch.inference_mode():
+                weight = target_weights(target, chosen if weights is None else chosen * weights)
+                mean.update(nats(logits, target), weight)
+            model.log(f"loss/{self.split}/{self.labels[label]}", mean, on_epoch=True)

@@ -18,6 +18,7 @@ class BoW(nn.Module):
         block_size: T, positions: one more than the longest name, for the start token.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units.
+        n_labels: K, labels that may begin a name in place of the start token; their ids follow the characters'.
 
     Raises:
         ValueError: a size below 1.
@@ -28,12 +29,17 @@ class BoW(nn.Module):
     takes = "names"
 
     def __init__(
-        self, vocab_size: int = 27, block_size: int = LONGEST_NAME + 1, n_embd: int = 64, n_hidden: int = 64
+        self,
+        vocab_size: int = 27,
+        block_size: int = LONGEST_NAME + 1,
+        n_embd: int = 64,
+        n_hidden: int = 64,
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
         self.block_size = block_size
-        self.embedding = nn.Embedding(vocab_size, n_embd)
+        self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         self.positions = nn.Embedding(block_size, n_embd)
         self.hidden = nn.Linear(n_embd, n_hidden)
         self.tanh = nn.Tanh()

@@ -16,6 +16,8 @@ class DeepMLP(nn.Module):
         n_hidden: H, tanh units of a layer.
         n_layer: tanh layers.
         dropout: share of the units of each layer that is dropped in training.
+        n_labels: K, labels of names; their ids follow the characters'. With labels, each window has one place more, at
+            its beginning, for the label.
 
     Raises:
         ValueError: a size below 1, or `dropout` outside [0, 1).
@@ -33,13 +35,14 @@ class DeepMLP(nn.Module):
         n_hidden: int = 100,
         n_layer: int = 5,
         dropout: float = 0.0,
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden, n_layer=n_layer)
         check_dropout(dropout)
-        self.block_size = block_size
-        self.embedding = nn.Embedding(vocab_size, n_embd)
-        fan_in = [block_size * n_embd] + [n_hidden] * (n_layer - 1)
+        self.block_size = block_size + (n_labels > 0)
+        self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
+        fan_in = [self.block_size * n_embd] + [n_hidden] * (n_layer - 1)
         self.layers = nn.Sequential(*(_layer(size, n_hidden, dropout) for size in fan_in))
         self.output = nn.Linear(n_hidden, vocab_size)
         start_logits(self.output)

@@ -27,6 +27,7 @@ class Ensemble(nn.Module):
         n_hidden: H, units of a layer of each.
         n_layer: recurrent layers of each.
         dropout: share of the units that each member drops in training, independently.
+        n_labels: K, labels that may begin a name in place of the start token; their ids follow the characters'.
 
     Raises:
         ValueError: an unknown `kind`, a size below 1, or `dropout` outside [0, 1).
@@ -46,11 +47,12 @@ class Ensemble(nn.Module):
         n_hidden: int = 256,
         n_layer: int = 1,
         dropout: float = 0.0,
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_choice(kind=kind, allowed=tuple(_KINDS))
         check_sizes(members=members)
-        sizes = (vocab_size, n_embd, n_hidden, n_layer, dropout)
+        sizes = (vocab_size, n_embd, n_hidden, n_layer, dropout, n_labels)
         self.members = nn.ModuleList(_KINDS[kind](*sizes) for _ in range(members))
 
     def forward(self, names: Tensor) -> Tensor:

@@ -1,8 +1,11 @@
 """What a net owes, and what it says of itself. Dimension key: B rows, L positions, T = block_size, V = vocab_size."""
 
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
+
+from charlm.messages import parameters_of
 
 
 class WindowNet(Protocol):
@@ -55,6 +58,23 @@ def block_size_of(net: nn.Module) -> int:
 def positions_of(net: nn.Module) -> int | None:
     """The positions of a `NameNet`; None for no limit, and for a `WindowNet`."""
     return getattr(net, "block_size", None) if takes_names(net) else None
+
+
+def net_arguments(kind: type[nn.Module], given: Mapping[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
+    """The arguments of a net.
+
+    Args:
+        kind: its class.
+        given: the arguments of its model, the net's among them.
+        sizes: "vocab_size" and "n_labels"; the latter is left out if it is 0.
+
+    Raises:
+        ValueError: names have labels, and the net takes none.
+    """
+    known = parameters_of(kind)
+    if sizes["n_labels"] and "n_labels" not in known:
+        raise ValueError(f"{kind.__name__} takes no labels, as it has no argument n_labels; leave data.label out")
+    return {**{name: given[name] for name in known if name in given}, **{key: n for key, n in sizes.items() if n}}
 
 
 def learns_by_counting(net: nn.Module | None) -> bool:

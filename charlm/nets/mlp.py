@@ -19,6 +19,8 @@ class MLP(nn.Module):
         n_hidden: H, tanh units.
         init: "default" is small and well scaled, so that the first loss is about ln V; "notebook" is the course's own,
             drawn from torch's global generator in the order of the course.
+        n_labels: K, labels of names; their ids follow the characters'. With labels, each window has one place more, at
+            its beginning, for the label.
 
     Raises:
         ValueError: a size below 1, or an unknown `init`.
@@ -35,15 +37,16 @@ class MLP(nn.Module):
         n_embd: int = 10,
         n_hidden: int = 200,
         init: Literal["default", "notebook"] = "default",
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_choice(init=init, allowed=("default", "notebook"))
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
-        self.block_size = block_size
+        self.block_size = block_size + (n_labels > 0)
         # torch's own initial values must not move the generator before the course's draws
         with torch.random.fork_rng(devices=[]):
-            self.embedding = nn.Embedding(vocab_size, n_embd)
-            self.hidden = nn.Linear(block_size * n_embd, n_hidden)
+            self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
+            self.hidden = nn.Linear(self.block_size * n_embd, n_hidden)
             self.tanh = nn.Tanh()  # a module, so that hooks can look at the hidden units
             self.output = nn.Linear(n_hidden, vocab_size)
         if init == "notebook":

@@ -43,6 +43,8 @@ class NGram(nn.Module):
         vocab_size: V, the characters and the start/end token.
         block_size: T, characters of context: 1 counts pairs of characters, 4 counts groups of five.
         weighted: whether it has counted names with weights; `count` sets it.
+        n_labels: K, labels of names; their ids follow the characters'. With labels, each window has one place more, at
+            its beginning, for the label.
 
     Raises:
         ValueError: a size below 1, or a `vocab_size` of more characters than there are.
@@ -78,25 +80,26 @@ class NGram(nn.Module):
     share: Tensor
     """float64 (S,): (c(h w) - D) / c(h)."""
 
-    def __init__(self, vocab_size: int = 27, block_size: int = 3, weighted: bool = False) -> None:
+    def __init__(self, vocab_size: int = 27, block_size: int = 3, weighted: bool = False, n_labels: int = 0) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size)
         if vocab_size > _MOST_CHARACTERS:
             raise ValueError(f"vocab_size is {vocab_size}, and Unicode has {_MOST_CHARACTERS} characters")
-        self.vocab_size, self.block_size = vocab_size, block_size
+        self.vocab_size, self.block_size = vocab_size, block_size + (n_labels > 0)
+        self.ids = vocab_size + n_labels
         self.register_load_state_dict_pre_hook(NGram._make_room)
         self.clear()
         if weighted:
             self.weights = torch.zeros(0, dtype=torch.float64)
 
     @classmethod
-    def from_contexts(cls, contexts: Gathers, vocab_size: int) -> "NGram":
+    def from_contexts(cls, contexts: Gathers, vocab_size: int, n_labels: int = 0) -> "NGram":
         """Count all examples of a split; T is that of its contexts.
 
         Raises:
             ValueError: an id outside 0 to `vocab_size` - 1.
         """
-        net = cls(vocab_size, contexts.block_size)
+        net = cls(vocab_size, contexts.block_size - (n_labels > 0), n_labels=n_labels)
         for index in torch.arange(len(contexts)).split(_CHUNK):
             weights = contexts.example_weights
             net.count(*contexts.gather(index), None if weights is None else weights[index])
@@ -104,7 +107,7 @@ class NGram(nn.Module):
 
     def clear(self) -> None:
         """Forget all counts, so that every character is as probable as any other."""
-        dtype = torch.uint8 if self.vocab_size <= 1 << 8 else torch.int32
+        dtype = torch.uint8 if self.ids <= 1 << 8 else torch.int32
         device = self.counts.device if hasattr(self, "counts") else None
         self.register_buffer("ngrams", torch.empty(0, self.block_size + 1, dtype=dtype, device=device))
         self.register_buffer("counts", torch.empty(0, dtype=torch.int64, device=device))
@@ -135,7 +138,7 @@ class NGram(nn.Module):
         if weights is not None or self.weights is not None:
             before, ones = self.counts if self.weights is None else self.weights, torch.ones_like(target)
             sums.append(torch.cat([before, (ones if weights is None else weights)[counted]]).double())
-        self.ngrams, sums = merged(torch.cat([self.ngrams, rows.to(self.ngrams)]), sums, self.vocab_size)
+        self.ngrams, sums = merged(torch.cat([self.ngrams, rows.to(self.ngrams)]), sums, self.ids)
         self.counts, self.weights = sums[0], sums[1] if len(sums) > 1 else None
         self._is_smooth = len(self.ngrams) == 0
 
@@ -151,39 +154,39 @@ class NGram(nn.Module):
         number = context.new_zeros(len(context))
         goes_on = torch.ones_like(number, dtype=torch.bool)
         for column in context.flip(1).unbind(1):  # the newest character first
-            longer, is_seen = find(self.contexts, number * self.vocab_size + column)
+            longer, is_seen = find(self.contexts, number * self.ids + column)
             goes_on = goes_on & is_seen
             number = torch.where(goes_on, longer, number)
         return number
 
     def _probabilities(self, numbers: Tensor) -> Tensor:
         """The formula: float64 (B, V) for B different contexts, given by their numbers."""
-        V = self.vocab_size
+        V, base = self.vocab_size, self.ids
         shorter = self.backoff.new_full((len(numbers), V), 1 / V)
         if (numbers > 0).any():
-            parents, row = (self.contexts[numbers[numbers > 0]] // V).unique(return_inverse=True)
+            parents, row = (self.contexts[numbers[numbers > 0]] // base).unique(return_inverse=True)
             shorter[numbers > 0] = self._probabilities(parents)[row]
         p = self.backoff[numbers, None] * shorter
-        row, place = between(*torch.searchsorted(self.seen, torch.stack([numbers * V, (numbers + 1) * V])))
-        p[row, self.seen[place] % V] += self.share[place]
+        row, place = between(*torch.searchsorted(self.seen, torch.stack([numbers * base, (numbers + 1) * base])))
+        p[row, self.seen[place] % base] += self.share[place]
         return p
 
     def _smooth(self) -> None:
         """Compute the tables from the counts: number the contexts, count the n-grams of each length, and discount."""
-        V, ids = self.vocab_size, self.ngrams.long()
+        base, ids = self.ids, self.ngrams.long()
         number = torch.zeros_like(self.counts)  # of the last `length` characters of each row's context
         contexts, seen = [number.new_full((1,), -1)], [number.new_full((1,), -1)]
         for length in range(self.block_size + 1):
             if length:
-                keys, place = (number * V + ids[:, -1 - length]).unique(return_inverse=True)
+                keys, place = (number * base + ids[:, -1 - length]).unique(return_inverse=True)
                 number = sum(map(len, contexts)) + place
                 contexts.append(keys)
-            keys, place = (number * V + ids[:, -1]).unique(return_inverse=True)
+            keys, place = (number * base + ids[:, -1]).unique(return_inverse=True)
             seen.append(keys)
         self.contexts, self.seen = torch.cat(contexts), torch.cat(seen)  # both are sorted, as longer ones come last
         # each n-gram counts once for the one without its oldest character; the longest count as often as they occur
-        number, last = self.seen // V, self.seen % V
-        shorter = (self.contexts[number] // V * V + last)[number > 0]
+        number, last = self.seen // base, self.seen % base
+        shorter = (self.contexts[number] // base * base + last)[number > 0]
         c = torch.bincount(torch.searchsorted(self.seen, shorter), minlength=len(self.seen))
         c[len(c) - len(keys) :].index_add_(0, place, self.counts)
         discount = torch.cat([discounts(of_length) for of_length in c.split([len(keys) for keys in seen])])
@@ -198,7 +201,8 @@ class NGram(nn.Module):
         self._is_smooth = True
 
     def _refuse_ids(self, rows: Tensor) -> None:
-        outside = [int(i) for i in rows.aminmax() if not 0 <= i < self.vocab_size] if len(rows) else []
+        limits = ((rows[:, :-1], self.ids), (rows[:, -1:], self.vocab_size)) if len(rows) else ()
+        outside = [int(i) for part, size in limits for i in part.aminmax() if not 0 <= i < size]
         if outside:
             raise ValueError(
                 f"the examples have id {outside[0]}, and vocab_size is {self.vocab_size}; use the tokenizer's own"

@@ -78,6 +78,7 @@ class Transformer(nn.Module):
         n_head: N, heads of each block's attention; they share the C numbers, so N divides C.
         n_embd: C, numbers per character, and the width of the blocks.
         dropout: share of what is dropped in training: attention weights, what each layer adds, the embedding.
+        n_labels: K, labels that may begin a name in place of the start token; their ids follow the characters'.
 
     Raises:
         ValueError: a size below 1, heads that do not divide `n_embd`, or `dropout` outside [0, 1).
@@ -96,6 +97,7 @@ class Transformer(nn.Module):
         n_head: int = 4,
         n_embd: int = 64,
         dropout: float = 0.0,
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
@@ -103,7 +105,7 @@ class Transformer(nn.Module):
         if n_embd % n_head:
             raise ValueError(f"n_embd is {n_embd} and n_head {n_head}; n_embd must be a multiple of n_head")
         self.block_size = block_size
-        self.embedding = nn.Embedding(vocab_size, n_embd)
+        self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         self.positions = nn.Embedding(block_size, n_embd)
         self.dropout = nn.Dropout(dropout)
         blocks = [Block(n_embd, n_head, dropout) for _ in range(n_layer)]

@@ -15,6 +15,8 @@ class WaveNet(nn.Module):
         n_embd: C, numbers per character.
         n_hidden: H, tanh units of a level.
         dropout: share of the units of each level that is dropped in training.
+        n_labels: K, labels of names; their ids follow the characters'. With labels, each window has one place more, at
+            its beginning, for the label.
 
     Raises:
         ValueError: a size below 1, a `block_size` that is not a power of two, or `dropout` outside [0, 1).
@@ -25,16 +27,28 @@ class WaveNet(nn.Module):
     takes = "windows"
 
     def __init__(
-        self, vocab_size: int = 27, block_size: int = 8, n_embd: int = 24, n_hidden: int = 128, dropout: float = 0.0
+        self,
+        vocab_size: int = 27,
+        block_size: int = 8,
+        n_embd: int = 24,
+        n_hidden: int = 128,
+        dropout: float = 0.0,
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
         check_dropout(dropout)
-        if block_size < 2 or block_size & (block_size - 1):
-            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be a power of two: 2, 4, 8, ...")
-        self.block_size = block_size
-        self.embedding = nn.Embedding(vocab_size, n_embd)
-        sizes = [n_embd] + [n_hidden] * (block_size.bit_length() - 2)
+        places = block_size + (n_labels > 0)
+        if places < 2 or places & (places - 1):
+            powers = (
+                "one less than a power of two, for the label: 1, 3, 7, ..."
+                if n_labels
+                else "a power of two: 2, 4, 8, ..."
+            )
+            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be {powers}")
+        self.block_size = places
+        self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
+        sizes = [n_embd] + [n_hidden] * (places.bit_length() - 2)
         self.levels = nn.ModuleList(_Level(size, n_hidden, dropout) for size in sizes)
         self.output = nn.Linear(n_hidden, vocab_size)
         start_logits(self.output)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from charlm.tokenizer import CharTokenizer
 
-FORMAT = 1  # of the "charlm" entry, which has format, net, net_args, alphabet and, of a user's own class, model
+FORMAT = 1  # of the "charlm" entry: format, net, net_args, alphabet, some labels and, of a user's own class, model
 _PLAIN = (int, float, str, bool, type(None))
 _CLASS_PATH = re.compile(r"([^\W\d]\w*\.)+[^\W\d]\w*")
 _INTEGERS = ("torch.uint8", "torch.int32", "torch.int64")
@@ -56,6 +56,7 @@ class Checkpoint:
         kind: class of the LightningModule: "LitMLP", or for a user's own class its module and name, which the file
             only states.
         is_whole: whether it has the optimizer's state too, so that training can go on from it.
+        label_shares: the share of each label in the training names; equal ones if the file does not say.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Checkpoint:
     net_args: dict[str, Any] = field(default_factory=dict)
     kind: str = ""
     is_whole: bool = True
+    label_shares: list[float] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.model}, step {self.step:,}, {str(self.path)!r})"
@@ -100,11 +102,12 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
             f"{path} has format {entry.get('format')!r:.100}, and this charlm reads {FORMAT}; update charlm"
         )
     try:
-        tokenizer = _tokenizer(entry.get("alphabet"))
-        net, net_args = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer.vocab_size)
+        tokenizer = _tokenizer(entry.get("alphabet"), entry.get("labels", []))
+        net, net_args = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # also what torch says to odd arguments
         raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
-    step, sha256 = content.get("global_step", 0), _plain(content.get("NamesDataModule")).get("sha256")
+    step, names = content.get("global_step", 0), _plain(content.get("NamesDataModule"))
+    sha256 = names.get("sha256")
     if type(step) is not int or not 0 <= step < 2**63:
         raise ValueError(f"{path} cannot be used: its step is {step!r:.100}, and it must be a count; {_AGAIN}")
     return Checkpoint(
@@ -119,6 +122,7 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         net_args=net_args,
         kind=_kind(entry.get("model"), net),
         is_whole="optimizer_states" in content,
+        label_shares=_shares(names.get("label_shares"), len(tokenizer.labels)),
     )
 
 
@@ -141,7 +145,13 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _tokenizer(alphabet: object) -> CharTokenizer:
+def _shares(given: object, labels: int) -> list[float]:
+    listed = given if isinstance(given, list) and len(given) == labels else []
+    is_known = bool(listed) and all(type(share) is float and 0 <= share <= 1 for share in listed) and sum(listed) > 0
+    return listed if is_known else [1 / max(labels, 1)] * labels
+
+
+def _tokenizer(alphabet: object, labels: object) -> CharTokenizer:
     from charlm.tokenizer import JOINERS, UNPRINTABLE, CharTokenizer
 
     if not isinstance(alphabet, str):
@@ -151,10 +161,14 @@ def _tokenizer(alphabet: object) -> CharTokenizer:
         raise ValueError(
             f"its alphabet {alphabet!r:.100} has control or invisible characters, which no list of names has"
         )
-    return CharTokenizer(alphabet)
+    if not isinstance(labels, list) or not all(isinstance(label, str) and label.isprintable() for label in labels):
+        raise ValueError(f"its labels are {labels!r:.100}, and they must be printable texts")
+    return CharTokenizer(alphabet, labels)
 
 
-def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: int) -> tuple[nn.Module, dict[str, Any]]:
+def _net(
+    name: object, arguments: object, state_dict: dict[Any, Any], tokenizer: CharTokenizer
+) -> tuple[nn.Module, dict[str, Any]]:
     """A known net with the weights of `state_dict`, and its arguments.
 
     Built twice: first without memory, to compare the shapes, so that no number in the file can ask for more memory than
@@ -178,8 +192,10 @@ def _net(name: object, arguments: object, state_dict: dict[Any, Any], letters: i
         _check_weights(expected, weights, getattr(kind, "grows", ()))
         net = kind(**given)
     net.load_state_dict(weights)
-    if given["vocab_size"] < letters:
-        raise ValueError(f"its alphabet needs {letters} ids, and its net has {given['vocab_size']}")
+    if given["vocab_size"] < tokenizer.vocab_size:
+        raise ValueError(f"its alphabet needs {tokenizer.vocab_size} ids, and its net has {given['vocab_size']}")
+    if given.get("n_labels", 0) != len(tokenizer.labels):
+        raise ValueError(f"it has {len(tokenizer.labels)} labels, and its net has {given.get('n_labels', 0)}")
     return net.eval(), given
 
 

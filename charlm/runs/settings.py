@@ -10,7 +10,7 @@ import yaml
 Setting = str | int | float | bool
 """A value; of a list its text, such as "0.5, 0.75"."""
 
-_LEFT_OUT = ("alphabet", "vocab_size", "eval_batch_size")
+_LEFT_OUT = ("alphabet", "labels", "vocab_size", "eval_batch_size")
 _DEFAULTS: dict[str, Setting] = {
     **{"data.split": "0.8, 0.1, 0.1", "data.split_by": "name", "data.split_seed": 42, "data.lowercase": False},
     **{"data.sampling": "epoch", "data.shuffle_seed": 0, "data.pad": True, "data.max_length": 64},
@@ -34,8 +34,8 @@ _LONGEST = 40  # characters of a run's name after its number
 def read_settings(run: Path) -> dict[str, Setting]:
     """The settings in a run's config.yaml; {} if there is none, or one that cannot be read."""
     try:
-        file = run / "config.yaml"
-        return training_settings(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        return training_settings(config)
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
         return {}
 

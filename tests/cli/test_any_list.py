@@ -171,3 +171,32 @@ def test_letters_beyond_u_ffff_go_through_every_command(charlm, tmp_path):
         answer = charlm(tmp_path, *line.split())
         assert isinstance(answer, list), f"{line}: {answer}"
     assert "\U0001f680" in (tmp_path / RUN / "predictions.csv").read_text(encoding="utf-8")
+
+
+def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
+    """From the checkpoint alone: names of one label, scores given it, and a test with the loss of each."""
+    alone(monkeypatch, tmp_path)
+    names = [
+        f"{a}{b}{'a' if number % 2 else 'o'}" for number, (a, b) in enumerate(itertools.product("bdgklm", "aeiou"))
+    ]
+    rows = [f"{name},{'F' if name[-1] == 'a' else 'M'},{len(name) + at % 5}\n" for at, name in enumerate(names * 3)]
+    (tmp_path / "names.csv").write_text("name,sex,count\n" + "".join(rows))
+    data = ["--data", "names.csv", "--data.column", "name", "--data.label", "sex", "--data.weight", "count"]
+    fit = ["--model", "MLP", "--trainer.max_steps", "400", "--model.optimizer", "AdamW", "--model.lr", "0.01"]
+    main(["fit", *data, *fit, "--trainer.accelerator", "cpu"])
+    assert re.search(r"\n  [FM]  \w+ +(new|in train)\n", capsys.readouterr().out)
+    (tmp_path / "names.csv").rename(tmp_path / "elsewhere.csv")
+    main(["sample", "--label", "F", "-n", "200"])
+    drawn = capsys.readouterr().out.split()
+    assert sum(name.endswith("a") for name in drawn) > 150
+    means = []
+    for label in "FM":
+        main(["score", "bada", "kela", "--label", label])
+        means.append(float(re.search(r"mean over 2 names: ([\d.]+)", capsys.readouterr().out)[1]))
+    assert means[0] < means[1]
+    (tmp_path / "elsewhere.csv").rename(tmp_path / "names.csv")
+    main(["test"])
+    assert re.search(r"loss/test/F .*\n +loss/test/M ", capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        main(["sample", "--label", "X"])
+    assert "the label 'X' is not the model's; give one of F, M" in capsys.readouterr().err

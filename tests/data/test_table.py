@@ -103,6 +103,28 @@ def test_a_table_may_say_how_often_each_name_counts(write):
             read_corpus(write(f"n;name\n1;Ab\n{weight};{name}\n1;Lu\n"), column=2, weight="n")
 
 
+def test_a_table_may_give_names_labels(write):
+    """Their order is that of the alphabet, or as given; two lists with other labels have other fingerprints."""
+    path = write("sex,name\nM,Bo\nF,Ada\n M ,Cy\n")
+    corpus = read_corpus(path, column="name", label="sex")
+    assert (corpus.names(), corpus.labels, corpus.label_of.tolist()) == (["Bo", "Ada", "Cy"], ("F", "M"), [1, 0, 1])
+    assert "labels F (1), M (2)" in corpus.note
+    given = read_corpus(path, column=2, label=1, labels=["M", "X", "F"])
+    assert (given.labels, given.label_of.tolist()) == (("M", "X", "F"), [0, 2, 0])
+    assert given.sha256 == corpus.sha256 != read_corpus(path, column=2).sha256
+    for cell, labels, message in (
+        ("", None, "line 5: the label is ''; a label has 1 to 64 printable characters"),
+        ("X", ["F", "M"], "line 5: the label 'X' is not one of 'F, M'"),
+    ):
+        bad = write(f"sex,name\nM,Bo\nF,Ada\nM,Cy\n{cell},Di\n")
+        with pytest.raises(ValueError, match=message):
+            read_corpus(bad, column="name", label="sex", labels=labels)
+        assert len(read_corpus(bad, column="name", label="sex", labels=labels, bad_lines="skip")) == 3
+    many = write("".join(f"{number},Bo\n" for number in range(1001)))
+    with pytest.raises(ValueError, match="more than 1,000 different labels; give a column with what many names share"):
+        read_corpus(many, column=2, label=1)
+
+
 def test_bad_rows_are_skipped_and_counted_with_their_lines(write):
     faults = ["Source: us", "b\u200bo,F", "q" * 65 + ",F", '"a\nb",F', 'bo,"F']
     path = write("Names of 2020\n" + rows('{0},"{1}\n"') + "".join(f"{fault}\n" for fault in faults))

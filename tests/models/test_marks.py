@@ -1,15 +1,24 @@
-"""Models of names from a table that gives their weights."""
+"""Models of names from a table that gives their weights or labels."""
+
+import inspect
+import math
 
 import lightning.pytorch as pl
 import pytest
 import torch
 
 from charlm.data.datamodule import NamesDataModule
+from charlm.data.sequences import Sequences
+from charlm.inference.labelled import of_label, sample_with_labels
+from charlm.inference.sampling import sample_names
+from charlm.inference.scoring import score_names
 from charlm.models.names import LitGRU
 from charlm.models.ngram import LitNGram
-from charlm.models.windows import LitMLP
+from charlm.models.registry import MODELS, LitCharLM
+from charlm.models.windows import LitBigram, LitMLP
 from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.tokenizer import CharTokenizer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the"),
@@ -31,6 +40,15 @@ def table(tmp_path):
     return NamesDataModule(str(rows), column=1, weight=2, **SETTINGS), NamesDataModule(str(copies), **SETTINGS)
 
 
+@pytest.fixture
+def labelled(tmp_path):
+    """Names with labels and weights: those that begin with "a" are F, of which train has 18/37 by weight."""
+    rows = tmp_path / "labelled.csv"
+    cells = zip(NAMES, WEIGHTS, strict=True)
+    rows.write_text("".join(f"{'F' if name[0] == 'a' else 'M'},{name},{weight}\n" for name, weight in cells))
+    return NamesDataModule(str(rows), column=2, label=1, weight=3, **SETTINGS | {"block_size": 7})
+
+
 @pytest.mark.parametrize("kind", [LitMLP, LitGRU])
 def test_a_name_counts_as_if_it_stood_as_often_in_the_list_as_its_weight_says(kind, make, table, trainer):
     model, (weighted, copies) = make(kind), table
@@ -46,11 +64,11 @@ def test_a_name_counts_as_if_it_stood_as_often_in_the_list_as_its_weight_says(ki
         assert (found.loss, found.count) == (pytest.approx(expected.loss, rel=1e-6), expected.count)
 
 
-def test_a_resumed_training_with_weights_is_the_unbroken_one(make, table, trainer, tmp_path):
-    unbroken, resumed = (make(LitMLP, optimizer="AdamW") for _ in range(2))
+def test_a_resumed_training_with_weights_and_labels_is_the_unbroken_one(make, labelled, trainer, tmp_path):
+    unbroken, resumed = (make(LitMLP, labels=["F", "M"], block_size=7, optimizer="AdamW") for _ in range(2))
     keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "{step}", every_n_train_steps=2, save_top_k=-1)
-    trainer(max_steps=14, callbacks=[keep], enable_checkpointing=True).fit(unbroken, table[0])
-    trainer(max_steps=14).fit(resumed, table[0], ckpt_path=tmp_path / "kept" / "step=4.ckpt", weights_only=True)
+    trainer(max_steps=14, callbacks=[keep], enable_checkpointing=True).fit(unbroken, labelled)
+    trainer(max_steps=14).fit(resumed, labelled, ckpt_path=tmp_path / "kept" / "step=4.ckpt", weights_only=True)
     assert all(map(torch.equal, unbroken.parameters(), resumed.parameters()))
 
 
@@ -65,3 +83,66 @@ def test_counted_names_have_their_weights_in_the_checkpoint(make, table, trainer
     for net in (loaded.net, direct, LitNGram.load_from_checkpoint(loaded.path).net):
         torch.testing.assert_close(net(context), model.net(context), rtol=1e-12, atol=0)
     assert model.net.weights.sum() == train.example_weights.sum()
+
+
+@pytest.mark.parametrize("kind", MODELS.values(), ids=lambda kind: kind.__name__)
+def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, tmp_path):
+    """It never predicts a label, tells the labels apart, and its test has the loss of each; the checkpoint knows them.
+
+    The label is an input and no output: sixteen names of a's and of others are told apart from their first letter on.
+    """
+    learnt = {} if kind is LitNGram else {"lr": 0.5 if kind is LitBigram else 0.05, "optimizer": "AdamW"}
+    learnt |= {"block_size": 7} if "block_size" in inspect.signature(kind).parameters else {}
+    model = make(kind, labels=["F", "M"], **learnt)
+    keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "it")
+    runner = trainer(max_steps=60, callbacks=[keep], enable_checkpointing=True)
+    runner.fit(model, labelled)
+    (losses,) = runner.test(model, labelled, verbose=False)
+    tokenizer, test = labelled.tokenizer, labelled.splits.test
+    weights = [test.example_weights[test.marks.labels == 4 + number].sum() for number in range(2)]
+    parts = [losses[f"loss/test/{label}"] * weight for label, weight in zip("FM", weights, strict=True)]
+    assert sum(parts) / sum(weights) == pytest.approx(losses["loss/test"], rel=1e-5)
+    loaded = load_checkpoint(tmp_path / "kept" / "it.ckpt")
+    again = LitCharLM.load_from_checkpoint(loaded.path)
+    assert loaded.tokenizer.labels == again.tokenizer.labels == ("F", "M")
+    assert loaded.label_shares == labelled.label_shares
+    inputs = test.tensors()[0] if model.takes == "windows" else Sequences.of_contexts(test).tensors()[0]
+    for net in (loaded.net, again.net.eval()):
+        torch.testing.assert_close(net(inputs), model.net.eval()(inputs))
+        assert net(inputs).shape[-1] == 4
+    first = {}
+    for label in "FM":
+        given = of_label(loaded.net, tokenizer, label)
+        p = given(torch.zeros(1, 1 if model.takes == "names" else given.block_size, dtype=torch.int64)).softmax(-1)
+        assert p.sum().item() == pytest.approx(1, abs=1e-6)
+        first[label] = p.flatten().tolist()
+        (score,) = score_names(given, CharTokenizer("abc"), ["abca"])
+        assert math.exp(-score.nats[0]) == pytest.approx(first[label][1], rel=1e-4)
+        assert len(sample_names(given, CharTokenizer("abc"), 20)) == 20
+    assert first["F"][1] > first["M"][1]
+
+
+def test_labels_are_drawn_by_their_shares():
+    class First(torch.nn.Module):
+        """Each label has a letter of its own: "a" after F, "b" after M."""
+
+        block_size = 1
+
+        def __init__(self):
+            super().__init__()
+            rows = [[0.0] * 3, [9, -99, -99], [9, -99, -99], [-99, 9, -99], [-99, -99, 9]]
+            self.rows = torch.nn.Parameter(torch.tensor(rows))
+
+        def forward(self, context):
+            return self.rows[context[:, -1]]
+
+    tokenizer = CharTokenizer("ab", ("F", "M"))
+    drawn = sample_with_labels(First(), tokenizer, 400, 1, [0.75, 0.25])
+    assert set(drawn) == {("F", "a"), ("M", "b")}
+    assert 270 < drawn.count(("F", "a")) < 330
+    assert sample_with_labels(First(), tokenizer, 10, 1, [0.75, 0.25]) == drawn[:10]
+    for label, message in (("X", "the label 'X' is not the model's"), (None, "the model's names have labels")):
+        with pytest.raises(ValueError, match=f"{message}; give one of F, M"):
+            of_label(First(), tokenizer, label)
+    with pytest.raises(ValueError, match="the label is 'F', and the model's names have no labels; leave it out"):
+        of_label(First(), CharTokenizer("ab"), "F")

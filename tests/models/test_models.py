@@ -27,7 +27,7 @@ pytestmark = [
 
 LEARNED = [kind for kind in MODELS.values() if kind is not LitNGram]
 """By gradient descent."""
-OF_NAMES = ("vocab_size", "weighted")
+OF_NAMES = ("vocab_size", "weighted", "n_labels")
 """Arguments of nets that follow from the names."""
 
 

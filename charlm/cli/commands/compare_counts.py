@@ -117,14 +117,14 @@ def _compare_one(checkpoint: str | None, k: float, out: str | None) -> None:
 @torch.inference_mode()
 def neural_probabilities(net: Bigram) -> Tensor:
     """The probabilities of the net, float64 (V, V); row: the previous character."""
-    return net(torch.arange(len(net.W))[:, None]).double().softmax(dim=1)
+    return net(torch.arange(net.W.shape[1])[:, None]).double().softmax(dim=1)
 
 
 def _counted(splits: Splits, checkpoint: Checkpoint, k: float) -> tuple[CountBigram, NGram]:
-    """Bigrams and 5-grams of the training names."""
-    size = checkpoint.net_args["vocab_size"]
-    ngrams = NGram.from_contexts(splits.train.with_block_size(_CONTEXT), size)
-    return CountBigram.from_contexts(splits.train, size, k), ngrams
+    """Bigrams and 5-grams of the training names; the bigrams do without labels."""
+    size, labels = checkpoint.net_args["vocab_size"], len(checkpoint.tokenizer.labels)
+    ngrams = NGram.from_contexts(splits.train.with_block_size(_CONTEXT + (labels > 0)), size, labels)
+    return CountBigram.from_contexts(splits.train.without_labels(), size, k), ngrams
 
 
 def _losses(splits: Splits, counted: CountBigram, ngrams: NGram, checkpoint: Checkpoint) -> Table:
@@ -142,6 +142,8 @@ def _losses(splits: Splits, counted: CountBigram, ngrams: NGram, checkpoint: Che
 def _loss(net: nn.Module, examples: Contexts) -> float:
     if takes_names(net):
         return evaluate(net, NameLoader(Sequences.of_contexts(examples), _NAMES)).loss
+    if isinstance(net, CountBigram):
+        examples = examples.without_labels()
     return evaluate(net, BatchLoader(examples.with_block_size(block_size_of(net)), _EXAMPLES)).loss
 
 

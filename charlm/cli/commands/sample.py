@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from charlm.cli.chosen_run import load_chosen
 from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
+from charlm.inference.labelled import given_label
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
@@ -26,6 +27,7 @@ def sample(
     mark: bool = False,
     log_prob: bool = False,
     max_length: int | None = None,
+    label: str | None = None,
 ) -> None:
     """Print names drawn from a trained model, one a line, as soon as they are drawn.
 
@@ -46,6 +48,7 @@ def sample(
             it ended there; it gets a - if the model has no position left for the end.
         max_length: the longest name in characters, with the prefix; longer names are cut. By default the longest name
             that training accepted (data.max_length).
+        label: of the names, if the model has learnt names with labels (data.label).
 
     Raises:
         OSError: no such checkpoint.
@@ -55,6 +58,7 @@ def sample(
     prefix = cleaned(prefix, lowercase=loaded.data.get("lowercase"))
     check_vocabulary("the prefix", [prefix], loaded.tokenizer.alphabet)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
+    loaded = given_label(loaded, label)
     drawn = draw_names(
         loaded.net,
         loaded.tokenizer,

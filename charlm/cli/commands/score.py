@@ -10,6 +10,7 @@ from charlm.cli.chosen_run import load_chosen
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import check_vocabulary, cleaned, is_mark
 from charlm.data.corpus import read_corpus
+from charlm.inference.labelled import given_label
 from charlm.inference.scoring import NameScore, score_names
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
@@ -18,7 +19,7 @@ _AT_ONCE = 1 << 11  # names that are scored and printed together
 _CIRCLE = "\N{DOTTED CIRCLE}"
 
 
-def score(names: list[str], checkpoint: str | None = None) -> None:
+def score(names: list[str], checkpoint: str | None = None, label: str | None = None) -> None:
     """Print how surprising names are to a trained model, in nats (-log of the probability), and where.
 
     In the last column brackets mark the most surprising character of a name, and all others that are less likely than a
@@ -30,12 +31,13 @@ def score(names: list[str], checkpoint: str | None = None) -> None:
         names: names, files with one name a line, or - for standard input. A file is what ends in .txt or has a slash,
             or has a dot and exists. With a model of names that have slashes, a slash makes a file only if it exists.
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
+        label: of the names, if the model has learnt names with labels (data.label).
 
     Raises:
         OSError: no such checkpoint or file.
         ValueError: a bad checkpoint, no names, or a character outside the model's alphabet.
     """
-    loaded = load_chosen(checkpoint)
+    loaded = given_label(load_chosen(checkpoint), label)
     listed = _listed(names, loaded)
     if not listed:
         raise ValueError(

@@ -4,7 +4,7 @@ from typing import Any
 
 from charlm.runs.checkpoint_file import Checkpoint
 
-FROM_DATA = ("alphabet", "block_size")
+FROM_DATA = ("alphabet", "block_size", "labels")
 """Arguments of the models that come from the data."""
 
 
@@ -16,7 +16,8 @@ def checkpoint_settings(checkpoint: Checkpoint, class_path: str) -> dict[str, An
         class_path: of its model.
     """
     init_args = {key: value for key, value in checkpoint.hyperparameters.items() if key not in FROM_DATA}
-    data = {**checkpoint.data, "alphabet": checkpoint.tokenizer.alphabet}
+    tokenizer = checkpoint.tokenizer
+    data = {**checkpoint.data, "alphabet": tokenizer.alphabet, "labels": list(tokenizer.labels) or None}
     return {"model": {"class_path": class_path, "init_args": init_args}, "data": data}
 
 

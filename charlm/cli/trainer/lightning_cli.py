@@ -79,11 +79,12 @@ class TrainerCLI(LightningCLI):
         return {name: every[name] for name in self.prepared.args[:1] if name in every} or every
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the model's alphabet and block size to the data, and add the options of the run and its callbacks."""
+        """Link what the model takes from the data, and add the options of the run and its callbacks."""
         self._parsers.append(parser)
         kind = self.prepared.model or MODELS[DEFAULT_MODEL].__name__
         parser.set_defaults({"model": {"class_path": kind}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
+        parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
         parser.add_argument(
             OPTION,
@@ -130,9 +131,8 @@ class TrainerCLI(LightningCLI):
         """
         config = self.config[self.subcommand]
         for name in ("val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches"):
-            if isinstance(given := config.trainer[name], int | float) and given <= 0:
-                no_validation = " (trainer.limit_val_batches 0: no validation)" * ("val" in name)
-                raise ValueError(f"trainer.{name} is {given}; give 1 or more{no_validation}")
+            if config.trainer[name] == 0:
+                raise ValueError(f"trainer.{name} is 0; give 1 or more (trainer.limit_val_batches 0: no validation)")
         choose_threads(config.data.batch_size)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:

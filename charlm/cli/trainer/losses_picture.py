@@ -6,7 +6,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.shared.logger_adapters import attempt, tell
 from charlm.callbacks.shared.render import add_picture_file, png, render
-from charlm.callbacks.shared.whole_file import replacing
 from charlm.cli.commands.plot import picture_of
 
 
@@ -20,8 +19,7 @@ def log_losses(run: Path, step: int) -> None:
 
     def draw() -> None:
         picture = png(render(picture_of([run])))
-        with replacing(run / "losses.png") as stream:
-            stream.write(picture)
+        (run / "losses.png").write_bytes(picture)
         with SummaryWriter(str(run)) as writer:
             add_picture_file(writer.file_writer, picture, "losses", step)
 

@@ -1,15 +1,13 @@
 """Predictions as a CSV file, one row a character. Dimension key: B batch, T context length."""
 
-import codecs
 import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
 
-from charlm.callbacks.shared.whole_file import replacing
 from charlm.cli.table import no_formula
-from charlm.tokenizer import BOUNDARY, CharTokenizer
+from charlm.tokenizer import CharTokenizer
 
 BOUNDARY_LABEL = "<>"  # two characters, unlike a '.' in a name
 
@@ -22,25 +20,22 @@ def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharToken
             likeliest int64 (B,).
         tokenizer: the characters.
         file: the file to write, with the columns context, target, nats (of the target) and likeliest; "<>" is the
-            boundary. A context that a spreadsheet would take for a formula begins with an apostrophe.
+            boundary. A context that a spreadsheet would take for a formula begins with an apostrophe. Where names have
+            labels, there is a column label as well.
 
     Returns:
         `file`.
     """
-    label = [BOUNDARY_LABEL, *tokenizer.alphabet]
-    with replacing(file) as stream:
-        writer = csv.writer(codecs.getwriter("utf-8")(stream))
-        writer.writerow(["context", "target", "nats", "likeliest"])
+    letter = [BOUNDARY_LABEL, *tokenizer.alphabet]
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["context", "target", "nats", "likeliest", *["label"] * bool(tokenizer.labels)])
         for batch in batches:
             rows = zip(*(batch[key].tolist() for key in ("context", "target", "nats", "likeliest")), strict=True)
             for context, target, nats, likeliest in rows:
-                known = "".join(label[i] for i in context if i != BOUNDARY)
-                writer.writerow(
-                    [
-                        no_formula(known),
-                        label[target],
-                        f"{nats:.4f}",
-                        label[likeliest] if likeliest < len(label) else "",
-                    ]
-                )
+                guess = letter[likeliest] if likeliest < len(letter) else ""
+                row = [no_formula(tokenizer.decode(context)), letter[target], f"{nats:.4f}", guess]
+                if tokenizer.labels:
+                    row.append(no_formula(tokenizer.labels[context[0] - tokenizer.vocab_size]))
+                writer.writerow(row)
     return file

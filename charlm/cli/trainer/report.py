@@ -16,7 +16,7 @@ from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded, terminal_width
 from charlm.cli.trainer.verdict import Validation, unvalidated, verdict
 from charlm.data.splits import Part, Splits
-from charlm.inference.sampling import sample_names
+from charlm.inference.labelled import sample_with_labels
 from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory, write_results
@@ -67,13 +67,14 @@ def finish(
 
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
-    """Print ten names, drawn with seed 0, each marked "new" or "in train"."""
-    longest = longest_name(checkpoint)
-    names = sample_names(checkpoint.net, checkpoint.tokenizer, NAMES, seed=0, max_length=longest)
+    """Print ten names, drawn with seed 0, each marked "new" or "in train", and their labels if they have some."""
+    longest, shares = longest_name(checkpoint), checkpoint.label_shares
+    drawn = sample_with_labels(checkpoint.net, checkpoint.tokenizer, NAMES, 0, shares, max_length=longest)
     print(f"\nThe first {NAMES} names it draws:\n")
-    width = max(map(display_width, names)) + 2
-    for name, mark in mark_names(names, splits.names("train")):
-        print(f"  {padded(name, width)}{mark}")
+    labels, names = zip(*drawn, strict=True)
+    width, label_width = (max(map(display_width, texts)) + 2 for texts in (names, labels))
+    for label, (name, mark) in zip(labels, mark_names(names, splits.names("train")), strict=True):
+        print(f"  {padded(label, label_width) if label else ''}{padded(name, width)}{mark}")
 
 
 def print_next(run: Path, tensorboard: bool = True) -> None:

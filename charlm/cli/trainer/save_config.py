@@ -28,12 +28,13 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file completely or not at all, without the checkpoint that this process resumes from.
 
-        A resumed run gets its alphabet from the checkpoint; the file says null if it said so before.
+        A resumed run gets its alphabet and labels from the checkpoint; the file says null if it said so before.
         """
         config, file = self.config.clone(), Path(self.folder) / self.config_filename
         before = yaml.safe_load(file.read_text(encoding="utf-8")) if config["ckpt_path"] and file.is_file() else {}
-        if "data" in before and before["data"].get("alphabet") is None:
-            config["data"]["alphabet"] = None
+        for key in ("alphabet", "labels"):
+            if "data" in before and before["data"].get(key) is None:
+                config["data"][key] = None
         write_text(file, config_text(self.parser, config))
 
 

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 
+from charlm.cli.trainer.checkpoint_settings import FROM_DATA
 from charlm.cli.trainer.configs import config_names
 from charlm.messages import parameters_of
 from charlm.models.registry import MODELS
@@ -14,7 +15,17 @@ _ASKS = ("help", "help_all", "print_config")
 _RUN = ("name", "note", "resume", "ckpt_path", "ddp_timeout", "seed_everything")
 _CALLBACKS = ("name_samples", "dashboard")
 _ONLY_FIT = ("name", "note", "resume", "name_samples", "dashboard", "checkpoint")
-_HIDDEN = ("config", "model", "data", "trainer", "checkpoint", "weights_only", "verbose", "return_predictions")
+_HIDDEN = (
+    "config",
+    "model",
+    "data",
+    "trainer",
+    "checkpoint",
+    "weights_only",
+    "verbose",
+    "return_predictions",
+    "data.labels",
+)
 _NAMES = {
     "data.path": "--data FILE",
     "trainer.callbacks": "--trainer.callbacks+=NAME",
@@ -57,7 +68,8 @@ def short_help(command: str, about: str, actions: Iterable[argparse.Action], mod
         by_dest = {dest: action for dest, action in by_dest.items() if dest.partition(".")[0] not in _ONLY_FIT}
     known = (*_ASKS, *_RUN, *_CALLBACKS, *_HIDDEN)
     own = [dest for dest in by_dest if "." not in dest and dest not in known]
-    parts = {part: [dest for dest in by_dest if dest.startswith(f"{part}.")] for part in ("data", "checkpoint")}
+    shown = [dest for dest in by_dest if dest not in _HIDDEN]
+    parts = {part: [dest for dest in shown if dest.startswith(f"{part}.")] for part in ("data", "checkpoint")}
     trainer = [dest for dest in _TEXTS if dest.startswith("trainer.")]
     sections: dict[str, Sequence[str]] = {
         "Options of this command": own,
@@ -84,7 +96,7 @@ def short_help(command: str, about: str, actions: Iterable[argparse.Action], mod
 def _of_model(model: str) -> list[str]:
     kind = _class_of(model)
     name = kind.__name__.removeprefix("Lit") if kind in MODELS.values() else model
-    arguments = [each for each in parameters_of(kind) if each not in ("alphabet", "block_size")]
+    arguments = [each for each in parameters_of(kind) if each not in FROM_DATA]
     return [
         *_entry(
             "--model NAME", "MLP, Bigram, GRU, Transformer or another one, or a class of your own: my_file.MyModel"

@@ -20,6 +20,7 @@ class Recurrent(nn.Module):
         n_hidden: H, units of a layer.
         n_layer: recurrent layers, each reading the one below.
         dropout: share of the units that is dropped in training, after the embedding and after each layer.
+        n_labels: K, labels that may begin a name in place of the start token; their ids follow the characters'.
 
     Raises:
         ValueError: a size below 1, or `dropout` outside [0, 1).
@@ -31,12 +32,18 @@ class Recurrent(nn.Module):
     layers: ClassVar[type[nn.RNN | nn.GRU | nn.LSTM]]
 
     def __init__(
-        self, vocab_size: int = 27, n_embd: int = 32, n_hidden: int = 256, n_layer: int = 1, dropout: float = 0.0
+        self,
+        vocab_size: int = 27,
+        n_embd: int = 32,
+        n_hidden: int = 256,
+        n_layer: int = 1,
+        dropout: float = 0.0,
+        n_labels: int = 0,
     ) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, n_embd=n_embd, n_hidden=n_hidden, n_layer=n_layer)
         check_dropout(dropout)
-        self.embedding = nn.Embedding(vocab_size, n_embd)
+        self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         self.dropout = Dropout(dropout)
         between = dropout if n_layer > 1 else 0.0
         self.recurrent = type(self).layers(n_embd, n_hidden, n_layer, dropout=between)  # takes (L, B, C)

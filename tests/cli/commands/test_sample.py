@@ -134,7 +134,7 @@ def test_without_the_training_names_there_are_no_marks(spoil, reason, write_run,
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ({"alphabet": None}, "has another alphabet than"),
+        ({"alphabet": None}, "has another alphabet or other labels than"),
         ({"path": None}, "was trained on the names of an older charlm, which this one no longer has"),
         ({"split": [0.5, 0.5]}, "cannot be read: split is"),
         ({"path": "https://example.org/names.txt"}, r"names\.txt is an address.*; or sample without --new-only"),

@@ -1,0 +1,40 @@
+"""A net of names with labels, seen as a net of names without. Dimension key: B rows, L positions, T, V = vocab_size."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from charlm.nets.interface import block_size_of, takes_names
+from charlm.tokenizer import BOUNDARY
+
+
+class GivenLabel(nn.Module):
+    """The net's distribution of the names with one label, as a net in which the boundary begins names.
+
+    So it is sampled from and scored like any other net.
+
+    Args:
+        net: a net with `n_labels`.
+        label: the id of the label, as `CharTokenizer.start` gives it.
+    """
+
+    def __init__(self, net: nn.Module, label: int) -> None:
+        super().__init__()
+        self.net, self.label = net, label
+        self.takes = "names" if takes_names(net) else "windows"
+        self.block_size = net.block_size if takes_names(net) else max(1, block_size_of(net) - 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """As the net: context int64 (B, T) or names (B, L) in, logits out; without the place of the label."""
+        if self.takes == "names":
+            return self.net(torch.cat([torch.full_like(ids[:, :1], self.label), ids[:, 1:]], dim=1))
+        ids = ids.masked_fill(ids == BOUNDARY, self.label)
+        if block_size_of(self.net) > 1:
+            ids = torch.cat([torch.full_like(ids[:, :1], self.label), ids], dim=1)
+        return self.net(ids)
+
+    def step(self, ids: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As that of a net of names; the first call reads the label in place of token 0."""
+        net: Any = self.net
+        return net.step(torch.full_like(ids, self.label) if state is None else ids, state)
