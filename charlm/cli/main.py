@@ -135,7 +135,10 @@ def message_of(error: BaseException) -> str | None:
     by_lightning = type(error).__name__ == "MisconfigurationException" or (
         raised
         and "lightning" in place.parts
-        and (isinstance(error, ValueError) or (isinstance(error, RuntimeError) and place.name == "early_stopping.py"))
+        and (
+            isinstance(error, ValueError | TypeError)
+            or (isinstance(error, RuntimeError) and place.name == "early_stopping.py")
+        )
     )
     return str(error).strip() if by_charlm or about_package or by_lightning else None
 

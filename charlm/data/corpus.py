@@ -170,8 +170,8 @@ def read_corpus(
     where = table.note if table and path is not None else ""
     note = ", ".join(filter(None, [where, *marks.notes, *changed, bad.note]))
     if not characters:
-        skipped = f" ({bad.note})" if bad.note else ""
-        raise ValueError(f"no names in {file}: it is empty or has blank lines only{skipped}; give one name a line")
+        cause = bad.note or "it is empty or has blank lines only"
+        raise ValueError(f"no names in {file}: {cause}; give one name a line")
     alphabet = "".join(sorted(characters))
     return Corpus(b"".join(pieces), alphabet, names, str(file), note, marks.weights, marks.labels, marks.label_of)
 

@@ -72,6 +72,10 @@ def _whole_lines(file: Path, size: int, encoding: str) -> Iterator[bytes]:
         raise FileNotFoundError(f"there is no names file {file}; give an existing file, or 'makemore'") from None
     except PermissionError:
         raise PermissionError(f"{file} may not be read by this user; change its permissions (chmod u+r)") from None
+    except UnicodeError as error:  # such as UTF-16 without a BOM
+        raise ValueError(
+            f"{file} cannot be read as {encoding} ({error}); give its encoding as --data.encoding, such as utf-16-le"
+        ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise OSError(f"{file} is damaged: gzip cannot decompress it ({error}); get the file again") from None
     except OSError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
 _STYLES = ("-", (0, (4, 1.5)))
 _STAR: dict[str, Any] = {"markersize": 15, "markeredgecolor": "white", "markeredgewidth": 1}
+_TITLE: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 9, "parse_math": False, "backgroundcolor": "white"}
 MOST_RUNS = len(_COLORS) * len(_STYLES)
 _SMOOTHED = 200  # from this many train points on, their running mean is drawn
 _DOTTED = 60  # up to this many val points, each has a dot
@@ -35,6 +36,7 @@ def loss_curves(
     marks: Mapping[str, Mapping[float, str]] | None = None,
     label: str = "loss (nats per character)",
     best: bool = True,
+    panels: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw the losses of several runs by step: train thin, val thick, a colour for each run, a star at the lowest val.
 
@@ -49,6 +51,7 @@ def loss_curves(
         marks: for each run's name a text for each marked step.
         label: title of the loss axis.
         best: mark the lowest value of each val curve.
+        panels: for each run's name the title of its panel, where losses cannot be compared; None: one panel.
 
     Raises:
         ValueError: more than `MOST_RUNS` runs.
@@ -59,26 +62,33 @@ def loss_curves(
 
     if len(runs) > MOST_RUNS:
         raise ValueError(f"{len(runs)} runs in one picture cannot be told apart; choose {MOST_RUNS} at most")
+    titles = list(dict.fromkeys((panels or {}).values())) or [""]
     figure = ShownFigure(figsize=(_WIDTH, _HEIGHT), dpi=140, layout="constrained")
-    axes = figure.subplots()
     looks: dict[str, dict[str, Any]] = {
         name: {"color": _COLORS[i % len(_COLORS)], "linestyle": _STYLES[i // len(_COLORS)]}
         for i, name in enumerate(runs)
     }
     train_color = VERMILION if len(runs) == 1 else None
     edges = [(len(runs) - 1 - i) / len(runs) ** 2 for i in range(len(runs))]
-    drawn = [
-        _draw(axes, runs[name], looks[name], edge, train_color, best) for name, edge in zip(looks, edges, strict=True)
-    ]
-    axes.set_ylim(*_limits(drawn))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    for axes, title in zip(figure.subplots(len(titles), sharex=True, squeeze=False)[:, 0], titles, strict=True):
+        here = [name for name in runs if panels is None or panels[name] == title]
+        drawn = [
+            _draw(axes, runs[name], looks[name], edge, train_color, best)
+            for name, edge in zip(looks, edges, strict=True)
+            if name in here
+        ]
+        axes.set_ylim(*_limits(drawn))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_ylabel(label)
+        if title:
+            axes.text(1, 1, title, transform=axes.transAxes, **_TITLE)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        of_panel = {name: of_run for name, of_run in (marks or {}).items() if name in here}
+        _mark(axes, {name: look["color"] for name, look in looks.items()}, of_panel)
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel(label)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    _mark(axes, {name: look["color"] for name, look in looks.items()}, marks or {})
-    figure.set_figheight(_HEIGHT + 0.2 * _legend(figure, looks, runs, best))
+    figure.set_figheight(_HEIGHT * (0.4 + 0.6 * len(titles)) + 0.2 * _legend(figure, looks, runs, best))
     return figure
 
 

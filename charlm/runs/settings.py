@@ -34,8 +34,8 @@ _LONGEST = 40  # characters of a run's name after its number
 def read_settings(run: Path) -> dict[str, Setting]:
     """The settings in a run's config.yaml; {} if there is none, or one that cannot be read."""
     try:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        return training_settings(config)
+        file = run / "config.yaml"
+        return training_settings(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
         return {}
 

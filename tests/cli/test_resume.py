@@ -1,6 +1,7 @@
 """`charlm fit --resume`: which run goes on, from where, and what is said where it cannot."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -154,6 +155,19 @@ def test_what_cannot_go_on_is_refused_in_a_sentence_and_the_run_stays_what_it_is
     assert re.search(REFUSED[line], err)
     assert ("Going on" in err) == ("batch_size" in line), "said when the line is understood"
     assert before == {file: file.read_bytes() for file in run.rglob("*.ckpt")}
+
+
+def test_a_link_out_of_the_run_is_not_followed_and_a_pipe_is_refused(run, capsys):
+    Path("numbers").write_text("precious")
+    (run / "embedding_pca.npz").unlink()
+    (run / "embedding_pca.npz").symlink_to(Path("numbers").resolve())
+    main(["fit", "--resume", "--trainer.max_steps=12", *QUIET])
+    assert Path("numbers").read_text() == "precious"
+    assert not (run / "embedding_pca.npz").is_symlink()
+    os.mkfifo(run / "hparams")
+    code, err = said(capsys, "--resume")
+    assert code == 2
+    assert re.search(r"001-run/hparams is a pipe or a device; move it away", err)
 
 
 def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):

@@ -93,9 +93,7 @@ def test_bad_lines_are_skipped_and_counted(write):
     skipped = "5 bad lines skipped, the first one: line 2: U+200B is an invisible character"
     assert corpus.note == f"1 blank lines dropped, {skipped}"
     assert "line 3: U+FFFD is the mark of bytes" in refusal(write("a\nb\n\ufffd\n"))
-    with pytest.raises(
-        ValueError, match=r"no names in .* blank lines only .1 bad lines skipped, the first one: line 1"
-    ):
+    with pytest.raises(ValueError, match=r"no names in .*: 1 bad lines skipped, the first one: line 1"):
         read_corpus(write("\x00\n"), bad_lines="skip")
     with pytest.raises(ValueError, match="bad_lines is 'drop'; give 'refuse' or 'skip'"):
         read_corpus(path, bad_lines="drop")
@@ -111,6 +109,9 @@ def test_a_file_may_have_another_encoding(write, encoding):
 
 def test_an_encoding_that_does_not_fit_is_refused(write):
     assert "line 2: U+FFFD is the mark of bytes" in refusal(write(b"abc\n\x80\xff\n"), encoding="shift_jis")
+    assert "cannot be read as utf-16 (UTF-16 stream does not start with BOM)" in refusal(
+        write(NAMES), encoding="utf-16"
+    )
     with pytest.raises(ValueError, match=r"data\.encoding is 'hex', which Python does not know; give utf-8"):
         read_corpus(write(NAMES), encoding="hex")
 

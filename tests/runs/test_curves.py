@@ -37,6 +37,16 @@ def test_each_run_has_its_colour_and_its_marks_and_shared_marks_are_drawn_once()
     assert not any(text.get_window_extent().overlaps(inside) for text in figure.axes[0].texts), "off the curves"
 
 
+def test_losses_that_cannot_be_compared_have_panels_with_axes_of_their_own():
+    runs = {"a": run(), "b": run(5), "c": run(0.1)}
+    figure = loss_curves(runs, {"b": {5: "lr drops"}}, panels={"a": "one", "b": "two", "c": "one"})
+    one, two = figure.axes
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["one"], ["two", "lr drops"]]
+    assert one.get_ylim()[1] < 4 < two.get_ylim()[0]
+    colors = [[line.get_color() for line in axes.lines if line.get_linewidth() >= 2] for axes in figure.axes]
+    assert (len(set(colors[0])), len(set(colors[0] + colors[1]))) == (2, 3)
+
+
 def test_the_lowest_val_has_a_star_unless_low_is_not_good():
     values = [3.0, np.nan, 2.1, -np.inf, 2.5]
     for best, stars in ((True, [(20, 2.1)]), (False, [])):

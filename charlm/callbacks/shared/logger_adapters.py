@@ -6,10 +6,12 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charlm.callbacks.internals.lightning import Trainer, get_filesystem, rank_zero_warn
 from charlm.callbacks.shared.render import add_picture_file
+from charlm.callbacks.shared.whole_file import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +141,11 @@ def _to_loggers(trainer: Trainer, send: Callable[[Any], None]) -> Failed:
 
 
 def _write(directory: str, name: str, content: bytes) -> None:
-    files = get_filesystem(directory)  # a run directory may be in cloud storage
+    if "://" not in directory:
+        with replacing(Path(directory, name)) as stream:
+            stream.write(content)
+        return
+    files = get_filesystem(directory)  # cloud storage
     files.makedirs(directory, exist_ok=True)
     with files.open(f"{directory}/{name}", "wb") as file:
         file.write(content)

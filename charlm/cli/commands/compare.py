@@ -25,6 +25,8 @@ _RESULTS = (*LOSSES, *OF_TRAINING)
 def compare(runs: list[str], n: int = 10, out: str = "compare.png") -> None:
     """Compare runs: the settings that differ, their losses, their curves in one picture, and the names they draw.
 
+    Runs on different lists of names have a panel for each list, as their losses cannot be compared.
+
     The same is added to TensorBoard as a run of its own, beside the first of the runs: the picture under Images, the
     tables under Text.
 
@@ -43,8 +45,9 @@ def compare(runs: list[str], n: int = 10, out: str = "compare.png") -> None:
             f"compare takes 2 to {MOST} runs, not {len(places)}; `charlm summary` has a table of any number"
         )
     kind = file_format(Path(out))
-    figure = picture_of(places)
     found, names = [read_run(place) for place in places], list(distinct_names(places).values())
+    panels = None if _one_list(found) else {run.path: run.title for run in found}
+    figure = picture_of(places, panels=panels)
     sections = {
         "Settings that differ": _settings(found, names),
         _title_of_losses(found): _losses(found, names),

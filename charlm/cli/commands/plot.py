@@ -3,7 +3,7 @@
 import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,11 @@ def plot(runs: list[str] | None = None, out: str = "loss.png", train: str = _TAG
 
 
 def picture_of(
-    runs: Sequence[Path], train: str = _TAGS[0], val: str = _TAGS[1], named: Sequence[Path] | None = None
+    runs: Sequence[Path],
+    train: str = _TAGS[0],
+    val: str = _TAGS[1],
+    named: Sequence[Path] | None = None,
+    panels: Mapping[Path, str] | None = None,
 ) -> "Figure":
     """The loss curves of runs as a Figure; a run without any is left out with a message on stderr.
 
@@ -56,6 +60,7 @@ def picture_of(
         train: the tag of the training loss.
         val: the tag of the validation loss.
         named: the runs that must have curves; None: all.
+        panels: for each run the title of its panel, where losses cannot be compared; None: one panel.
 
     Raises:
         ValueError: a run of `named` has no curves, or none has; or no run has a tag that is not the usual one.
@@ -70,6 +75,7 @@ def picture_of(
         {names[run]: _marks(read[run]) for run in curves},
         f"loss{unit}" if (train, val) == _TAGS else f"{train}, {val}",
         best="loss" in val,
+        panels=None if panels is None else {names[run]: panels[run] for run in curves},
     )
 
 

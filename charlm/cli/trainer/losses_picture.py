@@ -6,6 +6,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.shared.logger_adapters import attempt, tell
 from charlm.callbacks.shared.render import add_picture_file, png, render
+from charlm.callbacks.shared.whole_file import replacing
 from charlm.cli.commands.plot import picture_of
 
 
@@ -19,7 +20,8 @@ def log_losses(run: Path, step: int) -> None:
 
     def draw() -> None:
         picture = png(render(picture_of([run])))
-        (run / "losses.png").write_bytes(picture)
+        with replacing(run / "losses.png") as stream:
+            stream.write(picture)
         with SummaryWriter(str(run)) as writer:
             add_picture_file(writer.file_writer, picture, "losses", step)
 

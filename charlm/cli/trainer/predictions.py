@@ -1,11 +1,13 @@
 """Predictions as a CSV file, one row a character. Dimension key: B batch, T context length."""
 
+import codecs
 import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
 
+from charlm.callbacks.shared.whole_file import replacing
 from charlm.cli.table import no_formula
 from charlm.tokenizer import CharTokenizer
 
@@ -27,8 +29,8 @@ def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharToken
         `file`.
     """
     letter = [BOUNDARY_LABEL, *tokenizer.alphabet]
-    with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out)
+    with replacing(file) as stream:
+        writer = csv.writer(codecs.getwriter("utf-8")(stream))
         writer.writerow(["context", "target", "nats", "likeliest", *["label"] * bool(tokenizer.labels)])
         for batch in batches:
             rows = zip(*(batch[key].tolist() for key in ("context", "target", "nats", "likeliest")), strict=True)

@@ -36,6 +36,10 @@ def processes_of(options: Namespace) -> dict[str, Any]:
         devices = int(os.environ["LOCAL_WORLD_SIZE"]) if devices == "auto" else devices
         nodes = int(os.environ["GROUP_WORLD_SIZE"]) if nodes == 1 else nodes
     several = nodes > 1 or "," in str(devices) or (str(devices).isdecimal() and int(devices) > 1)
+    if str(strategy).endswith(("spawn", "fork", "notebook")):
+        raise ValueError(
+            f"trainer.strategy {strategy} is for notebooks; give ddp, which starts the same number of processes"
+        )
     if strategy == "ddp" or (strategy == "auto" and several):
         strategy = DDPStrategy(timeout=timedelta(seconds=options.ddp_timeout))
     return {"devices": devices, "num_nodes": nodes, "strategy": strategy}

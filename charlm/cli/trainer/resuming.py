@@ -112,6 +112,9 @@ def _ended(run: Path) -> int | None:
 
 
 def _from_newest_checkpoint(run: Path) -> Resumed:
+    for file in run.rglob("*"):  # opening a pipe would wait for ever
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise ValueError(f"{file} is a pipe or a device; move it away, since training may write to it")
     bad = []
     for file in checkpoints_of(run):
         try:
