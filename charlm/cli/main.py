@@ -22,6 +22,7 @@ from charlm.cli.uncollected import uncollected
 from charlm.messages import visible
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_SAYS_SO = ("early_stopping.py", "slurm.py")  # files of Lightning whose RuntimeErrors are for the user
 USAGE = "charlm [-h] [--version] [--print_completion=shtab-bash|shtab-zsh] COMMAND"
 
 
@@ -31,14 +32,16 @@ def main(args: list[str] | None = None) -> None:
     A user's mistake gives one or two sentences on standard error and exit status 2. The status is 4 if the loss became
     NaN or infinite, or stayed above that of guessing, and 129, 130 or 143 if a signal stopped the command.
     """
+    for name in ("stdout", "stderr"):  # closed by the caller, or there is none, as under pythonw
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a letter gets its escape
             stream.reconfigure(errors="backslashreplace")
     with short_errors("charlm"):
         try:
             run(sys.argv[1:] if args is None else args)
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, where an error is explained
+            sys.stdout.flush()  # here, where an error is explained
         except BrokenPipeError:  # `charlm sample | head` has read enough
             _drop_output()
         except OSError as error:
@@ -92,7 +95,7 @@ def starting(program: str) -> Iterator[None]:
     ends = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
     if ends:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if os.environ.get("LOCAL_RANK", "0") == "0" and sys.stderr is not None and sys.stderr.isatty():
+    if os.environ.get("LOCAL_RANK", "0") == "0" and sys.stderr.isatty():
         print(f"{program}: loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
     try:
         yield
@@ -135,10 +138,7 @@ def message_of(error: BaseException) -> str | None:
     by_lightning = type(error).__name__ == "MisconfigurationException" or (
         raised
         and "lightning" in place.parts
-        and (
-            isinstance(error, ValueError | TypeError)
-            or (isinstance(error, RuntimeError) and place.name == "early_stopping.py")
-        )
+        and (isinstance(error, ValueError | TypeError) or (isinstance(error, RuntimeError) and place.name in _SAYS_SO))
     )
     return str(error).strip() if by_charlm or about_package or by_lightning else None
 

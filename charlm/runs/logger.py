@@ -110,9 +110,7 @@ class RunLogger(TensorBoardLogger):
         try:
             yield
         except (OSError, ValueError) as error:
-            cause = error if isinstance(error, OSError) else error.__cause__
-            if not isinstance(cause, OSError):
-                raise
+            cause = _of_system(error)
             self._is_broken = True
             text = f"nothing more can be logged in {self.log_dir} ({cause.strerror})"
             resume = f"then continue with `charlm fit --resume {Path(self.log_dir).name}`"
@@ -192,13 +190,28 @@ def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
 
 
 def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
-    """Add scalars to the event files of a finished run, except those that it has at this step already."""
+    """Add scalars to the event files of a finished run, except those that it has at this step already.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     curves = read_scalars(run, lambda tag: tag in metrics).curves
     new = {tag: value for tag, value in metrics.items() if tag not in curves or step not in curves[tag][0]}
     if new:
         logger = TensorBoardLogger(str(run.parent.parent), run.parent.name, run.name, default_hp_metric=False)
-        logger.log_metrics(new, step)
-        logger.finalize("success")
+        try:
+            logger.log_metrics(new, step)
+            logger.finalize("success")
+        except (OSError, ValueError) as error:
+            raise OSError(f"the losses cannot be logged in {run} ({_of_system(error).strerror}); make room") from None
+
+
+def _of_system(error: OSError | ValueError) -> OSError:
+    """The error of the operating system, which Lightning may have hidden in another; any other one is raised."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError):
+        raise error
+    return cause
 
 
 def _claimed(root: Path, version: int | str | None, words: str) -> tuple[bool, int | str | None]:

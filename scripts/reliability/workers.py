@@ -30,7 +30,7 @@ from charlm.runs.events import read_scalars
 
 How = Literal["worker", "stop", "node", "plain"]
 Process = subprocess.Popen[bytes]
-LIMIT = 1200.0  # seconds of one training
+LIMIT = 200.0  # seconds for a start
 STARTS = 50  # of one training
 
 
@@ -95,13 +95,13 @@ class Training:
 
     def run(self, kills: int, moments: random.Random, longest: float) -> None:
         """Train to the end; meanwhile `kills` times a process is killed or stopped."""
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + LIMIT * (1 + kills)
         launchers = [self.start(command) for command in self.commands]
         strike = time.monotonic() + moments.uniform(0.0, longest)
         while any(launcher.poll() != 0 for launcher in launchers):
             if time.monotonic() > deadline or self.starts > STARTS:
                 end(launchers)
-                raise SystemExit(f"no end within {LIMIT:.0f} s and {STARTS} starts, see {self.folder}/log.txt")
+                raise SystemExit(f"no end after {self.kills} kills and {self.starts} starts, see {self.folder}/log.txt")
             all_run = all(launcher.poll() is None for launcher in launchers)
             if self.kills < kills and time.monotonic() > strike and all_run and self.strike(launchers, moments):
                 self.kills += 1

@@ -27,6 +27,12 @@ def faults(killloop, place):
     return {name: figures[name] for name in killloop.FAULTS if figures[name]}
 
 
+def test_points_that_readers_get_more_often_or_not_at_all_are_faults_of_a_resumed_run(killloop):
+    expected = {"epoch": (1, 1, 2), "lr": (1, 2)}
+    assert killloop.other_tags(expected, {"epoch": (1, 2), "lr": (1, 2)}) == set()
+    assert killloop.other_tags(expected, {"epoch": (1, 1, 1, 2), "lr": (1,), "other": (3,)}) == {"epoch", "lr", "other"}
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_five_times_goes_on_to_the_bit(killloop, left_alone):
     options, place = left_alone

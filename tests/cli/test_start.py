@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import charlm
+from charlm.cli.main import main
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
@@ -22,6 +23,13 @@ def test_help_lists_every_command(args, cli):
     assert (done.status, done.err) == (0, "")
     assert re.findall(r"^  ([a-z-]+)  +\w", done.out, re.M) == [*TRAINER_COMMANDS, *COMMANDS]
     assert cli("--version").out == f"charlm {charlm.__version__}\n"
+
+
+def test_a_command_without_standard_output_does_its_work(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--print_config"])
+    assert stop.value.code == 0
 
 
 @pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *COMMANDS])

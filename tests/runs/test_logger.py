@@ -15,7 +15,7 @@ from charlm.cli.trainer.quiet import quiet
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitMLP
 from charlm.runs.events import event_files, read_events
-from charlm.runs.logger import RunLogger
+from charlm.runs.logger import RunLogger, log_later
 
 
 def session(run):
@@ -103,6 +103,9 @@ def test_a_log_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
         logger.finalize("failed")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"the losses cannot be logged in \S+run \(.*\); make room"):
+        log_later(tmp_path / "file" / "run", {"loss/test": 2.0}, 100)
 
 
 def test_a_file_in_the_place_of_the_runs_is_named(tmp_path):

@@ -124,11 +124,17 @@ def chosen_runs(runs: list[str] | None) -> list[Path]:
         FileNotFoundError: a directory without a run.
         ValueError: too many runs for one picture.
     """
-    places = list(map(place_of, runs)) if runs else [max(_runs(Path(RUNS)), key=last_logged)]
+    places = list(map(place_of, runs)) if runs else [_newest(_runs(Path(RUNS)))]
     found = {run.resolve(): run for place in places for run in _runs(place)}
     if len(found) > MOST_RUNS:
         raise ValueError(f"{len(found)} runs in one picture cannot be told apart; name {MOST_RUNS} at most")
     return list(found.values())
+
+
+def _newest(logged: Sequence[Path]) -> Path:
+    """The newest run; `compare` and `lr-find` log in directories without a config."""
+    runs = [run for run in logged if (run / "config.yaml").is_file()]
+    return max(runs or logged, key=last_logged)
 
 
 def _runs(place: Path) -> list[Path]:

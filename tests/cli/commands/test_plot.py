@@ -46,7 +46,8 @@ def test_two_runs_are_named_and_the_drop_is_marked(write, capsys):
 
 def test_without_a_word_it_is_the_newest_run_as_a_png(write):
     write("version_0")
-    write("version_1")
+    write("version_1", config="model:\n")
+    write("compare-0-1", tags=("compare", "other"))  # no run
     plot()
     assert imread("loss.png").shape == (644, 1008, 4)
     plot(out="loss.svg")
