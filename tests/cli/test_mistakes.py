@@ -25,7 +25,7 @@ MISTAKES = {
     "fit --model.lr -1e-3": r"lr is -0.001; give a number of 0 or more",
     "fit --model.n_hidden 1000000000000": r"not enough memory; make the model, the batch or the file smaller",
     "fit --trainer.val_check_interval 0": r"trainer.val_check_interval is 0; give 1 or more",
-    "fit --trainer.accumulate_grad_batches=-1": r"trainer.accumulate_grad_batches is -1; give 1 or more$",
+    "fit --trainer.accumulate_grad_batches=-1": r"trainer.accumulate_grad_batches is -1; give 1 or more",
     "fit --trainer.devices=-1": r"`devices` selected with `CPUAccelerator` should be an int > 0",
     "fit --trainer.strategy ddp_spawn": r"trainer.strategy ddp_spawn is for notebooks; give ddp",
     "fit --resume --trainer trial.yaml": r"--resume goes on with a run, and fast_dev_run leaves none",
