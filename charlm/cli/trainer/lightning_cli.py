@@ -132,7 +132,7 @@ class TrainerCLI(LightningCLI):
         config = self.config[self.subcommand]
         for name in ("val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches"):
             if isinstance(given := config.trainer[name], int | float) and given <= 0:
-                raise ValueError(f"trainer.{name} is {given}; give 1 or more (trainer.limit_val_batches 0: no validation)")
+                raise ValueError(f"trainer.{name} is {given}; give 1 or more (limit_val_batches 0: no validation)")
         choose_threads(config.data.batch_size)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:
