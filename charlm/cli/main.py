@@ -120,10 +120,11 @@ def message_of(error: BaseException) -> str | None:
     """What to tell the user; None for a defect, which keeps its traceback.
 
     An error is for the user if charlm or Lightning's own checks raise it, if the operating system raises it about a
-    file, or if it names a package that an option needs.
+    file, if it names a package that an option needs, or if a package refuses to make an object that an option asks for.
     """
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
         return "not enough memory; make the model, the batch or the file smaller"
+    is_making = origin(error).parent.name == "jsonargparse"
     while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
         error = error.__cause__  # why jsonargparse could not make an object
     raised, place = is_raised(error), origin(error)
@@ -135,12 +136,14 @@ def message_of(error: BaseException) -> str | None:
     by_charlm = raised and ours and place.is_relative_to(Path(__file__).parents[1])
     # charlm and Lightning raise it without a name, `import` with one
     about_package = isinstance(error, ModuleNotFoundError) and error.name is None
+    # such as an MlflowException of mlflow
+    by_maker = is_making and raised and type(error).__module__.partition(".")[0] in place.parts
     by_lightning = type(error).__name__ == "MisconfigurationException" or (
         raised
         and "lightning" in place.parts
         and (isinstance(error, ValueError | TypeError) or (isinstance(error, RuntimeError) and place.name in _SAYS_SO))
     )
-    return str(error).strip() if by_charlm or about_package or by_lightning else None
+    return str(error).strip() if by_charlm or about_package or by_maker or by_lightning else None
 
 
 def origin(error: BaseException) -> Path:

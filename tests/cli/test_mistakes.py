@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.loggers import Logger
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
@@ -89,3 +90,25 @@ def test_a_defect_keeps_its_traceback(line, error, cli, small, monkeypatch):
     Path(f"{name}.py").write_text(BROKEN.format(line=line))
     with pytest.raises(error):
         cli("fit", "--config", small, f"--model={name}.Broken", "--trainer.logger=false")
+
+
+class RefusedError(Exception):
+    """Of a package that makes a logger, as mlflow's MlflowException."""
+
+
+class Refusing(Logger):
+    name = version = "refusing"
+
+    def __init__(self):
+        raise RefusedError("the folder is of an old format; migrate it")
+
+    def log_metrics(self, metrics, step=None):
+        pass
+
+    log_hyperparams = log_metrics
+
+
+def test_a_logger_that_refuses_to_be_made_ends_with_its_sentence(cli, small):
+    done = cli("fit", "--config", small, f"--trainer.logger={__name__}.Refusing")
+    assert done.status == 2
+    assert done.err.splitlines()[-1] == "charlm: error: the folder is of an old format; migrate it"

@@ -1,5 +1,6 @@
 """The loggers of `charlm fit`, the first of which has the run's own directory, and what that is called."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ import lightning.pytorch as pl
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
+from charlm.callbacks.shared.whole_file import write_text
 from charlm.cli.trainer.save_config import config_text
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.logger import OfRun, RunLogger, SilentLogger
 from charlm.runs.naming import words_of
 from charlm.runs.settings import training_settings, words_for
+
+_WANDB_ID = "wandb_id.txt"
 
 
 def add_name(parser: LightningArgumentParser) -> None:
@@ -43,12 +47,22 @@ def loggers_of_new_run(root: Path, words: str, given: Any) -> list[Logger]:
 
 
 def loggers_of(run: Path, checkpoint: Checkpoint | None, given: Any) -> list[Logger]:
-    """The same for a run that goes on, from a checkpoint if it has one."""
+    """The same for a run that goes on, from a checkpoint if it has one; also in W&B, which reads its id there."""
+    if (run / _WANDB_ID).is_file():
+        os.environ.setdefault("WANDB_RUN_ID", (run / _WANDB_ID).read_text(encoding="utf-8").strip())
     resumed = (checkpoint.step, checkpoint.saved) if checkpoint else (0, 0.0)
     if given is False:
         return [SilentLogger(run=run)]
     others = [logger for logger in _as_list(given) if not isinstance(logger, OfRun)]
     return [RunLogger(run.parent.parent, run.parent.name, run.name, resumed), *others]
+
+
+def keep_wandb_id(trainer: pl.Trainer) -> None:
+    """Write the id that W&B gave the run into the run's directory, for `loggers_of`."""
+    run = own_logger(trainer)
+    ids = [str(logger.version) for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    if run is not None and ids:
+        write_text(Path(run.log_dir) / _WANDB_ID, f"{ids[0]}\n")
 
 
 def _as_list(given: Any) -> list[Logger]:

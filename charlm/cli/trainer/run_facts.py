@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.shared.logger_adapters import send_name, send_text, tell
-from charlm.cli.trainer.loggers import own_logger
+from charlm.cli.trainer.loggers import keep_wandb_id, own_logger
 from charlm.data.datamodule import NamesDataModule
 from charlm.runs.settings import Setting, training_settings
 
@@ -61,6 +61,7 @@ class RunFacts(Callback):
         known = {"data.names": len(data.splits.corpus), "step_decay.milestones": "none"}
         for logger in trainer.loggers if self.logs else ():
             logger.log_hyperparams(known | self.settings)
+        keep_wandb_id(trainer)
         run = own_logger(trainer)
         failed = send_name(trainer, Path(run.log_dir).name) if run is not None and self.names else {}
         if self.note:
