@@ -1,6 +1,7 @@
 """One optimizer step without Lightning's overhead, for trainers that do nothing else in a step."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.optim import SGD, Optimizer, optimizer
 from charlm.callbacks.internals.lightning import (
     ClosureResult,
     LightningModule,
+    MixedPrecision,
     PassThroughProfiler,
     Precision,
     SingleDeviceStrategy,
@@ -24,15 +26,17 @@ _HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_
 
 
 def is_plain(trainer: Trainer, pl_module: LightningModule) -> bool:
-    """Whether a step is training_step, backward and the step of an optimizer of torch, in float32 on one device."""
+    """Whether a step is training_step, backward and the step of an optimizer of torch, on one device.
+
+    Gradients may be accumulated, and the precision may be float32 or bf16-mixed, which needs no scaling.
+    """
     own = ("optimizer_step", "optimizer_zero_grad", "backward")
-    profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside the class
+    precision, profiler = trainer.precision_plugin, trainer.profiler  # type: ignore[attr-defined]  # set from outside
     kind = type(trainer.optimizers[0]) if trainer.optimizers else None
     return (
         type(trainer.strategy) is SingleDeviceStrategy
-        and type(trainer.precision_plugin) is Precision
+        and (type(precision) is Precision or (type(precision) is MixedPrecision and precision.scaler is None))
         and type(profiler) is PassThroughProfiler
-        and trainer.accumulate_grad_batches == 1
         and not any(overrides(pl_module, hook) for hook in own)
         # LBFGS calls its closure several times, and optimizers from elsewhere may; the others of torch do not
         and kind is not None
@@ -47,7 +51,8 @@ class FastStep:
     The gradients come from `training_step` and `backward`, or from the module's own `gradient_function`. That method
     is called once per execution and returns a function of (batch, batch_idx), which logs what `training_step` logs and
     returns the loss and the gradients of `self.parameters()`. `training_step` is used where the method or the function
-    returns None, where a hook `on_before_backward` waits for the loss, and after a weight was moved in memory.
+    returns None, where gradients are accumulated or the precision is mixed, where a hook `on_before_backward` waits for
+    the loss, and after a weight was moved in memory.
 
     Args:
         trainer: one for which `is_plain` holds.
@@ -56,40 +61,41 @@ class FastStep:
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule, enter: Callable[[str], None]) -> None:
-        self.trainer = trainer
-        self.pl_module = pl_module
-        self.enter = enter
+        self.trainer, self.pl_module, self.enter = trainer, pl_module, enter
         self.optimizer = trainer.optimizers[0]
         self.progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
+        self.batches = trainer.fit_loop.epoch_loop.batch_progress.current
+        self.accumulates = trainer.accumulate_grad_batches
         self.takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
-        self.hooks = {name: step_hooks(name, trainer, pl_module) for name in _HOOKS}
+        mixed = type(trainer.precision_plugin) is MixedPrecision
+        self.precision = trainer.precision_plugin.train_step_context if mixed else nullcontext
+        self.hooks = {name: hooks for name in _HOOKS if (hooks := step_hooks(name, trainer, pl_module))}
         self.clips = trainer.gradient_clip_val is not None or overrides(pl_module, "configure_gradient_clipping")
-        self.gradients = None if self.hooks["on_before_backward"] else _gradient_function(pl_module)
+        plain = self.accumulates == 1 and not mixed and "on_before_backward" not in self.hooks
+        self.gradients = _gradient_function(pl_module) if plain else None
         self.weights = list(pl_module.parameters()) if self.gradients is not None else []
         self.addresses = [weight.data_ptr() for weight in self.weights]
         self.no_grad = torch.no_grad()  # to make one takes half as long as the subtraction
 
     def __call__(self, batch: Any, batch_idx: int) -> Outputs:
         """Do one step and return what `on_train_batch_end` gets as `outputs`."""
-        self.progress.step.increment_ready()
+        ready = self.batches.ready
+        updates = ready % self.accumulates == 0 or ready >= self.trainer.num_training_batches
+        if updates:
+            self.progress.step.increment_ready()
         self.enter("training_step")
-        outputs = self._gradients_of_module(batch, batch_idx)
+        outputs = self._gradients_of_module(batch, batch_idx) if self.gradients is not None else None
         if outputs is None:
             outputs = self._gradients_of_autograd(batch, batch_idx)
-        self._call("on_before_optimizer_step", self.optimizer)
-        if self.clips:
-            value, algorithm = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
-            self.pl_module.configure_gradient_clipping(self.optimizer, value, algorithm)
-        if is_plain_sgd(self.optimizer):
-            self._subtract_gradients()
-        else:
-            self.optimizer.step()
-        self.progress.step.increment_completed()
+        if updates:
+            self._update()
+            self.progress.step.increment_completed()
         return outputs
 
     def _gradients_of_module(self, batch: Any, batch_idx: int) -> Outputs | None:
         """Set every `.grad` by the module's own function; None where it does not apply."""
-        if self.gradients is None or self.addresses != [weight.data_ptr() for weight in self.weights]:
+        assert self.gradients is not None
+        if self.addresses != [weight.data_ptr() for weight in self.weights]:
             return None
         found = self.gradients(batch, batch_idx)
         if found is None:
@@ -103,36 +109,48 @@ class FastStep:
         return {"loss": loss}
 
     def _gradients_of_autograd(self, batch: Any, batch_idx: int) -> Outputs:
-        """Set every `.grad` by `training_step` and `backward`."""
-        output: Any = self.pl_module.training_step(*((batch, batch_idx) if self.takes_index else (batch,)))
+        """Set every `.grad` by `training_step` and `backward`, or add to it."""
+        with self.precision():
+            output: Any = self.pl_module.training_step(*((batch, batch_idx) if self.takes_index else (batch,)))
         if not isinstance(output, Tensor):
             ClosureResult.from_training_step_output(output)  # raises Lightning's error where there is no loss
         extra = output if isinstance(output, Mapping) else {"loss": output}
         loss = extra["loss"]
-        self._call("on_before_zero_grad", self.optimizer)
-        for group in self.optimizer.param_groups:
-            for weight in group["params"]:
-                weight.grad = None
-        self.progress.zero_grad.increment_by(1)
+        if batch_idx % self.accumulates == 0:
+            self._call("on_before_zero_grad", self.optimizer)
+            for group in self.optimizer.param_groups:
+                for weight in group["params"]:
+                    weight.grad = None
+            self.progress.zero_grad.increment_by(1)
         if loss is None:  # training_step returned None: a step without an update
             return {}
+        if self.accumulates > 1:
+            loss = loss / self.accumulates
         self._call("on_before_backward", loss)
         loss.backward()
         self._call("on_after_backward")
         return {**extra, "loss": loss.detach()}
 
-    def _subtract_gradients(self) -> None:
-        """The step of plain SGD."""
-        with self.no_grad:
-            for group in self.optimizer.param_groups:
-                learned = [weight for weight in group["params"] if weight.grad is not None]
-                if learned:
-                    torch._foreach_add_(learned, [weight.grad for weight in learned], alpha=-float(group["lr"]))
+    def _update(self) -> None:
+        """The step of the optimizer, with its hooks and the clipping before it."""
+        self._call("on_before_optimizer_step", self.optimizer)
+        if self.clips:
+            value, algorithm = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
+            self.pl_module.configure_gradient_clipping(self.optimizer, value, algorithm)
+        if is_plain_sgd(self.optimizer):
+            with self.no_grad:
+                for group in self.optimizer.param_groups:
+                    learned = [weight for weight in group["params"] if weight.grad is not None]
+                    if learned:
+                        torch._foreach_add_(learned, [w.grad for w in learned], alpha=-float(group["lr"]))
+        else:
+            self.optimizer.step()
 
     def _call(self, name: str, *arguments: Any) -> None:
-        for hook in self.hooks[name]:
+        if name in self.hooks:
             self.enter(name)
-            hook(*arguments)
+            for hook in self.hooks[name]:
+                hook(*arguments)
 
 
 def _gradient_function(pl_module: LightningModule) -> GradientFunction | None:
@@ -147,11 +165,11 @@ def _gradient_function(pl_module: LightningModule) -> GradientFunction | None:
 
 def is_plain_sgd(of: Optimizer) -> bool:
     """Whether a step only subtracts rate times gradient: `SGD.step` takes several times as long for a small net."""
-    if type(of) is not SGD or "step" in vars(of):
-        return False
-    if of._optimizer_step_pre_hooks or of._optimizer_step_post_hooks:
+    if type(of) is not SGD or "step" in vars(of) or of._optimizer_step_pre_hooks or of._optimizer_step_post_hooks:
         return False
     if optimizer._global_optimizer_pre_hooks or optimizer._global_optimizer_post_hooks:
         return False
-    extras = ("momentum", "weight_decay", "maximize", "differentiable", "fused")
-    return not any(group[extra] for group in of.param_groups for extra in extras)
+    for group in of.param_groups:
+        if group["momentum"] or group["weight_decay"] or group["maximize"] or group["differentiable"] or group["fused"]:
+            return False
+    return True

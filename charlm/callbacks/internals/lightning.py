@@ -25,6 +25,7 @@ if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
     from lightning.pytorch.loggers.logger import DummyLogger as DummyLogger
     from lightning.pytorch.loops.fit_loop import RestartStage as RestartStage
     from lightning.pytorch.loops.optimization.automatic import ClosureResult as ClosureResult
+    from lightning.pytorch.plugins.precision import MixedPrecision as MixedPrecision
     from lightning.pytorch.plugins.precision import Precision as Precision
     from lightning.pytorch.profilers import PassThroughProfiler as PassThroughProfiler
     from lightning.pytorch.strategies import SingleDeviceStrategy as SingleDeviceStrategy
@@ -52,6 +53,7 @@ else:
     from pytorch_lightning.loggers.logger import DummyLogger as DummyLogger
     from pytorch_lightning.loops.fit_loop import RestartStage as RestartStage
     from pytorch_lightning.loops.optimization.automatic import ClosureResult as ClosureResult
+    from pytorch_lightning.plugins.precision import MixedPrecision as MixedPrecision
     from pytorch_lightning.plugins.precision import Precision as Precision
     from pytorch_lightning.profilers import PassThroughProfiler as PassThroughProfiler
     from pytorch_lightning.strategies import SingleDeviceStrategy as SingleDeviceStrategy

@@ -7,6 +7,7 @@ from typing import Any
 from charlm.callbacks.internals.fast_step import FastStep, Outputs, is_plain
 from charlm.callbacks.internals.lightning import (
     LightningModule,
+    MixedPrecision,
     Precision,
     SingleDeviceStrategy,
     Trainer,
@@ -62,4 +63,4 @@ def _stays_as_it_is(trainer: Trainer, pl_module: LightningModule) -> bool:
     data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
     changed = [hook for hook in _TRANSFERS for owner in (pl_module, data) if is_overridden(hook, owner)]
     on_cpu = type(trainer.strategy) is SingleDeviceStrategy and trainer.strategy.root_device.type == "cpu"
-    return on_cpu and type(trainer.precision_plugin) is Precision and not changed
+    return on_cpu and type(trainer.precision_plugin) in (Precision, MixedPrecision) and not changed

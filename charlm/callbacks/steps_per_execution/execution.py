@@ -52,35 +52,39 @@ class Execution:
             # a loader without a length tells only now that this batch is its last; Lightning warns of a batch of None
             if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
-            self._do(fetched[0] if self.prepare is None else self.prepare(fetched[0]))
-            if self._stops() or (self.stopper is not None and self.stopper.stops_now):
+            stops = self._do(fetched[0] if self.prepare is None else self.prepare(fetched[0]))
+            if stops or (self.stopper is not None and self.stopper.stops_now):
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
                 count_scalar_step(self.trainer)
         return fetcher
 
-    def _do(self, batch: Any) -> None:
+    def _do(self, batch: Any) -> bool:
+        """Do one step; whether training stops after it."""
         index = self.progress.current.ready
         self.progress.increment_ready()
         self.log.begin(batch)
-        self._start(batch, index)
+        if self.starts:
+            self._start(batch, index)
         self.progress.increment_started()
         outputs = self.step(batch, index)
         self.progress.increment_processed()
         if self.trainer.lr_scheduler_configs:
             self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+        self.log.hook = "on_train_batch_end"
         for hook in self.ends:
-            self._enter("on_train_batch_end")
             hook(outputs, batch, index)
-        if self._stops():
+        stops = self.trainer.should_stop or self.trainer.received_sigterm
+        if stops:
             self._end_execution(outputs, batch, index)
         self.log.end()
         self.progress.increment_completed()
+        return stops
 
     def _start(self, batch: Any, index: int) -> None:
         answer = None
+        self.log.hook = "on_train_batch_start"
         for hook in self.starts:
-            self._enter("on_train_batch_start")
             answer = hook(batch, index)
         if answer == -1 and overrides(self.pl_module, "on_train_batch_start"):
             # the last answer is the module's: as in Lightning the rest of the epoch is left out
@@ -91,9 +95,6 @@ class Execution:
             self.log.give_latest()
             read_metrics(self.trainer)
             raise StopIteration
-
-    def _stops(self) -> bool:
-        return self.trainer.should_stop or self.trainer.received_sigterm
 
     def _end_execution(self, outputs: Outputs, batch: Any, index: int) -> None:
         """Training stops after this step: call the callbacks that act at the end of an execution."""

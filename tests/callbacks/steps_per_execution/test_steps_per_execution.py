@@ -273,6 +273,11 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "max_steps": (Model, {"max_steps": 17, "max_epochs": -1}),
     "validated by batches": (Model, {"val_check_interval": 7, "check_val_every_n_epoch": None}),
     "bf16": (Model, {"precision": "bf16-mixed"}),
+    "bf16, accumulated, clipped": (
+        lambda: Model(scheduler=every_third),
+        {"precision": "bf16-mixed", "accumulate_grad_batches": 3, "gradient_clip_val": 0.1},
+    ),
+    "steps without a loss, accumulated": (Skipping, {"accumulate_grad_batches": 3}),
     "profiled": (Model, {"profiler": "simple"}),
     "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
     "warm-up": (WarmUp, {}),
