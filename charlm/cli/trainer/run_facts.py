@@ -58,7 +58,8 @@ class RunFacts(Callback):
             self.settings["model.lr"] = pl_module.hparams["lr"]
         data = cast("NamesDataModule", trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
         # TensorBoard shows a column at first if its values differ, and one that is missing does not count
-        known = {"data.names": len(data.splits.corpus), "step_decay.milestones": "none"}
+        corpus = data.splits.corpus
+        known = {"data.path": Path(corpus.source).name, "data.names": len(corpus), "step_decay.milestones": "none"}
         for logger in trainer.loggers if self.logs else ():
             logger.log_hyperparams(known | self.settings)
         keep_wandb_id(trainer)
