@@ -11,7 +11,7 @@ from charlm.tokenizer import BOUNDARY
 
 @dataclass(frozen=True)
 class CharacterSampler:
-    """Draw one id from each row of logits.
+    """Which ids may be drawn after each row of logits, and how probably.
 
     Args:
         temperature: > 0; the logits are divided by it. Below 1 gives more likely names, above 1 wilder ones.
@@ -39,27 +39,20 @@ class CharacterSampler:
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; give a share of the probability above 0, up to 1")
 
-    def __call__(self, logits: Tensor, generator: torch.Generator, *, end_allowed: bool) -> Tensor:
-        """Draw one id from each row.
+    def weights(self, logits: Tensor, *, end_allowed: bool = True) -> Tensor:
+        """How probable each id is after temperature, top_k and top_p.
 
         Args:
             logits: (B, V) on the CPU.
-            generator: for the draws.
             end_allowed: whether the end of the name may be drawn.
 
         Returns:
-            int64 (B,).
+            float32 or float64 (B, V), in proportion to the probabilities.
 
         Raises:
             ValueError: the logits of a row are NaN or infinite.
         """
-        first = 0 if end_allowed else BOUNDARY + 1
-        cumulative = self._weights(logits[:, first:]).cumsum(1, dtype=torch.float64)
-        drawn = torch.rand(len(cumulative), 1, dtype=torch.float64, generator=generator) * cumulative[:, -1:]
-        return (cumulative <= drawn).sum(1) + first  # the first that exceeds `drawn`; it has a probability above 0
-
-    def _weights(self, scores: Tensor) -> Tensor:
-        """(B, V), in proportion to the probabilities after temperature, top_k and top_p."""
+        scores = logits if end_allowed else logits.index_fill(1, torch.tensor([BOUNDARY]), -math.inf)
         best = scores.amax(1, keepdim=True)
         if not best.isfinite().all():
             raise ValueError(
@@ -74,6 +67,20 @@ class CharacterSampler:
             scores = scores.double() / self.temperature
         weights = scores.exp()
         return weights if self.top_p is None else _nucleus(weights, self.top_p)
+
+
+def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw one id from each row.
+
+    Args:
+        weights: (B, V), in proportion to the probabilities.
+        uniforms: float64 (B,), random numbers in [0, 1), which decide.
+
+    Returns:
+        int64 (B,); none of weight 0.
+    """
+    cumulative = weights.cumsum(1, dtype=torch.float64)
+    return (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(1)  # the first above it has a weight above 0
 
 
 def _nucleus(weights: Tensor, share: float) -> Tensor:

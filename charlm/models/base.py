@@ -128,7 +128,7 @@ class LitCharLM(pl.LightningModule, ABC):
         """Draw `n` names from the net as it is, for the callback NameSamples; a seed draws the same names again."""
         data: Any = getattr(trainer_of(self), "datamodule", None)
         longest = data.hparams.get("max_length", LONGEST_NAME) if data is not None else LONGEST_NAME
-        drawn: dict[str, Any] = {"shares": getattr(data, "label_shares", None), "max_length": longest}
+        drawn: dict[str, Any] = {"shares": getattr(data, "label_shares", None), "cut": longest}
         return [name for _, name in sample_with_labels(self.net, self.tokenizer, n, seed, **drawn)]
 
     def forward(self, context: Tensor) -> Tensor:

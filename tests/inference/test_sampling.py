@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
-from charlm.inference import decoding, sampling
-from charlm.inference.character_sampler import CharacterSampler
+from charlm.inference import candidates
+from charlm.inference.character_sampler import CharacterSampler, draw
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import NameScore, score_names
 from charlm.nets.bigram import Bigram
@@ -57,7 +57,7 @@ def net(request):
 def test_any_net_gives_names_over_the_alphabet(net):
     names = sample_names(net, LETTERS, 200)
     assert len(names) == 200
-    assert all(1 <= len(name) <= 30 and set(name) <= set(LETTERS.alphabet) for name in names)
+    assert all(1 <= len(name) <= 64 and set(name) <= set(LETTERS.alphabet) for name in names)
 
 
 def test_the_seed_decides(net):
@@ -90,7 +90,7 @@ def test_the_mode_comes_back_after_an_error():
 def test_names_follow_the_probabilities_of_the_net():
     net = table([[0.0, 0.25, 0.75], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])  # b, or a once or more
     names = sample_names(net, AB, 20_000)
-    assert set(names) <= {"b", *("a" * i for i in range(1, 31))}
+    assert set(names) <= {"b", *("a" * i for i in range(1, 65))}
     assert names.count("b") / 20_000 == pytest.approx(0.75, abs=0.01)
     assert names.count("a") / 20_000 == pytest.approx(0.125, abs=0.01)
 
@@ -110,8 +110,6 @@ def test_the_likeliest_name_comes_alone(settings):
 class FullDecoder:
     """Plain decoding for a net of names: it reads all characters again for every new one."""
 
-    max_rows = 32
-
     def __init__(self, net, rows):
         self.net, self.rows = net, rows
 
@@ -127,7 +125,7 @@ class FullDecoder:
 @pytest.mark.parametrize("kind", OF_NAMES.values(), ids=OF_NAMES)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"prefix": "ma"}, {"temperature": 0.7, "top_k": 9}, {"top_p": 0.95, "max_length": 12}, {"distinct": True}],
+    [{}, {"prefix": "ma"}, {"temperature": 0.7, "top_k": 9}, {"top_p": 0.95, "cut": 12}, {"distinct": True}],
     ids=str,
 )
 def test_incremental_decoding_gives_the_names_of_plain_decoding(kind, options, monkeypatch):
@@ -138,9 +136,10 @@ def test_incremental_decoding_gives_the_names_of_plain_decoding(kind, options, m
             single.output.weight.normal_(std=0.3)
             if single.output.bias is not None:
                 single.output.bias[0] = 2.0
-    monkeypatch.setattr(decoding.NameDecoder, "max_rows", FullDecoder.max_rows)
+    monkeypatch.setattr(candidates, "_FIRST_BATCHES", (32, 64))
+    options = {"cut": 20, **options}
     by_state = sample_names(net, LETTERS, 70, **options)
-    monkeypatch.setattr(sampling, "decoder_for", lambda net: FullDecoder)
+    monkeypatch.setattr(candidates, "decoder_for", lambda net: FullDecoder)
     assert sample_names(net, LETTERS, 70, **options) == by_state
     assert len(set(map(len, by_state))) > 1, "names of one length would not show whether the right rows go on"
 
@@ -149,7 +148,7 @@ def test_top_p_takes_the_fewest_characters_that_have_that_share():
     net = table([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.7, 0.2, 0.1]])
     assert set(sample_names(net, AB, 300, top_p=0.6)) == {"b"}
     names = set(sample_names(net, AB, 300, top_p=0.61))
-    assert {"a", "b", "aa"} <= names <= {"b", *("a" * i for i in range(1, 31))}
+    assert {"a", "b", "aa"} <= names <= {"b", *("a" * i for i in range(1, 65))}
     assert not any(set("b") & set(name[1:]) for name in sample_names(net, AB, 300, top_p=0.75))
     assert sample_names(net, AB, 300, top_p=1.0) == sample_names(net, AB, 300)
 
@@ -170,8 +169,8 @@ def test_temperature_comes_before_top_p():
 def test_what_is_drawn_is_among_the_allowed(logits, top_p, top_k, temperature):
     """Against a plain list: sorted, cut at k, then cut where the share is reached."""
     choice = CharacterSampler(temperature, top_k, top_p)
-    generator = torch.Generator().manual_seed(0)
-    drawn = set(choice(torch.tensor(logits).repeat(50, 1), generator, end_allowed=True).tolist())
+    uniforms = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    drawn = set(draw(choice.weights(torch.tensor(logits).repeat(50, 1)), uniforms).tolist())
     weights = [math.exp((logit - max(logits)) / temperature) for logit in torch.tensor(logits).tolist()]
     order = sorted(range(len(logits)), key=lambda i: -weights[i])[:top_k]
     total, allowed, had = sum(weights[i] for i in order), set(), 0.0
@@ -193,22 +192,24 @@ def test_distinct_names_are_the_first_of_each_kind():
 def test_distinct_names_may_run_out():
     net = table([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     assert sorted(sample_names(net, AB, 2, distinct=True)) == ["a", "b"]
-    with pytest.raises(ValueError, match=r"only 2 of \d+ drawn names are distinct, and 3 were .*; ask for fewer"):
+    with pytest.raises(ValueError, match=r"only 2 of [\d,]+ drawn names are distinct, and 3 were .*; ask for fewer"):
         sample_names(net, AB, 3, distinct=True)
-    with pytest.raises(ValueError, match=r"only 1 of \d+ .* are outside the 1 excluded ones and distinct, and 2 were"):
+    with pytest.raises(
+        ValueError, match=r"only 1 of [\d,]+ .* are outside the 1 excluded ones and are distinct, and 2 were"
+    ):
         sample_names(net, AB, 2, distinct=True, exclude=["a"])
 
 
 def test_a_prefix_that_leaves_no_room_in_a_transformer_is_refused():
     net = Transformer(27, block_size=4)
     assert all(name.startswith("abc") and len(name) <= 4 for name in sample_names(net, LETTERS, 20, prefix="abc"))
-    with pytest.raises(ValueError, match="max_length is 4, and the prefix 'abcd' has 4 characters"):
+    with pytest.raises(ValueError, match="the prefix 'abcd' has 4 characters, and names are cut at 4"):
         sample_names(net, LETTERS, 1, prefix="abcd")
 
 
 def test_top_k_counts_the_end_as_one_character():
     net = table([[0.0, 0.4, 0.6], [0.4, 0.5, 0.1], [0.9, 0.06, 0.04]])
-    names = sample_names(net, AB, 500, top_k=2, max_length=5)
+    names = sample_names(net, AB, 500, top_k=2, cut=5)
     assert {name[:1] for name in names} == {"a", "b"}
     assert not any("ab" in name or "bb" in name for name in names)
     assert sample_names(net, AB, 50, top_k=99) == sample_names(net, AB, 50)
@@ -247,12 +248,16 @@ def test_an_mlp_sees_the_whole_prefix_that_fits_its_context():
         net.hidden.weight[:3, :3] = 20 * torch.eye(3)
         net.output.weight[:3, :3] = 20 * torch.tensor([[-1.0, -1, 1], [0, 1, -1], [1, -1, -1]])
     assert sample_names(net, AB, 3, prefix="ba") == ["ba"] * 3
-    assert sample_names(net, AB, 1, prefix="ab", max_length=4) == ["aba"]
+    assert sample_names(net, AB, 1, prefix="ab", cut=4) == ["aba"]
 
 
-def test_max_length_counts_the_prefix():
-    net = table([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # never ends
-    assert sample_names(net, AB, 2, prefix="ba", max_length=5) == ["baaaa"] * 2
+def test_a_name_that_does_not_end_is_cut_or_refused_where_there_is_a_greatest_length():
+    net = table([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    assert sample_names(net, AB, 2, prefix="ba", cut=5) == ["baaaa"] * 2
+    with pytest.raises(
+        ValueError, match=r"only 0 of [\d,]+ drawn names meet the conditions \(max_length 5\), and 2 were"
+    ):
+        sample_names(net, AB, 2, max_length=5)
 
 
 def test_excluded_names_are_replaced():
@@ -281,8 +286,12 @@ def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
         ({"top_k": 0}, "top_k is 0; it must be at least 1"),
         *(({"top_p": share}, r"top_p is \S+; give a share .* above 0, up to 1") for share in (0.0, 1.01, math.nan)),
         ({"seed": 2**64}, "seed is 18446744073709551616; give a whole number of at most 64 bits"),
-        ({"max_length": 0}, "max_length is 0"),
-        ({"prefix": "abc", "max_length": 3}, "the prefix 'abc' has 3 characters"),
+        ({"max_length": 0}, "min_length is 1 and max_length is 0; they must be at least 1"),
+        ({"min_length": 5, "max_length": 4}, "max_length not below min_length"),
+        ({"prefix": "abc", "max_length": 2}, "the prefix 'abc' has 3 characters"),
+        ({"match": "(ab"}, r"match is '\(ab', which is no regular expression: missing \)"),
+        ({"suffix": "é"}, "no name of at most 64 characters over the model's alphabet meets .*: suffix 'é'"),
+        ({"match": "^.{9}$", "max_length": 8}, "no name of at most 8 characters"),
         ({"prefix": "jöe"}, "'ö' at position 1, outside the alphabet"),
     ],
 )

@@ -101,7 +101,7 @@ def _samples(places: Sequence[Path], names: Sequence[str], n: int) -> Table:
             print(f"no names of {name}: {error}", file=sys.stderr)
             continue
         longest = longest_name(checkpoint)
-        columns[name] = sample_names(checkpoint.net, checkpoint.tokenizer, n, seed=0, max_length=longest)
+        columns[name] = sample_names(checkpoint.net, checkpoint.tokenizer, n, seed=0, cut=longest)
     return Table(tuple(columns), [list(row) for row in zip(*columns.values(), strict=True)])
 
 

@@ -1,11 +1,19 @@
 """`charlm sample`: new names from a checkpoint."""
 
+import itertools
+import math
+import secrets
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 from charlm.cli.chosen_run import load_chosen
+from charlm.cli.names_files import read_names
+from charlm.cli.rows import RowFormat, encoded, written
 from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
+from charlm.inference.character_sampler import CharacterSampler
+from charlm.inference.conditions import Conditions
 from charlm.inference.labelled import given_label
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
@@ -13,72 +21,134 @@ from charlm.nets.interface import positions_of
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
+Row = tuple[str, float | None, str | None]
+"""A name, its log-probability and its mark, if they are known."""
+
+_HEADER = ("name", "log_prob", "mark")
+_ORDER: dict[str, Callable[[Row], Any]] = {
+    "score": lambda row: math.inf if row[1] is None else -row[1],
+    "length": lambda row: len(row[0]),
+    "name": lambda row: row[0],
+}
+
 
 def sample(
     checkpoint: str | None = None,
     n: int = 20,
     prefix: str = "",
+    suffix: str = "",
+    contains: str = "",
+    match: str = "",
+    min_length: int = 1,
+    max_length: int | None = None,
+    not_in: str | None = None,
+    column: int | str | None = None,
+    new_only: bool = False,
+    distinct: bool = False,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    seed: int = 0,
-    new_only: bool = False,
-    distinct: bool = False,
+    seed: int | None = None,
+    sort: Literal["score", "length", "name"] | None = None,
     mark: bool = False,
     log_prob: bool = False,
-    max_length: int | None = None,
     label: str | None = None,
+    format: RowFormat = "text",
+    out: str | None = None,
 ) -> None:
     """Print names drawn from a trained model, one a line, as soon as they are drawn.
+
+    Names that meet conditions are as probable, compared with each other, as they are for the model.
 
     Args:
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
         n: how many names to print.
         prefix: the beginning of every name.
+        suffix: the end of every name.
+        contains: a part of every name.
+        match: a regular expression that is found in every name; ^ is its beginning and $ its end, as in '^[aeiou].*a$'.
+        min_length: the shortest name in characters.
+        max_length: the longest name in characters. By default a name may have any length, but it is cut at the longest
+            that training accepted (data.max_length).
+        not_in: a file with names that are not printed.
+        column: if that file is a table, the column with the names, by title or number.
+        new_only: print only names that the model was not trained on.
+        distinct: print no name twice.
         temperature: above 0; 1 is the model's own distribution, lower is more likely, higher is wilder.
         top_k: draw from the k most likely characters only; by default from all.
         top_p: draw from the fewest most likely characters that together have this probability, above 0, up to 1; by
             default from all.
-        seed: the same seed gives the same names.
-        new_only: print only names that the model was not trained on.
-        distinct: print no name twice.
+        seed: the same seed gives the same names, and with a smaller -n their beginning; by default a new one each time,
+            which is printed to standard error.
+        sort: the order, once all are drawn: score (the most likely first), length, or name.
         mark: write "new" or "in train" after each name and a tab.
         log_prob: write after each name and a tab its log-probability in nats, with the end of the name, under the
-            model's own distribution (temperature 1, no top_k or top_p). A name that was cut at max_length counts as if
-            it ended there; it gets a - if the model has no position left for the end.
-        max_length: the longest name in characters, with the prefix; longer names are cut. By default the longest name
-            that training accepted (data.max_length).
+            model's own distribution (temperature 1, no top_k or top_p). A name that was cut counts as if it ended
+            there; it gets a - if the model has no position left for the end.
         label: of the names, if the model has learnt names with labels (data.label).
+        format: text, json (one object a line) or csv.
+        out: a file to write instead of printing.
 
     Raises:
-        OSError: no such checkpoint.
-        ValueError: a bad checkpoint or argument, or --new-only without readable training names.
+        OSError: no such checkpoint or file, or one that cannot be written.
+        ValueError: a bad checkpoint or argument, --new-only without readable training names, or conditions that no name
+            or too few names meet.
     """
     loaded = load_chosen(checkpoint)
-    prefix = cleaned(prefix, lowercase=loaded.data.get("lowercase"))
-    check_vocabulary("the prefix", [prefix], loaded.tokenizer.alphabet)
+    texts = {"prefix": prefix, "suffix": suffix, "contains": contains}
+    texts = {name: cleaned(text, lowercase=loaded.data.get("lowercase")) for name, text in texts.items()}
+    for name, text in texts.items():
+        check_vocabulary(f"--{name}", [text], loaded.tokenizer.alphabet)
+    conditions = Conditions(**texts, match=match, min_length=min_length, max_length=max_length)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
     loaded = given_label(loaded, label)
+    excluded = known if new_only and known else set[str]()
+    if not_in is not None:
+        excluded = excluded | set(read_names(not_in, loaded, column).names())
+    if seed is None:
+        seed = secrets.randbelow(1 << 32)
+        print(f"seed {seed}; --seed {seed} gives these names again", file=sys.stderr)
     drawn = draw_names(
         loaded.net,
         loaded.tokenizer,
         n,
-        prefix=prefix,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
+        conditions,
+        CharacterSampler(temperature, top_k, top_p),
         seed=seed,
-        max_length=longest_name(loaded) if max_length is None else max_length,
-        exclude=known if new_only and known else (),
+        exclude=excluded,
         distinct=distinct,
+        cut=longest_name(loaded),
     )
-    for names in drawn:
-        columns: list[Sequence[str]] = [names]
-        if log_prob:
-            columns.append(_log_probabilities(loaded, names))
-        if mark and known is not None:
-            columns.append([marked for _, marked in mark_names(names, known)])
-        print("".join("\t".join(line) + "\n" for line in zip(*columns, strict=True)), end="", flush=True)
+    columns = [number for number, is_shown in enumerate((True, log_prob, mark and known is not None)) if is_shown]
+    errors: list[ValueError] = []
+    scored = log_prob or sort == "score"
+    rows = (_rows(loaded, names, scored, known if mark else None) for names in _until_error(drawn, errors))
+    parts = [sorted(itertools.chain.from_iterable(rows), key=_ORDER[sort])] if sort is not None else rows
+    with written(out) as write:
+        for number, part in enumerate(parts):
+            cells = [[row[i] for i in columns] for row in part]
+            write(encoded([_HEADER[i] for i in columns], cells, format, first=number == 0))
+    if errors:
+        raise errors[0]
+
+
+def _until_error(drawn: Iterable[list[str]], errors: list[ValueError]) -> Iterator[list[str]]:
+    """The names that are found before there are too few, with the error that says so; without any, it is raised."""
+    found = 0
+    try:
+        for names in drawn:
+            found += len(names)
+            yield names
+    except ValueError as error:
+        if not found:
+            raise
+        errors.append(error)
+
+
+def _rows(checkpoint: Checkpoint, names: list[str], scored: bool, known: Collection[str] | None) -> list[Row]:
+    scores = log_probabilities(checkpoint, names) if scored else [None] * len(names)
+    marks = [marked for _, marked in mark_names(names, known)] if known is not None else [None] * len(names)
+    return list(zip(names, scores, marks, strict=True))
 
 
 def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple[str, str]]:
@@ -93,6 +163,14 @@ def longest_name(checkpoint: Checkpoint) -> int:
     return longest if isinstance(longest, int) else LONGEST_NAME
 
 
+def log_probabilities(checkpoint: Checkpoint, names: Sequence[str]) -> list[float | None]:
+    """The log-probability of each name in nats; None for a name that fills all positions of the net."""
+    positions = positions_of(checkpoint.net)
+    scored = [name for name in names if positions is None or len(name) < positions]
+    nats = {score.name: score.total for score in score_names(checkpoint.net, checkpoint.tokenizer, scored)}
+    return [-nats[name] if name in nats else None for name in names]
+
+
 def _training_names(checkpoint: Checkpoint, *, wanted: bool) -> set[str] | None:
     """The names of the training split. If they cannot be read: an error if `wanted`, else a line on stderr and None."""
     try:
@@ -102,11 +180,3 @@ def _training_names(checkpoint: Checkpoint, *, wanted: bool) -> set[str] | None:
             raise ValueError(f"{error}; or sample without --new-only") from error
         print(f"names are not marked: {error}", file=sys.stderr)
         return None
-
-
-def _log_probabilities(checkpoint: Checkpoint, names: Sequence[str]) -> list[str]:
-    """The log-probability of each name in nats; "-" for a name that fills all positions of the net."""
-    positions = positions_of(checkpoint.net)
-    scored = [name for name in names if positions is None or len(name) < positions]
-    nats = {score.name: score.total for score in score_names(checkpoint.net, checkpoint.tokenizer, scored)}
-    return [f"{-nats[name]:z.2f}" if name in nats else "-" for name in names]

@@ -1,62 +1,101 @@
 """`charlm score`: how surprising names are to a checkpoint."""
 
+import itertools
 import math
 import sys
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from charlm.cli.chosen_run import load_chosen
-from charlm.cli.table import Table, render
-from charlm.cli.terminal_text import check_vocabulary, cleaned, is_mark
-from charlm.data.corpus import read_corpus
+from charlm.cli.names_files import read_names
+from charlm.cli.rows import RowFormat, encoded
+from charlm.cli.table import Cell, Table, render
+from charlm.cli.terminal_text import cleaned, is_mark
+from charlm.data.corpus import Corpus
 from charlm.inference.labelled import given_label
 from charlm.inference.scoring import NameScore, score_names
+from charlm.nets.interface import positions_of
 from charlm.runs.checkpoint_file import Checkpoint
-from charlm.tokenizer import LONGEST_NAME
 
 _AT_ONCE = 1 << 11  # names that are scored and printed together
 _CIRCLE = "\N{DOTTED CIRCLE}"
+_HEADER = ("name", "nats_per_character", "nats", "surprising", "problem")
 
 
-def score(names: list[str], checkpoint: str | None = None, label: str | None = None) -> None:
+class NothingScoredError(ValueError):
+    """No name fits the model."""
+
+    exit_status = 1
+
+
+def score(
+    names: list[str],
+    checkpoint: str | None = None,
+    column: int | str | None = None,
+    encoding: str = "utf-8",
+    bad_lines: Literal["refuse", "skip"] = "refuse",
+    label: str | None = None,
+    format: RowFormat = "text",
+) -> None:
     """Print how surprising names are to a trained model, in nats (-log of the probability), and where.
 
     In the last column brackets mark the most surprising character of a name, and all others that are less likely than a
     blind guess: em[q]a. The end of a name counts as a character: emmaq[.] ends unexpectedly. An accent or a vowel sign
-    that a bracket separates from its letter stands on a dotted circle. The last line is the mean over all names, which
-    is the loss of the model on them.
+    that a bracket separates from its letter stands on a dotted circle. A name that does not fit the model gets a line
+    that says why, and which similar name would fit. The last line is the mean over the others, which is the loss of the
+    model on them. The exit status is 1 if no name could be scored.
 
     Args:
-        names: names, files with one name a line, or - for standard input. A file is what ends in .txt or has a slash,
-            or has a dot and exists. With a model of names that have slashes, a slash makes a file only if it exists.
+        names: names, files with one name a line or tables of names, or - for standard input. A file is what ends in
+            .txt or has a slash, or has a dot and exists. With a model of names that have slashes, a slash makes a file
+            only if it exists.
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
+        column: of a table, the column with the names, by title or number; 0: the whole line is a name.
+        encoding: of the files, such as cp1252 or utf-16.
+        bad_lines: of the files; skip leaves out lines that are no names, refuse ends with the first.
         label: of the names, if the model has learnt names with labels (data.label).
+        format: text, json (one object a line) or csv; of these two, the mean goes to standard error.
 
     Raises:
         OSError: no such checkpoint or file.
-        ValueError: a bad checkpoint, no names, or a character outside the model's alphabet.
+        ValueError: a bad checkpoint or file, no names, or none that fits the model.
     """
     loaded = given_label(load_chosen(checkpoint), label)
-    listed = _listed(names, loaded)
-    if not listed:
+    listed = _listed(names, loaded, {"column": column, "encoding": encoding, "bad_lines": bad_lines})
+    guess = math.log(loaded.tokenizer.vocab_size)
+    totals, characters, count, failed = list[float](), 0, 0, 0
+    widths: list[int] = []
+    for number, part in enumerate(_parts(listed, _AT_ONCE)):
+        fitting, problems = _fitting(part, loaded)
+        scores = score_names(loaded.net, loaded.tokenizer, fitting)
+        found = iter(scores)
+        rows: list[list[Cell]] = [
+            [name, None, None, None, problems[name]] if name in problems else _row(next(found), guess) for name in part
+        ]
+        if format == "text":
+            cells = [(*row[:3], row[4] or row[3]) for row in rows]
+            text = render(Table(("name", "nats/character", "nats", "surprising"), cells), widths=widths)
+            print(text.partition("\n")[2] if number else text)
+        else:
+            print(encoded(_HEADER, rows, format, first=number == 0), end="")
+        totals.append(math.fsum(s.total for s in scores))
+        characters += sum(len(s.nats) for s in scores)
+        count += len(scores)
+        failed += len(part) - len(scores)
+    if not count + failed:
         raise ValueError(
             "there are no names to score; give names, a file with one name a line, or - for standard input"
         )
-    check_vocabulary("name", listed, loaded.tokenizer.alphabet)
-    guess = math.log(loaded.tokenizer.vocab_size)
-    totals, characters = list[float](), 0
-    widths: list[int] = []
-    for first in range(0, len(listed), _AT_ONCE):
-        scores = score_names(loaded.net, loaded.tokenizer, listed[first : first + _AT_ONCE])
-        rows = [(s.name, s.mean, s.total, marked(s, guess)) for s in scores]
-        text = render(Table(("name", "nats/character", "nats", "surprising"), rows), widths=widths)
-        print(text.partition("\n")[2] if first else text)
-        totals.append(math.fsum(s.total for s in scores))
-        characters += sum(len(s.nats) for s in scores)
-    total, count = math.fsum(totals), len(listed)
-    means = f"{total / characters:.4f} nats/character, {total / count:.4f} nats a name"
-    print(f"mean over {count} {'name' if count == 1 else 'names'}: {means}")
+    if not count:
+        raise NothingScoredError("no name could be scored; use a model that was trained on such names")
+    total = math.fsum(totals)
+    print(
+        f"mean over {count} {'name' if count == 1 else 'names'}: {total / characters:.4f} nats/character,"
+        f" {total / count:.4f} nats a name" + (f"; {failed:,} could not be scored" if failed else ""),
+        file=sys.stdout if format == "text" else sys.stderr,
+    )
 
 
 def marked(score: NameScore, guess: float) -> str:
@@ -75,19 +114,65 @@ def marked(score: NameScore, guess: float) -> str:
     return text.removesuffix(".")
 
 
-def _listed(arguments: Iterable[str], checkpoint: Checkpoint) -> list[str]:
-    """The names of all arguments, cleaned as the names file of the checkpoint was."""
-    lowercase, longest = checkpoint.data.get("lowercase"), checkpoint.data.get("max_length")
-    longest = max(longest, LONGEST_NAME) if isinstance(longest, int) else LONGEST_NAME
-    names: list[str] = []
+def _row(score: NameScore, guess: float) -> list[Cell]:
+    return [score.name, score.mean, score.total, marked(score, guess), None]
+
+
+def _fitting(names: list[str], checkpoint: Checkpoint) -> tuple[list[str], dict[str, str]]:
+    """The names that fit the model, and for each other one what is wrong with it, with a similar one that fits."""
+    known, positions = frozenset(checkpoint.tokenizer.alphabet), positions_of(checkpoint.net)
+    most = math.inf if positions is None else positions - 1
+    fitting = [name for name in names if known.issuperset(name) and len(name) <= most]
+    if len(fitting) == len(names):
+        return names, {}
+    problems: dict[str, str] = {}
+    similar: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        unknown = list(dict.fromkeys(ch for ch in name if ch not in known))
+        if unknown:
+            letters = ", ".join([*map(repr, unknown[:3]), *["..."][: len(unknown) > 3]])
+            problems[name] = f"{letters} {'are' if len(unknown) > 1 else 'is'} not in the alphabet"
+        elif len(name) > most:
+            problems[name] = f"{len(name)} characters, and the model reads at most {most}"
+        if name in problems:
+            fits = (other for other in _variants(name, known) if other and len(other) <= most)
+            similar[name] = next(fits, "")
+    found = [other for other in dict.fromkeys(similar.values()) if other]
+    nats = {score.name: score.total for score in score_names(checkpoint.net, checkpoint.tokenizer, found)}
+    for name, other in similar.items():
+        problems[name] += f"; {other} has {nats[other]:.1f} nats" if other else ""
+    return fitting, problems
+
+
+def _variants(name: str, known: frozenset[str]) -> Iterator[str]:
+    """Names like this one over the known letters: in lower case, without accents, without what is not known."""
+    lower = name.lower()
+    plain = "".join(ch for ch in unicodedata.normalize("NFKD", lower) if not is_mark(ch))
+    yield from (other for other in (lower, name.upper(), name.title(), plain) if known.issuperset(other))
+    yield "".join(ch for ch in plain if ch in known)
+
+
+def _parts(names: Iterable[str], size: int) -> Iterator[list[str]]:
+    names = iter(names)
+    while part := list(itertools.islice(names, size)):
+        yield part
+
+
+def _listed(arguments: Iterable[str], checkpoint: Checkpoint, settings: dict[str, Any]) -> Iterator[str]:
+    """The names of all arguments, cleaned as the names file of the checkpoint was; all files are read before."""
+    lowercase = checkpoint.data.get("lowercase")
+    sources: list[list[str] | Corpus] = []
     for argument in arguments:
-        if argument == "-":
-            names += _clean(_standard_input(), lowercase)
-        elif _is_file(argument, checkpoint.tokenizer.alphabet):
-            names += read_corpus(argument, lowercase=lowercase or False, max_length=longest, column=0).names()
+        if argument != "-" and _is_file(argument, checkpoint.tokenizer.alphabet):
+            corpus = read_names(argument, checkpoint, **settings)
+            if corpus.note:
+                print(f"{argument}: {corpus.note}", file=sys.stderr)
+            sources.append(corpus)
         else:
-            names += _clean(argument, lowercase)
-    return names
+            sources.append(_clean(_standard_input() if argument == "-" else argument, lowercase))
+    chunks = (source.chunks() if isinstance(source, Corpus) else ["\n".join(source)] for source in sources)
+    lines = (line for text in itertools.chain.from_iterable(chunks) for line in text.split("\n"))
+    return filter(None, lines)
 
 
 def _is_file(argument: str, alphabet: str) -> bool:

@@ -69,7 +69,7 @@ def finish(
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
     """Print ten names, drawn with seed 0, each marked "new" or "in train", and their labels if they have some."""
     longest, shares = longest_name(checkpoint), checkpoint.label_shares
-    drawn = sample_with_labels(checkpoint.net, checkpoint.tokenizer, NAMES, 0, shares, max_length=longest)
+    drawn = sample_with_labels(checkpoint.net, checkpoint.tokenizer, NAMES, 0, shares, cut=longest)
     print(f"\nThe first {NAMES} names it draws:\n")
     labels, names = zip(*drawn, strict=True)
     width, label_width = (max(map(display_width, texts)) + 2 for texts in (names, labels))

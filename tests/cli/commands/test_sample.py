@@ -1,6 +1,10 @@
+import csv
+import json
 import math
+import re
 import string
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,17 +40,82 @@ def learnt_by_heart(run, name):
 
 def test_it_prints_the_names_that_the_library_draws_and_nothing_else(write_run, capsys):
     loaded = load_checkpoint(write_run())
-    for options, seed in (({}, 0), ({"seed": 3}, 3)):
-        sample(n=7, **options)
-        assert lines(capsys) == sample_names(loaded.net, loaded.tokenizer, 7, seed=seed, max_length=64)
+    sample(n=7, seed=3, suffix="a", min_length=3)
+    assert lines(capsys) == sample_names(loaded.net, loaded.tokenizer, 7, seed=3, suffix="a", min_length=3)
+
+
+def test_each_call_has_a_new_seed_and_says_it(write_run, capsys):
+    run = str(write_run())
+    sample(run, n=9)
+    first = capsys.readouterr()
+    sample(run, n=9)
+    assert lines(capsys) != first.out.splitlines()
+    seed = re.fullmatch(r"seed (\d+); --seed \1 gives these names again\n", first.err)[1]
+    sample(run, n=9, seed=int(seed))
+    assert capsys.readouterr() == (first.out, "")
+
+
+def test_a_sorted_sample_has_the_same_names(write_run, capsys):
+    write_run("Bigram")
+    sample(n=30, seed=1, log_prob=True)
+    drawn = [line.split("\t") for line in lines(capsys)]
+    for sort, key in (("name", lambda row: row[0]), ("length", lambda row: len(row[0]))):
+        sample(n=30, seed=1, log_prob=True, sort=sort)
+        assert [line.split("\t") for line in lines(capsys)] == sorted(drawn, key=key)
+    sample(n=30, seed=1, sort="score", log_prob=True)
+    scores = [float(line.split("\t")[1]) for line in lines(capsys)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_json_and_csv_have_what_text_has(write_run, tmp_path, capsys):
+    options = {
+        "checkpoint": str(write_run("Bigram")),
+        "n": 70,
+        "seed": 1,
+        "log_prob": True,
+        "mark": True,
+    }  # two batches
+    sample(**options)
+    text = [line.split("\t") for line in lines(capsys)]
+    sample(format="json", **options)
+    rows = [json.loads(line) for line in lines(capsys)]
+    assert [[row["name"], f"{row['log_prob']:.2f}", row["mark"]] for row in rows] == text
+    sample(format="csv", out="sub/names.csv", **options)
+    assert capsys.readouterr() == ("", "Written to sub/names.csv\n")
+    with open("sub/names.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [[row["name"], row["mark"]] for row in rows] == [[name, mark] for name, _, mark in text]
+    assert [float(row["log_prob"]) for row in rows] == pytest.approx([float(row[1]) for row in text], abs=0.01)
+
+
+def test_names_that_are_found_are_written_though_there_are_too_few(write_run, capsys):
+    learnt_by_heart(write_run("Bigram"), "mia")
+    with pytest.raises(ValueError, match=r"only 1 of [\d,]+ drawn names are distinct, and 2 were asked for"):
+        sample(n=2, distinct=True, out="found.txt")
+    assert Path("found.txt").read_text() == "mia\n"
+    with pytest.raises(ValueError, match="no name of at most 64 characters"):
+        sample(suffix="zz", match="^z$", out="none.txt")
+    assert not Path("none.txt").exists()
+
+
+def test_names_in_a_file_are_not_drawn(write_run, tmp_path, capsys):
+    sure_of(write_run("Bigram"), {0: {1: 0.5, 2: 0.4, 3: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}, 3: {0: 1.0}})
+    (tmp_path / "known.txt").write_text("a\nx\n")
+    (tmp_path / "known.csv").write_text("id,name\n1,b\n2,x\n")
+    sample(n=50, not_in="known.txt", seed=0)
+    assert set(lines(capsys)) == {"b", "c"}
+    sample(n=50, not_in="known.csv", column="name", seed=0)
+    assert set(lines(capsys)) == {"a", "c"}
+    with pytest.raises(ValueError, match=r"known.csv looks like a table: .* as in --column name, or --column 0"):
+        sample(n=50, not_in="known.csv")
 
 
 def test_names_are_written_as_soon_as_they_are_drawn(write_run, monkeypatch, capsys):
-    run = write_run()
-    monkeypatch.setattr("charlm.inference.decoding.WindowDecoder.max_rows", 3)
+    run = str(write_run())
+    monkeypatch.setattr("charlm.inference.candidates._FIRST_BATCHES", (3, 3, 3))
     written = []
     monkeypatch.setattr("builtins.print", lambda text, **_: written.append(text.count("\n")))
-    sample(n=7, checkpoint=str(run))
+    sample(run, n=7, seed=0)
     assert written == [3, 3, 1]
 
 
@@ -72,18 +141,19 @@ def test_a_checkpoint_that_learnt_a_table_as_lines_still_knows_its_names(write_r
     assert len(lines(capsys)) == 2
 
 
-def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, capsys):
+def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, monkeypatch, capsys):
     """P(ab) = 1/2 * 1/4 = 1/8: a or b first, after a a b or the end; a cut "b" could have ended with 1/10."""
     run = write_run("Bigram")
     sure_of(run, {0: {1: 0.5, 2: 0.5}, 1: {0: 0.75, 2: 0.25}, 2: {0: 0.1, 3: 0.9}, 3: {3: 1.0}})
-    sample(n=40, log_prob=True, max_length=2)
+    monkeypatch.setattr("charlm.cli.commands.sample.longest_name", lambda checkpoint: 2)
+    sample(n=40, log_prob=True)
     assert set(lines(capsys)) == {
         f"a\t{math.log(0.5 * 0.75):.2f}",
         f"ab\t{math.log(0.5 * 0.25 * 0.1):.2f}",
         f"b\t{math.log(0.5 * 0.1):.2f}",
         f"bc\t{math.log(0.5 * 0.9) - 100:.2f}",
     }
-    sample(n=40, log_prob=True, max_length=2, top_p=0.5, prefix="a", temperature=0.5, top_k=1)
+    sample(n=40, log_prob=True, top_p=0.5, prefix="a", temperature=0.5, top_k=1)
     assert set(lines(capsys)) == {f"a\t{math.log(0.5 * 0.75):.2f}"}
 
 
@@ -93,13 +163,13 @@ def test_a_name_that_fills_all_positions_of_the_net_has_no_log_probability(write
     weights = {f"net.{name}": values for name, values in Transformer(**sizes).state_dict().items()}
     entry = {"format": 1, "net": "Transformer", "net_args": sizes, "alphabet": string.ascii_lowercase}
     torch.save({**torch.load(path, weights_only=True), "state_dict": weights, "charlm": entry}, path)
-    sample(n=300, log_prob=True)
+    sample(n=300, log_prob=True, seed=0)
     shown = [line.split("\t") for line in lines(capsys)]
     lengths = {len(name) for name, _ in shown}
     assert min(lengths) < max(lengths) == 4
     assert all((logp == "-") == (len(name) == 4) for name, logp in shown)
     names = [name for name, _ in shown]
-    sample(n=300)
+    sample(n=300, seed=0)
     assert lines(capsys) == names
 
 
@@ -127,7 +197,7 @@ def test_without_the_training_names_there_are_no_marks(spoil, reason, write_run,
     assert len(shown.out.splitlines()) == 2
     assert "\t" not in shown.out
     assert shown.err.startswith("names are not marked: ")
-    sample(n=2, checkpoint=run)
+    sample(n=2, seed=0, checkpoint=run)
     assert capsys.readouterr().err == ""
 
 

@@ -1,4 +1,6 @@
+import csv
 import io
+import json
 import math
 import sys
 from pathlib import Path
@@ -37,6 +39,62 @@ def test_a_line_has_the_name_its_nats_and_the_marks(write_run, capsys):
     assert emma.split()[:3] == ["emma", f"{math.log(27):.4f}", f"{5 * math.log(27):.4f}"]
     assert jo.split()[:3] == ["jo", f"{math.log(27):.4f}", f"{3 * math.log(27):.4f}"]
     assert mean == f"mean over 2 names: {math.log(27):.4f} nats/character, {4 * math.log(27):.4f} nats a name"
+
+
+def test_a_name_that_does_not_fit_gets_a_line_of_its_own_with_one_that_fits(write_run, capsys):
+    write_run("Bigram")
+    score(["emma", "Emma", "josé", "x-ä", "李明"])
+    rows = [line.split(maxsplit=3) for line in lines(capsys)]
+    nats = math.log(27)
+    assert rows[2] == ["Emma", "-", "-", f"'E' is not in the alphabet; emma has {5 * nats:.1f} nats"]
+    assert rows[3] == ["josé", "-", "-", f"'é' is not in the alphabet; jose has {5 * nats:.1f} nats"]
+    assert rows[4] == ["x-ä", "-", "-", f"'-', 'ä' are not in the alphabet; xa has {3 * nats:.1f} nats"]
+    assert rows[5] == ["李明", "-", "-", "'李', '明' are not in the alphabet"]
+    assert " ".join(rows[6]).endswith(f"{nats:.4f} nats/character, {5 * nats:.4f} nats a name; 4 could not be scored")
+
+
+def test_if_no_name_fits_the_status_is_1(write_run, capsys):
+    write_run("Bigram")
+    with pytest.raises(ValueError, match="no name could be scored; use a model that was trained on such") as error:
+        score(["李"])
+    assert error.value.exit_status == 1
+    assert lines(capsys)[1].split()[0] == "李"
+
+
+def test_a_name_may_be_too_long_for_the_model(write_run, monkeypatch, capsys):
+    write_run("Bigram")
+    monkeypatch.setattr("charlm.cli.commands.score.positions_of", lambda net: 5)
+    score(["emma", "olivia"])
+    assert lines(capsys)[2].split(maxsplit=3)[3] == "6 characters, and the model reads at most 4"
+
+
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_json_and_csv_have_the_rows_and_the_mean_is_apart(format, write_run, monkeypatch, capsys):
+    monkeypatch.setattr("charlm.cli.commands.score._AT_ONCE", 2)
+    score(["emma", "Eva", "jo"], str(write_run("Bigram")), format=format)
+    shown = capsys.readouterr()
+    text = shown.out.splitlines()
+    rows = [json.loads(line) for line in text] if format == "json" else list(csv.DictReader(text))
+    assert [row["name"] for row in rows] == ["emma", "Eva", "jo"]
+    assert float(rows[2]["nats"]) == pytest.approx(3 * math.log(27), abs=1e-4)
+    assert rows[1]["nats"] in (None, "")
+    assert rows[1]["problem"].startswith("'E' is not in the alphabet; eva has ")
+    assert shown.err.startswith("mean over 2 names: ")
+
+
+def test_a_table_is_read_as_training_reads_it(write_run, tmp_path, capsys):
+    run = str(write_run("Bigram"))
+    (tmp_path / "names.csv").write_bytes("id;name\n1;emma\n2;mi\x07a\n3;jos\xe9\n".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"names.csv, line 4: .* give its encoding, as in --encoding cp1252"):
+        score(["names.csv"], run, column=2)
+    with pytest.raises(ValueError, match=r"names.csv looks like a table: .* as in --column name, or --column 0"):
+        score(["names.csv"], run, encoding="cp1252")
+    score(["names.csv"], run, encoding="cp1252", column="name", bad_lines="skip")
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines()[1:-1]] == ["emma", "josé"]
+    assert shown.err.startswith(
+        "names.csv: the names are column 2, 'name'; the line of titles is left out, 1 bad lines"
+    )
 
 
 def test_many_names_are_scored_and_printed_part_by_part_as_if_at_once(write_run, monkeypatch, capsys):

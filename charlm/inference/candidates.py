@@ -1,0 +1,188 @@
+"""Candidates for names, of which those that meet the conditions are kept. Dimension key: B rows, V = vocab_size.
+
+Names that meet conditions follow the net's own distribution. It would change if each step forbade what cannot be right,
+as a name that soon comes to a dead end would be drawn too often. So names are drawn freely, and those that meet the
+conditions are kept. If these are few, a look-ahead weights the next characters by how probable it is that a name will
+meet the conditions after them. A name is then kept with a probability in proportion to p / q: how probable it is for
+the net, over how probable it was with the weights.
+
+If a net has few contexts, as an MLP of three characters, the look-ahead is the net's own. All p / q are equal then, all
+candidates are kept, and the distribution is exact. For other nets n-grams of names that were drawn stand for it. The
+greatest p / q is then the greatest that was seen, so a few names are drawn a little too seldom;
+scripts/bench/sampling.py measures how much. It is done for rare names only, and where it is faster.
+
+The batches do not depend on how many names are wanted, so one seed gives one sequence of names, to the last bit.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from charlm.data.contexts import Contexts
+from charlm.inference.automaton import automaton_of
+from charlm.inference.character_sampler import CharacterSampler, draw
+from charlm.inference.conditions import Conditions
+from charlm.inference.decoding import decoder_for
+from charlm.inference.lookahead import Lookahead, Steering, look_ahead
+from charlm.nets.interface import positions_of, takes_names
+from charlm.nets.ngram import NGram
+from charlm.tokenizer import BOUNDARY, CharTokenizer
+
+_FIRST_BATCHES = (64, 192, 768)  # so that few names cost little
+_BATCH = 1 << 10  # the state of all rows stays in the processor's cache
+_PLAIN = 1 << 14  # candidates that are drawn without a look-ahead, and from which one is estimated
+_ENOUGH = 1 / 16  # if so many of them meet the conditions, a look-ahead would not be faster
+_RARE = 1 / 256  # if more do, it is not estimated, so that the distribution stays exact
+_TRIAL = 2  # batches that are drawn with it before it is used
+_FASTER = 4  # times, or it is not used
+_CONTEXTS = (3, 2, 1)  # characters that the n-grams see that stand for a net; the first whose tables are small enough
+
+
+class Candidates:
+    """Names drawn from a net, one batch after the other.
+
+    Args:
+        net: as for `sample_names`.
+        tokenizer: its characters.
+        conditions: what the names have to be like.
+        sampler: makes probabilities of logits.
+        seed: of the draws.
+        cut: length at which names are cut, if the conditions have no greatest length.
+
+    Raises:
+        ValueError: a prefix with a character outside the alphabet, or conditions that no name meets.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        tokenizer: CharTokenizer,
+        conditions: Conditions,
+        sampler: CharacterSampler,
+        seed: int,
+        cut: int,
+    ) -> None:
+        self.net, self.tokenizer, self.conditions, self.sampler = net, tokenizer, conditions, sampler
+        self.generator = torch.Generator().manual_seed(seed)
+        self.prefix = tokenizer.encode(conditions.prefix)
+        longest = conditions.max_length
+        limit = cut if longest is None else longest + 1
+        self.limit = min(limit, positions_of(net) or limit)
+        """Length at which a name is cut; with a greatest length, a cut name is one that is too long."""
+        self.lengths = range(conditions.min_length, self.limit + (longest is None))
+        self.automaton = automaton_of(conditions.patterns, tokenizer)
+        self._refuse_impossible()
+        self.drawn = 0
+        """Candidates so far."""
+        self.share = 0.0
+        """Of the net's own draws, how many meet the conditions; 0.0: not estimated."""
+
+    @property
+    def rarity(self) -> str:
+        """How rare names that meet the conditions are, for a message; "" if it was not estimated."""
+        return f" (about 1 of {1 / self.share:,.0f} meets the conditions)" if self.share else ""
+
+    def batches(self) -> Iterator[list[str]]:
+        """Names that meet the conditions, batch by batch, without an end."""
+        seen, met = list[str](), 0
+        for size in itertools.chain(_FIRST_BATCHES, itertools.repeat(_BATCH)):
+            names, _, _ = self._draw(size)
+            kept = [name for name in names if self._meets(name)] if self.conditions.restrict else names
+            yield kept
+            met += len(kept)
+            if self.drawn <= _PLAIN:
+                seen += names
+            if self.drawn == _PLAIN and met < _ENOUGH * _PLAIN:
+                yield from self._steered(seen, met)
+
+    def _steered(self, seen: list[str], met: int) -> Iterator[list[str]]:
+        """Names drawn with a look-ahead, if that is faster; each is kept with its p / q, as a share of the greatest.
+
+        Source: von Neumann 1951, "Various techniques used in connection with random digits" (rejection).
+        """
+        lookahead = self._look_ahead(seen, met)
+        if lookahead is None:
+            return
+        trial = [self._draw(_BATCH, lookahead) for _ in range(_TRIAL)]
+        weights = torch.cat([weights for _, _, weights in trial])
+        self.share = float(weights.mean()) * lookahead.probability
+        greatest = float(weights.max())
+        if not float(weights.mean()) > _FASTER * self.share * greatest:
+            return
+        for names, uniforms, weights in itertools.chain(trial, iter(lambda: self._draw(_BATCH, lookahead), None)):
+            greatest = max(greatest, float(weights.max()))
+            kept = (uniforms * greatest < weights).tolist()
+            yield [name for name, keep in zip(names, kept, strict=True) if keep and self._meets(name)]
+
+    def _look_ahead(self, seen: list[str], met: int) -> Lookahead | None:
+        """By the net's own contexts if they are few, else, for rare names, by n-grams of what was drawn from it."""
+        if self.automaton is None:
+            return None
+        parts = (self.automaton, self.prefix, self.lengths, self.limit)
+        if not takes_names(self.net) and (found := look_ahead(self.net, self.sampler, *parts)):
+            return found
+        if met > _RARE * _PLAIN:
+            return None
+        ids = self.tokenizer.encode_lines("".join(f"{name}\n" for name in seen))
+        grams = (NGram.from_contexts(Contexts(ids, T), self.tokenizer.vocab_size) for T in _CONTEXTS)
+        return next(filter(None, (look_ahead(net, CharacterSampler(), *parts) for net in grams)), None)
+
+    def _draw(self, rows: int, lookahead: Lookahead | None = None) -> tuple[list[str], Tensor, Tensor]:
+        """Draw names side by side; finished rows leave the computation.
+
+        Returns:
+            the names; one more random number for each, float64 (B,); and how much less probable a name was drawn than
+            the net's own draws give it, as p / q up to a factor, float64 (B,).
+        """
+        decoder = decoder_for(self.net)(self.net, rows)
+        # as many for each name as it can need, so that a name does not depend on those beside it
+        uniforms = torch.rand(rows, self.limit + 1, dtype=torch.float64, generator=self.generator)
+        steering = None if lookahead is None else Steering(lookahead, rows)
+        logits = decoder.start(self.prefix)
+        open_rows = torch.arange(rows)
+        columns = [torch.full((rows,), i) for i in self.prefix]
+        while True:
+            logits = logits[:, : self.tokenizer.vocab_size].cpu()
+            weights = self.sampler.weights(logits, end_allowed=bool(columns))
+            if steering:
+                weights = steering.steered(weights)
+            drawn = draw(weights, uniforms[open_rows, len(columns)])
+            columns.append(torch.full((rows,), BOUNDARY).index_copy(0, open_rows, drawn))
+            unfinished = drawn != BOUNDARY
+            open_rows = open_rows[unfinished]
+            if not len(open_rows) or len(columns) == self.limit:
+                break
+            if steering:
+                steering.step(drawn, unfinished)
+            logits = decoder.step(drawn, unfinished)
+        columns.append(torch.full((rows,), BOUNDARY))  # the end of names that were cut
+        ids = torch.stack(columns, dim=1)
+        ended = ids == BOUNDARY
+        self.drawn += rows
+        names = self.tokenizer.decode_lines(ids[(ended.cumsum(1) - ended.long()) == 0])  # up to the first boundary
+        return names, uniforms[:, -1], steering.log_weight.exp() if steering else torch.ones(rows).double()
+
+    def _meets(self, name: str) -> bool:
+        return len(name) in self.lengths and self.conditions.are_met(name)
+
+    def _refuse_impossible(self) -> None:
+        """Refuse conditions that no name over the alphabet meets."""
+        if len(self.prefix) >= self.limit:
+            raise ValueError(
+                f"the prefix {self.conditions.prefix!r} has {len(self.prefix)} characters, and names are cut at"
+                f" {self.limit}; give a shorter one"
+            )
+        read = len(self.prefix)
+        lengths = range(max(self.lengths.start, read), self.lengths.stop)
+        if not lengths or (
+            self.automaton is not None
+            and not self.automaton.accepts_some(
+                self.automaton.after(self.prefix), lengths.start - read, lengths.stop - 1 - read
+            )
+        ):
+            raise ValueError(
+                f"no name of at most {self.lengths.stop - 1} characters over the model's alphabet meets the conditions:"
+                f" {self.conditions}"
+            )

@@ -1,0 +1,95 @@
+"""Measures how names that meet conditions are found: how many candidates are kept, how long it takes, how exact it is.
+
+python scripts/bench/sampling.py --checkpoint RUN
+"""
+
+import time
+
+import torch
+from jsonargparse import auto_cli
+from torch import Tensor
+
+from charlm.cli.table import Cell, Table, render
+from charlm.inference.candidates import Candidates
+from charlm.inference.character_sampler import CharacterSampler
+from charlm.inference.conditions import Conditions
+from charlm.inference.lookahead import Lookahead
+from charlm.inference.sampling import draw_names
+from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
+from charlm.tokenizer import LONGEST_NAME
+
+CONDITIONS = (
+    Conditions(),
+    Conditions(suffix="lyn"),
+    Conditions(match="^[aeiou].*a$"),
+    Conditions(match="^[^aeiou]*$"),
+    Conditions(min_length=12),
+    Conditions(contains="zz"),
+    Conditions(prefix="q", suffix="z"),
+    Conditions(contains="qq"),
+)
+COLUMNS = ("conditions", "met by 1 draw of", "kept", "by look-ahead", "left out", "s for 100 names", "s for 10,000")
+_CANDIDATES = 1 << 16
+
+
+class Watched(Candidates):
+    """Candidates that are counted, with and without a look-ahead."""
+
+    def __init__(self, loaded: Checkpoint, conditions: Conditions) -> None:
+        super().__init__(loaded.net, loaded.tokenizer, conditions, CharacterSampler(), seed=0, cut=LONGEST_NAME)
+        self.weights: list[Tensor] = []
+
+    def _draw(self, rows: int, lookahead: Lookahead | None = None) -> tuple[list[str], Tensor, Tensor]:
+        drawn = super()._draw(rows, lookahead)
+        if lookahead is not None:
+            self.weights.append(drawn[2])
+        return drawn
+
+
+def main(checkpoint: str | None = None) -> None:
+    """Print a row for each condition.
+
+    "kept" is the share of the candidates that became names once it is decided how they are drawn. "left out" is the
+    probability that a look-ahead gives to other names, since names with p / q above the greatest of its trial are drawn
+    as if they had that. Seconds are CPU time.
+
+    Args:
+        checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
+    """
+    loaded = load_checkpoint(checkpoint)
+    rows = [measured(loaded, conditions) for conditions in CONDITIONS]
+    print(render(Table(COLUMNS, rows), "markdown"))
+
+
+@torch.inference_mode()
+def measured(loaded: Checkpoint, conditions: Conditions) -> list[Cell]:
+    """A row of the table."""
+    watched = Watched(loaded, conditions)
+    found = plain = met = 0
+    for names in watched.batches():
+        is_steered = bool(watched.weights)
+        met, plain = (met, plain) if is_steered else (met + len(names), watched.drawn)
+        found += len(names) if is_steered else 0
+        if watched.drawn >= _CANDIDATES:
+            break
+    weights = torch.cat(watched.weights) if watched.weights else torch.ones(1)
+    greatest = torch.cat(watched.weights[:2]).max() if watched.weights else weights.max()
+    left_out = float((weights - greatest).clamp(min=0).sum() / weights.sum())
+    share = watched.share or met / plain
+    kept = found / (watched.drawn - plain) if found else met / plain
+    ways = "yes" if found else "no"
+    seconds = [seconds_for(n, loaded, conditions) for n in (100, 10_000)]
+    return [str(conditions) or "none", round(1 / share), kept, ways, left_out, *seconds]
+
+
+def seconds_for(n: int, loaded: Checkpoint, conditions: Conditions) -> float:
+    """CPU seconds to draw so many names."""
+    start = time.process_time()
+    options = {"seed": 0, "exclude": (), "distinct": False, "cut": LONGEST_NAME}
+    for _ in draw_names(loaded.net, loaded.tokenizer, n, conditions, CharacterSampler(), **options):  # type: ignore[arg-type]
+        pass
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
