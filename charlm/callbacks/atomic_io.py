@@ -42,12 +42,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ModelCheckpoint holds paths of files that it will delete. If such a path is anything but a checkpoint file, without
     `..` and links, that state is left out with a warning. Folders are never deleted.
 
-    Use: `Trainer(plugins=[AtomicCheckpointIO()])`.
+    It is a plugin, not a callback. Saving takes as long as torch.save and the disk need; there is room for both files
+    while it lasts. Cloud storage and sharded checkpoints are not for it.
 
     Raises:
         OSError: when saving: full disk, no permission, a limit (Lightning ignores a folder without write permission);
             when loading: no such file. `filename` is the checkpoint.
         ValueError: an address instead of a path; when loading: a damaged file, or one of another program.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(plugins=[AtomicCheckpointIO()])
     """
 
     _warned = False

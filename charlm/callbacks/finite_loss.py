@@ -27,8 +27,13 @@ class FiniteLoss(OwnCallback):
     wait for the device, so the losses are checked at the end of each iteration; the message still names the first bad
     step. The weights are checked before every checkpoint.
 
+    It does not look at gradients, nor at a loss that manual optimization does not return.
+
     Raises:
         NonFiniteLoss: during training.
+
+    Example:
+        >>> trainer = Trainer(callbacks=[FiniteLoss()])
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -37,7 +37,8 @@ class NameSamples(OwnCallback):
     which returns the known names of each split, such as {"train": [...], "val": [...]}; the first split gives the mean
     length. It is called once a training. `sample_names` is called in the process of rank 0 only, in eval mode and
     without gradients, and torch's random state is restored after it. Training is not affected: the weights are the
-    same, bit for bit. What cannot be sampled or logged is left out with a warning.
+    same, bit for bit. What cannot be sampled or logged is left out with a warning. It costs the time in which the model
+    samples `scored` names, and the memory of the known names.
 
     Args:
         n: names to show, >= 1.
@@ -46,6 +47,9 @@ class NameSamples(OwnCallback):
 
     Raises:
         ValueError: `n` < 1, or `scored` < `n`.
+
+    Example:
+        >>> trainer = Trainer(callbacks=[NameSamples(5, scored=100)])
     """
 
     def __init__(self, n: int = 20, *, seed: int = 0, scored: int = 500) -> None:

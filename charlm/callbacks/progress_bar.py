@@ -45,6 +45,9 @@ class StepProgressBar(OwnProgressBar):
 
     Raises:
         ValueError: `refresh_rate` < 1.
+
+    Example:
+        >>> trainer = Trainer(callbacks=[StepProgressBar(columns={"val": "val_loss"})])
     """
 
     per_execution = True  # StepsPerExecution then updates the bar at the end of an execution

@@ -26,8 +26,8 @@ class RunCheckpoint(OwnCheckpoint):
     Files are written when an iteration is over, after its log, its validation and its schedulers. The files of the last
     step are written after `on_train_end` of the other callbacks, so a run that is killed before does its end again.
 
-    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. For more files
-    or other names add Lightning's ModelCheckpoint beside it.
+    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. Training waits
+    while a file is written. For more files or other names add Lightning's ModelCheckpoint beside it.
 
     Args:
         dirpath: folder of the two files; null: `checkpoints` in the logger's run, or in the trainer's

@@ -1,8 +1,11 @@
 import inspect
+import pickle
 import subprocess
 import sys
 
 import pytest
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.demos.boring_classes import BoringModel
 
 import charlm.callbacks
 
@@ -19,6 +22,24 @@ def test_all_arguments_after_the_first_are_keyword_only(name):
     positional = {"lr_find": 3, "ResumableLoader": 2}.get(name, 1)
     parameters = list(inspect.signature(getattr(charlm.callbacks, name)).parameters.values())
     assert all(each.kind in (each.KEYWORD_ONLY, each.VAR_KEYWORD) for each in parameters[positional:])
+
+
+class SavesCallbacks(Callback):
+    """As neuralforecast, where the callbacks are hyperparameters, which each checkpoint holds."""
+
+    def on_validation_end(self, trainer, pl_module):
+        self.copies = pickle.loads(pickle.dumps(trainer.callbacks))
+
+
+@pytest.mark.filterwarnings("ignore:(NameSamples|StepDecay|LRFinder|The number of)")
+def test_callbacks_can_be_pickled_in_a_training(trainer, tmp_path):
+    first = {"EmbeddingPCA": "layer", "StepDecay": [9], "LRFinder": 1e-5, "RunCheckpoint": tmp_path}
+    kinds = [getattr(charlm.callbacks, name) for name in charlm.callbacks.__all__]
+    made = [kind(*filter(None, [first.get(kind.__name__)])) for kind in kinds if hasattr(kind, "on_train_start")]
+    saves = SavesCallbacks()
+    options = {"limit_val_batches": 1, "enable_checkpointing": True, "enable_progress_bar": True}
+    trainer(saves, *made, max_steps=2, **options).fit(BoringModel())
+    assert len(saves.copies) == len(made) + 1
 
 
 def test_packages_for_pictures_are_loaded_when_one_is_drawn(tmp_path):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WRITTEN = 120  # up to this many points, labels are written
 _INSIDE = 2  # characters of labels that are written inside their marks, if all are that short
 _MARK, _DOT, _SPECK, _WORD = 16.0, 5.0, 2.8, 9.0  # widths of marks and size of words, in typographic points
-WIDTH, SIDE, LEFT, TOP = 5.2, 4.5, 0.6, 0.75  # inches: of a picture and its panel, and the margins of the panel
+WIDTH, SIDE, LEFT, TOP = 5.3, 4.5, 0.7, 0.75  # inches: of a picture and its panel, and the margins of the panel
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 

@@ -8,6 +8,7 @@ loops of other trainers, do not change.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from charlm.callbacks.internals.lightning import Trainer
@@ -17,7 +18,8 @@ def add_iteration_end(trainer: Trainer) -> None:
     """Call `on_iteration_end` of every callback that has it from now on; a second call changes nothing."""
     for loop in (trainer.fit_loop.epoch_loop, trainer.fit_loop):
         if "on_advance_end" not in vars(loop):
-            vars(loop)["on_advance_end"] = _then_call_hooks(trainer, loop.on_advance_end)
+            # no closure, so that what holds a Trainer can be pickled
+            vars(loop)["on_advance_end"] = partial(_then_call_hooks, trainer, loop.on_advance_end)
 
 
 def remove_iteration_end(trainer: Trainer) -> None:
@@ -26,12 +28,9 @@ def remove_iteration_end(trainer: Trainer) -> None:
         vars(loop).pop("on_advance_end", None)
 
 
-def _then_call_hooks(trainer: Trainer, on_advance_end: Callable[..., None]) -> Callable[..., None]:
-    def end(*fetcher: Any) -> None:
-        on_advance_end(*fetcher)
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        for callback in callbacks:
-            if hasattr(callback, "on_iteration_end"):
-                callback.on_iteration_end(trainer, trainer.lightning_module)
-
-    return end
+def _then_call_hooks(trainer: Trainer, on_advance_end: Callable[..., None], *fetcher: Any) -> None:
+    on_advance_end(*fetcher)
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    for callback in callbacks:
+        if hasattr(callback, "on_iteration_end"):
+            callback.on_iteration_end(trainer, trainer.lightning_module)

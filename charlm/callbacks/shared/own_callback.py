@@ -1,5 +1,7 @@
 """The base classes of charlm's callbacks, which belong to one of Lightning's two packages and refuse the other."""
 
+from typing import Any
+
 from charlm.callbacks.internals.lightning import (
     PACKAGE,
     PACKAGES,
@@ -34,4 +36,7 @@ class OwnCheckpoint(OwnCallback, Checkpoint):
 
 
 class OwnProgressBar(OwnCallback, ProgressBar):
-    """The same for a progress bar."""
+    """The same for a progress bar; copies of it, as in a checkpoint, lack the Trainer and what is on the screen."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_trainer": None, "_bar": None}

@@ -1,6 +1,7 @@
 """Step decay of the learning rate, for any optimizer, with automatic and manual optimization."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch.optim import Optimizer
@@ -89,7 +90,7 @@ class StepDecay(OwnCallback):
 
     def __init__(
         self,
-        milestones: list[float],
+        milestones: Sequence[float],
         *,
         gamma: float = 0.1,
         unit: Literal["step", "epoch", "fraction"] = "step",
@@ -109,12 +110,11 @@ class StepDecay(OwnCallback):
         self._furthest = 0.0  # the largest one so far: a training that turns out longer passes no milestone twice
         self._count: Any = None  # with automatic optimization: its `completed` is the number of steps done
         self._counted_at: int | None = None  # with manual optimization: global_step at the step counted last
-        self._warned = False
+        self._warned = self._told = False  # of bare optimizers; the table of milestones
         self._given: list[Any] = []  # the rates of all groups, as they were set
         self._constant_until = 0.0  # the step at which they may change
         self._length = math.inf  # of the training in steps, if milestones are fractions of it
         self._log = RateLog()
-        self._told = False  # whether the table of milestones was sent
 
     def rate_factor(self, share: float, steps: float, epochs: int | None) -> float:
         """What the rate is multiplied by at a share of the training, of so many steps and epochs; LRFinder asks."""
