@@ -11,10 +11,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from charlm.data.batches import BatchLoader
 from charlm.data.contexts import Contexts
-from charlm.data.download import MAKEMORE, download_makemore, refuse_address
+from charlm.data.download import MAKEMORE, download_makemore
 from charlm.data.lowercase import Language
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
+from charlm.data.several_files import absolute
 from charlm.data.splits import DEFAULT_SPLIT, Part, Shares, Splits, load_splits
 from charlm.nets.interface import check_longest, learns_by_counting
 from charlm.tokenizer import LONGEST_NAME, CharTokenizer
@@ -29,8 +30,9 @@ class NamesDataModule(pl.LightningDataModule):
 
     Args:
         path: a file with one name a line, or a table, also as .gz; "makemore": the course's 32,033 names; null: those
-            that come with charlm.
-        alphabet: the characters that names may have, in the order of their ids; null: those that occur, sorted.
+            that come with charlm. A pattern such as 'lists/*.txt' or a list such as '[a.txt, b.txt]' means several
+            files, which are read by the same rules and joined.
+        alphabet: the characters, in order; null: those that occur. Names with others are refused.
         block_size: T, the context length in characters, >= 1; the model takes it from here. For a Transformer or a bag
             of words it is the number of positions: the length of the longest name, plus one.
         batch_size: examples per training batch and process (or whole names); null: the whole split in one batch.
@@ -53,7 +55,7 @@ class NamesDataModule(pl.LightningDataModule):
             do as well. A training epoch has as many examples as the split, drawn in proportion to their weights.
         label: the column with labels, such as genders: names are learnt given their label. It begins a name and is in
             view of every window, as a place more than block_size.
-        labels: the labels that names may have, in the order of their ids; null: those that occur, sorted.
+        labels: the labels, in order; null: those that occur. Names with others are refused.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -62,7 +64,7 @@ class NamesDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: list[str] | str | None = None,
         alphabet: str | None = None,
         block_size: int = 3,
         batch_size: int | None = 32,
@@ -84,9 +86,7 @@ class NamesDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
-        if path is not None and path != MAKEMORE:
-            refuse_address(path)
-            path = str(Path(path).absolute())  # so that a checkpoint finds its names from every working directory
+        path = absolute(path)  # so that a checkpoint finds its names from every working directory
         split = list(split)  # type: ignore[assignment]  # checkpoints and YAML have no tuples
         # without the logger: the model has an `alphabet`, too, and Lightning refuses two values under one name
         self.save_hyperparameters(logger=False)
@@ -127,7 +127,8 @@ class NamesDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download the course's list where it is asked for, in one process only."""
-        if self.hparams["path"] == MAKEMORE:
+        path = self.hparams["path"]
+        if MAKEMORE in (path if isinstance(path, list) else [path]):
             download_makemore()
 
     def setup(self, stage: str) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from charlm.data.cleaning import line_lengths
 from charlm.data.contexts import Contexts, StreamMarks, notebook_positions
-from charlm.data.corpus import Corpus, read_corpus
+from charlm.data.corpus import Corpus
 from charlm.data.lowercase import Language
+from charlm.data.several_files import Paths, read_files
 from charlm.data.shuffle import mix
 from charlm.tokenizer import BOUNDARY, LONGEST_NAME, CharTokenizer, code_points
 
@@ -62,7 +63,7 @@ class Splits:
 
 
 def load_splits(
-    path: str | None = None,
+    path: Paths = None,
     alphabet: str | None = None,
     block_size: int = 3,
     split: Shares = DEFAULT_SPLIT,
@@ -96,7 +97,7 @@ def load_splits(
         raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
     reading: dict[str, Any] = {"column": column, "encoding": encoding, "bad_lines": bad_lines, "weight": weight}
     reading |= {"label": label, "labels": labels}
-    corpus = read_corpus(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, **reading)
+    corpus = read_files(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, **reading)
     tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet, corpus.labels)
     places = block_size + bool(tokenizer.labels)
     if split_by == "pair":

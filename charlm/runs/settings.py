@@ -90,7 +90,7 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     data, model, trainer = (config.get(part) or {} for part in ("data", "model", "trainer"))
     for key, value in data.items():
         if key not in _LEFT_OUT:
-            yield f"data.{key}", Path(str(value)).name if key == "path" and value else value
+            yield f"data.{key}", _file_names(value) if key == "path" and value else value
     yield "model", model_name(str(model.get("class_path", "")))
     for key, value in (model.get("init_args") or {}).items():
         if key not in (*_LEFT_OUT, "block_size"):  # of the data
@@ -103,6 +103,10 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((f"{name}.{key}", value) for key, value in arguments.items()) if arguments else [(name, True)]
     yield from ((f"trainer.{key}", value) for key, value in trainer.items() if key.startswith(_TRAINED_BY))
     yield "seed_everything", config.get("seed_everything")
+
+
+def _file_names(path: Any) -> str:
+    return ", ".join(Path(str(file)).name for file in (path if isinstance(path, list) else [path]))
 
 
 def _as_list(callbacks: Any) -> list[Any]:

@@ -81,8 +81,7 @@ class TrainerCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the model takes from the data, and add the options of the run and its callbacks."""
         self._parsers.append(parser)
-        kind = self.prepared.model or MODELS[DEFAULT_MODEL].__name__
-        parser.set_defaults({"model": {"class_path": kind}})
+        parser.set_defaults({"model": {"class_path": self.prepared.model or MODELS[DEFAULT_MODEL].__name__}})
         parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
         parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")

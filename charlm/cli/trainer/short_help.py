@@ -15,17 +15,7 @@ _ASKS = ("help", "help_all", "print_config")
 _RUN = ("name", "note", "resume", "ckpt_path", "ddp_timeout", "seed_everything")
 _CALLBACKS = ("name_samples", "dashboard")
 _ONLY_FIT = ("name", "note", "resume", "name_samples", "dashboard", "checkpoint")
-_HIDDEN = (
-    "config",
-    "model",
-    "data",
-    "trainer",
-    "checkpoint",
-    "weights_only",
-    "verbose",
-    "return_predictions",
-    "data.labels",
-)
+_HIDDEN = ("config", "model", "data", "trainer", "checkpoint", "weights_only", "verbose", "return_predictions")
 _NAMES = {
     "data.path": "--data FILE",
     "trainer.callbacks": "--trainer.callbacks+=NAME",
@@ -68,8 +58,7 @@ def short_help(command: str, about: str, actions: Iterable[argparse.Action], mod
         by_dest = {dest: action for dest, action in by_dest.items() if dest.partition(".")[0] not in _ONLY_FIT}
     known = (*_ASKS, *_RUN, *_CALLBACKS, *_HIDDEN)
     own = [dest for dest in by_dest if "." not in dest and dest not in known]
-    shown = [dest for dest in by_dest if dest not in _HIDDEN]
-    parts = {part: [dest for dest in shown if dest.startswith(f"{part}.")] for part in ("data", "checkpoint")}
+    parts = {part: [dest for dest in by_dest if dest.startswith(f"{part}.")] for part in ("data", "checkpoint")}
     trainer = [dest for dest in _TEXTS if dest.startswith("trainer.")]
     sections: dict[str, Sequence[str]] = {
         "Options of this command": own,
