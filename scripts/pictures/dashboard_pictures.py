@@ -21,7 +21,7 @@ from charlm.cli.commands.dashboard import PINNED, one_directory, serve
 from charlm.cli.commands.plot import plot
 
 COLORS = 128
-COLUMNS = ("model", "model.lr", "model.optimizer", "step_decay.milestones", "loss/test", "loss/val")
+COLUMNS = ("model", "model.lr", "model.optimizer", "step_decay.milestones", "best/val", "loss/test")
 
 
 def save(picture: Image.Image, file: Path) -> None:
@@ -50,8 +50,9 @@ def hparams(page: Page) -> Image.Image:
     page.open("hparams", "Trial ID", "model", "loss/val")
     boxes = page.run("return elements('paper-checkbox').map((box) => [box.innerText.trim(), box.checked])")
     for column, shown in boxes:
-        # the other boxes are values, such as SGD
+        # the other boxes are values, such as SGD or makemore.txt
         is_column = column in ("model", "epoch", "seed_everything") or re.fullmatch(r"[a-z]\w*([./]\w+)+", column)
+        is_column = is_column and not column.endswith((".txt", ".csv"))
         if is_column and shown != (column in COLUMNS):
             page.click("paper-checkbox", column)
             page.wait_for("001-mlp-makemore")  # the table is loaded again

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI, _COLORS, _MILLISECONDS, _LAST_MILLISECONDS = 80, 64, 120, 2500  # of the animation and its frames
-_MOST, _COLUMNS, _NOTE = 9, 3, 0.32  # frames side by side, and the height of their notes in inches
+_MOST, _COLUMNS, _NOTE = 9, 3, 0.34  # frames side by side, and the height of their notes in inches
 
 
 @quiet_fonts()
@@ -36,7 +36,7 @@ def draw_frames(
     figure, marks = panel(labels, kinds, square(points.flatten(0, 1)), names, name, " ")
     figure.set_dpi(_DPI)
     text = figure.texts[1]
-    text.set(x=(LEFT + SIDE / 2) / WIDTH, y=1 - (TOP - 0.24) / figure.get_figheight(), fontsize=13)
+    text.set(x=(LEFT + SIDE / 2) / WIDTH, y=1 - (TOP - 0.29) / figure.get_figheight(), fontsize=17)
     moving = [*marks.artists, text]
     for artist in moving:
         artist.set_animated(True)
@@ -79,11 +79,11 @@ def side_by_side(frames: np.ndarray, name: str, about: str, kinds: Sequence[str]
     page = np.full((lines * _COLUMNS, *cells.shape[1:]), 255, np.uint8)
     page[: len(cells)] = cells
     page = np.vstack([np.hstack(list(line)) for line in np.split(page, lines)])
-    above, below = 0.85, 0.45 * bool(kinds)  # inches
+    above, below = 1.1, 0.45 * bool(kinds)  # inches
     width, height = page.shape[1] / _DPI, page.shape[0] / _DPI + above + below
     figure = Figure(figsize=(width, height), dpi=_DPI)
     figure.figimage(page, 0, int(below * _DPI))
-    figure.suptitle(name, fontsize=20, y=1 - 0.1 / height, va="top", parse_math=False)
-    figure.text(0.5, 1 - 0.5 / height, about, fontsize=14, va="top", ha="center", parse_math=False)
+    figure.suptitle(name, fontsize=26, y=1 - 0.1 / height, va="top", parse_math=False)
+    figure.text(0.5, 1 - 0.63 / height, about, fontsize=20, va="top", ha="center", parse_math=False)
     add_legend(figure, kinds)
     return figure

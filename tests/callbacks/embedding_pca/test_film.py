@@ -54,7 +54,7 @@ def test_up_to_nine_frames_from_the_first_to_the_last_stand_side_by_side(count, 
     figure = side_by_side(frames(count), "net.0", "about", KINDS)
     assert [text.get_text() for text in figure.texts] == ["net.0", "about"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["c", "v"]
-    page = render(figure)[68:-36]  # between the title and the legend
+    page = render(figure)[88:-36]  # between the title and the legend
     cells = [cell for line in np.split(page, -(-shown // 3)) for cell in np.split(line, 3, axis=1)]
     vowel = [near(cell, VERMILION_PIXEL)[1].mean() for cell in cells[:shown]]
     assert np.allclose(np.diff(vowel), (vowel[-1] - vowel[0]) / (shown - 1), atol=2)
