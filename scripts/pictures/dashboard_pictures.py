@@ -52,8 +52,8 @@ def hparams(page: Page) -> Image.Image:
     for column, shown in boxes:
         # the other boxes are values, such as SGD or makemore.txt
         is_column = column in ("model", "epoch", "seed_everything") or re.fullmatch(r"[a-z]\w*([./]\w+)+", column)
-        is_column = is_column and not column.endswith((".txt", ".csv"))
-        if is_column and shown != (column in COLUMNS):
+        is_file = column.endswith((".txt", ".csv"))
+        if is_column and not is_file and shown != (column in COLUMNS):
             page.click("paper-checkbox", column)
             page.wait_for("001-mlp-makemore")  # the table is loaded again
             page.settle()
