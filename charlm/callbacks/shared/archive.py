@@ -51,8 +51,9 @@ def read_archive(
         except Exception:  # a foreign file can fail in any way, and torch's own text advises to drop the protection
             names = foreign_names(path)
         found = f" ({names[0]}){advice}" if names else ""
+        refused = "will not be read" if found and advice else f"is not {whose}"
         raise ValueError(
-            f"{path} is not {whose}: it holds more than tensors and plain values; none of it ran{found}"
+            f"{path} {refused}: it holds more than tensors and plain values; none of it ran{found}"
         ) from None
 
 
