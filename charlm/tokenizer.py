@@ -95,7 +95,7 @@ class CharTokenizer:
             if not self.labels:
                 raise ValueError(f"the label is {label!r}, and the model's names have no labels; leave it out")
             given = "the model's names have labels" if label is None else f"the label {label!r} is not the model's"
-            raise ValueError(f"{given}; give one of {', '.join(self.labels)}")
+            raise ValueError(f"{given}; give a label, one of {', '.join(self.labels)}")
         return self.vocab_size + self.labels.index(label)
 
     def encode(self, name: str) -> list[int]:

@@ -1,9 +1,8 @@
 """Names with labels: from the net of one label, or from all of them. Dimension key: K labels."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,8 +12,7 @@ from charlm.nets.given_label import GivenLabel
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import CharTokenizer
 
-Draw = Callable[[nn.Module, int, int], Iterable[str]]
-"""Draws names: takes a net, the number of names and a seed."""
+T = TypeVar("T")
 
 
 def of_label(net: nn.Module, tokenizer: CharTokenizer, label: str | None) -> nn.Module:
@@ -40,40 +38,45 @@ def given_label(checkpoint: Checkpoint, label: str | None) -> Checkpoint:
 def sample_with_labels(
     net: nn.Module, tokenizer: CharTokenizer, n: int, seed: int, shares: Sequence[float] | None = None, **options: Any
 ) -> list[tuple[str, str]]:
-    """Names with their labels as from `draw_with_labels`; without `shares`, all labels are equally probable.
-
-    The options are those of `sample_names`.
-    """
-
-    def draw(net: nn.Module, n: int, seed: int) -> list[str]:
-        return sample_names(net, tokenizer, n, seed=seed, **options)
-
-    return list(draw_with_labels(net, tokenizer, shares or [1.0] * len(tokenizer.labels), n, seed, draw))
-
-
-def draw_with_labels(
-    net: nn.Module, tokenizer: CharTokenizer, shares: Sequence[float], n: int, seed: int, draw: Draw
-) -> Iterator[tuple[str, str]]:
-    """Draw names, each given a label that is drawn before; yields the label, "" if names have none, and the name.
+    """Names, each with its label before it, "" if names have none.
 
     Args:
         net: the net.
         tokenizer: the characters and labels of the net's ids.
-        shares: how probable each label is, K numbers.
         n: number of names.
         seed: of all draws.
-        draw: draws the names of one label; each label has a seed of its own.
+        shares: how probable each label is, K numbers; None: all are equally probable.
+        options: those of `sample_names`.
     """
-    if not tokenizer.labels:
-        yield from zip(itertools.repeat(""), draw(net, n, seed))
-        return
+    labels = tokenizer.labels
+
+    def draw(label: str | None, n: int, seed: int) -> list[str]:
+        return sample_names(of_label(net, tokenizer, label), tokenizer, n, seed=seed, **options)
+
+    if not labels:
+        return [("", name) for name in draw(None, n, seed)]
+    return list(draw_with_labels(labels, shares or [1.0] * len(labels), n, seed, draw))
+
+
+def draw_with_labels(
+    labels: Sequence[str], shares: Sequence[float], n: int, seed: int, draw: Callable[[str, int, int], Iterable[T]]
+) -> Iterator[tuple[str, T]]:
+    """Draw a label and then a name that has it, n times; yields both.
+
+    Args:
+        labels: K labels.
+        shares: how probable each is, K numbers.
+        n: number of names.
+        seed: of all draws.
+        draw: draws names of one label; takes it, the number of names and a seed, another one for each label.
+    """
     limits = torch.tensor(shares, dtype=torch.float64).cumsum(0)
     places = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * limits[-1]
     numbers = torch.searchsorted(limits, places, right=True).clamp_(max=len(limits) - 1).tolist()
     names = {
-        number: iter(draw(of_label(net, tokenizer, label), numbers.count(number), (seed + number) % 2**63))
-        for number, label in enumerate(tokenizer.labels)
+        number: iter(draw(label, numbers.count(number), (seed + number) % 2**63))
+        for number, label in enumerate(labels)
         if number in numbers
     }
     for number in numbers:
-        yield tokenizer.labels[number], next(names[number])
+        yield labels[number], next(names[number])

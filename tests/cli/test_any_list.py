@@ -189,14 +189,25 @@ def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
     main(["sample", "--label", "F", "-n", "200"])
     drawn = capsys.readouterr().out.split()
     assert sum(name.endswith("a") for name in drawn) > 150
+    given = ["sample", "--seed", "5", "--distinct", "-n"]
+    for n in ("20", "3"):
+        main([*given, n])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[20:] == lines[:3]
+    names, labels = zip(*(line.split("\t") for line in lines[:20]), strict=True)
+    assert (len(set(names)), set(labels)) == (20, {"F", "M"})
     means = []
     for label in "FM":
         main(["score", "bada", "kela", "--label", label])
         means.append(float(re.search(r"mean over 2 names: ([\d.]+)", capsys.readouterr().out)[1]))
     assert means[0] < means[1]
+    main(["score", "bada", "kela", "--label", "all"])
+    out = capsys.readouterr().out
+    assert re.findall(r"(\w+) +([FM]) ", out) == [("bada", "F"), ("bada", "M"), ("kela", "F"), ("kela", "M")]
+    assert [float(mean) for mean in re.findall(r"as [FM]: ([\d.]+)", out)] == means
     (tmp_path / "elsewhere.csv").rename(tmp_path / "names.csv")
     main(["test"])
     assert re.search(r"loss/test/F .*\n +loss/test/M ", capsys.readouterr().out)
     with pytest.raises(SystemExit):
         main(["sample", "--label", "X"])
-    assert "the label 'X' is not the model's; give one of F, M" in capsys.readouterr().err
+    assert "the label 'X' is not the model's; give a label, one of F, M" in capsys.readouterr().err

@@ -142,7 +142,7 @@ def test_labels_are_drawn_by_their_shares():
     assert 270 < drawn.count(("F", "a")) < 330
     assert sample_with_labels(First(), tokenizer, 10, 1, [0.75, 0.25]) == drawn[:10]
     for label, message in (("X", "the label 'X' is not the model's"), (None, "the model's names have labels")):
-        with pytest.raises(ValueError, match=f"{message}; give one of F, M"):
+        with pytest.raises(ValueError, match=f"{message}; give a label, one of F, M"):
             of_label(First(), tokenizer, label)
     with pytest.raises(ValueError, match="the label is 'F', and the model's names have no labels; leave it out"):
         of_label(First(), CharTokenizer("ab"), "F")

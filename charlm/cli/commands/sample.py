@@ -14,17 +14,18 @@ from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
-from charlm.inference.labelled import given_label
+from charlm.inference.labelled import draw_with_labels, given_label
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
-Row = tuple[str, float | None, str | None]
-"""A name, its log-probability and its mark, if they are known."""
+Row = tuple[str, float | None, str | None, str | None]
+"""A name, its log-probability, its mark and its label, if they are known."""
 
-_HEADER = ("name", "log_prob", "mark")
+_HEADER = ("name", "log_prob", "mark", "label")
+_PART = 64  # names of several labels that are printed together
 _ORDER: dict[str, Callable[[Row], Any]] = {
     "score": lambda row: math.inf if row[1] is None else -row[1],
     "length": lambda row: len(row[0]),
@@ -85,7 +86,8 @@ def sample(
         log_prob: write after each name and a tab its log-probability in nats, with the end of the name, under the
             model's own distribution (temperature 1, no top_k or top_p). A name that was cut counts as if it ended
             there; it gets a - if the model has no position left for the end.
-        label: of the names, if the model has learnt names with labels (data.label).
+        label: of the names, if the model has learnt names with labels (data.label). By default the label of each name
+            is drawn before it, by the labels' shares in training, and written after it and a tab.
         format: text, json (one object a line) or csv.
         out: a file to write instead of printing.
 
@@ -101,28 +103,27 @@ def sample(
         check_vocabulary(f"--{name}", [text], loaded.tokenizer.alphabet)
     conditions = Conditions(**texts, match=match, min_length=min_length, max_length=max_length)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
-    loaded = given_label(loaded, label)
+    labels = loaded.tokenizer.labels if label is None else ()
     excluded = known if new_only and known else set[str]()
     if not_in is not None:
         excluded = excluded | set(read_names(not_in, loaded, column).names())
     if seed is None:
         seed = secrets.randbelow(1 << 32)
         print(f"seed {seed}; --seed {seed} gives these names again", file=sys.stderr)
-    drawn = draw_names(
-        loaded.net,
-        loaded.tokenizer,
-        n,
-        conditions,
-        CharacterSampler(temperature, top_k, top_p),
-        seed=seed,
-        exclude=excluded,
-        distinct=distinct,
-        cut=longest_name(loaded),
-    )
-    columns = [number for number, is_shown in enumerate((True, log_prob, mark and known is not None)) if is_shown]
-    errors: list[ValueError] = []
+    sampler = CharacterSampler(temperature, top_k, top_p)
     scored = log_prob or sort == "score"
-    rows = (_rows(loaded, names, scored, known if mark else None) for names in _until_error(drawn, errors))
+    options: dict[str, Any] = {"exclude": excluded, "distinct": distinct, "cut": longest_name(loaded)}
+
+    def draw(label: str | None, n: int, seed: int) -> Iterator[list[Row]]:
+        model = given_label(loaded, label)
+        for names in draw_names(model.net, model.tokenizer, n, conditions, sampler, seed=seed, **options):
+            yield _rows(model, names, scored, known if mark else None, label)
+
+    drawn = _of_labels(loaded, n, seed, distinct, draw) if labels else draw(label, n, seed)
+    shown = (True, log_prob, mark and known is not None, bool(labels))
+    columns = [number for number, is_shown in enumerate(shown) if is_shown]
+    errors: list[ValueError] = []
+    rows = _until_error(drawn, errors)
     parts = [sorted(itertools.chain.from_iterable(rows), key=_ORDER[sort])] if sort is not None else rows
     with written(out) as write:
         for number, part in enumerate(parts):
@@ -132,7 +133,25 @@ def sample(
         raise errors[0]
 
 
-def _until_error(drawn: Iterable[list[str]], errors: list[ValueError]) -> Iterator[list[str]]:
+def _of_labels(
+    checkpoint: Checkpoint, n: int, seed: int, distinct: bool, draw: Callable[[str, int, int], Iterable[list[Row]]]
+) -> Iterator[list[Row]]:
+    """Names of all labels; if they are to be distinct, none that another label has had."""
+    seen = set[str]()
+
+    def draw_one(label: str, count: int, seed: int) -> Iterator[Row]:
+        for row in itertools.chain.from_iterable(draw(label, n if distinct else count, seed)):
+            if not (distinct and row[0] in seen):
+                seen.add(row[0])
+                yield row
+
+    drawn = draw_with_labels(checkpoint.tokenizer.labels, checkpoint.label_shares, n, seed, draw_one)
+    rows = (row for _, row in drawn)
+    while part := list(itertools.islice(rows, _PART)):
+        yield part
+
+
+def _until_error(drawn: Iterable[list[Row]], errors: list[ValueError]) -> Iterator[list[Row]]:
     """The names that are found before there are too few, with the error that says so; without any, it is raised."""
     found = 0
     try:
@@ -145,10 +164,12 @@ def _until_error(drawn: Iterable[list[str]], errors: list[ValueError]) -> Iterat
         errors.append(error)
 
 
-def _rows(checkpoint: Checkpoint, names: list[str], scored: bool, known: Collection[str] | None) -> list[Row]:
+def _rows(
+    checkpoint: Checkpoint, names: list[str], scored: bool, known: Collection[str] | None, label: str | None
+) -> list[Row]:
     scores = log_probabilities(checkpoint, names) if scored else [None] * len(names)
     marks = [marked for _, marked in mark_names(names, known)] if known is not None else [None] * len(names)
-    return list(zip(names, scores, marks, strict=True))
+    return list(zip(names, scores, marks, [label] * len(names), strict=True))
 
 
 def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple[str, str]]:

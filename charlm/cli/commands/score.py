@@ -21,7 +21,8 @@ from charlm.runs.checkpoint_file import Checkpoint
 
 _AT_ONCE = 1 << 11  # names that are scored and printed together
 _CIRCLE = "\N{DOTTED CIRCLE}"
-_HEADER = ("name", "nats_per_character", "nats", "surprising", "problem")
+_HEADER = ("name", "label", "nats_per_character", "nats", "surprising", "problem")
+_ALL = "all"
 
 
 class NothingScoredError(ValueError):
@@ -55,47 +56,59 @@ def score(
         column: of a table, the column with the names, by title or number; 0: the whole line is a name.
         encoding: of the files, such as cp1252 or utf-16.
         bad_lines: of the files; skip leaves out lines that are no names, refuse ends with the first.
-        label: of the names, if the model has learnt names with labels (data.label).
+        label: of the names, if the model has learnt names with labels (data.label); all: each of them in turn.
         format: text, json (one object a line) or csv; of these two, the mean goes to standard error.
 
     Raises:
         OSError: no such checkpoint or file.
         ValueError: a bad checkpoint or file, no names, or none that fits the model.
     """
-    loaded = given_label(load_chosen(checkpoint), label)
+    loaded = load_chosen(checkpoint)
+    labels = loaded.tokenizer.labels if label == _ALL and loaded.tokenizer.labels else (label,)
+    models = [given_label(loaded, each) for each in labels]
+    shown = [number for number, name in enumerate(_HEADER) if name != "label" or len(labels) > 1]
+    header = [_HEADER[number] for number in shown]
     listed = _listed(names, loaded, {"column": column, "encoding": encoding, "bad_lines": bad_lines})
     guess = math.log(loaded.tokenizer.vocab_size)
-    totals, characters, count, failed = list[float](), 0, 0, 0
+    totals: list[list[float]] = [[] for _ in models]
+    characters, count, failed = 0, 0, 0
     widths: list[int] = []
     for number, part in enumerate(_parts(listed, _AT_ONCE)):
-        fitting, problems = _fitting(part, loaded)
-        scores = score_names(loaded.net, loaded.tokenizer, fitting)
-        found = iter(scores)
-        rows: list[list[Cell]] = [
-            [name, None, None, None, problems[name]] if name in problems else _row(next(found), guess) for name in part
-        ]
+        fitting, problems = _fitting(part, models[0])
+        scores = [score_names(model.net, model.tokenizer, fitting) for model in models]
+        of_names = iter(zip(*scores, strict=True))
+        rows: list[list[Cell]] = []
+        for name in part:
+            if name in problems:
+                rows.append([name, None, None, None, None, problems[name]])
+            else:
+                rows += [_row(score, of, guess) for of, score in zip(labels, next(of_names), strict=True)]
+        rows = [[row[i] for i in shown] for row in rows]
         if format == "text":
-            cells = [(*row[:3], row[4] or row[3]) for row in rows]
-            text = render(Table(("name", "nats/character", "nats", "surprising"), cells), widths=widths)
+            cells = [(*row[:-2], row[-1] or row[-2]) for row in rows]
+            titles = [title.replace("_per_", "/") for title in header[:-1]]
+            text = render(Table(titles, cells), widths=widths)
             print(text.partition("\n")[2] if number else text)
         else:
-            print(encoded(_HEADER, rows, format, first=number == 0), end="")
-        totals.append(math.fsum(s.total for s in scores))
-        characters += sum(len(s.nats) for s in scores)
-        count += len(scores)
-        failed += len(part) - len(scores)
+            print(encoded(header, rows, format, first=number == 0), end="")
+        for parts, of_label in zip(totals, scores, strict=True):
+            parts.append(math.fsum(s.total for s in of_label))
+        characters += sum(len(s.nats) for s in scores[0])
+        count += len(fitting)
+        failed += len(part) - len(fitting)
     if not count + failed:
         raise ValueError(
             "there are no names to score; give names, a file with one name a line, or - for standard input"
         )
     if not count:
         raise NothingScoredError("no name could be scored; use a model that was trained on such names")
-    total = math.fsum(totals)
-    print(
-        f"mean over {count} {'name' if count == 1 else 'names'}: {total / characters:.4f} nats/character,"
-        f" {total / count:.4f} nats a name" + (f"; {failed:,} could not be scored" if failed else ""),
-        file=sys.stdout if format == "text" else sys.stderr,
-    )
+    for of, total in zip(labels, [math.fsum(parts) for parts in totals], strict=True):
+        given = f" as {of}" if len(labels) > 1 else ""
+        print(
+            f"mean over {count} {'name' if count == 1 else 'names'}{given}: {total / characters:.4f} nats/character,"
+            f" {total / count:.4f} nats a name" + (f"; {failed:,} could not be scored" if failed else ""),
+            file=sys.stdout if format == "text" else sys.stderr,
+        )
 
 
 def marked(score: NameScore, guess: float) -> str:
@@ -114,8 +127,8 @@ def marked(score: NameScore, guess: float) -> str:
     return text.removesuffix(".")
 
 
-def _row(score: NameScore, guess: float) -> list[Cell]:
-    return [score.name, score.mean, score.total, marked(score, guess), None]
+def _row(score: NameScore, label: str | None, guess: float) -> list[Cell]:
+    return [score.name, label, score.mean, score.total, marked(score, guess), None]
 
 
 def _fitting(names: list[str], checkpoint: Checkpoint) -> tuple[list[str], dict[str, str]]:
