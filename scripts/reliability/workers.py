@@ -55,7 +55,7 @@ def main(
     place = Path(tempfile.mkdtemp(prefix="workers-"))
     length = [f"--trainer.max_steps={steps}", f"--ddp_timeout={ddp_timeout}", "--checkpoint.every_n_train_steps=100"]
     fit = ["-m", "charlm", "fit", "--resume=auto", *MODEL, *length, "--trainer.enable_progress_bar=false"]
-    alone, killed = (Training(place / name, how, fit, kills, 2 * ddp_timeout + 20) for name in ("alone", "killed"))
+    alone, killed = (Training(place / name, how, fit, kills, 2 * ddp_timeout + 60) for name in ("alone", "killed"))
     alone.run(0, random.Random(seed), longest)
     killed.run(kills, random.Random(seed), longest)
     faults = [*killed.faults, *differences(alone.folder, killed.folder)]
