@@ -14,6 +14,7 @@ from charlm.data.contexts import Contexts
 from charlm.data.download import MAKEMORE, download_makemore
 from charlm.data.lowercase import Language
 from charlm.data.name_batches import NameLoader
+from charlm.data.repeated import repeated
 from charlm.data.sequences import Sequences
 from charlm.data.several_files import absolute
 from charlm.data.splits import DEFAULT_SPLIT, Part, Shares, Splits, load_splits
@@ -43,8 +44,7 @@ class NamesDataModule(pl.LightningDataModule):
         lowercase: turn names to lower case; "tr", "az" and "lt" follow the rules of these languages.
         sampling: "epoch" shuffles and shows every example once per epoch; "replacement" draws every batch anew.
         shuffle_seed: seed of the order of the training batches; null draws from torch's global generator.
-        pad: false builds the contexts of the course notebook, which does not pad. A name's first T - 1 characters are
-            never predicted then.
+        pad: false leaves out padding, as in the course notebook. A name's first T - 1 characters are never predicted.
         eval_batch_size: examples per batch in an evaluation.
         max_length: length of the longest accepted name in characters.
         column: the column with the names in a table (CSV, TSV, ...): its number, from 1 on, or its title; 0: each whole
@@ -56,6 +56,7 @@ class NamesDataModule(pl.LightningDataModule):
         label: the column with labels, such as genders: names are learnt given their label. It begins a name and is in
             view of every window, as a place more than block_size.
         labels: the labels, in order; null: those that occur. Names with others are refused.
+        min_batches: fewest batches of an epoch; short lists repeat. An epoch has that many, about, in several passes.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -83,6 +84,7 @@ class NamesDataModule(pl.LightningDataModule):
         weight: int | str | None = None,
         label: int | str | None = None,
         labels: list[str] | None = None,
+        min_batches: int = 1,
     ) -> None:
         super().__init__()
         _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
@@ -95,7 +97,7 @@ class NamesDataModule(pl.LightningDataModule):
     def splits(self) -> Splits:
         """The names, read and split on first use."""
         given = self.hparams
-        loader_only = {"batch_size", "sampling", "shuffle_seed", "eval_batch_size"}
+        loader_only = {"batch_size", "sampling", "shuffle_seed", "eval_batch_size", "min_batches"}
         splits = load_splits(**{key: value for key, value in given.items() if key not in loader_only})
         _report(splits)
         return splits
@@ -143,9 +145,8 @@ class NamesDataModule(pl.LightningDataModule):
         given, train = self.hparams, self.splits.train
         model: Any = getattr(self.trainer, "lightning_module", None)
         counts = train.example_weights is not None and learns_by_counting(getattr(model, "net", None))
-        return self._loader(
-            train, given["batch_size"], "sequential" if counts else given["sampling"], given["shuffle_seed"]
-        )
+        sampling: Any = "sequential" if counts else given["sampling"]
+        return self._loader(train, given["batch_size"], sampling, given["shuffle_seed"])
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """The val split in order; [] if it has no share."""
@@ -223,12 +224,14 @@ class NamesDataModule(pl.LightningDataModule):
         trainer = None if whole else self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         order: dict[str, Any] = {"sampling": sampling, "seed": seed, "rank": rank, "world_size": world_size}
+        batches = 1 if sampling == "sequential" else self.hparams["min_batches"]
+        enough = batches * (batch_size or 0) * world_size if batches > 1 else 0
         model: Any = getattr(self.trainer, "lightning_module", None)
         if getattr(model, "takes", "windows") == "windows":
-            return BatchLoader(contexts, batch_size, **order)
+            return BatchLoader(repeated(contexts, enough), batch_size, **order)
         names = Sequences.of_contexts(contexts)
         check_longest(model.net, int(names.lengths.max()) - 1, f"the longest name of {self.splits.corpus.source}")
-        return NameLoader(names, batch_size, **order)
+        return NameLoader(repeated(names, enough), batch_size, **order)
 
 
 def _refuse_sizes(**sizes: int | None) -> None:

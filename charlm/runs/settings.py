@@ -14,7 +14,7 @@ _LEFT_OUT = ("alphabet", "labels", "vocab_size", "eval_batch_size")
 _DEFAULTS: dict[str, Setting] = {
     **{"data.split": "0.8, 0.1, 0.1", "data.split_by": "name", "data.split_seed": 42, "data.lowercase": False},
     **{"data.sampling": "epoch", "data.shuffle_seed": 0, "data.pad": True, "data.max_length": 64},
-    **{"data.encoding": "utf-8", "data.bad_lines": "refuse"},
+    **{"data.encoding": "utf-8", "data.bad_lines": "refuse", "data.min_batches": 1},
     **{"model.init": "default", "model.weight_decay": 0.0, "model.schedule": "constant", "model.warmup": 0.1},
     **{"model.label_smoothing": 0.0, "step_decay.unit": "step", "step_decay.over": "rate"},
     **{"trainer.max_epochs": -1, "trainer.max_steps": -1, "trainer.num_nodes": 1, "trainer.overfit_batches": 0.0},
@@ -77,6 +77,8 @@ def words_for(settings: Mapping[str, Setting], base: Mapping[str, Setting], conf
     model = str(settings.get("model", "run")).lower()
     words = [model, *(config.lower().removeprefix(f"{model}-") for config in configs if config.lower() != model)]
     changed = [key for key in {**settings, **base} if settings.get(key) != base.get(key) and key != "model"]
+    if "trainer.max_epochs" not in settings:  # of a config, and left out for a length in steps
+        changed = [key for key in changed if key != "trainer.max_epochs"]
     words += [_word(key, settings, base) for key in changed]
     name = ""
     for word in dict.fromkeys(re.sub(r"[^\w.-]+", "_", word).strip("._-") for word in words):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import shutil
 import warnings
@@ -112,6 +113,14 @@ def test_a_note_and_the_settings_that_were_used_are_in_the_log_and_in_the_result
     (note,) = EventAccumulator(str(run)).Reload().Tensors("note/text_summary")
     assert note.tensor_proto.string_val[0].decode() == "is this *it*?"
     assert "--name is 'a/b'; give at most 40 letters" in cli("fit", "--config", small, "--name", "a/b").err
+
+
+def test_a_short_list_is_passed_over_22_times_and_validated_after_every_second(cli, names, scalars):
+    assert cli("fit", "--data", names, "--trainer.log_every_n_steps=1").status == 0
+    run = Path("lightning_logs/001-mlp-names")
+    batches = math.ceil(len(load_splits(names).train) / 32)
+    assert json.loads((run / "results.json").read_text())["ended"] == 22 * batches < 20_000
+    assert [step + 1 for step, _ in scalars(run, "loss/val")] == [2 * batches * n for n in range(1, 12)]
 
 
 def test_a_second_checkpoint_callback_leaves_the_report_alone(cli, small):

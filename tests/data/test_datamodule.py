@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+from collections import Counter
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -77,6 +78,20 @@ def unbroken(request, names_path, tmp_path_factory):
     batches, weights, _ = fit(names_path, root, *savers(root), sampling=request.param)
     assert len(batches) == EPOCHS * BATCHES
     return request.param, batches, weights, root
+
+
+def test_an_epoch_of_a_short_list_has_several_passes_and_a_resumed_one_goes_on_in_it(names_path, tmp_path):
+    """96 examples, six batches of 16; four times as often for 24 of them, and as they are for four."""
+    once, few, many = (NamesDataModule(names_path, batch_size=16, min_batches=n).train_dataloader() for n in (1, 4, 24))
+    assert [len(loader) for loader in (once, few, many)] == [6, 6, 24]
+    assert len(next(iter(NamesDataModule(names_path, batch_size=1000).train_dataloader()))[1]) == 96
+    assert torch.equal(torch.cat([target for _, target in few]), torch.cat([target for _, target in once]))
+    examples = [Counter(map(tuple, torch.cat([context for context, _ in loader]).tolist())) for loader in (once, many)]
+    assert {context: 4 * count for context, count in examples[0].items()} == examples[1]
+    whole, _, trainer = fit(names_path, tmp_path, *savers(tmp_path), min_batches=24)
+    assert trainer.global_step == EPOCHS * 24
+    found, _, _ = fit(names_path, tmp_path, checkpoint=tmp_path / "step7.ckpt", min_batches=24)
+    assert found == whole[7:]
 
 
 MOMENTS = ["step1", "step6", "val6", "end6", "step7", "end18", "step23", "val6 val12", "end6 step11"]

@@ -82,6 +82,12 @@ def test_a_run_is_named_by_what_differs(parts, configs, words):
     assert words_for(changed(**parts), changed(), configs) == words
 
 
+def test_a_length_in_steps_says_nothing_of_the_epochs_that_it_replaces():
+    base = changed(trainer={"max_epochs": 22})
+    assert words_for(changed(trainer={"max_steps": 500}), base, ["mlp"]) == "mlp-steps500"
+    assert words_for(changed(trainer={"max_epochs": 3}), base, ["mlp"]) == "mlp-epochs3"
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "model: 3", "{", "\xff", "trainer: {callbacks: [{class_path: 3}]}"])
 def test_a_damaged_config_has_no_settings(text, tmp_path):
     (tmp_path / "config.yaml").write_text(text, encoding="latin-1")

@@ -18,6 +18,7 @@ from charlm.callbacks.name_samples import NameSamples
 from charlm.callbacks.progress_bar import StepProgressBar
 from charlm.callbacks.step_decay.callback import StepDecay
 from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
+from charlm.cli.trainer.short_training import ShortTraining
 
 _RELIABLE = (GracefulStop, ExactResume, FiniteLoss)
 _OWN = (
@@ -57,7 +58,7 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     by_itself: list[Callback | None] = []
     if command == "fit":
         rates = StepDecay([])  # without milestones it logs the rates, and changes none
-        by_itself = [*(kind() for kind in _RELIABLE), rates, *(options[option] for option in _SHOWING)]
+        by_itself = [*(kind() for kind in _RELIABLE), ShortTraining(), rates, *(options[option] for option in _SHOWING)]
     added = [own for own in by_itself if own is not None and not any(isinstance(c, type(own)) for c in callbacks)]
     callbacks += added
     if options.trainer.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in callbacks):

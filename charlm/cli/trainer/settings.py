@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 DEFAULT_MODEL = "MLP"
 _TRAINING = ("fit", "lr-find")
 _ASKS = ("-h", "--help", "--print_config", "--model.help")
+_STEPS, _EPOCHS = "--trainer.max_steps", "--trainer.max_epochs"
 _ORDER = {"--model.order": "--data.block_size"}
 
 
@@ -65,6 +66,8 @@ class _CommandLine:
     def prepared(self) -> Prepared:
         self._refuse_ignored()
         resumes, named, self.given = take_resume(self.given)
+        if self.given.last(_STEPS) not in (None, "-1") and self.given.last(_EPOCHS) is None:
+            self.given.pairs.append((_EPOCHS, "-1"))  # a length in steps replaces the config's length in epochs
         if resumes:
             self._check_resume(named)
         return self._resumed(named) if resumes and named != AUTO else replace(self._started(), auto=resumes)

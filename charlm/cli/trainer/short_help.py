@@ -26,7 +26,7 @@ _TEXTS = {
     "seed_everything": "seed of the weights and the samples (default: 42)",
     "name_samples": "null: no names are sampled at the validations; --name_samples.n=50: more of them",
     "dashboard": "null: TensorBoard is not arranged; --dashboard.histograms=true: with histograms",
-    "trainer.max_steps": "optimizer steps in all",
+    "trainer.max_steps": "optimizer steps in all, whatever the epochs",
     "trainer.max_epochs": "passes over the training names",
     "trainer.max_time": "days:hours:minutes:seconds, such as 00:01:30:00",
     "trainer.val_check_interval": "batches between two validations",

@@ -76,6 +76,19 @@ def test_a_list_of_names_is_data_too(given, spelled, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "replaced"),
+    [
+        (["--trainer.max_steps=9"], True),
+        (["--trainer.max_steps=9", "--trainer.max_epochs=2"], False),
+        (["--trainer.max_steps=-1"], False),
+        (["--trainer.max_epochs=2"], False),
+    ],
+)
+def test_a_length_in_steps_replaces_the_epochs_of_the_config(given, replaced):
+    assert words(given) == [*given, *["--trainer.max_epochs=-1"] * replaced]
+
+
+@pytest.mark.parametrize(
     ("rest", "preset"),
     [
         ([], "mlp"),
