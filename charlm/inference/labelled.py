@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from charlm.callbacks.shared.evaluating import evaluating
 from charlm.inference.sampling import sample_names
 from charlm.nets.given_label import GivenLabel
+from charlm.nets.loss import device_of, nats, target_weights
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.tokenizer import CharTokenizer
 
@@ -33,6 +35,27 @@ def given_label(checkpoint: Checkpoint, label: str | None) -> Checkpoint:
     """
     net = of_label(checkpoint.net, checkpoint.tokenizer, label)
     return replace(checkpoint, net=net, tokenizer=CharTokenizer(checkpoint.tokenizer.alphabet))
+
+
+@torch.inference_mode()
+def losses_by_label(
+    net: nn.Module, tokenizer: CharTokenizer, batches: Iterable[tuple[Tensor, ...]]
+) -> dict[str, float]:
+    """The exact mean loss of the names of each label in nats per character, for the labels that names have.
+
+    The arguments are those of `evaluate` and `of_label`.
+    """
+    device, K = device_of(net), len(tokenizer.labels)
+    total, count = torch.zeros(2, K, dtype=torch.float64)
+    with evaluating(net):
+        for context, target, *weights in batches:
+            weight = target_weights(target, *weights).double()
+            surprise = nats(net(context.to(device)), target.to(device)).cpu().double()
+            number = (context[:, 0] - tokenizer.vocab_size).view(-1, *[1] * (target.dim() - 1)).expand(target.shape)
+            total.index_add_(0, number.flatten(), (surprise * weight).flatten())
+            count.index_add_(0, number.flatten(), weight.flatten())
+    means = zip(tokenizer.labels, total.tolist(), count.tolist(), strict=True)
+    return {label: nats / characters for label, nats, characters in means if characters}
 
 
 def sample_with_labels(

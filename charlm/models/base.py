@@ -231,7 +231,7 @@ class LitCharLM(pl.LightningModule, ABC):
             "saved": time.time(),  # what was logged later comes again after a resume
             "net": type(self.net).__name__,
             "net_args": dict(self._net_args),
-            "block_size": self.net.block_size,  # these two for checkpoint_facts
+            "block_size": self._net_args.get("block_size", self.net.block_size),  # these two for checkpoint_facts
             "parameters": parameter_count(self.net),
             "alphabet": self.tokenizer.alphabet,
         }

@@ -184,7 +184,10 @@ def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
     data = ["--data", "names.csv", "--data.column", "name", "--data.label", "sex", "--data.weight", "count"]
     fit = ["--model", "MLP", "--trainer.max_steps", "400", "--model.optimizer", "AdamW", "--model.lr", "0.01"]
     main(["fit", *data, *fit, "--trainer.accelerator", "cpu"])
-    assert re.search(r"\n  [FM]  \w+ +(new|in train)\n", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert re.search(r"\nval by label: F [\d.]+, M [\d.]+\n(?s:.)*\n  [FM]  \w+ +(new|in train)\n", out)
+    main(["summary", "--csv"])
+    assert ",val F,val M," in capsys.readouterr().out
     (tmp_path / "names.csv").rename(tmp_path / "elsewhere.csv")
     main(["sample", "--label", "F", "-n", "200"])
     drawn = capsys.readouterr().out.split()

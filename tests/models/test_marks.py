@@ -9,7 +9,7 @@ import torch
 
 from charlm.data.datamodule import NamesDataModule
 from charlm.data.sequences import Sequences
-from charlm.inference.labelled import of_label, sample_with_labels
+from charlm.inference.labelled import losses_by_label, of_label, sample_with_labels
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
 from charlm.models.names import LitGRU
@@ -102,6 +102,8 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
     weights = [test.example_weights[test.marks.labels == 4 + number].sum() for number in range(2)]
     parts = [losses[f"loss/test/{label}"] * weight for label, weight in zip("FM", weights, strict=True)]
     assert sum(parts) / sum(weights) == pytest.approx(losses["loss/test"], rel=1e-5)
+    by_label = losses_by_label(model.net, tokenizer, labelled.test_dataloader())
+    assert by_label == {label: pytest.approx(losses[f"loss/test/{label}"], rel=1e-5) for label in "FM"}
     loaded = load_checkpoint(tmp_path / "kept" / "it.ckpt")
     again = LitCharLM.load_from_checkpoint(loaded.path)
     assert loaded.tokenizer.labels == again.tokenizer.labels == ("F", "M")

@@ -104,7 +104,7 @@ def net_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         **{key: size for key in ("n_embd", "n_hidden") if type(size := checkpoint.hyperparameters.get(key)) is int},
         "model": checkpoint.model,
-        "block_size": net.block_size,
+        "block_size": checkpoint.net_args.get("block_size", net.block_size),  # without the place of a label
         "parameters": parameter_count(net),
     }
 
@@ -125,7 +125,9 @@ def read_run(path: Path) -> Run:
     names, count = results.get("sha256"), results.get("names")
     results["steps"], results["best_step"] = results.get("ended"), results.get("step")
     known = {key: results[key] for key in (*FACTS, *LOSSES, *OF_TRAINING) if key in results}
-    every = {**dict.fromkeys(FACTS), **_by_last_word(settings), **known}
+    by_label = results.get("val_by_label")
+    labelled = {f"val {label}": loss for label, loss in by_label.items()} if isinstance(by_label, dict) else {}
+    every = {**dict.fromkeys(FACTS), **_by_last_word(settings), **known, **labelled}
     return Run(
         path,
         names if isinstance(names, str) else title,

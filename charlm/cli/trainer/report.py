@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded, terminal_width
 from charlm.cli.trainer.verdict import Validation, unvalidated, verdict
 from charlm.data.splits import Part, Splits
-from charlm.inference.labelled import sample_with_labels
+from charlm.inference.labelled import losses_by_label, sample_with_labels
 from charlm.nets.loss import evaluate
 from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory, write_results
@@ -54,10 +55,16 @@ def finish(
         told = "The training has ended and is saved; only its report is missing. Get its loss with:"
         print(f"\n{told}\n{test}", file=sys.stderr)
         raise
-    write_results(run, {**losses, **net_facts(checkpoint), "checkpoint": checkpoint.path.name, "step": checkpoint.step})
+    facts: dict[str, Any] = net_facts(checkpoint)
+    if checkpoint.tokenizer.labels and "val" in loaders:
+        facts["val_by_label"] = losses_by_label(checkpoint.net, checkpoint.tokenizer, loaders["val"])
+    write_results(run, {**losses, **facts, "checkpoint": checkpoint.path.name, "step": checkpoint.step})
     width = min(80, terminal_width())
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))
+    if by_label := facts.get("val_by_label"):
+        listed = ", ".join(f"{label} {loss:.4f}" for label, loss in by_label.items())
+        print(f"\n{textwrap.fill(f'val by label: {listed}', width - 1)}")
     said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)
     for text in filter(None, (unvalidated(validations, steps), said)):
         print(f"\n{textwrap.fill(text, width - 1)}")
