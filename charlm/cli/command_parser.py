@@ -33,7 +33,8 @@ def command_parser(name: str) -> ShortErrors:
     parser = ShortErrors(prog=f"charlm {name}", description=description, allow_abbrev=False)
     texts = {parameter.arg_name: parameter.description for parameter in doc.params}
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        parser.add_argument(*_option(parameter), help=texts[parameter.name], **_kind(parameter))
+        text = texts.get(parameter.name)  # none under python -OO, which drops docstrings
+        parser.add_argument(*_option(parameter), help=text, **_kind(parameter))
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import charlm
+from charlm.cli.command_parser import command_function
 from charlm.cli.main import main
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 
@@ -25,10 +26,16 @@ def test_help_lists_every_command(args, cli):
     assert cli("--version").out == f"charlm {charlm.__version__}\n"
 
 
+def test_a_command_does_its_work_without_docstrings_as_under_python_oo(cli, monkeypatch):
+    monkeypatch.setattr(command_function("sample"), "__doc__", None)
+    assert "--temperature" in cli("sample", "--help").out
+
+
 def test_a_command_without_standard_output_does_its_work(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(SystemExit) as stop:
         main(["fit", "--print_config"])
+    sys.stdout.close()
     assert stop.value.code == 0
 
 
