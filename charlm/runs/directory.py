@@ -114,9 +114,14 @@ def read_results(run: Path) -> dict[str, Any]:
     """
     file = run / "results.json"
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        return dict(json.loads(file.read_text(encoding="utf-8"), parse_int=_whole)) if file.is_file() else {}
     except (TypeError, ValueError, RecursionError):
         raise ValueError(f"{file} is not a table of results in JSON; delete it, or write it again") from None
+
+
+def _whole(digits: str) -> float:
+    """A whole number; one that no float could hold is infinity."""
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def write_results(run: Path, losses: dict[str, Any]) -> None:

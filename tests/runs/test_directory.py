@@ -79,6 +79,8 @@ def test_results_come_back(tmp_path):
         write_results(run, {"val": object()})
     assert read_results(run) == results, "those that cannot be written leave the old ones"
     assert [file.name for file in run.iterdir()] == ["results.json"]
+    (run / "results.json").write_text('{"val": 1%s, "step": 10}' % ("0" * 400))
+    assert read_results(run) == {"val": float("inf"), "step": 10}
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "3", "\xff", pytest.param("[" * 200_000, id="nested")])
