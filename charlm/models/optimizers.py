@@ -27,8 +27,8 @@ def make_optimizer(
         mixed: whether it is trained in mixed precision, where Lightning cannot clip gradients with a fused optimizer.
     """
     weights = list(net.parameters())
-    on_cpu = all(weight.device.type == "cpu" for weight in weights)
-    fused = {"fused": True} if name == "AdamW" and on_cpu and not mixed else {}  # takes a third of the time
+    has_fused = all(weight.device.type in ("cpu", "cuda") for weight in weights)
+    fused = {"fused": True} if name == "AdamW" and has_fused and not mixed else {}  # takes a third of the time
     kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[name]
     if not weight_decay:  # one group, so that there is one rate to look at
         return kind(weights, lr=lr, weight_decay=0.0, **fused)

@@ -222,3 +222,16 @@ def test_counting_ends_after_one_pass_begins_anew_in_another_fit_and_takes_one_p
 def test_arguments_outside_their_range_are_refused(arguments, message, make):
     with pytest.raises(ValueError, match=message):
         make(LitMLP, **arguments)
+
+
+@kinds(*LEARNED)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_a_training_step_asks_a_device_for_no_values(kind, label_smoothing, trainer):
+    """A GPU would be waited for: tensors of the device "meta" have no values, so that asking for one raises."""
+    model = kind(alphabet="abc", label_smoothing=label_smoothing).to("meta").train()
+    model.trainer = trainer(log_every_n_steps=10)
+    shape = (500, 7) if model.takes == "names" else (500, model.net.block_size)
+    context = torch.zeros(shape, dtype=torch.long, device="meta")
+    model.training_step((context, context if model.takes == "names" else context[:, 0]), 0).backward()
+    model.configure_optimizers().step()
+    assert {weight.grad.device.type for weight in model.parameters()} == {"meta"}
