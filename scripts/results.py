@@ -3,6 +3,7 @@
 python scripts/results.py                                          the bundled names
 python scripts/results.py --data makemore                          the course's 32,033 names
 python scripts/results.py --data my_names.txt --configs [mlp,gru] --seeds 1
+python scripts/results.py --lists [small.txt,bundled,makemore] --configs [ngram,mlp,gru]     one table of all
 
 Each row is a config. Its losses are means and standard deviations over the seeds, in nats per character, at the
 checkpoint with the lowest val loss; settings were tuned on val, and test was evaluated once, for the table. With
@@ -23,6 +24,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +58,7 @@ def main(
     split_by: Literal["name", "line"] = "name",
     jobs: PositiveInt = 1,
     fit: tuple[str, ...] = (),
+    lists: tuple[str, ...] = (),
 ) -> None:
     """Train the missing runs, then print and write the table.
 
@@ -67,28 +70,34 @@ def main(
         split_by: name or line, as in `charlm fit`.
         jobs: trainings at the same time, on one thread each.
         fit: further options of `charlm fit`, for every training.
+        lists: several lists instead of `data`, each with a subfolder of `out`, and a table of their val losses at the
+            end; "bundled" stands for the bundled names.
 
     Raises:
         OSError: the list of names cannot be read.
         ValueError: the list has bad names.
     """
-    source = ["--data.path", data] if data else []
     for name in configs:
         if name not in config_names():
             print(f"results.py: error: there is no config {name!r}: {', '.join(config_names())}", file=sys.stderr)
             raise SystemExit(2)
-    options = [*source, f"--data.split_by={split_by}", *fit]
-    names = read_corpus(data).sha256
-    todo = [(config, seed) for config in configs for seed in range(seeds)]
-    place = Path(out) / split_by
-    with ThreadPoolExecutor(jobs) as workers:
-        rows = list(workers.map(lambda one: row_of(place, one[0], one[1], options, names), todo))
-    table = render(table_of(configs, rows, repeated=split_by != "name"), "markdown")
-    (place / "results.md").write_text(table + "\n", encoding="utf-8")
-    print(f"\n{data or 'the bundled names'}, split by {split_by}, losses in nats per character:\n\n{table}")
+    columns = {}
+    for name in lists or (data or "bundled",):
+        path = None if name == "bundled" else name
+        options = [*(["--data.path", path] if path else []), f"--data.split_by={split_by}", *fit]
+        corpus, place = read_corpus(path), Path(out, *[Path(name).stem] * bool(lists), split_by)
+        todo = [(config, seed) for config in configs for seed in range(seeds)]
+        with ThreadPoolExecutor(jobs) as workers:
+            rows = list(workers.map(partial(row_of, place, options, corpus.sha256), *zip(*todo, strict=True)))
+        columns[f"{Path(name).stem} ({len(corpus):,})"] = rows
+        table = render(table_of(configs, rows, repeated=split_by != "name"), "markdown")
+        (place / "results.md").write_text(table + "\n", encoding="utf-8")
+        print(f"\n{path or 'the bundled names'}, split by {split_by}, losses in nats per character:\n\n{table}")
+    if lists:
+        print(f"\nThe val losses side by side:\n\n{render(side_by_side(configs, columns), 'markdown')}")
 
 
-def row_of(out: Path, config: str, seed: int, options: Sequence[str], names: str) -> dict[str, Any]:
+def row_of(out: Path, options: Sequence[str], names: str, config: str, seed: int) -> dict[str, Any]:
     """The figures of one run, which is trained unless it is finished."""
     run = out / f"{config}-seed{seed}"
     settings = [config, hashlib.sha256((CONFIGS / f"{config}.yaml").read_bytes()).hexdigest(), *options, names]
@@ -157,6 +166,15 @@ def table_of(configs: Sequence[str], rows: Sequence[dict[str, Any]], *, repeated
         lines.append([config, first["parameters"], *losses, seconds, first["new"], ", ".join(first["examples"])])
     named = [key.replace("_", ", ") for key in keys]
     return Table(("config", "parameters", *named, "seconds", "new", "examples"), lines)
+
+
+def side_by_side(configs: Sequence[str], columns: dict[str, list[dict[str, Any]]]) -> Table:
+    """The val losses: one line per config, one column per list."""
+    lines = [
+        [config, *(spread([r["val"] for r in rows if r["config"] == config]) for rows in columns.values())]
+        for config in configs
+    ]
+    return Table(("config", *columns), lines)
 
 
 def spread(losses: Sequence[float | None]) -> str | None:
