@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.inference.scoring import NameScore as NameScore
     from charlm.inference.scoring import score_names as score_names
     from charlm.models.base import LitCharLM as LitCharLM
+    from charlm.models.mixture import LitMixture as LitMixture
     from charlm.models.names import LitBoW as LitBoW
     from charlm.models.names import LitEnsemble as LitEnsemble
     from charlm.models.names import LitGRU as LitGRU
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.nets.gru import GRU as GRU
     from charlm.nets.loss import evaluate as evaluate
     from charlm.nets.lstm import LSTM as LSTM
+    from charlm.nets.mixture import Mixture as Mixture
     from charlm.nets.mlp import MLP as MLP
     from charlm.nets.ngram import NGram as NGram
     from charlm.nets.rnn import RNN as RNN
@@ -59,6 +61,7 @@ _NAMES_IN = {
     "inference.sampling": ("sample_names",),
     "inference.scoring": ("NameScore", "score_names"),
     "models.registry": ("LitCharLM",),  # with all models, so that it loads a checkpoint of any of them
+    "models.mixture": ("LitMixture",),
     "models.names": ("LitBoW", "LitEnsemble", "LitGRU", "LitLSTM", "LitRNN", "LitTransformer"),
     "models.ngram": ("LitNGram",),
     "models.windows": ("LitBigram", "LitDeepMLP", "LitMLP", "LitWaveNet"),
@@ -70,6 +73,7 @@ _NAMES_IN = {
     "nets.gru": ("GRU",),
     "nets.loss": ("evaluate",),
     "nets.lstm": ("LSTM",),
+    "nets.mixture": ("Mixture",),
     "nets.mlp": ("MLP",),
     "nets.ngram": ("NGram",),
     "nets.rnn": ("RNN",),

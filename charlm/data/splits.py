@@ -44,6 +44,11 @@ class Splits:
     test: Contexts
     name_split: np.ndarray | None = field(repr=False)
 
+    @property
+    def train_names(self) -> int:
+        """Lines of train; all lines if examples were split (`split_by="pair"`)."""
+        return len(self.corpus) if self.name_split is None else int((self.name_split == 0).sum())
+
     def names(self, part: Part) -> list[str]:
         """The lines of one split in the order of the file; all lines if examples were split (`split_by="pair"`)."""
         names = self.corpus.names()

@@ -83,6 +83,7 @@ class LitCharLM(pl.LightningModule, ABC):
         self.save_hyperparameters(ignore=(*self.unused, *["labels"] * (not labels)))  # and those of the subclass
         check_training(lr, weight_decay, warmup, label_smoothing)
         check_vocab_size(vocab_size, alphabet)
+        self.choose_sizes()
         sizes = {"vocab_size": vocab_size or len(alphabet) + 1, "n_labels": len(labels or ())}
         self._net_args = net_arguments(self.net_class, self.hparams, sizes)
         self.net = self.net_class(**self._net_args)
@@ -90,6 +91,9 @@ class LitCharLM(pl.LightningModule, ABC):
         self._train_means = TrainMeans()
         self._val_metrics = SplitMetrics("val", self._net_args["vocab_size"])
         self._test_metrics = SplitMetrics("test", self._net_args["vocab_size"], self.tokenizer.labels)
+
+    def choose_sizes(self) -> None:
+        """Fill in hyperparameters that follow from others, before the net is built."""
 
     @property
     @abstractmethod
@@ -114,8 +118,7 @@ class LitCharLM(pl.LightningModule, ABC):
 
         Raises:
             OSError: no such file.
-            ValueError: the file is not a checkpoint of charlm, is damaged, or holds another model than this class; or
-                the weights do not fit a replaced size or alphabet.
+            ValueError: the file is damaged, not charlm's or of another model, or does not fit a replaced size.
         """
         return load_model(cls.models, cls, checkpoint_path, map_location, hyperparameters)
 

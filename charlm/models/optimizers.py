@@ -26,7 +26,7 @@ def make_optimizer(
         weight_decay: the decay of the matrices; biases, norms and embeddings do not decay.
         mixed: whether it is trained in mixed precision, where Lightning cannot clip gradients with a fused optimizer.
     """
-    weights = list(net.parameters())
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
     has_fused = all(weight.device.type in ("cpu", "cuda") for weight in weights)
     fused = {"fused": True} if name == "AdamW" and has_fused and not mixed else {}  # takes a third of the time
     kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[name]

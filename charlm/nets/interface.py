@@ -83,9 +83,9 @@ def learns_by_counting(net: nn.Module | None) -> bool:
 
 
 def parameter_count(net: nn.Module) -> int:
-    """The numbers that a net has learned: weights, or how often each of the longest n-grams occurs."""
-    counts: Tensor | tuple[()] = net.get_buffer("counts") if hasattr(net, "grows") else ()
-    return sum(weights.numel() for weights in net.parameters()) + len(counts)
+    """The numbers that a net has learned: weights, and how often each of the longest n-grams occurs."""
+    counts = [net.get_buffer(name) for name in getattr(net, "grows", ()) if name.endswith("counts")]
+    return sum(weights.numel() for weights in net.parameters()) + sum(map(len, counts))
 
 
 def check_longest(net: nn.Module, longest: int, what: str) -> None:

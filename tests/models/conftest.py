@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from charlm.data.datamodule import NamesDataModule
+from charlm.models.mixture import LitMixture
 from charlm.models.names import LitBoW, LitEnsemble, LitGRU, LitLSTM, LitRNN, LitTransformer
 from charlm.models.ngram import LitNGram
 from charlm.models.windows import LitBigram, LitDeepMLP, LitMLP, LitWaveNet
@@ -20,6 +21,7 @@ SMALL = {
     LitGRU: {"n_embd": 3, "n_hidden": 4, "dropout": 0.2},
     LitLSTM: {"n_embd": 3, "n_hidden": 4, "n_layer": 2, "dropout": 0.2},
     LitTransformer: {"n_layer": 1, "n_head": 2, "n_embd": 4, "block_size": 8, "dropout": 0.2},
+    LitMixture: {"n_embd": 3, "n_hidden": 4, "dropout": 0.2},
     LitEnsemble: {"members": 2, "n_embd": 3, "n_hidden": 4, "dropout": 0.2},
 }
 

@@ -82,9 +82,10 @@ class TrainerCLI(LightningCLI):
         """Link what the model takes from the data, and add the options of the run and its callbacks."""
         self._parsers.append(parser)
         parser.set_defaults({"model": {"class_path": self.prepared.model or MODELS[DEFAULT_MODEL].__name__}})
-        parser.link_arguments("data.alphabet", "model.init_args.alphabet", apply_on="instantiate")
-        parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
         parser.link_arguments("data.block_size", "model.init_args.block_size")
+        for name in ("alphabet", "labels"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments("data.splits", "model.init_args.train_names", lambda of: of.train_names, "instantiate")
         parser.add_argument(
             OPTION,
             type=str | None,
@@ -193,7 +194,7 @@ class TrainerCLI(LightningCLI):
 
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
         """Train; a new run that ends with an error before it logs anything leaves no directory."""
-        size = sum(weights.numel() for weights in model.parameters())
+        size = sum(weights.numel() for weights in model.net.parameters())
         of_size = f" with {size:,} parameters" if size else ""
         log.info(f"{type(model).__name__.removeprefix('Lit')}{of_size} on {self.trainer.strategy.root_device}")
         with its_own_run(self.trainer):

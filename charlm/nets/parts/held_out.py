@@ -1,0 +1,24 @@
+"""Windows and folds of whole names, to estimate on names that were not counted. Dimension key: B names, L positions."""
+
+import torch
+from torch import Tensor
+
+_MIXES = 6364136223846793005  # the multiplier of Knuth's generator MMIX
+
+
+def windows(names: Tensor, length: int, labelled: bool = False) -> Tensor:
+    """The window that ends at each position of `names`, int64 (B, L): int64 (B, L, length), oldest character first.
+
+    Before a name its first token stands again and again; where that is a label, it begins every window.
+    """
+    first = names[:, :1]
+    found = torch.cat([first.expand(-1, length - 1), names], dim=1).unfold(1, length, 1)
+    return torch.cat([first[..., None].expand(*names.shape, 1), found[..., 1:]], dim=2) if labelled else found
+
+
+def fold_of(names: Tensor, folds: int) -> Tensor:
+    """A number from 0 to `folds` - 1 for each of `names`, int64 (B, L), which depends on its characters alone."""
+    number = torch.zeros_like(names[:, 0])
+    for column in names.flip(1).unbind(1):  # the padding first, which leaves it at 0
+        number = number * _MIXES + column
+    return (number >> 33) % folds
