@@ -30,9 +30,8 @@ from charlm.nets.interface import positions_of, takes_names
 from charlm.nets.ngram import NGram
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
-_FIRST_BATCHES = (64, 192, 768)  # so that few names cost little
-_BATCH = 1 << 10  # the state of all rows stays in the processor's cache
-_PLAIN = 1 << 14  # candidates that are drawn without a look-ahead, and from which one is estimated
+_FIRST_BATCHES = (256, 768)  # so that few names cost little
+_PLAIN = 1 << 14  # candidates, whole batches, that are drawn without a look-ahead, and from which one is estimated
 _ENOUGH = 1 / 16  # if so many of them meet the conditions, a look-ahead would not be faster
 _RARE = 1 / 256  # if more do, it is not estimated, so that the distribution stays exact
 _TRIAL = 2  # batches that are drawn with it before it is used
@@ -74,8 +73,11 @@ class Candidates:
         self.lengths = range(conditions.min_length, self.limit + (longest is None))
         self.automaton = automaton_of(conditions.patterns, tokenizer)
         self._refuse_impossible()
+        self.batch = decoder_for(net).max_rows
         self.drawn = 0
         """Candidates so far."""
+        self.lookahead: Lookahead | None = None
+        """The one that is in use."""
         self.share = 0.0
         """Of the net's own draws, how many meet the conditions; 0.0: not estimated."""
 
@@ -87,12 +89,12 @@ class Candidates:
     def batches(self) -> Iterator[list[str]]:
         """Names that meet the conditions, batch by batch, without an end."""
         seen, met = list[str](), 0
-        for size in itertools.chain(_FIRST_BATCHES, itertools.repeat(_BATCH)):
+        for size in itertools.chain(_FIRST_BATCHES, itertools.repeat(self.batch)):
             names, _, _ = self._draw(size)
             kept = [name for name in names if self._meets(name)] if self.conditions.restrict else names
             yield kept
             met += len(kept)
-            if self.drawn <= _PLAIN:
+            if self.conditions.restrict and self.drawn <= _PLAIN:
                 seen += names
             if self.drawn == _PLAIN and met < _ENOUGH * _PLAIN:
                 yield from self._steered(seen, met)
@@ -105,13 +107,14 @@ class Candidates:
         lookahead = self._look_ahead(seen, met)
         if lookahead is None:
             return
-        trial = [self._draw(_BATCH, lookahead) for _ in range(_TRIAL)]
+        trial = [self._draw(self.batch, lookahead) for _ in range(_TRIAL)]
         weights = torch.cat([weights for _, _, weights in trial])
         self.share = float(weights.mean()) * lookahead.probability
         greatest = float(weights.max())
         if not float(weights.mean()) > _FASTER * self.share * greatest:
             return
-        for names, uniforms, weights in itertools.chain(trial, iter(lambda: self._draw(_BATCH, lookahead), None)):
+        self.lookahead = lookahead
+        for names, uniforms, weights in itertools.chain(trial, iter(lambda: self._draw(self.batch, lookahead), None)):
             greatest = max(greatest, float(weights.max()))
             kept = (uniforms * greatest < weights).tolist()
             yield [name for name, keep in zip(names, kept, strict=True) if keep and self._meets(name)]
@@ -138,7 +141,7 @@ class Candidates:
         """
         decoder = decoder_for(self.net)(self.net, rows)
         # as many for each name as it can need, so that a name does not depend on those beside it
-        uniforms = torch.rand(rows, self.limit + 1, dtype=torch.float64, generator=self.generator)
+        uniforms = torch.rand(rows, self.limit + 1, dtype=torch.float64, generator=self.generator).t().contiguous()
         steering = None if lookahead is None else Steering(lookahead, rows)
         logits = decoder.start(self.prefix)
         open_rows = torch.arange(rows)
@@ -148,7 +151,7 @@ class Candidates:
             weights = self.sampler.weights(logits, end_allowed=bool(columns))
             if steering:
                 weights = steering.steered(weights)
-            drawn = draw(weights, uniforms[open_rows, len(columns)])
+            drawn = draw(weights, uniforms[len(columns)][open_rows])
             columns.append(torch.full((rows,), BOUNDARY).index_copy(0, open_rows, drawn))
             unfinished = drawn != BOUNDARY
             open_rows = open_rows[unfinished]
@@ -162,7 +165,7 @@ class Candidates:
         ended = ids == BOUNDARY
         self.drawn += rows
         names = self.tokenizer.decode_lines(ids[(ended.cumsum(1) - ended.long()) == 0])  # up to the first boundary
-        return names, uniforms[:, -1], steering.log_weight.exp() if steering else torch.ones(rows).double()
+        return names, uniforms[-1], steering.log_weight.exp() if steering else torch.ones(rows).double()
 
     def _meets(self, name: str) -> bool:
         return len(name) in self.lengths and self.conditions.are_met(name)

@@ -21,7 +21,7 @@ class WindowDecoder:
         rows: B, the number of names at first.
     """
 
-    max_rows = 1 << 16  # bounds the memory
+    max_rows = 3 << 10  # so that all that is computed for a step stays in the processor's cache
 
     def __init__(self, net: nn.Module, rows: int) -> None:
         self.net = net

@@ -19,7 +19,6 @@ from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 CONDITIONS = (
-    Conditions(),
     Conditions(suffix="lyn"),
     Conditions(match="^[aeiou].*a$"),
     Conditions(match="^[^aeiou]*$"),
@@ -28,7 +27,7 @@ CONDITIONS = (
     Conditions(prefix="q", suffix="z"),
     Conditions(contains="qq"),
 )
-COLUMNS = ("conditions", "met by 1 draw of", "kept", "by look-ahead", "left out", "s for 100 names", "s for 10,000")
+COLUMNS = ("conditions", "met by 1 draw of", "kept", "by look-ahead", "left out", "s for 100 names")
 _CANDIDATES = 1 << 16
 
 
@@ -67,19 +66,19 @@ def measured(loaded: Checkpoint, conditions: Conditions) -> list[Cell]:
     watched = Watched(loaded, conditions)
     found = plain = met = 0
     for names in watched.batches():
-        is_steered = bool(watched.weights)
-        met, plain = (met, plain) if is_steered else (met + len(names), watched.drawn)
-        found += len(names) if is_steered else 0
+        if watched.lookahead is None:
+            met, plain = met + len(names), watched.drawn
+        else:
+            found += len(names)
         if watched.drawn >= _CANDIDATES:
             break
-    weights = torch.cat(watched.weights) if watched.weights else torch.ones(1)
-    greatest = torch.cat(watched.weights[:2]).max() if watched.weights else weights.max()
+    rarity, seconds = round(1 / (watched.share or met / plain)), seconds_for(100, loaded, conditions)
+    if watched.lookahead is None:
+        return [str(conditions), rarity, met / plain, "no", 0.0, seconds]
+    weights = torch.cat(watched.weights)
+    greatest = torch.cat(watched.weights[:2]).max()
     left_out = float((weights - greatest).clamp(min=0).sum() / weights.sum())
-    share = watched.share or met / plain
-    kept = found / (watched.drawn - plain) if found else met / plain
-    ways = "yes" if found else "no"
-    seconds = [seconds_for(n, loaded, conditions) for n in (100, 10_000)]
-    return [str(conditions) or "none", round(1 / share), kept, ways, left_out, *seconds]
+    return [str(conditions), rarity, found / (watched.drawn - plain), "yes", left_out, seconds]
 
 
 def seconds_for(n: int, loaded: Checkpoint, conditions: Conditions) -> float:

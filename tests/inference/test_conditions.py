@@ -157,7 +157,7 @@ def test_fewer_names_are_the_beginning_of_more(net, conditions, monkeypatch):
         assert sample_names(net, ABC, n, seed=5, **conditions) == many[:n]
     if not conditions:
         monkeypatch.setattr(candidates, "_FIRST_BATCHES", (7, 13))
-        monkeypatch.setattr(candidates, "_BATCH", 11)
+        monkeypatch.setattr("charlm.inference.decoding.WindowDecoder.max_rows", 11)
         assert sample_names(net, ABC, 60, seed=5) == many
 
 

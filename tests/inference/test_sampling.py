@@ -110,6 +110,8 @@ def test_the_likeliest_name_comes_alone(settings):
 class FullDecoder:
     """Plain decoding for a net of names: it reads all characters again for every new one."""
 
+    max_rows = 1 << 10
+
     def __init__(self, net, rows):
         self.net, self.rows = net, rows
 
