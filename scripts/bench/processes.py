@@ -23,11 +23,13 @@ class Done:
 
     Args:
         seconds: wall time from start to end.
+        cpu_seconds: of all its threads.
         output: its standard output.
         results: results.json of its run; empty if it made none.
     """
 
     seconds: float
+    cpu_seconds: float
     output: str
     results: dict[str, Any]
 
@@ -45,7 +47,7 @@ def run(command: Sequence[str | Path]) -> Done:
         tempfile.TemporaryFile() as output,
         tempfile.TemporaryFile() as errors,
     ):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), _cpu_seconds()
         status = subprocess.run(
             command,
             cwd=folder,
@@ -62,7 +64,13 @@ def run(command: Sequence[str | Path]) -> Done:
             raise RuntimeError(f"exit status {status}: {lines[-1] if lines else 'no message'}")
         output.seek(0)
         run = next(Path(folder, "lightning_logs").glob("001-*"), Path(folder))  # not every command trains
-        return Done(seconds, output.read().decode(), read_results(run))
+        return Done(seconds, _cpu_seconds() - used, output.read().decode(), read_results(run))
+
+
+def _cpu_seconds() -> float:
+    """What the processes that have ended used so far."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def python(*args: str) -> float:

@@ -1,11 +1,12 @@
 """The rows of bench.py as data, and how each is measured."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from processes import charlm, python, worker
+from processes import charlm, python, run, worker
 
 VAL_LOSS = 2.12  # nats per character on the val split of names.txt, by line
 STEPS = 10_000
@@ -182,6 +183,11 @@ MEASUREMENTS = (
         (Row("import-seconds", "import charlm, less a Python that does nothing", 0.15, difference=True),),
         process("-c", _CHARLM),
         process("-c", "pass"),
+    ),
+    Measurement(
+        (Row("fit", "charlm fit by itself, whole (import lightning.pytorch)", 2.2),),
+        lambda case: [charlm("fit", "--data.path", case.data).cpu_seconds],
+        lambda case: [run([sys.executable, "-c", "import lightning.pytorch"]).cpu_seconds],
     ),
     Measurement(
         (Row("lr-find", "LR sweep of 1,000 steps, its drawing left out", 0.7),),
