@@ -7,16 +7,18 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from charlm.nets.ngram import NGram
 from charlm.nets.parts.fast_gru import can_be_fast, gru
-from charlm.nets.parts.held_out import fold_of, windows
+from charlm.nets.parts.held_out import fold_of, key_of, windows
 from charlm.nets.parts.packing import inside_names
 from charlm.nets.parts.recurrence import Recurrent, State
 
 ORDERS = (4, 6)
 """How many characters of context the n-grams have."""
 FOLDS = 5
+_MOST_KEPT = 1 << 27  # float32, half a gigabyte
 
 
 class Mixture(Recurrent):
@@ -156,6 +158,8 @@ class HeldOut(nn.Module):
         self.labelled, self.first_fold = n_labels > 0, vocab_size + n_labels
         contexts = [order + self.labelled for order in ORDERS]
         self.ngrams = nn.ModuleList(NGram(vocab_size, size, n_labels=n_labels + FOLDS) for size in contexts)
+        self._kept: dict[int, Tensor] = {}
+        self._numbers = 0
 
     def count_names(self, names: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
         """Add names to the counts of all folds but their own; arguments as for `Mixture.count_names`."""
@@ -167,10 +171,26 @@ class HeldOut(nn.Module):
             ngram.count(rows, target.repeat(len(others), 1).flatten(), spread)
 
     def forward(self, names: Tensor) -> Tensor:
-        """As `Mixture.log_probabilities`, each name by the counts of its fold."""
+        """As `Mixture.log_probabilities`, float32, each name by the counts of its fold; 0 in the padding.
+
+        It looks a name up once, as later epochs ask for the same names, until `_MOST_KEPT` numbers are kept.
+        """
+        keys = key_of(names).tolist()
+        new = [row for row, key in enumerate(keys) if key not in self._kept]
+        lengths = ((names > 0) * torch.arange(names.shape[1], device=names.device)).amax(1) + 1
+        found = {}
+        if new:
+            each = self._looked_up(names[new])
+            found = {keys[row]: each[at, : lengths[row]].clone() for at, row in enumerate(new)}
+            if self._numbers < _MOST_KEPT:
+                self._kept |= found
+                self._numbers += sum(map(torch.numel, found.values()))
+        return pad_sequence([self._kept[key] if key in self._kept else found[key] for key in keys], batch_first=True)
+
+    def _looked_up(self, names: Tensor) -> Tensor:
         fold = fold_of(names, FOLDS)
         each = [ngram(self._contexts(names, fold, ngram.block_size)) for ngram in _each(self.ngrams)]
-        return torch.stack(each, dim=1).unflatten(0, names.shape)
+        return torch.stack(each, dim=1).float().unflatten(0, names.shape)
 
     def _contexts(self, names: Tensor, fold: Tensor, size: int) -> Tensor:
         """Int64 (B * L, size): the last characters at each position, and the fold."""

@@ -16,9 +16,14 @@ def windows(names: Tensor, length: int, labelled: bool = False) -> Tensor:
     return torch.cat([first[..., None].expand(*names.shape, 1), found[..., 1:]], dim=2) if labelled else found
 
 
-def fold_of(names: Tensor, folds: int) -> Tensor:
-    """A number from 0 to `folds` - 1 for each of `names`, int64 (B, L), which depends on its characters alone."""
+def key_of(names: Tensor) -> Tensor:
+    """Int64 (B,): a hash of each of `names`, int64 (B, L), which depends on its characters alone."""
     number = torch.zeros_like(names[:, 0])
     for column in names.flip(1).unbind(1):  # the padding first, which leaves it at 0
         number = number * _MIXES + column
-    return (number >> 33) % folds
+    return number
+
+
+def fold_of(names: Tensor, folds: int) -> Tensor:
+    """A number from 0 to `folds` - 1 for each of `names`, int64 (B, L), which depends on its characters alone."""
+    return (key_of(names) >> 33) % folds
