@@ -92,7 +92,7 @@ from charlm.cli.commands.dashboard import serve
 serve(Path("lightning_logs"), "127.0.0.1", 0)
 say()
 run("plot lightning_logs --out a.png")
-run("sample --new-only -n 3 --checkpoint 1")
+run("sample --new-only -n 3 --seed 0 --checkpoint 1")
 run("score anna --checkpoint 1")
 print(gc.isenabled(), gc.get_freeze_count() > 100_000, file=sys.stderr)
 """
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_start_at_once(tmp_path):
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(run):
-    script = f'"{sys.executable}" -m charlm sample -n 20000 --max-length 5 --checkpoint {run} | head -n 1'
+    script = f'"{sys.executable}" -m charlm sample -n 20000 --seed 0 --checkpoint {run} | head -n 1'
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {script}"], capture_output=True, text=True, timeout=120, check=False
     )
@@ -169,7 +169,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(run):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("command", ["--help", "sample", "summary"])
 def test_a_full_disk_is_a_sentence(command, run):
-    options = {"sample": ["--checkpoint", str(run)], "summary": [str(run)]}.get(command, [])
+    options = {"sample": ["--seed", "0", "--checkpoint", str(run)], "summary": [str(run)]}.get(command, [])
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "charlm", command, *options], stdout=full, stderr=subprocess.PIPE, text=True,
