@@ -81,6 +81,7 @@ def test_no_copy_of_a_name_is_in_the_counts_that_it_is_trained_with():
     assert folds[NAMES.index("anna")] == folds[-2]  # two copies
     assert len(set(folds)) > 2
     assert fold_of(IDS[:4, :6], FOLDS).tolist() == folds[:4]  # less padding
+    assert fold_of(IDS.index_fill(1, torch.tensor([0]), V), FOLDS).tolist() == folds  # with a label
     for ngram, order in zip(held_out.ngrams, (4, 6), strict=True):
         for fold in range(FOLDS):
             one = counted([name for name, of in zip(NAMES, folds, strict=True) if of != fold], order)

@@ -17,7 +17,7 @@ def windows(names: Tensor, length: int, labelled: bool = False) -> Tensor:
 
 
 def key_of(names: Tensor) -> Tensor:
-    """Int64 (B,): a hash of each of `names`, int64 (B, L), which depends on its characters alone."""
+    """Int64 (B,): a hash of each of `names`, int64 (B, L), which depends on its tokens before the padding alone."""
     number = torch.zeros_like(names[:, 0])
     for column in names.flip(1).unbind(1):  # the padding first, which leaves it at 0
         number = number * _MIXES + column
@@ -25,5 +25,8 @@ def key_of(names: Tensor) -> Tensor:
 
 
 def fold_of(names: Tensor, folds: int) -> Tensor:
-    """A number from 0 to `folds` - 1 for each of `names`, int64 (B, L), which depends on its characters alone."""
-    return (key_of(names) >> 33) % folds
+    """A number from 0 to `folds` - 1 for each of `names`, int64 (B, L), which depends on its characters alone.
+
+    The first token does not count, so that a name with two labels is in one fold.
+    """
+    return (key_of(torch.cat([torch.zeros_like(names[:, :1]), names[:, 1:]], dim=1)) >> 33) % folds
