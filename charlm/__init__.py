@@ -45,9 +45,9 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not run `__getat
     from charlm.nets.rnn import RNN as RNN
     from charlm.nets.transformer import Transformer as Transformer
     from charlm.nets.wavenet import WaveNet as WaveNet
-    from charlm.runs.checkpoint_file import Checkpoint as Checkpoint
-    from charlm.runs.checkpoint_file import load_checkpoint as load_checkpoint
     from charlm.runs.directory import find_checkpoint as find_checkpoint
+    from charlm.runs.load_checkpoint import Checkpoint as Checkpoint
+    from charlm.runs.load_checkpoint import load_checkpoint as load_checkpoint
     from charlm.tokenizer import CharTokenizer as CharTokenizer
 
 __version__ = "0.1.0"
@@ -79,7 +79,7 @@ _NAMES_IN = {
     "nets.rnn": ("RNN",),
     "nets.transformer": ("Transformer",),
     "nets.wavenet": ("WaveNet",),
-    "runs.checkpoint_file": ("Checkpoint", "load_checkpoint"),
+    "runs.load_checkpoint": ("Checkpoint", "load_checkpoint"),
     "runs.directory": ("find_checkpoint",),
     "tokenizer": ("CharTokenizer",),
 }

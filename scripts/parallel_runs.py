@@ -17,8 +17,8 @@ import yaml
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import read_results
+from charlm.runs.load_checkpoint import load_checkpoint
 
 
 def main(at_once: PositiveInt = 8, times: PositiveInt = 20) -> None:

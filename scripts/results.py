@@ -39,8 +39,8 @@ from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import read_results
+from charlm.runs.load_checkpoint import load_checkpoint
 
 FAMILY = (
     *("bigram", "ngram", "bow", "mlp", "mlp-best", "deepmlp"),

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import run_directory
+from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.naming import place_of
 
 

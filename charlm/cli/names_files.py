@@ -3,7 +3,7 @@
 from typing import Literal
 
 from charlm.data.corpus import Corpus, read_corpus
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 

@@ -3,7 +3,7 @@
 import inspect
 
 from charlm.data.splits import Splits, load_splits
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 
 
 def training_splits(checkpoint: Checkpoint) -> Splits:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from charlm.inference.tracing import OPSET, any_length, has_lengths, onnx_rnn, traced
 from charlm.nets.interface import block_size_of, positions_of, takes_names
-from charlm.runs.checkpoint_file import FORMAT, Checkpoint
+from charlm.runs.load_checkpoint import FORMAT, Checkpoint
 
 NOTE = "charlm"
 """The metadata key under which a file describes itself; in a torch.export program the extra file charlm.json."""

@@ -11,7 +11,7 @@ from charlm.callbacks.shared.evaluating import evaluating
 from charlm.inference.sampling import sample_names
 from charlm.nets.given_label import GivenLabel
 from charlm.nets.loss import device_of, nats, target_weights
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import CharTokenizer
 
 T = TypeVar("T")

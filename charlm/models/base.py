@@ -17,14 +17,14 @@ from charlm.callbacks.shared.progress import log_is_due, training_steps
 from charlm.callbacks.shared.trainer_state import is_of_fit, trainer_of
 from charlm.data.sequences import known_before
 from charlm.inference.labelled import sample_with_labels
-from charlm.models.from_checkpoint import load_model
+from charlm.models.load_model import load_model
 from charlm.models.optimizers import OptimizerName, Schedule, check_end, check_training, make_optimizer, one_cycle
 from charlm.models.rank_weight import rank_weight
 from charlm.models.split_metrics import SplitMetrics
 from charlm.models.train_mean import TrainMeans
 from charlm.nets.interface import net_arguments, parameter_count, takes_names
 from charlm.nets.loss import counted, cross_entropy, nats
-from charlm.runs.checkpoint_file import FORMAT
+from charlm.runs.load_checkpoint import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
 
 Batch = tuple[Tensor, ...]

@@ -15,7 +15,7 @@ from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
 from charlm.inference.lookahead import Lookahead
 from charlm.inference.sampling import draw_names
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
+from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 CONDITIONS = (

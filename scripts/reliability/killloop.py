@@ -31,8 +31,8 @@ from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.events import read_scalars
+from charlm.runs.load_checkpoint import load_checkpoint
 
 Points = dict[tuple[str, str], tuple[int, ...]]
 """The steps by a reader's kind of value and the tag."""

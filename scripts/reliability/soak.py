@@ -23,7 +23,7 @@ import torch
 from jsonargparse import auto_cli
 
 from charlm.cli.main import main as charlm
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 _FIT = ["fit", "--config=rnn", "--model.n_embd=8", "--model.n_hidden=16", "--trainer.max_epochs=-1"]
 _FIT += ["--trainer.max_steps=60", "--trainer.enable_progress_bar=false", "--trainer.callbacks=[]"]

@@ -17,7 +17,7 @@ from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
 from charlm.nets.interface import takes_names
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 

@@ -14,7 +14,7 @@ import yaml
 from charlm.data.batches import BatchLoader
 from charlm.data.splits import load_splits
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 

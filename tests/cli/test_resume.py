@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from charlm.cli.main import main
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import hold
 from charlm.runs.events import read_scalars
+from charlm.runs.load_checkpoint import load_checkpoint
 
 NAMES = ["emma", "olivia", "ava", "isabella", "sophia", "mia", "charlotte", "amelia", "harper", "evelyn"]
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]

@@ -13,7 +13,7 @@ from charlm.data.splits import load_splits
 from charlm.inference.export import about, to_safetensors
 from charlm.inference.sampling import sample_names
 from charlm.nets.bigram import Bigram
-from charlm.runs.checkpoint_file import FORMAT, load_checkpoint
+from charlm.runs.load_checkpoint import FORMAT, load_checkpoint
 from charlm.tokenizer import UNPRINTABLE
 
 # everything that a name may have: letters of any script, accents behind them, signs, digits

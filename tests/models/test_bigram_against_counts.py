@@ -8,7 +8,7 @@ from charlm.cli.main import main
 from charlm.data.splits import load_splits
 from charlm.nets.counts import CountBigram
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 NAMES = Path(__file__).parents[3] / "shared" / "names.txt"
 

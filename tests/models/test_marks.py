@@ -17,7 +17,7 @@ from charlm.models.ngram import LitNGram
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.models.windows import LitBigram, LitMLP
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 from charlm.tokenizer import CharTokenizer
 
 pytestmark = [

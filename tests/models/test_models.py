@@ -17,7 +17,7 @@ from charlm.models.ngram import LitNGram
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.models.windows import LitBigram, LitDeepMLP, LitMLP, LitWaveNet
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint_file import NETS
+from charlm.runs.load_checkpoint import NETS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the"),

@@ -7,7 +7,7 @@ import pytest
 from charlm.data.corpus import read_corpus
 from charlm.data.splits import load_splits
 from charlm.inference.scoring import score_names
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.slow
 FEWER = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.limit_train_batches=5")

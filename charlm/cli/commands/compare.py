@@ -15,8 +15,8 @@ from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.inference.sampling import sample_names
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.events import event_files
+from charlm.runs.load_checkpoint import load_checkpoint
 
 MOST = 6  # columns that can be read in 80 cells
 _RESULTS = (*LOSSES, *OF_TRAINING)

@@ -23,8 +23,8 @@ from charlm.nets.counts import CountBigram
 from charlm.nets.interface import block_size_of, takes_names
 from charlm.nets.loss import evaluate
 from charlm.nets.ngram import NGram
-from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory
+from charlm.runs.load_checkpoint import Checkpoint
 from charlm.runs.loss_dots import loss_dots
 
 _TAG = "bigram_counts"  # under fit's own tag, a later step would hide this picture, or this one fit's

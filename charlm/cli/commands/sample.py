@@ -18,7 +18,7 @@ from charlm.inference.labelled import draw_with_labels, given_label
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
 Row = tuple[str, float | None, str | None, str | None]

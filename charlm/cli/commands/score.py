@@ -17,7 +17,7 @@ from charlm.data.corpus import Corpus
 from charlm.inference.labelled import given_label
 from charlm.inference.scoring import NameScore, score_names
 from charlm.nets.interface import positions_of
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 
 _AT_ONCE = 1 << 11  # names that are scored and printed together
 _CIRCLE = "\N{DOTTED CIRCLE}"

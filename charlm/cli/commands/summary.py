@@ -13,8 +13,8 @@ from charlm.cli.table import Cell, Format, Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.messages import did_you_mean, visible
 from charlm.runs.checkpoint_facts import checkpoint_facts
-from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import find_checkpoint, read_results, run_directory
+from charlm.runs.load_checkpoint import Checkpoint
 from charlm.runs.naming import RUNS, place_of
 from charlm.runs.settings import read_settings
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 
 FROM_DATA = ("alphabet", "block_size", "labels")
 """Arguments of the models that come from the data."""

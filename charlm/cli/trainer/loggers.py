@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from charlm.callbacks.shared.whole_file import write_text
 from charlm.cli.trainer.save_config import config_text
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 from charlm.runs.logger import OfRun, RunLogger, SilentLogger
 from charlm.runs.naming import words_of
 from charlm.runs.settings import training_settings, words_for

@@ -14,7 +14,7 @@ from charlm.callbacks.shared.logger_adapters import run_directory, send_scalars
 from charlm.cli.table import Cell, Table, render
 from charlm.cli.trainer.report import program, shown
 from charlm.models.base import LitCharLM
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 from charlm.runs.logger import RunLogger, its_own_run
 from charlm.runs.naming import RUNS
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from charlm.cli.trainer.verdict import Validation, unvalidated, verdict
 from charlm.data.splits import Part, Splits
 from charlm.inference.labelled import losses_by_label, sample_with_labels
 from charlm.nets.loss import evaluate
-from charlm.runs.checkpoint_file import Checkpoint
 from charlm.runs.directory import run_directory, write_results
+from charlm.runs.load_checkpoint import Checkpoint
 
 Batches = Iterable[tuple[Tensor, ...]]
 NAMES = 10

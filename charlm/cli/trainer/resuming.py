@@ -13,8 +13,8 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.checkpoint_settings import weights_alone
 from charlm.cli.trainer.options import Options
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import checkpoints_of, newest_first, newest_run, read_results
+from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.logger import OfRun
 from charlm.runs.naming import RUNS, place_of
 

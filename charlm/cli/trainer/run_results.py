@@ -15,8 +15,8 @@ from charlm.cli.trainer.report import finish
 from charlm.cli.trainer.run_facts import RunFacts
 from charlm.cli.trainer.verdict import Validations, log_verdict
 from charlm.data.datamodule import NamesDataModule
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import read_results, run_directory, write_results
+from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.logger import RunLogger, log_later
 
 _FEWEST = 4  # validations without which the losses are not much of a curve

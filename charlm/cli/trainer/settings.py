@@ -17,8 +17,8 @@ from charlm.cli.trainer.own_modules import find_own_modules, is_model
 from charlm.cli.trainer.prepared import Prepared
 from charlm.cli.trainer.resuming import AUTO, OPTION, find_resumed, take_resume
 from charlm.messages import did_you_mean
-from charlm.runs.checkpoint_file import Checkpoint, load_checkpoint
 from charlm.runs.directory import BEST, LAST, find_checkpoint, run_directory
+from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 
 log = logging.getLogger(__name__)
 

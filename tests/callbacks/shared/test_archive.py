@@ -204,7 +204,7 @@ import codecs, json, os, sys, warnings
 from pathlib import Path
 import lightning.pytorch as pl, torch
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 from charlm.models.base import LitCharLM
 from charlm.models.windows import LitMLP
 

@@ -12,7 +12,7 @@ from charlm.data.splits import load_splits
 from charlm.nets.counts import CountBigram
 from charlm.nets.loss import evaluate
 from charlm.nets.ngram import NGram
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 LETTERS = "abceghilmnoprstuvy"  # of the names file
 SIZE = len(LETTERS) + 1

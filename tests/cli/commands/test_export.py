@@ -12,7 +12,7 @@ from charlm.cli.commands.export import export
 from charlm.cli.main import main
 from charlm.inference.export import check
 from charlm.models.registry import LitCharLM
-from charlm.runs.checkpoint_file import NETS, load_checkpoint
+from charlm.runs.load_checkpoint import NETS, load_checkpoint
 
 FORMATS = {"torch": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 ALPHABET = "aé 'я"
@@ -50,7 +50,7 @@ def run(file, name):
 del sys.modules["charlm"]
 import json, importlib, torch
 from safetensors import safe_open
-from charlm.runs.checkpoint_file import NETS
+from charlm.runs.load_checkpoint import NETS
 def run(file, name):
     with safe_open(file, "pt") as opened:
         net_args = json.loads(opened.metadata()["charlm"])["net_args"]

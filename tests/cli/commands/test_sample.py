@@ -13,7 +13,7 @@ from charlm.cli.commands.sample import sample
 from charlm.data.splits import load_splits
 from charlm.inference.sampling import sample_names
 from charlm.nets.transformer import Transformer
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 
 def lines(capsys):

@@ -10,8 +10,8 @@ import pytest
 from charlm.cli.commands.summary import summary, summary_table
 from charlm.cli.main import main
 from charlm.runs.checkpoint_facts import checkpoint_facts
-from charlm.runs.checkpoint_file import load_checkpoint
 from charlm.runs.directory import write_results
+from charlm.runs.load_checkpoint import load_checkpoint
 
 COLUMNS = ["run", "model", "block_size", "n_embd", "n_hidden", "parameters", "train", "val", "test"]
 ASKED = {"source": "x/names.txt", "sha256": "a" * 64, "names": 4002}

@@ -9,7 +9,7 @@ import pytest
 
 from charlm.cli.main import main
 from charlm.cli.trainer.settings import prepare
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 MODULE = """
 from charlm import LitMLP

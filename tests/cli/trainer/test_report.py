@@ -10,7 +10,7 @@ import torch
 from charlm.cli.trainer.report import finish, print_names, print_next
 from charlm.data.splits import load_splits
 from charlm.nets.bigram import Bigram
-from charlm.runs.checkpoint_file import Checkpoint
+from charlm.runs.load_checkpoint import Checkpoint
 
 NAMES = "abc bca cab aa bb cc abab bcbc caca ab ba ac ca abba cbbc a".replace(" ", "\n")
 

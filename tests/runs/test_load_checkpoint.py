@@ -17,7 +17,7 @@ from charlm.nets.bigram import Bigram
 from charlm.nets.deepmlp import DeepMLP
 from charlm.nets.mlp import MLP
 from charlm.nets.ngram import NGram
-from charlm.runs.checkpoint_file import FORMAT, load_checkpoint
+from charlm.runs.load_checkpoint import FORMAT, load_checkpoint
 
 WEIGHT = "net.hidden.weight"
 MLP_ARGS = {"vocab_size": 27, "block_size": 2, "n_embd": 3, "n_hidden": 5, "init": "notebook"}

@@ -1,4 +1,4 @@
-"""Load a LightningModule from a checkpoint."""
+"""Load a LightningModule; the file is read by runs/load_checkpoint.py."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from charlm.messages import parameters_of
-from charlm.runs.checkpoint_file import load_checkpoint
+from charlm.runs.load_checkpoint import load_checkpoint
 
 
 def load_model(

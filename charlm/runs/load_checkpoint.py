@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from charlm.tokenizer import CharTokenizer
 
-FORMAT = 1  # of the "charlm" entry: format, net, net_args, alphabet, some labels and, of a user's own class, model
+# of the "charlm" entry: format, net, net_args, alphabet; labels if names have some; model if it is a class of the user
+FORMAT = 1
 _PLAIN = (int, float, str, bool, type(None))
 _CLASS_PATH = re.compile(r"([^\W\d]\w*\.)+[^\W\d]\w*")
 _INTEGERS = ("torch.uint8", "torch.int32", "torch.int64")
