@@ -4,7 +4,7 @@ from typing import Any
 
 from charlm.runs.load_checkpoint import Checkpoint
 
-FROM_DATA = ("alphabet", "block_size", "labels")
+FROM_DATA = ("alphabet", "block_size", "labels", "train_names")
 """Arguments of the models that come from the data."""
 
 

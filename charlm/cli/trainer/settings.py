@@ -197,7 +197,8 @@ class _CommandLine:
         for key in FROM_DATA:
             for name in (f"--model.{key}", f"--model.init_args.{key}"):
                 if any(name == given for given, _ in self.given.pairs):
-                    raise ValueError(f"{name} comes from the data; give --data.{key} instead")
+                    instead = "leave it out" if key == "train_names" else f"give --data.{key} instead"
+                    raise ValueError(f"{name} comes from the data; {instead}")
         if self._in_configs("resume"):
             raise ValueError(f"{OPTION} is given on the command line; leave `resume` out of the config")
 
