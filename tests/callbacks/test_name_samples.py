@@ -118,16 +118,6 @@ def test_the_known_names_may_be_the_data_modules(trainer, tmp_path):
     assert "| bob (in seen) |" in events(tmp_path)[1][5]
 
 
-@pytest.mark.parametrize("options", [{"val_check_interval": 3, "accumulate_grad_batches": 2}, {"max_epochs": 1}])
-@pytest.mark.parametrize("callbacks", [[], [StepsPerExecution(4)]])
-def test_the_steps_are_lightnings_own(options, callbacks, fitted):
-    """With the third batch a validation falls between the halves of a step."""
-    scalars, texts = fitted(Knowing(), NameSamples(n=4, scored=4), *callbacks, **options)
-    steps = [step for step, _ in scalars["loss/val"]]
-    assert len(steps) >= 2
-    assert sorted({0, *steps}) == sorted(texts)
-
-
 def test_a_resumed_run_goes_on_at_lightnings_steps(trainer, tmp_path):
     first = trainer(NameSamples(n=4, scored=4), **FIT)
     first.fit(Knowing())

@@ -221,13 +221,6 @@ def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path, monkeypatch)
     assert run_directory(training) == "all/project/run7"
 
 
-def test_lightnings_own_beside_it_keeps_the_best_three(fit, tmp_path):
-    top = ModelCheckpoint(tmp_path / "run", "top{step}", monitor="loss", save_top_k=3)
-    top_options = EVERY_2 | {"val_check_interval": 1}
-    steps = fit(Model([3.0, 1.0, 5.0, 2.0, 4.0, 6.0]), top, options=top_options)[1]
-    assert steps == {"best.ckpt": 2, "last.ckpt": 6, "topstep=1.ckpt": 1, "topstep=2.ckpt": 2, "topstep=4.ckpt": 4}
-
-
 def test_lightnings_own_is_refused_where_it_would_write_the_same_file(fit, tmp_path):
     with pytest.raises(ValueError, match=r"ModelCheckpoint and RunCheckpoint write files of the same name in .*run"):
         fit(Model([1.0]), ModelCheckpoint(tmp_path / "run", "top", save_last=True))

@@ -1,11 +1,9 @@
 """`charlm fit` as users type it: what it leaves, and what configs and options it takes."""
 
 import json
-import logging
 import math
 import re
 import shutil
-import warnings
 from pathlib import Path
 
 import pytest
@@ -51,18 +49,6 @@ def test_fit_leaves_a_whole_run_and_ends_with_a_report(cli, names):
     assert row == ["001-run", "MLP", "11,897", *losses]
     assert "30/30 steps" in done.err
     assert yaml.safe_load((RUN / "config.yaml").read_text())["seed_everything"] == 42
-
-
-def test_the_curves_go_to_tensorboard(run, scalars):
-    steps = {tag: [step for step, _ in scalars(run, tag)] for tag in ("loss/train", "loss/val", "perplexity/val")}
-    assert steps == {"loss/train": [0, 1, 2, 3], "loss/val": [1, 3], "perplexity/val": [1, 3]}
-    results = json.loads((run / "results.json").read_text())
-    best = results["step"] - 1
-    assert scalars(run, "loss/test") == [(best, pytest.approx(results["test"]))]
-    assert dict(scalars(run, "loss/val"))[best] == pytest.approx(results["val"], abs=1e-5)
-    tags = EventAccumulator(str(run)).Reload().Tags()
-    assert "yaml/text_summary" in tags["tensors"]
-    assert not [tag for tag in tags["scalars"] if tag.endswith(("_step", "_epoch"))], "Lightning splits no curve"
 
 
 @pytest.mark.parametrize("shorter", [["--trainer.val_check_interval=100"], ["--data.split=[0.9,0,0.1]"]])
@@ -194,14 +180,6 @@ def test_a_model_and_its_arguments_by_short_name(cli, small):
     assert "n_hidden" not in model["init_args"]
 
 
-def test_the_help_of_a_model_is_its_docstring(cli):
-    done = cli("fit", "--model.help", "MLP")
-    assert done.status == 0
-    assert "--model.n_hidden" in done.out
-    assert "H, tanh units." in done.out
-    assert "weight_penalty" not in done.out
-
-
 SHIPPED = ["StepsPerExecution", "StepDecay", "EmbeddingPCA"]
 
 
@@ -229,14 +207,3 @@ def test_the_saved_config_of_a_run_is_taken_by_every_command(command, cli, run):
         assert torch.equal(weights(run), weights("lightning_logs/002-run"))
         cli(command, "--config", "saved.yaml", "--seed_everything=7")
         assert not torch.equal(weights(run), weights("lightning_logs/003-run"))
-
-
-def test_a_command_line_leaves_nothing_behind_in_the_process(cli, small):
-    def state():
-        loggers = (logging.getLogger("lightning.pytorch.utilities.rank_zero"), logging.getLogger("charlm"))
-        return [[*logger.handlers, *logger.filters] for logger in loggers], list(warnings.filters)
-
-    before = state()
-    cli("fit", "--config", small, "--trainer.fast_dev_run=true")
-    cli("fit", "--config", small, "--model.n_hidden=x")
-    assert state() == before

@@ -196,15 +196,6 @@ def test_an_option_that_no_config_can_hold_is_left_out_of_it(run):
     main(["fit", "--resume", "002-run", *QUIET])
 
 
-def test_only_a_training_goes_on_and_only_where_there_is_a_run(tmp_path, monkeypatch, capsys, alone):
-    alone(monkeypatch, tmp_path)
-    err = said(capsys, "--resume", '--config={"trainer": {"default_root_dir": "sub"}}')[1]
-    assert "no run under sub/lightning_logs to go on with; start one with `charlm fit`" in err
-    with pytest.raises(SystemExit):
-        main(["test", "--resume"])
-    assert "use it with `charlm fit`" in capsys.readouterr().err
-
-
 def test_a_loss_of_nan_or_infinity_ends_with_status_4(run, capsys):
     code, err = said(capsys, *OPTIONS, "--trainer.max_steps=500", "--model.lr=1e38")
     assert code == 4
@@ -218,13 +209,6 @@ def test_a_loss_above_that_of_guessing_is_said_and_ends_with_status_4(run, capsy
         r"since the first validation is \S+e\+\d+, and guessing all \d+ characters evenly has \d\.\d+", err
     )
     assert "val" in json.loads((run.with_name("002-run") / "results.json").read_text())
-
-
-def test_a_metric_that_is_not_logged_is_answered_with_those_that_are(run, capsys):
-    monitors = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss")
-    code, err = said(capsys, *OPTIONS, "--trainer.max_steps=8", *monitors)
-    assert (code, "Traceback" in err) == (2, False)
-    assert re.search("`val_loss` which is not available.*`loss/val`", err)
 
 
 def test_what_max_time_has_stopped_goes_on_without_it_and_else_says_why_not(run, capsys):

@@ -52,13 +52,6 @@ def test_ours_and_the_peer_alternate_and_the_ratio_is_the_median_of_the_pairs(be
     assert (second["ratio"], second["goal"], second["met"]) == (3.0, "<= 2.5", False)  # the median of 3, 2 and 4
 
 
-def test_a_row_may_have_no_goal_or_be_a_difference(bench, rows):
-    assert bench.compare(rows.Row("name", "what", None), [(1, 2)])["goal"] == "-"
-    made = bench.compare(rows.Row("name", "what", 0.15, difference=True), [(0.3, 0.2), (0.5, 0.1)])
-    assert made["difference"] == pytest.approx(0.25)
-    assert (made["goal"], made["met"]) == ("<= 0.15 s", False)
-
-
 def test_a_row_that_fails_is_reported_and_the_others_go_on(bench, rows, measurement, tmp_path, monkeypatch, capsys):
     command = [sys.executable, "-c", "raise SystemExit('no such thing')"]
     bad = (rows.Row("bad", "what fails", 1),)

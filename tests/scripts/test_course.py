@@ -101,26 +101,3 @@ def test_day_10_prints_the_notebooks_tables(start, tmp_path):
         assert [float(cell.replace(",", "")) for cell in cells[-6:]] == [10, 200, 3, 11897, *final]
     assert table[3].startswith(f"Final loss, decay 0.1 to 0.01: train {curves[-1][1]:.4f}, val {curves[-1][2]:.4f}")
     check_pictures(parts["Pictures"], tmp_path, ["lr_finder.png", "step_decay.png", *EMBEDDING])
-
-
-def test_other_names_get_tables_of_their_own_size(start, tmp_path):
-    """Nine distinct characters, capitals and accents among them; whole names are split."""
-    (tmp_path / "names.txt").write_text("\n".join(a + b + c for a in "ÉZX" for b in "aei" for c in "nlş"), "utf-8")
-    options = ["--data", "names.txt", "--steps", "3", "--out", "out"]
-    done = start("day08_bigram.py", *options)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "27 names over 9 characters, XZaeilnÉş" in by_heading(done.stdout)["Bigram pairs"]
-    done = start("day10_mlp.py", *options)
-    assert (done.returncode, done.stderr) == (0, "")
-    parts = by_heading(done.stdout)
-    assert "108 windows of 3 characters and the next one: 84 train, 24 val" in parts["Contexts"]
-    parameters = 10 * 10 + (30 * 200 + 200) + (200 * 10 + 10)
-    assert f" {parameters:,} " in parts["Hyperparameters and final losses"][1]
-
-
-def test_a_mistake_is_a_sentence_and_status_2(start):
-    done = start("day08_bigram.py", "--data", "missing.txt")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(
-        r"day08_bigram\.py: error: there is no names file .*missing\.txt; give an existing.*\n", done.stderr
-    )

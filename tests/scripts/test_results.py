@@ -84,11 +84,3 @@ def test_a_finished_run_is_repeated_only_for_another_list(done, results, monkeyp
     with pytest.raises(ZeroDivisionError):
         make(seeds=1)
     assert trained == ["bow-seed0"]
-
-
-def test_an_unknown_config_is_named_before_anything_is_trained(results, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        results.main(None, str(tmp_path), configs=("bow", "gpt"))
-    assert stop.value.code == 2
-    assert "there is no config 'gpt': bigram, bow" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyLogger
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import lr_scheduler as schedulers
@@ -309,23 +308,6 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     assert low < min(result.smoothed) < result.smoothed[0] < high < max(result.losses), "the rise is cut off"
 
 
-def test_what_cannot_be_written_stops_nothing(trainer, tmp_path, drawn):
-    class Failing(DummyLogger):
-        save_dir = None
-
-        def log_image(self, **_):
-            raise ZeroDivisionError("no pictures here")
-
-    (tmp_path / "file").write_text("")
-    options = {"logger": [Failing(), DummyLogger()], "default_root_dir": tmp_path / "file" / "below"}
-    with (
-        pytest.warns(UserWarning, match="LRFinder: Failing failed with ZeroDivisionError: no pictures here"),
-        pytest.warns(UserWarning, match="LRFinder: writing to .*below failed with"),
-    ):
-        trainer(finder(apply=False), max_steps=1, **options).fit(model := Line())
-    assert model.trainer.global_step == 1
-
-
 CURVE = [3.0] * 40 + [3.0 - 0.1 * step for step in range(20)] + [1.0] * 10 + [1.0 + step for step in range(5)]
 LRS = [1e-4 * 1.1**step for step in range(100)]
 
@@ -395,25 +377,6 @@ def test_a_training_at_the_rate_found_equals_one_with_that_rate_configured(train
     other.learning_rate, other.hparams["lr"] = 0.5, 0.7  # not the rate that is replaced
     trainer(finder(), max_steps=1).fit(other)
     assert (other.learning_rate, other.hparams["lr"], other.lr) == (0.5, 0.7, rates_of(other)[0])
-
-
-class Stuck(Line):
-    """Its `lr` cannot be set any more, as a property without setter; its hyperparameter has a rate for each group."""
-
-    def __init__(self):
-        super().__init__()
-        self.hparams["lr"] = torch.tensor([0.02, 0.01])
-
-    def __setattr__(self, name, value):
-        if name == "lr" and hasattr(self, name):
-            raise AttributeError("no setter")
-        super().__setattr__(name, value)
-
-
-def test_a_module_that_cannot_be_told_the_rate_trains_with_it(trainer):
-    callback, model = finder(), Stuck()
-    trainer(callback, max_steps=1).fit(model)
-    assert rates_of(model)[0] == callback.result.suggestion
 
 
 class Grouped(Line):

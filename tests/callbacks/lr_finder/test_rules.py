@@ -43,17 +43,6 @@ def test_half_depth_by_hand():
     assert half_depth(lrs, curve(n)) == pytest.approx((learns**2 * too_high) ** (1 / 3), rel=0.05)
 
 
-def test_half_depth_hardly_depends_on_the_points_of_a_decade_if_the_descent_takes_a_sum_of_rates():
-    """As in plain gradient descent, where the loss is a function of the sum of the rates so far."""
-
-    def sweep(n):
-        lrs = np.array(ladder(n))
-        return 2.5 + 0.8 * np.exp(-np.cumsum(lrs) / 5) + (lrs / 3) ** 4
-
-    suggestions = [half_depth(ladder(n), sweep(n).tolist()) for n in (100, 300, 1000)]
-    assert max(suggestions) / min(suggestions) < 1.35
-
-
 def test_noise_and_outliers_hardly_move_half_depth():
     losses, clean = curve(), half_depth(ladder(300), curve())
     losses[40] = losses[170] = 0.0

@@ -14,7 +14,6 @@ from charlm.callbacks.embedding_pca.components import principal_components
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.shared import fonts
 from charlm.callbacks.shared.fonts import legible, missing_fonts, outlines, printable
-from charlm.callbacks.shared.render import render
 from charlm.inference.bigram_table import bigram_heatmap
 
 SCRIPT_A = "\N{MATHEMATICAL SCRIPT CAPITAL A}"  # DejaVu Sans does not have this letter; STIX, also in matplotlib, does
@@ -88,14 +87,6 @@ def test_a_font_that_cannot_be_read_is_passed_by_and_the_users_own_comes_first(b
     assert legible([SCRIPT_A])[1][1:] == ["STIXGeneral"]
     with matplotlib.rc_context({"font.family": ["STIXGeneral", "sans-serif"]}):
         assert legible([SCRIPT_A, "é"]) == ([SCRIPT_A, "é"], ["STIXGeneral", "sans-serif"])
-
-
-def test_a_missing_font_is_said_in_one_line_once(caplog):
-    with matplotlib.rc_context({"font.family": ["No Such Font"]}):
-        for _ in range(2):
-            render(figure_of(["a", "ж", "no such letter"]))
-    (record,) = caplog.records
-    assert "'No Such Font'" in record.getMessage()
 
 
 def test_pictures_of_any_script_are_drawn_without_a_warning(bundled, caplog):

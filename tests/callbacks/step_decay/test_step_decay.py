@@ -125,20 +125,6 @@ def test_fractions_count_the_steps_of_the_accumulation_to_come(trainer, schedule
     assert model.rates() == [0.1] * half + [0.05] * (steps - half)
 
 
-def test_a_training_that_turns_out_longer_never_raises_the_rate(unbroken_and_rest):
-    """Epochs of 4, 2, 6 and 12 steps seem to end at step 16, then at 10 (a half is at 5), then at 18, then at 24."""
-
-    class Growing(Model):
-        def train_dataloader(self):
-            return DataLoader(RandomDataset(32, [4, 2, 6, 12][self.trainer.current_epoch]))
-
-    length = {"max_epochs": 4, "reload_dataloaders_every_n_epochs": 1}
-    decay = StepDecay([0.5, 0.9], gamma=0.5, unit="fraction")
-    unbroken, rest = unbroken_and_rest(decay, 10, length, Growing, **length)
-    assert unbroken.rates() == [0.1] * 5 + [0.05] * 17 + [0.025] * 2
-    assert rest.rates() == unbroken.rates()[10:]
-
-
 class Endless(Model):
     def train_dataloader(self):
         return DataLoader(RandomIterableDataset(32, 4))
@@ -150,15 +136,6 @@ def test_fractions_need_a_known_length(trainer, model, length):
         trainer(StepDecay([0.5], unit="fraction"), **length).fit(model())
     trainer(StepDecay([0.5], unit="fraction", gamma=0.5), max_steps=4).fit(known := model())
     assert known.rates() == [0.1, 0.1, 0.05, 0.05]
-
-
-def test_every_group_keeps_its_own_rate(trainer):
-    def two_groups(parts):
-        return RecordingSGD([{"params": parts[0].parameters()}, {"params": parts[1].parameters(), "lr": 0.01}], lr=0.4)
-
-    model = Model(two_groups, batches=3)
-    trainer(StepDecay([2], gamma=0.5), max_epochs=1).fit(model)
-    assert model.trainer.optimizers[0].used == [[0.4, 0.01], [0.4, 0.01], [0.2, 0.005]]
 
 
 def test_a_group_that_joins_late_starts_with_the_rate_it_comes_with(trainer):
@@ -195,31 +172,6 @@ def test_epochs_and_fractions_under_manual_optimization(trainer):
     assert (fractions.rates(0), fractions.rates(1)) == ([0.1] * 6 + [0.05] * 14, [0.1] + [0.05] * 3)
     trainer(StepDecay([0.5], gamma=0.5, unit="fraction"), max_steps=12).fit(steps)  # from Lightning's step 6 on
     assert (steps.rates(0), steps.rates(1)) == ([0.1] * 5 + [0.05] * 5, [0.1, 0.05])
-
-
-def test_an_optimizer_that_evaluates_its_closure_several_times_takes_one_step(trainer):
-    class RecordingLBFGS(torch.optim.LBFGS):
-        used = ()
-
-        def step(self, closure):
-            self.used = [*self.used, [self.param_groups[0]["lr"]]]
-            return super().step(closure)
-
-    class Lbfgs(Model):
-        automatic_optimization = False
-
-        def training_step(self, batch, batch_idx):
-            def closure():
-                self.optimizers().zero_grad()
-                loss = self.layer(batch).square().mean()
-                self.manual_backward(loss)
-                return loss
-
-            self.optimizers().step(closure)
-
-    model = Lbfgs(lambda parts: RecordingLBFGS(parts[0].parameters(), lr=0.1, max_iter=4))
-    trainer(StepDecay([2], gamma=0.5), max_epochs=1).fit(model)
-    assert model.rates() == [0.1, 0.1, 0.05, 0.05, 0.05]
 
 
 class Bare(Model):
@@ -529,18 +481,6 @@ def test_the_milestones_are_a_text_with_their_steps_and_rates(trainer, tmp_path,
     ((_, text),) = texts(tmp_path / "run")
     assert text.startswith("| milestone | from optimizer step | factor | lr")
     assert row in text
-
-
-@pytest.mark.parametrize(
-    ("batches", "steps"),
-    [(5, ("5", "15")), (2, ("not known beforehand", "9"))],  # epochs of the same length, and of another
-)
-def test_a_resumed_training_lists_the_same_steps(unbroken_and_rest, tmp_path, batches, steps):
-    later = {"logger": TensorBoardLogger(tmp_path, name="", version="rest"), "max_epochs": 4}
-    decay = StepDecay([1, 3], gamma=0.5, unit="epoch")
-    unbroken_and_rest(decay, 7 if batches == 5 else 5, later, rest=lambda: Model(batches=batches))
-    ((_, text),) = texts(tmp_path / "rest")
-    assert f"| 1 epochs done | {steps[0]} | 0.5 | 0.05 |\n| 3 epochs done | {steps[1]} | 0.25 | 0.025 |" in text
 
 
 def test_a_logger_that_fails_does_not_stop_training_and_causes_one_warning_each(trainer, tmp_path):

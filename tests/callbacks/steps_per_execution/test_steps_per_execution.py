@@ -1,9 +1,7 @@
 """Many steps per execution against Lightning's own loop: everything that a callback can see, and the weights."""
 
-import copy
 import csv
 import itertools
-import pickle
 
 import lightning.pytorch as pl
 import pytest
@@ -245,16 +243,6 @@ class Answers(Callback):
         return -1
 
 
-class Sized(Model):
-    """False in a condition, and changes its batches all the same."""
-
-    def __len__(self):
-        return 0
-
-    def on_after_batch_transfer(self, batch, dataloader_idx):
-        return [batch[0] * 2]
-
-
 def step_plateau(optimizer):
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1, factor=0.5)
     return {"scheduler": scheduler, "monitor": "loss", "interval": "step"}
@@ -266,13 +254,8 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "fused AdamW": (lambda: Model(torch.optim.AdamW, fused=True), {}),
     "LBFGS": (lambda: Model(torch.optim.LBFGS), {"max_epochs": 1}),
     "parameter groups": (Groups, {}),
-    "every third step": (lambda: Model(scheduler=every_third), {}),
     "plateau": (lambda: Model(scheduler=plateau), {}),
-    "accumulation": (Model, {"accumulate_grad_batches": 3, "max_steps": 6, "max_epochs": -1}),
     "clipped by norm": (Model, {"gradient_clip_val": 0.1}),
-    "max_steps": (Model, {"max_steps": 17, "max_epochs": -1}),
-    "validated by batches": (Model, {"val_check_interval": 7, "check_val_every_n_epoch": None}),
-    "bf16": (Model, {"precision": "bf16-mixed"}),
     "bf16, accumulated, clipped": (
         lambda: Model(scheduler=every_third),
         {"precision": "bf16-mixed", "accumulate_grad_batches": 3, "gradient_clip_val": 0.1},
@@ -294,7 +277,6 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "new parameter group": (OneLayer, {}, AddsGroup),
     "new hook of the optimizer": (Model, {}, AddsHook),
     "answer of a callback": (Model, {}, Answers),
-    "false in a condition": (Sized, {}),
     "plateau of every step": (lambda: Model(scheduler=step_plateau), {"min_steps": 20}, Stop),
     "should_stop": (Model, {}, Stop),
     "averaging": (Model, {}, WeightAveraging),
@@ -573,20 +555,6 @@ def test_logs_of_callbacks_and_through_an_overridden_log_are_the_same(options, t
     assert_same_scalars(*({tag: points for tag, points in log.items() if tag != "epoch"} for log in logs))
     steps_of_points = [step for step, _ in logs[0]["train/loss"]]
     assert steps_of_points == list(range(every - 1, total, every))  # not one for each accumulated batch
-
-
-def test_a_copy_made_at_a_step_is_of_the_module_alone(trainer):
-    class Copies(Callback):
-        def on_train_batch_end(self, trainer, module, *_):
-            if trainer.global_step == 3:
-                self.copy = pickle.loads(pickle.dumps(module.layer))
-                self.names = set(vars(copy.copy(module)))
-
-    one, many = Copies(), Copies()
-    run(trainer, Model, 1, one)
-    run(trainer, Model, 100, many)
-    assert one.names == many.names
-    assert str(one.copy.state_dict()) == str(many.copy.state_dict())
 
 
 def test_the_last_step_before_a_stop_is_the_one_that_is_kept(trainer, tmp_path):
