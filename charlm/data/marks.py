@@ -14,6 +14,8 @@ from charlm.tokenizer import LONGEST_NAME, UNPRINTABLE
 MOST_LABELS = 1000
 """Different labels that a list may have: a label is something that many names share."""
 
+_WEIGHTS = (1e-30, 1e30)  # float32 holds their sums
+
 _THOUSANDS = re.compile(r"\d{1,3}([,' ])\d{3}(\1\d{3})*(\.\d*)?")
 
 
@@ -51,8 +53,8 @@ class MarkColumns(NamedTuple):
         """The marks in a row.
 
         Raises:
-            ValueError: a weight that is no number above 0, or a label that is empty, long, not printable or not
-                accepted.
+            ValueError: a weight that is no number from 1e-30 to 1e30, or a label that is empty, long, not printable or
+                not accepted.
         """
         weight = 1.0 if self.weight is None else _weight(row[self.weight])
         label = "" if self.label is None else _label(row[self.label])
@@ -70,10 +72,10 @@ def _weight(cell: str) -> float:
         weight = float(text.replace(",", "."))
     except ValueError:
         weight = math.nan
-    if not 0 < weight < math.inf:
+    if not _WEIGHTS[0] <= weight <= _WEIGHTS[1]:
         raise ValueError(
-            f"the weight is {shortened(cell.strip())}; a weight is a number above 0, correct the row or give"
-            " --data.bad_lines skip"
+            f"the weight is {shortened(cell.strip())}; a weight is a number above 0, from 1e-30 to 1e30; correct the"
+            " row or give --data.bad_lines skip"
         )
     return weight
 
