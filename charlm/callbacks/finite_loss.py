@@ -8,7 +8,7 @@ from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
-from charlm.callbacks.shared.own_callback import OwnCallback
+from charlm.callbacks.shared.base_callback import BaseCallback
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -18,7 +18,7 @@ class NonFiniteLoss(ArithmeticError):
     """Exit status of `charlm fit`."""
 
 
-class FiniteLoss(OwnCallback):
+class FiniteLoss(BaseCallback):
     """Stop training at the first step with a NaN or infinite loss, and never save weights that are NaN or infinite.
 
     Without this callback Lightning trains on, saves the weights, and ends with exit status 0. With it `trainer.fit`

@@ -15,7 +15,7 @@ import torch
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
-from charlm.callbacks.shared.own_callback import OwnCallback
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.trainer_state import is_over
 
 _SIGHUP = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -37,7 +37,7 @@ class Stopped(SystemExit):
         self.signum, self.step, self.file = signum, step, file
 
 
-class GracefulStop(OwnCallback):
+class GracefulStop(BaseCallback):
     """Save and stop on SIGINT (Ctrl-C), on SIGTERM (preemptible machines) and on SIGHUP (a closed terminal).
 
     The trainer finishes the current step and the validation that is due after it. Then the state is saved: by

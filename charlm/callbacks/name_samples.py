@@ -6,10 +6,10 @@ from itertools import zip_longest
 from typing import Any
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, send_scalars, send_text, tell
 from charlm.callbacks.shared.markdown import cell
-from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
@@ -17,7 +17,7 @@ _NEW = "new"
 _COLUMNS = 6  # at most, so that the table fits into a page of 1,024 pixels
 
 
-class NameSamples(OwnCallback):
+class NameSamples(BaseCallback):
     """Show names that the model samples before the first step, at every validation and at the end.
 
     The seed is the same each time, so one sees babble turn into names. Every logger that takes texts (TensorBoard, W&B

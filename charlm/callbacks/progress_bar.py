@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
-from charlm.callbacks.shared.own_callback import OwnProgressBar
+from charlm.callbacks.shared.base_callback import BaseProgressBar
 from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.terminal import can_redraw
 from charlm.callbacks.shared.trainer_state import is_of_fit
@@ -26,7 +26,7 @@ _WIDTHS = {"step": 9, "best": 4, "lr": 8}  # cells of a column; others have 7, o
 _DIM, _GREEN, _END = "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
-class StepProgressBar(OwnProgressBar):
+class StepProgressBar(BaseProgressBar):
     """One bar from the first optimizer step to the last, and above it a row of numbers for each validation.
 
     The bar shows what was logged with `prog_bar=True`, `loss/train` and `loss/val` as train and val: a beginning that

@@ -12,12 +12,12 @@ from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_i
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.internals.loop_state import save_loop_state
 from charlm.callbacks.shared.archive import refuse_address
+from charlm.callbacks.shared.base_callback import BaseCheckpoint
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
-from charlm.callbacks.shared.own_callback import OwnCheckpoint
 from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
 
 
-class RunCheckpoint(OwnCheckpoint):
+class RunCheckpoint(BaseCheckpoint):
     """Keep a run's last state in `last.ckpt` and its best one in `best.ckpt`.
 
     `last.ckpt` is written after every validation and when training ends; without validations, at the end of every

@@ -8,7 +8,7 @@ from typing import Any
 from docstring_parser import parse as parse_docstring
 
 from charlm.cli.short_errors import ShortErrors
-from charlm.cli.uncollected import uncollected
+from charlm.cli.without_gc import without_gc
 
 
 def run_command(name: str, args: list[str]) -> None:
@@ -20,7 +20,7 @@ def run_command(name: str, args: list[str]) -> None:
 def command_function(name: str) -> Callable[..., None]:
     """The function of a command: for compare-counts it is `compare_counts` in commands/compare_counts.py."""
     word = name.replace("-", "_")
-    with uncollected():
+    with without_gc():
         function: Callable[..., None] = getattr(import_module(f"charlm.cli.commands.{word}"), word)
     return function
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from charlm import __version__
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 from charlm.cli.terminal_text import visible_output
-from charlm.cli.uncollected import uncollected
+from charlm.cli.without_gc import without_gc
 from charlm.messages import visible
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -83,7 +83,7 @@ def run(args: list[str]) -> None:
         with visible_output():
             import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
     else:
-        with starting("charlm" if args[0].startswith("-") else f"charlm {args[0]}"), uncollected():
+        with starting("charlm" if args[0].startswith("-") else f"charlm {args[0]}"), without_gc():
             run_trainer = import_module("charlm.cli.trainer.lightning_cli").run_trainer
         run_trainer(args)
 

@@ -1,8 +1,7 @@
 """Analytic gradients of the MLP in numpy: a training step in half of autograd's time.
 
-Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V = vocab_size,
-K = n_labels. The weights are the MLP's parameters
-as numpy arrays, in their order: table (V + K, C), W1 (H, T * C), b1 (H,), W2 (V, H), b2 (V,).
+Dimension key: B batch, T = block_size, C = n_embd, H = n_hidden, V = vocab_size, K = n_labels. The weights are the
+MLP's parameters as numpy arrays, in their order: table (V + K, C), W1 (H, T * C), b1 (H,), W2 (V, H), b2 (V,).
 """
 
 from collections.abc import Callable, Sequence

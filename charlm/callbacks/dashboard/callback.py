@@ -7,6 +7,7 @@ from torch import Tensor
 from charlm.callbacks.dashboard.activations import ActivationWatch, evenly
 from charlm.callbacks.dashboard.layout import layout, with_band
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, get_filesystem
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import (
     Failed,
@@ -18,13 +19,12 @@ from charlm.callbacks.shared.logger_adapters import (
     send_text,
     tell,
 )
-from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import logged_step, scalar_step
 from charlm.callbacks.shared.send_figure import publish
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 
-class Dashboard(OwnCallback):
+class Dashboard(BaseCallback):
     """Lay out TensorBoard for a run, and show what its hidden layers do.
 
     - Custom Scalars: the losses of train, val and test on one chart, the learning rates, the scalars of NameSamples,

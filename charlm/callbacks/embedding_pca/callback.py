@@ -14,13 +14,13 @@ from charlm.callbacks.embedding_pca.probe import Probe, told_apart
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.embedding_pca.table import Rows, choose_rows, find_table, get_table
 from charlm.callbacks.internals.lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.fonts import missing_fonts
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, run_directory, send_scalars, tell
-from charlm.callbacks.shared.own_callback import OwnCallback
 from charlm.callbacks.shared.progress import logged_step
 
 
-class EmbeddingPCA(OwnCallback):
+class EmbeddingPCA(BaseCallback):
     """Draw the rows of an embedding by their first two principal components during training.
 
     The first picture shows the untrained table, the last one the trained table. Every logger that takes pictures gets

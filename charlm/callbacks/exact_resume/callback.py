@@ -10,14 +10,14 @@ from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
 from charlm.callbacks.internals.module_log import restore_callback_metrics
-from charlm.callbacks.shared.own_callback import OwnCallback
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.processes import gather
 
 ENTRY = "exact_resume"
 """The key of a checkpoint under which the callback keeps its values."""
 
 
-class ExactResume(OwnCallback):
+class ExactResume(BaseCallback):
     """Save what Lightning leaves out of a checkpoint, so that a resumed training continues as if it had never stopped.
 
     `trainer.fit(ckpt_path=...)` then continues at the exact step, in every process, with

@@ -16,10 +16,10 @@ from charlm.callbacks.lr_finder.search import Interrupted, Search
 from charlm.callbacks.lr_finder.streams import refuse_streams
 from charlm.callbacks.lr_finder.sweep import LRSweep, NotRestored
 from charlm.callbacks.lr_finder.written import write_result
-from charlm.callbacks.shared.own_callback import OwnCallback
+from charlm.callbacks.shared.base_callback import BaseCallback
 
 
-class LRFinder(OwnCallback):
+class LRFinder(BaseCallback):
     """Find the learning rate as training begins, and train with it.
 
     First a sweep: the rate rises from `min_lr` to `max_lr`, one optimizer step per rate, and a rule reads a rate off

@@ -6,7 +6,7 @@ from charlm.callbacks.shared.render import png, render
 
 
 class ShownFigure(Figure):
-    """A Figure that is shown as the last line of a notebook's cell; of others, pyplot would have to be imported."""
+    """A Figure that a notebook shows as a cell's last line; for a plain Figure, pyplot would have to be imported."""
 
     def _repr_png_(self) -> bytes:
         return png(render(self))

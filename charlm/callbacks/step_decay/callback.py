@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.step_count import step_counter
-from charlm.callbacks.shared.own_callback import OwnCallback
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.progress import fraction_done, training_steps
 from charlm.callbacks.shared.rates import all_rates
 from charlm.callbacks.step_decay.milestones import check_arguments, check_fractions, decay_factor, warn_of_new
@@ -25,7 +25,7 @@ from charlm.callbacks.step_decay.schedulers import (
 from charlm.callbacks.step_decay.table import next_milestone, send_table
 
 
-class StepDecay(OwnCallback):
+class StepDecay(BaseCallback):
     """Multiply every learning rate by `gamma` at each milestone.
 
     With milestones [5000], steps 0 to 4999 (the first 5000) use the base rate, and step 5000 is the first to use

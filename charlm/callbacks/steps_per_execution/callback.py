@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, is_param_in_hook_signature
-from charlm.callbacks.shared.own_callback import OwnCallback
+from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.steps_per_execution.execution import Execution
 from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
-class StepsPerExecution(OwnCallback):
+class StepsPerExecution(BaseCallback):
     """Run many optimizer steps for each iteration of Lightning's training loop.
 
     A step of a small model takes less time than what Lightning does around it: hooks of every part, results, profiler,

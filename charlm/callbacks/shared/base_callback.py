@@ -1,4 +1,4 @@
-"""The base classes of charlm's callbacks, which belong to one of Lightning's two packages and refuse the other."""
+"""The base classes of charlm's callbacks: they refuse a Trainer of Lightning's other package."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ from charlm.callbacks.internals.lightning import (
 )
 
 
-class OwnCallback(Callback):
-    """A callback that ends `fit` with an explanation if the Trainer is one of the other package."""
+class BaseCallback(Callback):
+    """A callback that explains the mistake if it is given to a Trainer of Lightning's other package."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check the Trainer.
 
         Raises:
-            TypeError: the Trainer is one of the other package.
+            TypeError: the Trainer is of the other package.
         """
-        if Trainer not in type(trainer).__mro__:
+        if not issubclass(type(trainer), Trainer):
             other = next(name for name in PACKAGES if name != PACKAGE)
             raise TypeError(
                 f"{type(self).__name__} is a callback for {PACKAGE}, and this Trainer comes from {other}; put"
@@ -31,12 +31,15 @@ class OwnCallback(Callback):
         super().setup(trainer, pl_module, stage)
 
 
-class OwnCheckpoint(OwnCallback, Checkpoint):
-    """The same for a callback that saves checkpoints."""
+class BaseCheckpoint(BaseCallback, Checkpoint):
+    """`BaseCallback` for a callback that saves checkpoints."""
 
 
-class OwnProgressBar(OwnCallback, ProgressBar):
-    """The same for a progress bar; copies of it, as in a checkpoint, lack the Trainer and what is on the screen."""
+class BaseProgressBar(BaseCallback, ProgressBar):
+    """`BaseCallback` for a progress bar.
+
+    A pickled copy, as in saved hyperparameters, has neither the Trainer nor the bar on the screen.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_trainer": None, "_bar": None}
