@@ -30,5 +30,5 @@ def test_the_readmes_cells_run_and_end_with_their_pictures(tmp_path, monkeypatch
         (shown,) = [output.data for output in outputs if output.output_type == "execute_result"]
         assert shown["image/png"], "without pyplot"
     printed = "".join(output.text for output in of_table if output.output_type == "stream")
-    assert printed.startswith("Splits(corpus=Corpus(4,")
+    assert printed.startswith("Splits(corpus=Corpus(5,494 names")
     assert len(printed.splitlines()[0]) < 400

@@ -85,7 +85,8 @@ class LitMixture(LitCharLM):
                 counting.count_names(*names.gather(index), weights)
         self._held_out = [held_out]
         with torch.no_grad():
-            torch._foreach_copy_(list(self.learner.parameters()), list(self.net.parameters()))
+            for learning, mean in zip(self.learner.parameters(), self.net.parameters(), strict=True):
+                learning.copy_(mean)
 
     def loss(self, context: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy by n-grams that have not counted these names."""
@@ -101,7 +102,8 @@ class LitMixture(LitCharLM):
         super().optimizer_step(*args, **kwargs)
         share = min(1.0, _MEMORY / (self.trainer.global_step + 1))  # Lightning counts the step after this
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.net.parameters()), list(self.learner.parameters()), share)
+            for mean, learning in zip(self.net.parameters(), self.learner.parameters(), strict=True):
+                mean.lerp_(learning, share)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whether the names had weights, since the net is built with them."""
