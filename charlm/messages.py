@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 40  # characters
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -43,6 +43,16 @@ def did_you_mean(wanted: str, names: Iterable[str], prefix: str = "") -> str:
 def shortened(alphabet: str) -> str:
     """An alphabet for a message: its first 40 characters, and its length if there are more."""
     return repr(alphabet) if len(alphabet) <= _SHOWN else f"{alphabet[:_SHOWN]!r}... ({len(alphabet)} characters)"
+
+
+def first_few(texts: Sequence[str], most: int) -> str:
+    """Some texts for a message, with "..." in place of those after the first `most`.
+
+    Example:
+        >>> first_few(["a", "b", "c"], 2)
+        'a, b, ...'
+    """
+    return ", ".join([*texts[:most], "..."] if len(texts) > most else texts)
 
 
 def parameters_of(kind: type) -> list[str]:

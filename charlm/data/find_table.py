@@ -56,7 +56,7 @@ def find_table(
                 f" names, as in --data.column {_likely(found[1])}, or --data.column 0 if the whole line is a name"
             )
         if marked:
-            raise ValueError(f"data.{min(marked)} is a column of a table, and {file} looks like none; leave it out")
+            raise ValueError(f"data.{min(marked)} is a column of a table, but {file} is no table; leave it out")
         return None
     found = _find_rows(lines, asked=True)
     if not found and isinstance(column, int):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charlm.messages import shortened
+from charlm.messages import first_few, shortened
 from charlm.tokenizer import LONGEST_NAME, UNPRINTABLE
 
 MOST_LABELS = 1000
@@ -16,6 +16,7 @@ MOST_LABELS = 1000
 
 _WEIGHTS = (1e-30, 1e30)  # float32 holds their sums
 
+_SHOWN = 6  # labels that a note lists
 _THOUSANDS = re.compile(r"\d{1,3}([,' ])\d{3}(\1\d{3})*(\.\d*)?")
 
 
@@ -149,5 +150,5 @@ class Marks:
         if label_of is not None:
             counts = np.bincount(label_of, minlength=len(self.labels))
             listed = [f"{label} ({count:,})" for label, count in zip(self.labels, counts, strict=True)]
-            notes.append(f"labels {', '.join(listed[:6])}{', ...' if len(listed) > 6 else ''}")
+            notes.append(f"labels {first_few(listed, _SHOWN)}")
         return notes

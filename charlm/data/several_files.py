@@ -9,8 +9,9 @@ import numpy as np
 
 from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.download import MAKEMORE, refuse_address
+from charlm.messages import first_few
 
-_SHOWN = 6  # files that a note lists
+_SHOWN = 6  # files whose counts, and whose notes, are listed
 
 Paths = str | Sequence[str] | None
 """A file, a pattern such as "lists/*.txt", "makemore", or a list of these; None: the names that come with charlm."""
@@ -46,7 +47,7 @@ def read_files(path: Paths, **options: Any) -> Corpus:
 
 
 def _matching(path: str | Path | None) -> list[str | Path | None]:
-    """The files that match a pattern, in alphabetical order; of a path that is no pattern, the path."""
+    """The files that match a pattern, in alphabetical order; if the path is not a pattern, the path alone."""
     if path is None or not glob.has_magic(str(path)) or Path(path).exists():
         return [path]
     files = [file for file in sorted(glob.glob(str(path), recursive=True)) if Path(file).is_file()]
@@ -56,11 +57,10 @@ def _matching(path: str | Path | None) -> list[str | Path | None]:
 
 
 def _joined(corpora: Sequence[Corpus]) -> Corpus:
-    """One list after the other; the labels are sorted, if all are not the same."""
+    """Join lists in their order; the labels are sorted, unless all lists have the same."""
     names = [Path(corpus.source).name for corpus in corpora]
     counts = [f"{len(corpus):,} names from {name}" for name, corpus in zip(names, corpora, strict=True)]
     notes = [f"{name}: {corpus.note}" for name, corpus in zip(names, corpora, strict=True) if corpus.note]
-    listed = [*counts[:_SHOWN], *["..."][: len(counts) - _SHOWN], *notes[:_SHOWN], *["..."][: len(notes) - _SHOWN]]
     weights = [corpus.weights for corpus in corpora if corpus.weights is not None]
     same = len({corpus.labels for corpus in corpora}) == 1
     labels = corpora[0].labels if same else tuple(sorted({label for corpus in corpora for label in corpus.labels}))
@@ -74,7 +74,7 @@ def _joined(corpora: Sequence[Corpus]) -> Corpus:
         "".join(sorted(set().union(*(corpus.alphabet for corpus in corpora)))),
         sum(map(len, corpora)),
         f"{corpora[0].source} and {len(corpora) - 1} more",
-        ", ".join(listed),
+        ", ".join(first_few(texts, _SHOWN) for texts in (counts, notes) if texts),
         np.concatenate(weights) if weights else None,
         labels,
         np.concatenate(numbers) if numbers else None,

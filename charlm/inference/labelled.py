@@ -7,18 +7,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from charlm.callbacks.shared.evaluating import evaluating
 from charlm.inference.sampling import sample_names
 from charlm.nets.given_label import GivenLabel
-from charlm.nets.loss import device_of, nats, target_weights
+from charlm.nets.loss import weighted_nats
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import CharTokenizer
 
-T = TypeVar("T")
+Drawn = TypeVar("Drawn")
 
 
-def of_label(net: nn.Module, tokenizer: CharTokenizer, label: str | None) -> nn.Module:
-    """The net of the names with one label; where names have no labels, the net itself.
+def net_given_label(net: nn.Module, tokenizer: CharTokenizer, label: str | None) -> nn.Module:
+    """A net of names with one label, from a net of names with labels; where names have no labels, the net itself.
 
     Raises:
         ValueError: no such label, or none where names have labels.
@@ -27,33 +26,28 @@ def of_label(net: nn.Module, tokenizer: CharTokenizer, label: str | None) -> nn.
     return GivenLabel(net, start) if tokenizer.labels else net
 
 
-def given_label(checkpoint: Checkpoint, label: str | None) -> Checkpoint:
-    """A checkpoint as if it held the model of the names with one label, and these had no labels.
+def checkpoint_given_label(checkpoint: Checkpoint, label: str | None) -> Checkpoint:
+    """A checkpoint of names with one label, as if these had no labels, from a checkpoint of names with labels.
 
     Raises:
         ValueError: no such label, or none where names have labels.
     """
-    net = of_label(checkpoint.net, checkpoint.tokenizer, label)
+    net = net_given_label(checkpoint.net, checkpoint.tokenizer, label)
     return replace(checkpoint, net=net, tokenizer=CharTokenizer(checkpoint.tokenizer.alphabet))
 
 
-@torch.inference_mode()
 def losses_by_label(
     net: nn.Module, tokenizer: CharTokenizer, batches: Iterable[tuple[Tensor, ...]]
 ) -> dict[str, float]:
     """The exact mean loss of the names of each label in nats per character, for the labels that names have.
 
-    The arguments are those of `evaluate` and `of_label`.
+    The arguments are those of `evaluate` and `net_given_label`.
     """
-    device, K = device_of(net), len(tokenizer.labels)
-    total, count = torch.zeros(2, K, dtype=torch.float64)
-    with evaluating(net):
-        for context, target, *weights in batches:
-            weight = target_weights(target, *weights).double()
-            surprise = nats(net(context.to(device)), target.to(device)).cpu().double()
-            number = (context[:, 0] - tokenizer.vocab_size).view(-1, *[1] * (target.dim() - 1)).expand(target.shape)
-            total.index_add_(0, number.flatten(), (surprise * weight).flatten())
-            count.index_add_(0, number.flatten(), weight.flatten())
+    total, count = torch.zeros(2, len(tokenizer.labels), dtype=torch.float64)
+    for context, surprise, weight in weighted_nats(net, batches):
+        number = context[:, 0] - tokenizer.vocab_size  # of the label, which begins each context
+        total.index_add_(0, number, surprise.view(len(number), -1).sum(1))
+        count.index_add_(0, number, weight.view(len(number), -1).sum(1))
     means = zip(tokenizer.labels, total.tolist(), count.tolist(), strict=True)
     return {label: nats / characters for label, nats, characters in means if characters}
 
@@ -61,20 +55,20 @@ def losses_by_label(
 def sample_with_labels(
     net: nn.Module, tokenizer: CharTokenizer, n: int, seed: int, shares: Sequence[float] | None = None, **options: Any
 ) -> list[tuple[str, str]]:
-    """Names, each with its label before it, "" if names have none.
+    """Draw names, each with its label before it, or with "" if names have no labels.
 
     Args:
         net: the net.
         tokenizer: the characters and labels of the net's ids.
         n: number of names.
         seed: of all draws.
-        shares: how probable each label is, K numbers; None: all are equally probable.
+        shares: the probability of each label, K numbers in proportion; None: all are equally probable.
         options: those of `sample_names`.
     """
     labels = tokenizer.labels
 
     def draw(label: str | None, n: int, seed: int) -> list[str]:
-        return sample_names(of_label(net, tokenizer, label), tokenizer, n, seed=seed, **options)
+        return sample_names(net_given_label(net, tokenizer, label), tokenizer, n, seed=seed, **options)
 
     if not labels:
         return [("", name) for name in draw(None, n, seed)]
@@ -82,16 +76,16 @@ def sample_with_labels(
 
 
 def draw_with_labels(
-    labels: Sequence[str], shares: Sequence[float], n: int, seed: int, draw: Callable[[str, int, int], Iterable[T]]
-) -> Iterator[tuple[str, T]]:
+    labels: Sequence[str], shares: Sequence[float], n: int, seed: int, draw: Callable[[str, int, int], Iterable[Drawn]]
+) -> Iterator[tuple[str, Drawn]]:
     """Draw a label and then a name that has it, n times; yields both.
 
     Args:
         labels: K labels.
-        shares: how probable each is, K numbers.
+        shares: the probability of each, K numbers in proportion.
         n: number of names.
         seed: of all draws.
-        draw: draws names of one label; takes it, the number of names and a seed, another one for each label.
+        draw: draws names of one label; takes the label, the number of names and a seed, which differs between labels.
     """
     limits = torch.tensor(shares, dtype=torch.float64).cumsum(0)
     places = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * limits[-1]

@@ -80,7 +80,7 @@ class LitCharLM(pl.LightningModule, ABC):
         labels: list[str] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=(*self.unused, *["labels"] * (not labels)))  # and those of the subclass
+        self.save_hyperparameters(ignore=self.unused if labels else (*self.unused, "labels"))  # also the subclass's
         check_training(lr, weight_decay, warmup, label_smoothing)
         check_vocab_size(vocab_size, alphabet)
         self.choose_sizes()

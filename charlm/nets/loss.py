@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -91,17 +91,29 @@ def evaluate(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> Evaluatio
     Raises:
         ValueError: there is no target to evaluate.
     """
-    device = device_of(net)
     total, count = 0.0, 0.0
+    for _, surprise, weight in weighted_nats(net, batches):
+        total += surprise.sum().item()
+        count += weight.sum().item()
+    if count == 0:
+        raise ValueError("there is no example to evaluate; give this split a share of the names")
+    return Evaluation(total / count, count)
+
+
+@torch.inference_mode()
+def weighted_nats(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """What a mean loss is made of; the arguments are those of `evaluate`.
+
+    Yields:
+        For each batch its context, and on the CPU, float64, both shaped like its target: the surprise of each target in
+        nats times its weight, and the weight.
+    """
+    device = device_of(net)
     with evaluating(net):
         for context, target, *weights in batches:
             weight = target_weights(target, *weights).double()
             surprise = nats(net(context.to(device)), target.to(device)).cpu().double()
-            total += (surprise * weight).sum().item()
-            count += weight.sum().item()
-    if count == 0:
-        raise ValueError("there is no example to evaluate; give this split a share of the names")
-    return Evaluation(total / count, count)
+            yield context, surprise * weight, weight
 
 
 def device_of(net: nn.Module) -> torch.device:

@@ -40,12 +40,8 @@ class WaveNet(nn.Module):
         check_dropout(dropout)
         places = block_size + (n_labels > 0)
         if places < 2 or places & (places - 1):
-            powers = (
-                "one less than a power of two, for the label: 1, 3, 7, ..."
-                if n_labels
-                else "a power of two: 2, 4, 8, ..."
-            )
-            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be {powers}")
+            allowed = "1, 3, 7, ... (a power of two with the label)" if n_labels else "a power of two: 2, 4, 8, ..."
+            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be {allowed}")
         self.block_size = places
         self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         sizes = [n_embd] + [n_hidden] * (places.bit_length() - 2)

@@ -74,7 +74,11 @@ def test_a_table_may_be_compressed(tmp_path):
         (rows("{0}"), 1, "does not look like a table: its first line is 'Emma'; leave the option out"),
         (rows("{0},{1}"), {"column": 1, "weight": "n"}, " has no column 'n': .* titles in data.weight, or the number"),
         (rows("{0},{1}"), {"column": 1, "weight": 4}, "^data.weight is 4; .* has columns 1 to 2$"),
-        (rows("{0}"), {"weight": 2}, "^data.weight is a column of a table, and .* looks like none; leave it out"),
+        (
+            rows("{0}"),
+            {"weight": 2},
+            "^data.weight is a column of a table, but .* is no table; leave it out",
+        ),
         (rows("{0}"), {"column": 0, "weight": 2}, "^data.weight is a column .* with the names in data.column"),
         ("Emma, Noah, Mia\n", None, " has a single line, 'Emma, Noah, Mia'; give one name a line"),
     ],

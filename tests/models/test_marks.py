@@ -9,7 +9,7 @@ import torch
 
 from charlm.data.datamodule import NamesDataModule
 from charlm.data.sequences import Sequences
-from charlm.inference.labelled import losses_by_label, of_label, sample_with_labels
+from charlm.inference.labelled import losses_by_label, net_given_label, sample_with_labels
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
 from charlm.models.names import LitGRU
@@ -114,7 +114,7 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
         assert net(inputs).shape[-1] == 4
     first = {}
     for label in "FM":
-        given = of_label(loaded.net, tokenizer, label)
+        given = net_given_label(loaded.net, tokenizer, label)
         p = given(torch.zeros(1, 1 if model.takes == "names" else given.block_size, dtype=torch.int64)).softmax(-1)
         assert p.sum().item() == pytest.approx(1, abs=1e-6)
         first[label] = p.flatten().tolist()
@@ -145,6 +145,6 @@ def test_labels_are_drawn_by_their_shares():
     assert sample_with_labels(First(), tokenizer, 10, 1, [0.75, 0.25]) == drawn[:10]
     for label, message in (("X", "the label 'X' is not the model's"), (None, "the model's names have labels")):
         with pytest.raises(ValueError, match=f"{message}; give a label, one of F, M"):
-            of_label(First(), tokenizer, label)
+            net_given_label(First(), tokenizer, label)
     with pytest.raises(ValueError, match="the label is 'F', and the model's names have no labels; leave it out"):
-        of_label(First(), CharTokenizer("ab"), "F")
+        net_given_label(First(), CharTokenizer("ab"), "F")

@@ -14,7 +14,7 @@ from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
-from charlm.inference.labelled import draw_with_labels, given_label
+from charlm.inference.labelled import checkpoint_given_label, draw_with_labels
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
@@ -115,7 +115,7 @@ def sample(
     options: dict[str, Any] = {"exclude": excluded, "distinct": distinct, "cut": longest_name(loaded)}
 
     def draw(label: str | None, n: int, seed: int) -> Iterator[list[Row]]:
-        model = given_label(loaded, label)
+        model = checkpoint_given_label(loaded, label)
         for names in draw_names(model.net, model.tokenizer, n, conditions, sampler, seed=seed, **options):
             yield _rows(model, names, scored, known if mark else None, label)
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ from charlm.cli.rows import RowFormat, encoded
 from charlm.cli.table import Cell, Table, render
 from charlm.cli.terminal_text import cleaned, is_mark
 from charlm.data.corpus import Corpus
-from charlm.inference.labelled import given_label
+from charlm.inference.labelled import checkpoint_given_label
 from charlm.inference.scoring import NameScore, score_names
+from charlm.messages import first_few
 from charlm.nets.interface import positions_of
 from charlm.runs.load_checkpoint import Checkpoint
 
@@ -65,35 +66,18 @@ def score(
     """
     loaded = load_chosen(checkpoint)
     labels = loaded.tokenizer.labels if label == _ALL and loaded.tokenizer.labels else (label,)
-    models = [given_label(loaded, each) for each in labels]
-    shown = [number for number, name in enumerate(_HEADER) if name != "label" or len(labels) > 1]
-    header = [_HEADER[number] for number in shown]
+    models = [checkpoint_given_label(loaded, each) for each in labels]
+    printer = _Printer(format, with_labels=len(labels) > 1)
     listed = _listed(names, loaded, {"column": column, "encoding": encoding, "bad_lines": bad_lines})
-    guess = math.log(loaded.tokenizer.vocab_size)
     totals: list[list[float]] = [[] for _ in models]
     characters, count, failed = 0, 0, 0
-    widths: list[int] = []
-    for number, part in enumerate(_parts(listed, _AT_ONCE)):
+    for part in _parts(listed, _AT_ONCE):
         fitting, problems = _fitting(part, models[0])
         scores = [score_names(model.net, model.tokenizer, fitting) for model in models]
-        of_names = iter(zip(*scores, strict=True))
-        rows: list[list[Cell]] = []
-        for name in part:
-            if name in problems:
-                rows.append([name, None, None, None, None, problems[name]])
-            else:
-                rows += [_row(score, of, guess) for of, score in zip(labels, next(of_names), strict=True)]
-        rows = [[row[i] for i in shown] for row in rows]
-        if format == "text":
-            cells = [(*row[:-2], row[-1] or row[-2]) for row in rows]
-            titles = [title.replace("_per_", "/") for title in header[:-1]]
-            text = render(Table(titles, cells), widths=widths)
-            print(text.partition("\n")[2] if number else text)
-        else:
-            print(encoded(header, rows, format, first=number == 0), end="")
-        for parts, of_label in zip(totals, scores, strict=True):
-            parts.append(math.fsum(s.total for s in of_label))
-        characters += sum(len(s.nats) for s in scores[0])
+        printer.rows(_rows(part, problems, labels, scores, math.log(loaded.tokenizer.vocab_size)))
+        for of_model, total in zip(scores, totals, strict=True):
+            total.append(math.fsum(score.total for score in of_model))
+        characters += sum(len(score.nats) for score in scores[0])
         count += len(fitting)
         failed += len(part) - len(fitting)
     if not count + failed:
@@ -102,13 +86,37 @@ def score(
         )
     if not count:
         raise NothingScoredError("no name could be scored; use a model that was trained on such names")
-    for of, total in zip(labels, [math.fsum(parts) for parts in totals], strict=True):
-        given = f" as {of}" if len(labels) > 1 else ""
-        print(
-            f"mean over {count} {'name' if count == 1 else 'names'}{given}: {total / characters:.4f} nats/character,"
-            f" {total / count:.4f} nats a name" + (f"; {failed:,} could not be scored" if failed else ""),
-            file=sys.stdout if format == "text" else sys.stderr,
+    for each, nats in zip(labels, map(math.fsum, totals), strict=True):
+        given = f" as {each}" if len(labels) > 1 else ""
+        printer.text(
+            f"mean over {count} {'name' if count == 1 else 'names'}{given}: {nats / characters:.4f} nats/character,"
+            f" {nats / count:.4f} nats a name" + (f"; {failed:,} could not be scored" if failed else "")
         )
+
+
+class _Printer:
+    """Prints rows with the columns of `_HEADER` part by part, and texts where they do not disturb the rows."""
+
+    def __init__(self, format: RowFormat, *, with_labels: bool) -> None:
+        self.format = format
+        self.columns = [number for number, name in enumerate(_HEADER) if name != "label" or with_labels]
+        self.widths: list[int] = []  # of the columns so far
+        self.is_first = True
+
+    def rows(self, rows: Iterable[list[Cell]]) -> None:
+        cells = [[row[number] for number in self.columns] for row in rows]
+        header = [_HEADER[number] for number in self.columns]
+        if self.format == "text":
+            titles = [title.replace("_per_", "/") for title in header[:-1]]
+            table = Table(titles, [(*row[:-2], row[-1] or row[-2]) for row in cells])  # a problem in the last column
+            text = render(table, widths=self.widths)
+            print(text if self.is_first else text.partition("\n")[2])
+        else:
+            print(encoded(header, cells, self.format, first=self.is_first), end="")
+        self.is_first = False
+
+    def text(self, text: str) -> None:
+        print(text, file=sys.stdout if self.format == "text" else sys.stderr)
 
 
 def marked(score: NameScore, guess: float) -> str:
@@ -127,8 +135,21 @@ def marked(score: NameScore, guess: float) -> str:
     return text.removesuffix(".")
 
 
-def _row(score: NameScore, label: str | None, guess: float) -> list[Cell]:
-    return [score.name, label, score.mean, score.total, marked(score, guess), None]
+def _rows(
+    names: Iterable[str],
+    problems: Mapping[str, str],
+    labels: Sequence[str | None],
+    scores: Sequence[Sequence[NameScore]],
+    guess: float,
+) -> Iterator[list[Cell]]:
+    """Rows with the columns of `_HEADER`: one for a name with a problem, for the others one for each label."""
+    of_names = iter(zip(*scores, strict=True))
+    for name in names:
+        if name in problems:
+            yield [name, None, None, None, None, problems[name]]
+        else:
+            for label, score in zip(labels, next(of_names), strict=True):
+                yield [name, label, score.mean, score.total, marked(score, guess), None]
 
 
 def _fitting(names: list[str], checkpoint: Checkpoint) -> tuple[list[str], dict[str, str]]:
@@ -143,7 +164,7 @@ def _fitting(names: list[str], checkpoint: Checkpoint) -> tuple[list[str], dict[
     for name in dict.fromkeys(names):
         unknown = list(dict.fromkeys(ch for ch in name if ch not in known))
         if unknown:
-            letters = ", ".join([*map(repr, unknown[:3]), *["..."][: len(unknown) > 3]])
+            letters = first_few(list(map(repr, unknown)), 3)
             problems[name] = f"{letters} {'are' if len(unknown) > 1 else 'is'} not in the alphabet"
         elif len(name) > most:
             problems[name] = f"{len(name)} characters, and the model reads at most {most}"

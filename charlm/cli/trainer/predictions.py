@@ -31,7 +31,7 @@ def write_predictions(batches: Iterable[dict[str, Tensor]], tokenizer: CharToken
     letter = [BOUNDARY_LABEL, *tokenizer.alphabet]
     with replacing(file) as stream:
         writer = csv.writer(codecs.getwriter("utf-8")(stream))
-        writer.writerow(["context", "target", "nats", "likeliest", *["label"] * bool(tokenizer.labels)])
+        writer.writerow(["context", "target", "nats", "likeliest"] + (["label"] if tokenizer.labels else []))
         for batch in batches:
             rows = zip(*(batch[key].tolist() for key in ("context", "target", "nats", "likeliest")), strict=True)
             for context, target, nats, likeliest in rows:

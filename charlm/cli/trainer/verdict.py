@@ -97,8 +97,8 @@ def unvalidated(validations: Sequence[Validation], steps: int) -> str:
     if last >= steps:
         return ""
     return (
-        f"Training ended at step {steps:,}, and its last validation was at step {last:,}: the weights of the end, in"
-        " last.ckpt, were not looked at. A lower --trainer.val_check_interval has them validated."
+        f"Training ended at step {steps:,}, and its last validation was at step {last:,}: the final weights, in"
+        " last.ckpt, were not validated. Give a lower --trainer.val_check_interval to validate them, too."
     )
 
 
