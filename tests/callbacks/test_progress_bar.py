@@ -196,7 +196,7 @@ def test_a_row_has_the_columns_that_are_asked_for_and_those_of_other_callbacks(w
     assert (row["validation"], row["missing"], row["new"], row["left"]) == ("0.2500", "", "87%", "00:00")
 
 
-def test_the_best_value_before_a_resume_counts(write, trainer, tmp_path):
+def test_a_resumed_run_starts_at_its_own_step_and_the_best_value_before_it_counts(write, trainer, tmp_path):
     def best():
         return ModelCheckpoint(tmp_path, monitor="loss/val")
 
@@ -204,6 +204,7 @@ def test_the_best_value_before_a_resume_counts(write, trainer, tmp_path):
     before = best()
     trainer(before, max_epochs=1, **options).fit(Model())
     text = write(Model(), StepProgressBar(), best(), ckpt_path=before.best_model_path, max_epochs=2, **options)
+    assert (counts(states(text))[0], counts(states(text))[-1]) == ("5/10", "10/10")
     assert [(row["step"], row["best"]) for row in rows(text)] == [("10", "")]
 
 
@@ -265,14 +266,6 @@ def test_it_counts_optimizer_steps_and_ends_full(model, callbacks, options, expe
     lines = fit(model(), slow(), *callbacks, **options)
     assert counts(lines) == expected
     assert lines[-1].startswith("100%|") or "/" not in expected[-1]
-
-
-def test_a_resumed_run_starts_at_its_own_step(fit, trainer, tmp_path):
-    first = trainer(StepProgressBar(), enable_progress_bar=True, max_steps=3, max_epochs=-1)
-    first.fit(Model())
-    first.save_checkpoint(tmp_path / "last.ckpt")
-    lines = fit(Model(), StepProgressBar(), ckpt_path=tmp_path / "last.ckpt", max_steps=8, max_epochs=-1)
-    assert (counts(lines)[0], counts(lines)[-1]) == ("3/8", "8/8")
 
 
 @pytest.mark.parametrize(

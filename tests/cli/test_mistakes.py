@@ -15,7 +15,6 @@ MISTAKES = {
     "fit --model.n_hiden 3": r"--model.n_hiden is no argument of LitMLP\. Did you mean --model.n_hidden\?",
     "fit --model mlp": r"there is no model 'mlp'; the models are .*MLP.*\. Did you mean MLP\?",
     "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, wavenet\. Did you mean mlp\?",
-    "fit --config typo.yaml": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
     "fti": r"there is no command 'fti'; the commands are fit, .*, compare-counts\. Did you mean fit\?",
     "fit --trainer.callbacks+=EmbedingPCA": r"no class 'EmbedingPCA' for --trainer.callbacks\. Did you mean Embedding",
     "fit --trainer.callbacks+=StepDecay": r"cannot make StepDecay, the following arguments are required: milestones",
@@ -23,13 +22,9 @@ MISTAKES = {
     "fit --trainer.max_steps many": r"--trainer.max_steps is 'many'; allowed: a whole number",
     "fit --model.optimizer Adam": r"--model.optimizer is 'Adam'; allowed: SGD, AdamW",
     "fit --model.n_hidden=-1": r"n_hidden is -1; it must be at least 1",
-    "fit --model.lr -1e-3": r"lr is -0.001; give a number of 0 or more",
     "fit --model.n_hidden 1000000000000": r"not enough memory; make the model, the batch or the file smaller",
     "fit --trainer.val_check_interval 0": r"trainer.val_check_interval is 0; give 1 or more",
-    "fit --trainer.accumulate_grad_batches=-1": r"trainer.accumulate_grad_batches is -1; give 1 or more",
-    "fit --trainer.devices=-1": r"`devices` selected with `CPUAccelerator` should be an int > 0",
     "fit --trainer.strategy ddp_spawn": r"trainer.strategy ddp_spawn is for notebooks; give ddp",
-    "fit --resume --trainer trial.yaml": r"--resume goes on with a run, and fast_dev_run leaves none",
     "fit --data.split [0.5,0.2,0.1]": r"split is .*; give three shares .* that sum to 1",
     "fit --data.path nothing.txt": r"there is no names file \S+/nothing.txt; give an existing file",
     "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
@@ -37,7 +32,6 @@ MISTAKES = {
     "fit --trainer.default_root_dir bad.txt": r"bad.txt/lightning_logs cannot take another run \(Not a dir",
     "fit --trainer.accelerator tpu": r"Requirement 'torch_xla\S+' not met",
     "fit three": r"unexpected argument 'three'; options begin with --, see charlm fit --help",
-    "fit --ckpt_path http://host/a.ckpt": r"http://host/a.ckpt is an address; .* download it first",
     "test --ckpt_path bad.txt": r"bad.txt is some other file, not a checkpoint; pass a .ckpt file",
     "fit --config evil.yaml": r"other.ckpt is not charlm's: it holds more than tensors and plain values; none",
     "validate": r"no run under lightning_logs; train one with `charlm fit`",
@@ -52,8 +46,6 @@ def files():
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_ends_with_status_2_and_a_sentence(line, cli):
     Path("bad.txt").write_text("anna\nbob\nb\x01b\n")
-    Path("typo.yaml").write_text("trainer: {max_stepz: 3}")
-    Path("trial.yaml").write_text("fast_dev_run: true")
     Path("evil.yaml").write_text("ckpt_path: other.ckpt")
     torch.save({"path": Path("other")}, "other.ckpt")
     before = files()

@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from charlm.data import download as download_file
-from charlm.data.corpus import BUNDLED, names_file, read_corpus
+from charlm.data.corpus import read_corpus
 from charlm.data.datamodule import NamesDataModule
 from charlm.data.download import MAKEMORE_SHA256, cache_directory, download_makemore
 
@@ -142,12 +142,6 @@ def test_a_server_without_the_whole_file_is_refused(content, promised, reason, s
     assert reason in refusal((OSError, ValueError))
 
 
-def test_a_cache_that_cannot_be_written_is_refused():
-    cache_directory().parent.write_text("a file where the directory should be")
-    with pytest.raises(OSError, match=f"{cache_directory()}.* --data.path FILE"):
-        read_corpus("makemore")
-
-
 def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path):
     assert cache_directory() == tmp_path / "cache" / "charlm"
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -160,13 +154,6 @@ def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path
 def test_other_addresses_are_refused_with_what_to_do(address, read):
     with pytest.raises(ValueError, match=rf"^{address} is an address.*download the list first.* give the file"):
         read(address)
-
-
-@pytest.mark.parametrize(
-    ("path", "file"), [(None, BUNDLED), ("a/names.txt", Path("a/names.txt")), (Path("makemore"), Path("makemore"))]
-)
-def test_everything_else_is_a_file(path, file):
-    assert names_file(path) == file
 
 
 @pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")

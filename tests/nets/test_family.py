@@ -153,13 +153,6 @@ def test_a_wavenet_fuses_pairs(size):
         make(WaveNet, block_size=size)
 
 
-@pytest.mark.parametrize(("size", "levels"), [(2, 1), (4, 2), (8, 3), (16, 4)])
-def test_a_wavenet_has_a_level_for_each_halving(size, levels):
-    net = make(WaveNet, block_size=size)
-    assert len(net.levels) == levels
-    assert net(names(3, size)).shape == (3, V)
-
-
 def test_an_ensemble_averages_probabilities():
     net = make(Ensemble).eval()
     of_each = torch.stack([member(names()).softmax(-1) for member in net.members])

@@ -70,17 +70,6 @@ def test_evaluate_is_the_mean_over_examples_and_not_over_batches():
     assert found.perplexity == pytest.approx(2 ** (5 / 4))
 
 
-def test_evaluate_counts_no_padding():
-    class Sequence(Table):
-        def forward(self, context):
-            return self.rows[context]
-
-    net = Sequence([[0.0, 0.0], [math.log(3), 0.0]])
-    found = evaluate(net, [(torch.tensor([[0, 1], [0, 0]]), torch.tensor([[0, 1], [1, -1]]))])
-    assert found.count == 3
-    assert found.loss == pytest.approx(4 / 3 * math.log(2))
-
-
 def test_evaluate_adds_up_in_double_precision():
     net = Table([[0.0, 2.0**29], [0.0, 33.0]])  # the surprise at 0 is 2^29 and 33; a float32 sum has steps of 64 there
     context, target = torch.tensor([[0], [1], [1], [1]]), torch.zeros(4, dtype=torch.int64)

@@ -53,9 +53,3 @@ def test_a_size_below_1_is_refused(size):
 def test_an_unknown_init_is_refused():
     with pytest.raises(ValueError, match="init is 'notebok'; give 'default' or 'notebook'"):
         MLP(init="notebok")
-
-
-def test_on_the_meta_device_it_takes_no_memory():
-    with torch.device("meta"):
-        net = MLP()
-    assert all(weights.is_meta for weights in net.parameters())

@@ -77,13 +77,6 @@ def test_a_run_that_goes_on_has_no_status_yet(tmp_path):
     assert session(tmp_path / "lightning_logs" / "001-run") == ({"lr": 1}, Status.STATUS_SUCCESS)
 
 
-def test_a_logger_without_metrics_writes_no_session(tmp_path):
-    logger = RunLogger(tmp_path)
-    logger.log_hyperparams({"lr": 0.1})
-    logger.finalize("failed")
-    assert not list(tmp_path.rglob("events*"))
-
-
 def log_many(logger):
     for step in range(1, 100):
         logger.log_metrics({"loss/val": 2.0}, step)

@@ -8,13 +8,6 @@ def bench(script):
     return script("embedding_pca")
 
 
-def test_without_scikit_learn_it_says_how_to_get_it(bench, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit):
-        bench.main([])
-    assert "pip install scikit-learn" in capsys.readouterr().err
-
-
 def test_a_frame_of_all_rows_holds_all_of_the_variance_and_one_of_a_sample_nearly_all(bench):
     small, large = bench.make_table(500, 20, 0.5), bench.make_table(30_000, 200, 0.5)
     for table, least in ((small, 1 - 1e-9), (large, 0.98)):

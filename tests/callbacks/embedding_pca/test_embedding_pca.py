@@ -94,25 +94,6 @@ def test_pictures_are_drawn_first_last_and_between_never_twice(trainer, argument
     assert [step for step, _ in figures(trainer, quick(**arguments), *many, **options)] == steps
 
 
-class TwoOptimizers(Letters):
-    automatic_optimization = False
-
-    def training_step(self, batch, batch_idx):
-        self.manual_backward(super().training_step(batch, batch_idx))
-        for optimizer in self.optimizers():
-            optimizer.step()
-            optimizer.zero_grad()
-
-    def configure_optimizers(self):
-        return [torch.optim.SGD(part.parameters(), lr=0.5) for part in (self.net[0], self.net[2])]
-
-
-def test_steps_of_two_optimizers_pass_every_multiple(trainer):
-    """Lightning's step goes 2, 4, ... 10, and the loggers' x-axis, as that of the scalars, 0 to 4."""
-    found = figures(trainer, quick(every_n_steps=3), model=TwoOptimizers(), max_epochs=1)
-    assert found == [(0, 0), (4, 1), (6, 2), (10, 4)]
-
-
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
 def test_a_resumed_run_goes_on_with_its_axes_its_frames_and_its_multiples_of_steps(trainer, tmp_path):
     callback = EmbeddingPCA(every_n_steps=4)
@@ -160,13 +141,6 @@ def test_layers_made_in_configure_model_are_drawn_in_bfloat16_to_a_cloud(trainer
     options = {"precision": "bf16-true", "default_root_dir": "memory://runs"}
     trainer(quick("net.0", first_columns=True, every_n_epochs=None), max_steps=1, **options).fit(LateLayers())
     assert get_filesystem("memory://runs").exists("memory://runs/embedding_pca.png")
-
-
-def test_labels_that_do_not_fit_stop_before_training(trainer):
-    fit = trainer(quick(labels="abc"), max_epochs=1)
-    with pytest.raises(ValueError, match=r"EmbeddingPCA has 3 labels for the 27 rows of net.0"):
-        fit.fit(Letters())
-    assert fit.global_step == 0
 
 
 @pytest.mark.parametrize(

@@ -222,24 +222,6 @@ def test_tables_of_any_shape_come_to_an_end(warned, tmp_path, shape):
     assert frames_in(tmp_path / "run")["tables"].shape == (9, min(shape[0], 2000), shape[1])
 
 
-@pytest.mark.parametrize("shape", [(10, 5), (12, 3)])
-def test_of_a_table_that_gets_another_shape_the_frames_before_stay(warned, tmp_path, shape):
-    def resize(model):
-        model.films, model.head = nn.Embedding(*shape), nn.Linear(shape[1], 1)
-
-    said = warned(Changing(resize), EmbeddingPCA())
-    assert f"films, from step 6 on: keeping a frame failed with ValueError: a table of {shape}" in said[0]
-    assert len(said) == 1 + (shape[0] < 12)  # and no picture of rows that are not there
-    assert frames_in(tmp_path / "run")["steps"].tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_a_table_that_goes_away_is_warned_of_and_training_goes_on(warned):
-    callback = EmbeddingPCA()
-    said = warned(Changing(lambda model: delattr(model, "films")), callback)
-    assert not callback._films  # it is not looked for at each step
-    assert sum("Changing no longer has a table 'films'" in message for message in said) == 3
-
-
 def test_what_fails_after_the_training_does_not_write_into_its_directory(trainer, tmp_path):
     callback, model = EmbeddingPCA(frames=2, every_n_epochs=None), Films()
     trainer(callback, max_steps=3).fit(model)

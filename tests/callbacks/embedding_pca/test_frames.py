@@ -81,11 +81,3 @@ def test_frames_of_other_rows_or_of_later_steps_are_dropped(rows, step, steps):
     frames = new(rows)
     frames.load_state_dict(run(new(), 5).state_dict(), step)
     assert frames.steps == steps
-
-
-def test_of_a_table_that_gets_more_rows_the_first_ones_are_kept():
-    """Those with labels."""
-    frames = new()
-    frames.add(0, table_at(0))
-    frames.add(1, table_at(1, 5))
-    assert torch.equal(frames.tables[1], table_at(1))

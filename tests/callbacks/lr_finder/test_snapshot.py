@@ -1,19 +1,16 @@
 """A snapshot restores a training: the same objects with their old content."""
 
-import random
 from collections import defaultdict, deque
 from types import SimpleNamespace
 
-import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
-from torch.utils.data import ChainDataset, ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 
 from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored
-from charlm.callbacks.lr_finder.snapshot import data_snapshot, training_snapshot
+from charlm.callbacks.lr_finder.snapshot import training_snapshot
 
 
 class Thing:
@@ -175,52 +172,3 @@ def test_a_restored_optimizer_takes_the_same_step_again(begun, trainer):
         assert optimizer.param_groups[0]["lr"] is rate
         step()
         assert state() == after
-
-
-class Zeros(IterableDataset):
-    def __iter__(self):
-        return iter(torch.zeros(3, 32))
-
-
-class Pairs(list):
-    """A batch sampler that is not a Sampler."""
-
-
-class Changing(pl.Callback):
-    """Changes attributes and generators of the data in a training, and restores them."""
-
-    def __init__(self, change):
-        self.change = change
-
-    def on_train_start(self, trainer, module):
-        snapshot, self.drawn = data_snapshot(trainer), []
-        for _ in range(2):
-            self.drawn.append((torch.rand(1).item(), random.random(), np.random.rand()))
-            self.change()
-            snapshot.restore()
-
-
-def test_the_state_of_loaders_and_of_datasets_inside_datasets_is_restored(trainer):
-    def collate(items):
-        return torch.stack(items)
-
-    inner, table, pairs, data = Zeros(), TensorDataset(torch.randn(4, 32)), Pairs([[0, 1], [2, 3]]), BoringDataModule()
-    parts, generator = [inner, table, pairs, data, collate], torch.Generator().manual_seed(1)
-    loaders = {
-        "map": DataLoader(ConcatDataset([Subset(table, [0, 1]), table]), batch_sampler=pairs, generator=generator),
-        "iterable": DataLoader(ChainDataset([Zeros(), inner]), collate_fn=collate),
-    }
-    data.train_dataloader = lambda: loaders
-    for part in parts:
-        part.calls = [0]
-
-    def change():
-        for part in parts:
-            part.calls.append(1)
-        generator.manual_seed(9)
-
-    callback, model = Changing(change), BoringModel()
-    model.training_step = lambda batch, batch_idx: model.step(batch["map"][0])
-    trainer(callback, max_epochs=1, limit_train_batches=2).fit(model, data)
-    assert callback.drawn[0] == callback.drawn[1]
-    assert ([part.calls for part in parts], generator.initial_seed()) == ([[0]] * 5, 1)

@@ -141,13 +141,6 @@ class WarmUp(Model):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
 
-class OtherWord(Model):
-    """Calls the number of a batch in its own way, and weighs by it."""
-
-    def training_step(self, batch, number):
-        return super().training_step(batch, number) * (1 + number)
-
-
 class Skipping(Model):
     """No loss in every fourth step; a dict in the others."""
 
@@ -227,17 +220,6 @@ class OneLayer(Model):
         return torch.optim.SGD(self.layer[0].parameters(), lr=0.003, momentum=0)
 
 
-class AddsHook(Callback):
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.global_step == 5:
-            trainer.optimizers[0].register_step_post_hook(self.shrink)
-
-    def shrink(self, optimizer, *_):
-        with torch.no_grad():
-            for parameter in optimizer.param_groups[0]["params"]:
-                parameter.mul_(0.99)
-
-
 class Answers(Callback):
     def on_train_batch_start(self, *_):
         return -1
@@ -264,7 +246,6 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "profiled": (Model, {"profiler": "simple"}),
     "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
     "warm-up": (WarmUp, {}),
-    "another word for the index": (OtherWord, {}),
     "steps without a loss": (Skipping, {}),
     "epochs that are left, rates by step": (lambda: Leaving(scheduler=every_third), {}),
     "epochs that are left, rates by epoch": (lambda: Leaving(scheduler=every_epoch), {}),
@@ -275,7 +256,6 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "trial": (Model, {"fast_dev_run": 3}),
     "closure": (lambda: Model(NeedsClosure), {}),
     "new parameter group": (OneLayer, {}, AddsGroup),
-    "new hook of the optimizer": (Model, {}, AddsHook),
     "answer of a callback": (Model, {}, Answers),
     "plateau of every step": (lambda: Model(scheduler=step_plateau), {"min_steps": 20}, Stop),
     "should_stop": (Model, {}, Stop),
@@ -567,40 +547,3 @@ def test_the_last_step_before_a_stop_is_the_one_that_is_kept(trainer, tmp_path):
         names.append(sorted(file.name for file in (tmp_path / str(steps)).iterdir()))
     assert names[0] == names[1]
     assert len(names[0]) == 2
-
-
-@pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.parametrize(("logged", "given", "message"), [
-    (torch.zeros(2), 0.0, r"`self.log\(several, tensor\(\[0., 0.\]\)\)` was called, but the tensor must have"),
-    (0.0, {"los": 1}, "the 'loss' key needs to be present"),
-])  # fmt: skip
-def test_a_wrong_training_step_gets_lightnings_message_at_once(logged, given, message, steps, trainer):
-    class Wrong(Model):
-        def training_step(self, batch, batch_idx):
-            assert batch_idx == 0
-            self.log("several", logged)
-            return given
-
-    with pytest.raises(Exception, match=message):
-        trainer(StepsPerExecution(steps), max_epochs=1).fit(Wrong())
-
-
-class MyCheckpoint(ModelCheckpoint):
-    def __init__(self, folder):
-        super().__init__(folder)
-        self.steps = []
-
-    def on_before_optimizer_step(self, trainer, *_):
-        self.steps.append(trainer.global_step)
-
-    def on_train_batch_end(self, trainer, *rest):
-        self.steps.append(-trainer.global_step)
-        super().on_train_batch_end(trainer, *rest)
-
-
-def test_a_checkpoint_callback_with_hooks_of_its_own_acts_at_every_step(trainer, tmp_path):
-    savers = [MyCheckpoint(tmp_path / str(steps)) for steps in (1, 100)]
-    for steps, saver in zip((1, 100), savers, strict=True):
-        run(trainer, Model, steps, saver, enable_checkpointing=True)
-    assert savers[0].steps == savers[1].steps
-    assert len(savers[1].steps) == 66

@@ -1,5 +1,3 @@
-import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -31,17 +29,6 @@ def test_a_path_has_a_slash_or_an_ending_and_json_has_braces(tmp_path, monkeypat
         assert Path(config.source).samefile(value.replace("~", "."))
     text = ' {"seed_everything": 1}'
     assert (read_config(text).source, read_config(text).settings) == (text, {"seed_everything": 1})
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_read_once(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=("trainer: {max_steps: 3}\n",))
-    writer.start()
-    config = read_config(str(pipe))
-    writer.join()
-    assert yaml.safe_load(config.source) == config.settings == {"trainer": {"max_steps": 3}}
 
 
 @pytest.mark.parametrize(
