@@ -6,12 +6,9 @@ browser is an error; else these tests are skipped.
 
 import json
 import os
-import warnings
 from pathlib import Path
 
 import pytest
-import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from charlm.cli.commands.dashboard import PINNED
 
@@ -94,15 +91,3 @@ def test_the_projector_opens_in_two_dimensions_with_letters_in_the_colours_of_th
     page.click("#colorby")
     page.click("paper-item", "kind")
     page.wait_for("boundary 1", "vowel 5", "consonant 21")
-
-
-def test_errors_on_a_page_are_seen(driver, script, serve, tmp_path):
-    """A white-space label makes fewer rows of metadata than points; the page says so in red."""
-    with warnings.catch_warnings(), SummaryWriter(tmp_path / "run") as writer:
-        writer.add_embedding(torch.eye(5), metadata=["a", "b", "\n", "d", "e"], tag="table")
-    page = script("dashboard_browser").Page(driver, serve(tmp_path))
-    page.open("projector", "do not match the number of lines in metadata")
-    page.run("console.error('of the test')")
-    complaints = page.errors()
-    assert any("Number of tensors (5) do not match" in complaint for complaint in complaints)
-    assert any("of the test" in complaint for complaint in complaints)

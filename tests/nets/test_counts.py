@@ -103,12 +103,6 @@ def test_targets_that_do_not_count_are_not_counted():
     assert net.nll(padded) == pytest.approx(evaluate(net, [(context, target)]).loss)
 
 
-@pytest.mark.parametrize(("last", "target", "culprit"), [(-1, 1, -1), (1, -2, -2), (3, 1, 3), (1, 3, 3)])
-def test_an_id_outside_the_table_is_refused(last, target, culprit):
-    with pytest.raises(ValueError, match=f"the examples have id {culprit}, and vocab_size is 3"):
-        count_pairs((torch.tensor([[0], [last]]), torch.tensor([2, target])), 3)
-
-
 def test_its_logarithms_are_those_of_its_probabilities_and_travel_along():
     net, other = bigram(NAMES, k=0), bigram(["a"], k=1)
     assert torch.equal(net.log_probabilities, net.probabilities.log())

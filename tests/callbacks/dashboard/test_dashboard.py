@@ -1,13 +1,11 @@
 import re
 import warnings
-from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyLogger
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -279,21 +277,6 @@ def test_the_weights_shown_are_those_of_the_validation(fitted):
         assert last.step == 5
         assert last.histogram_value.num == weight.numel()
         assert last.histogram_value.sum == pytest.approx(weight.sum().item(), abs=1e-6)
-
-
-def test_comet_gets_histograms_of_all_values(trainer):
-    taken = []
-
-    class Comet(DummyLogger):
-        """Its experiment takes values as that of CometLogger does."""
-
-        experiment = SimpleNamespace(log_histogram_3d=lambda values, name, step: taken.append((name, step, values)))
-
-    model = Layers()
-    trainer(Dashboard(histograms=True, activations=False), **FIT, logger=Comet()).fit(model)
-    *_, last = [(step, values) for name, step, values in taken if name == "weights/last.bias"]
-    assert last == (5, model.last.bias.tolist())
-    assert {name.partition("/")[0] for name, *_ in taken} == {"weights", "gradients"}
 
 
 @pytest.mark.parametrize("many", [[], [StepsPerExecution(4)]])

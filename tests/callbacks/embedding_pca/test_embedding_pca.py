@@ -1,5 +1,3 @@
-import re
-import warnings
 from functools import partial
 from types import SimpleNamespace
 
@@ -183,16 +181,3 @@ def test_every_logger_gets_it_by_the_method_it_has(trainer, tmp_path):
     assert (run, file) == ("run 1", "embedding_neighbours/step000004.md")
     assert text.startswith("The rows of `net.0` with the largest cosine similarity")
     assert comet.texts == [((text,), {"step": 4, "metadata": {"tag": "embedding_neighbours"}})]
-
-
-def test_what_fails_is_warned_of_once_and_the_other_loggers_get_theirs(trainer, tmp_path):
-    (tmp_path / "taken").write_text("a file where the folder should be")
-    loggers = [ImageLogger(ConnectionError("no network")), FigureLogger()]
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        trainer(quick(), logger=loggers, max_epochs=1, default_root_dir=tmp_path / "taken").fit(Letters())
-    said = [str(warning.message) for warning in said if "EmbeddingPCA of net.0" in str(warning.message)]
-    assert len(said) == 2
-    assert any("ImageLogger failed with ConnectionError: no network" in message for message in said)
-    assert any(re.search("writing to .*taken.* failed with NotADirectoryError", message) for message in said)
-    assert [step for _, step, _ in loggers[1].figures] == [0, 4]

@@ -10,8 +10,6 @@ import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.profilers import SimpleProfiler
-from lightning.pytorch.utilities import CombinedLoader
 from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, OneCycleLR, StepLR
 from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 from torchmetrics import MeanMetric
@@ -188,11 +186,6 @@ def loader(of=numbers, **options):
     return lambda: WithLoader(lambda: DataLoader(of(), **{"batch_size": 2} | options))
 
 
-def two_loaders():
-    loaders = {"a": DataLoader(numbers(), 2, shuffle=True), "b": DataLoader(numbers(6), 2)}
-    return WithLoader(lambda: CombinedLoader(loaders, "max_size"))
-
-
 def own_generator():
     return WithLoader(lambda: DataLoader(numbers(), 2, shuffle=True, generator=torch.Generator().manual_seed(8)))
 
@@ -213,7 +206,6 @@ SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
     "manual optimization": (Manual, {}, {}),
     "iterables that go on": (loader(lambda: ChainDataset([InnerPosition(), InnerPosition()])), {"max_epochs": 4}, {}),
     "dataset that counts": (loader(half_of_counting, shuffle=True), {}, {}),
-    "loaders of two lengths": (two_loaders, {}, {}),
     "list of batches": (lambda: WithLoader(lambda: [torch.ones(2, 32) * i for i in range(5)]), {}, {}),
     "own generator": (own_generator, {}, {}),
     "on validation batches": (Model, {}, {"on": "val", "monitor": "val"}),
@@ -223,7 +215,6 @@ SETUPS = {  # (model, options of the Trainer, arguments of LRFinder)
     "fast_dev_run": (Model, {"fast_dev_run": 2}, {}),
     "one cycle": (scheduled(lambda of: OneCycleLR(of, 0.1, 40)), {}, {}),
     "chained": (scheduled(lambda of: ChainedScheduler([ExponentialLR(of, 0.9), StepLR(of, 4)]), "epoch"), {}, {}),
-    "profiled": (Model, {"profiler": "simple"}, {}),
     "compiled": (lambda: torch.compile(Silent(), backend="eager"), {}, {}),
     "persistent workers": (loader(half_of_counting, **PERSISTENT), {}, {}),
 }
@@ -263,18 +254,16 @@ def end_of(folder, model, options, *callbacks):
     """Everything that a training leaves behind."""
     pl.seed_everything(5)
     made, witness = model(), Witness()
-    profiler = SimpleProfiler() if options.get("profiler") else None
     options = {"max_epochs": 2, "log_every_n_steps": 1, "limit_val_batches": 1, "accelerator": "cpu"} | options
     fits = pl.Trainer(
         default_root_dir=folder, logger=CSVLogger(folder, name="", version="run"), enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[witness, *callbacks, LearningRateMonitor(), ModelCheckpoint(save_last=True)],
-        **options | {"profiler": profiler},
+        **options,
     )  # fmt: skip
     fits.fit(made)
     metrics = folder / "run" / "metrics.csv"
     state = fits._checkpoint_connector.dump_checkpoint(False)
-    times = profiler.recorded_durations.items() if profiler else ()
     return {
         "seen": witness.seen,
         "logged": metrics.read_text() if metrics.exists() else None,
@@ -282,7 +271,6 @@ def end_of(folder, model, options, *callbacks):
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if "lr_finder" not in path.name
         ),
         "checkpoint": {key: spell(value) for key, value in state.items() if key != "callbacks"},
-        "profile": {key: len(durations) for key, durations in times if "LRFinder" not in key},
         "random": (torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())),
         "attributes": [spell({k: v for k, v in vars(of).items() if k[0] != "_"}) for of in made.modules()],
         "metrics": spell(dict(fits.callback_metrics)),

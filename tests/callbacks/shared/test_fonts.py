@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import font_manager
-from matplotlib.font_manager import FontEntry, FontProperties, findfont, fontManager
+from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 from charlm.callbacks.embedding_pca.components import principal_components
@@ -78,15 +78,6 @@ def test_an_outline_is_centred_and_fits():
         assert np.allclose(np.ptp(shape.vertices, 0), size)
     assert (sizes.max(), len(none.vertices), sizes[2].tolist()) == (pytest.approx(9), 0, [0, 0])
     assert outlines(["W"], ["DejaVu Sans"], 12)[1].max() > 10
-
-
-def test_a_font_that_cannot_be_read_is_passed_by_and_the_users_own_comes_first(bundled, monkeypatch, tmp_path):
-    (tmp_path / "broken.ttf").write_bytes(b"no font")
-    entries = [FontEntry(fname=str(tmp_path / f"{name}.ttf"), name=f"{name} Sans") for name in ("broken", "gone")]
-    monkeypatch.setattr(fontManager, "ttflist", [*entries, *fontManager.ttflist])
-    assert legible([SCRIPT_A])[1][1:] == ["STIXGeneral"]
-    with matplotlib.rc_context({"font.family": ["STIXGeneral", "sans-serif"]}):
-        assert legible([SCRIPT_A, "é"]) == ([SCRIPT_A, "é"], ["STIXGeneral", "sans-serif"])
 
 
 def test_pictures_of_any_script_are_drawn_without_a_warning(bundled, caplog):
