@@ -14,11 +14,11 @@ _EXAMPLES_AT_ONCE = 1 << 14  # few enough for the processor's cache to hold the 
 
 
 class StreamMarks(NamedTuple):
-    """What belongs to each target of a stream because it belongs to its name.
+    """The weights and labels of the targets of a stream; each target has those of its name.
 
     Args:
         weights: float64 (S,), how often the name counts; None: once.
-        labels: (S,), the id of the name's label; None: names have no labels.
+        labels: uint8, int16 or int32 (S,), the id of the name's label; None: names have no labels.
     """
 
     weights: Tensor | None = None
@@ -37,7 +37,7 @@ class Contexts:
         stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
         block_size: T, the context length in characters, >= 1.
         positions: int64 (N,), indices into `stream` of the targets to use; None: all S of them.
-        marks: the weights of the targets and the labels of their names.
+        marks: the weights and labels of the targets; None: there are none.
 
     Raises:
         ValueError: `block_size` < 1.
@@ -71,7 +71,7 @@ class Contexts:
         return Contexts(self.stream[self.block_size :], block_size, self.positions, self.marks)
 
     def without_labels(self) -> "Contexts":
-        """The same targets as of a list without labels."""
+        """The same targets, with boundaries in place of the labels."""
         marks = self.marks._replace(labels=None)
         return Contexts(self.stream[self.block_size :], self.block_size, self.positions, marks)
 

@@ -16,7 +16,7 @@ class Sequences:
 
     Args:
         stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
-        marks: the weights and the labels of the names.
+        marks: the weights and labels of the stream; None: there are none.
     """
 
     def __init__(self, stream: Tensor, marks: StreamMarks | None = None) -> None:

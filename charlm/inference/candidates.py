@@ -1,17 +1,20 @@
 """Candidates for names, of which those that meet the conditions are kept. Dimension key: B rows, V = vocab_size.
 
-Names that meet conditions follow the net's own distribution. It would change if each step forbade what cannot be right,
-as a name that soon comes to a dead end would be drawn too often. So names are drawn freely, and those that meet the
-conditions are kept. If these are few, a look-ahead weights the next characters by how probable it is that a name will
-meet the conditions after them. A name is then kept with a probability in proportion to p / q: how probable it is for
-the net, over how probable it was with the weights.
+Names that meet conditions follow the net's own distribution. To forbid at each step what cannot be right would change
+it: names that soon come to a dead end would be drawn too often. So names are drawn freely, and those that meet the
+conditions are kept.
 
-If a net has few contexts, as an MLP of three characters, the look-ahead is the net's own. All p / q are equal then, all
-candidates are kept, and the distribution is exact. For other nets n-grams of names that were drawn stand for it. The
-greatest p / q is then the greatest that was seen, so a few names are drawn a little too seldom;
-scripts/bench/sampling.py measures how much. It is done for rare names only, and where it is faster.
+If these are few, a look-ahead steers the draws: the probability of each next character is multiplied by the probability
+that a name will meet the conditions after it. A name is then kept with a probability in proportion to p / q, where p is
+its probability for the net and q its probability in the steered draws.
 
-The batches do not depend on how many names are wanted, so one seed gives one sequence of names, to the last bit.
+For a net of few contexts, such as an MLP of three characters, the look-ahead is computed from the net itself. Then all
+p / q are equal, all candidates are kept, and the distribution is exact. For other nets it is estimated from n-grams of
+names that the net has drawn. The greatest p / q is then not known, and the greatest seen so far stands for it, so a few
+names are drawn a little too seldom; scripts/bench/sampling.py measures how much. Such a look-ahead is used for rare
+names only, and only if it is faster.
+
+The batches do not depend on how many names are wanted, so one seed gives one sequence of names, bit for bit.
 """
 
 import itertools
@@ -30,13 +33,13 @@ from charlm.nets.interface import positions_of, takes_names
 from charlm.nets.ngram import NGram
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
-_FIRST_BATCHES = (256, 768)  # so that few names cost little
-_PLAIN = 1 << 14  # candidates, whole batches, that are drawn without a look-ahead, and from which one is estimated
-_ENOUGH = 1 / 16  # if so many of them meet the conditions, a look-ahead would not be faster
-_RARE = 1 / 256  # if more do, it is not estimated, so that the distribution stays exact
-_TRIAL = 2  # batches that are drawn with it before it is used
-_FASTER = 4  # times, or it is not used
-_CONTEXTS = (3, 2, 1)  # characters that the n-grams see that stand for a net; the first whose tables are small enough
+_FIRST_BATCHES = (256, 768)  # small, so that a few names cost little
+_PLAIN = 1 << 14  # candidates drawn before there is a look-ahead, which may be estimated from them; whole batches
+_ENOUGH = 1 / 16  # if this share of them meets the conditions, a look-ahead would not be faster
+_RARE = 1 / 256  # above this share no look-ahead is estimated, so that the distribution stays exact
+_TRIAL = 2  # batches drawn with a look-ahead to decide whether it is used
+_FASTER = 4  # times as many candidates as without it have to be kept, or it is not used
+_CONTEXTS = (3, 2, 1)  # characters of context of the n-grams; the first whose tables are small enough
 
 
 class Candidates:
@@ -46,7 +49,7 @@ class Candidates:
         net: as for `sample_names`.
         tokenizer: its characters.
         conditions: what the names have to be like.
-        sampler: makes probabilities of logits.
+        sampler: turns logits into probabilities.
         seed: of the draws.
         cut: length at which names are cut, if the conditions have no greatest length.
 
@@ -75,11 +78,11 @@ class Candidates:
         self._refuse_impossible()
         self.batch = decoder_for(net).max_rows
         self.drawn = 0
-        """Candidates so far."""
+        """The number of candidates so far."""
         self.lookahead: Lookahead | None = None
-        """The one that is in use."""
+        """The look-ahead in use; None before it is decided that one is faster."""
         self.share = 0.0
-        """Of the net's own draws, how many meet the conditions; 0.0: not estimated."""
+        """The share of the net's own draws that meet the conditions; 0.0 if it was not estimated."""
 
     @property
     def rarity(self) -> str:
@@ -100,7 +103,7 @@ class Candidates:
                 yield from self._steered(seen, met)
 
     def _steered(self, seen: list[str], met: int) -> Iterator[list[str]]:
-        """Names drawn with a look-ahead, if that is faster; each is kept with its p / q, as a share of the greatest.
+        """Names drawn with a look-ahead, if that is faster; p / q over the greatest p / q is the probability to keep one.
 
         Source: von Neumann 1951, "Various techniques used in connection with random digits" (rejection).
         """
@@ -120,7 +123,7 @@ class Candidates:
             yield [name for name, keep in zip(names, kept, strict=True) if keep and self._meets(name)]
 
     def _look_ahead(self, seen: list[str], met: int) -> Lookahead | None:
-        """By the net's own contexts if they are few, else, for rare names, by n-grams of what was drawn from it."""
+        """A look-ahead by the net's own contexts if they are few, else, for rare names, by n-grams of the seen names."""
         if self.automaton is None:
             return None
         parts = (self.automaton, self.prefix, self.lengths, self.limit)
@@ -136,8 +139,8 @@ class Candidates:
         """Draw names side by side; finished rows leave the computation.
 
         Returns:
-            the names; one more random number for each, float64 (B,); and how much less probable a name was drawn than
-            the net's own draws give it, as p / q up to a factor, float64 (B,).
+            the names; one more random number in [0, 1) for each, float64 (B,); and p / q of each, up to a factor that
+            is the same for all, float64 (B,).
         """
         decoder = decoder_for(self.net)(self.net, rows)
         # as many for each name as it can need, so that a name does not depend on those beside it

@@ -1,4 +1,4 @@
-"""What the names that are drawn have to be like."""
+"""Conditions that drawn names have to meet."""
 
 import re
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Conditions:
-    """What every drawn name must meet; all of it together.
+    """Conditions that every drawn name must meet, all of them together.
 
     Args:
-        prefix: its beginning.
-        suffix: its end.
-        contains: a part of it.
-        match: a regular expression of Python's `re` that is found in it; ^ and $ are its beginning and its end.
-        min_length: characters that it has at least.
-        max_length: characters that it has at most; None: any number.
+        prefix: the beginning of the name.
+        suffix: the end of the name.
+        contains: a part of the name.
+        match: a regular expression of Python's `re` that is found in the name; ^ is its beginning and $ its end.
+        min_length: the fewest characters of the name, >= 1.
+        max_length: the most characters of the name; None: any number.
 
     Raises:
         ValueError: `match` is no regular expression, or no name can be so long.
@@ -46,7 +46,7 @@ class Conditions:
 
     @property
     def restrict(self) -> bool:
-        """Whether there is more than a prefix, with which every draw begins."""
+        """Whether there are conditions besides the prefix, with which every draw begins anyway."""
         return self != Conditions(self.prefix)
 
     @cached_property

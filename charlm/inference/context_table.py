@@ -1,4 +1,4 @@
-"""A net that sees few different contexts, written out. Dimension key: N contexts, F of them, T = block_size, V."""
+"""A net that sees few different contexts, written out. Dimension key: N contexts, F at a time, T = block_size, V."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,11 +15,11 @@ _MOST_ENTRIES = 1 << 22  # N * V: 48 MB
 
 
 class ContextTable(NamedTuple):
-    """What follows each context that a net can come to.
+    """What follows each context that a net can reach.
 
     Args:
         probabilities: float32 (N, V) of the next character; the first context is the one after the prefix.
-        next: int64 (N, V): the number of the context after one more character; 0 for those of probability 0.
+        next: int64 (N, V): the number of the context after one more character; 0 if the character has probability 0.
     """
 
     probabilities: Tensor
@@ -31,7 +31,7 @@ def context_table(net: nn.Module, sampler: CharacterSampler, first: Tensor, voca
 
     Args:
         net: context int64 (F, T) in, logits (F, V or more) out.
-        sampler: makes probabilities of the logits.
+        sampler: turns logits into probabilities.
         first: int64 (1, T), the context after the prefix.
         vocab_size: V.
 
@@ -65,7 +65,7 @@ def context_table(net: nn.Module, sampler: CharacterSampler, first: Tensor, voca
 
 
 def _numbering(net: nn.Module, block_size: int, vocab_size: int) -> Callable[[Tensor], Tensor] | None:
-    """A number int64 (F,) for each context int64 (F, T); the same for those that the net does not tell apart."""
+    """Numbers contexts, int64 (F, T) to (F,), alike if the net cannot tell them apart; None if there are too many."""
     if isinstance(net, NGram):
         device = device_of(net)
         return lambda contexts: net.longest_seen(contexts.to(device)).cpu()

@@ -56,7 +56,7 @@ class Lookahead:
         return float(self.met[self.length][0, self.state])
 
     def _before(self, met: Tensor) -> Tensor:
-        """The mean (N, S) of `met` after one more character."""
+        """The mean of `met` after one more character, float32 (N, S)."""
         mean = torch.zeros(met.shape)
         for letter in range(BOUNDARY + 1, self.follow.shape[1]):
             mean += (
@@ -72,8 +72,8 @@ def look_ahead(
 
     Args:
         net: context int64 (B, T) in, logits (B, V or more) out.
-        sampler: makes probabilities of the logits.
-        automaton: as the others, see `Lookahead`.
+        sampler: turns logits into probabilities.
+        automaton: accepts the names that meet the conditions, whatever their length.
         prefix: the ids that every name begins with.
         lengths: of the names that meet the conditions.
         limit: length at which a name is cut.
@@ -115,7 +115,7 @@ class Steering:
             weights: (B, V), in proportion to the probabilities of the net.
 
         Returns:
-            the same with what is ahead in it, float64.
+            the weights times what is ahead, float64 (B, V).
         """
         ahead, now = self.lookahead, self.lookahead.met[self.length][self.context, self.state]
         context, state = ahead.table.next[self.context], ahead.follow[self.state]

@@ -12,8 +12,8 @@ from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
 from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
-_STRETCH = 1 << 17  # candidates; it is given up after so many
-_FEWEST = 1 << 7  # that give fewer names
+_STRETCH = 1 << 17  # candidates; drawing ends with an error if so many of them ...
+_FEWEST = 1 << 7  # ... give fewer names than this
 
 
 def sample_names(
@@ -40,7 +40,7 @@ def sample_names(
     With conditions, the names are distributed as those among many draws that meet them. Names that are rare are found
     by a look-ahead; for nets that see more than a few characters it is an estimate, and so is the distribution.
 
-    The same seed gives the same names, of which fewer are the beginning; torch's global generator is not used. Ids
+    The same seed gives the same names, and a smaller `n` the first of them; torch's global generator is not used. Ids
     without a character are never drawn, and no name is empty.
 
     Args:
@@ -60,8 +60,8 @@ def sample_names(
         seed: of the draws.
         exclude: names that must not be drawn, such as those of the training split.
         distinct: draw no name twice.
-        cut: without `max_length`, a name is cut at this length in characters, as there are nets that end no name. A net
-            with fewer positions cuts names at its last position.
+        cut: without `max_length`, the length in characters at which a name is cut, since some nets never end a name. A
+            net with fewer positions cuts names at its last position.
 
     Returns:
         n names in the order in which they were drawn.

@@ -50,7 +50,7 @@ class LitCharLM(pl.LightningModule, ABC):
         warmup: the share of the steps in which the rate of one cycle rises.
         label_smoothing: this share of each target is spread over all characters, in training only; the logged losses
             are without label smoothing.
-        labels: that may begin a name in place of the start token; with `charlm fit` they come from the data.
+        labels: of names, which begin them in place of the start token; with `charlm fit` they come from the data.
 
     Raises:
         ValueError: `lr` or `weight_decay` below 0, `warmup` not between 0 and 1, `label_smoothing` not in [0, 1), or

@@ -18,7 +18,7 @@ class LitNGram(LitCharLM):
         block_size: T, characters of context; `charlm fit` takes it from data.block_size.
         alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
         vocab_size: V, the characters and the start/end token; null: one id for each of them.
-        labels: that may begin a name; with `charlm fit` they come from the data.
+        labels: of names, which begin them in place of the start token; with `charlm fit` they come from the data.
 
     Raises:
         ValueError: a training in several processes, each of which would count its own names only.

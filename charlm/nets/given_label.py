@@ -1,4 +1,4 @@
-"""A net of names with labels, seen as a net of names without. Dimension key: B rows, L positions, T, V = vocab_size."""
+"""A net of names with labels as a net for one label. Dimension key: B rows, L positions, T, V = vocab_size."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from charlm.tokenizer import BOUNDARY
 
 
 class GivenLabel(nn.Module):
-    """The net's distribution of the names with one label, as a net in which the boundary begins names.
+    """A net of names with labels, given one label: names begin with the boundary, as for a net without labels.
 
-    So it is sampled from and scored like any other net.
+    So it is sampled from like any other net, and scores names like any other.
 
     Args:
         net: a net with `n_labels`.
@@ -26,7 +26,7 @@ class GivenLabel(nn.Module):
         self.block_size = net.block_size if takes_names(net) else max(1, block_size_of(net) - 1)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """As the net: context int64 (B, T) or names (B, L) in, logits out; without the place of the label."""
+        """Logits for context int64 (B, T) or names int64 (B, L), both without the place of the label."""
         if self.takes == "names":
             return self.net(torch.cat([torch.full_like(ids[:, :1], self.label), ids[:, 1:]], dim=1))
         ids = ids.masked_fill(ids == BOUNDARY, self.label)

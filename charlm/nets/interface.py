@@ -61,11 +61,11 @@ def positions_of(net: nn.Module) -> int | None:
 
 
 def net_arguments(kind: type[nn.Module], given: Mapping[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
-    """The arguments of a net.
+    """Choose the arguments of a net from those of its model.
 
     Args:
-        kind: its class.
-        given: the arguments of its model, the net's among them.
+        kind: the class of the net.
+        given: the arguments of the model.
         sizes: "vocab_size" and "n_labels"; the latter is left out if it is 0.
 
     Raises:
@@ -78,7 +78,7 @@ def net_arguments(kind: type[nn.Module], given: Mapping[str, Any], sizes: dict[s
 
 
 def learns_by_counting(net: nn.Module | None) -> bool:
-    """Whether a net has no weights to train but a `count`, which takes batches of examples."""
+    """Whether a net is not trained, but learns by its method `count`, which takes batches of examples."""
     return hasattr(net, "count")
 
 

@@ -1,6 +1,6 @@
 """A GRU that reads what n-grams expect. Dimension key: B names, L positions, S positions of all names, H, V.
 
-G: the n-grams, of `ORDERS`.
+G: the n-grams, one for each of `ORDERS`.
 """
 
 from typing import cast
@@ -18,7 +18,7 @@ from charlm.nets.parts.recurrence import Recurrent, State
 ORDERS = (4, 6)
 """How many characters of context the n-grams have."""
 FOLDS = 5
-_MOST_KEPT = 1 << 27  # float32, half a gigabyte
+_MOST_KEPT = 1 << 27  # numbers in float32, half a gigabyte
 
 
 class Mixture(Recurrent):
@@ -143,7 +143,7 @@ class Mixture(Recurrent):
 
 
 class HeldOut(nn.Module):
-    """For training a mixture: what n-grams expect that were counted without a name, all its copies included.
+    """For training a mixture: what n-grams expect of a name that have counted neither it nor its copies.
 
     The names are dealt into 5 folds by their characters, and each fold's n-grams count the other four. One `NGram` of
     each order holds all of them: the number of the fold stands before the target, like one more character.
@@ -171,9 +171,9 @@ class HeldOut(nn.Module):
             ngram.count(rows, target.repeat(len(others), 1).flatten(), spread)
 
     def forward(self, names: Tensor) -> Tensor:
-        """As `Mixture.log_probabilities`, float32, each name by the counts of its fold; 0 in the padding.
+        """`Mixture.log_probabilities` in float32, of each name by the counts of its fold; 0 in the padding.
 
-        It looks a name up once, as later epochs ask for the same names, until `_MOST_KEPT` numbers are kept.
+        A name is looked up once, since later epochs ask for it again, until `_MOST_KEPT` numbers are kept.
         """
         keys = key_of(names).tolist()
         new = [row for row, key in enumerate(keys) if key not in self._kept]

@@ -42,7 +42,7 @@ class NGram(nn.Module):
     Args:
         vocab_size: V, the characters and the start/end token.
         block_size: T, characters of context: 1 counts pairs of characters, 4 counts groups of five.
-        weighted: whether it has counted names with weights; `count` sets it.
+        weighted: whether the buffer of weights exists, as it does after names with weights were counted.
         n_labels: K, labels of names; their ids follow the characters'. With labels, each window has one place more, at
             its beginning, for the label.
 

@@ -136,7 +136,7 @@ def sample(
 def _of_labels(
     checkpoint: Checkpoint, n: int, seed: int, distinct: bool, draw: Callable[[str, int, int], Iterable[list[Row]]]
 ) -> Iterator[list[Row]]:
-    """Names of all labels; if they are to be distinct, none that another label has had."""
+    """Names with all labels in turn; if `distinct`, a name comes with one label only."""
     seen = set[str]()
 
     def draw_one(label: str, count: int, seed: int) -> Iterator[Row]:
@@ -152,7 +152,7 @@ def _of_labels(
 
 
 def _until_error(drawn: Iterable[list[Row]], errors: list[ValueError]) -> Iterator[list[Row]]:
-    """The names that are found before there are too few, with the error that says so; without any, it is raised."""
+    """Pass names on; an error after the first of them goes into `errors`, so that these names are still written."""
     found = 0
     try:
         for names in drawn:

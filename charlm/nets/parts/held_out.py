@@ -9,7 +9,7 @@ _MIXES = 6364136223846793005  # the multiplier of Knuth's generator MMIX
 def windows(names: Tensor, length: int, labelled: bool = False) -> Tensor:
     """The window that ends at each position of `names`, int64 (B, L): int64 (B, L, length), oldest character first.
 
-    Before a name its first token stands again and again; where that is a label, it begins every window.
+    Places before the beginning of a name hold its first token; if that is a label, it also begins all other windows.
     """
     first = names[:, :1]
     found = torch.cat([first.expand(-1, length - 1), names], dim=1).unfold(1, length, 1)
@@ -19,7 +19,7 @@ def windows(names: Tensor, length: int, labelled: bool = False) -> Tensor:
 def key_of(names: Tensor) -> Tensor:
     """Int64 (B,): a hash of each of `names`, int64 (B, L), which depends on its tokens before the padding alone."""
     number = torch.zeros_like(names[:, 0])
-    for column in names.flip(1).unbind(1):  # the padding first, which leaves it at 0
+    for column in names.flip(1).unbind(1):  # the padding first, which leaves the number at 0
         number = number * _MIXES + column
     return number
 
