@@ -103,7 +103,7 @@ class Candidates:
                 yield from self._steered(seen, met)
 
     def _steered(self, seen: list[str], met: int) -> Iterator[list[str]]:
-        """Names drawn with a look-ahead, if that is faster; p / q over the greatest p / q is the probability to keep one.
+        """Names drawn with a look-ahead, if that is faster; each is kept with p / q as a share of the greatest p / q.
 
         Source: von Neumann 1951, "Various techniques used in connection with random digits" (rejection).
         """
@@ -123,7 +123,7 @@ class Candidates:
             yield [name for name, keep in zip(names, kept, strict=True) if keep and self._meets(name)]
 
     def _look_ahead(self, seen: list[str], met: int) -> Lookahead | None:
-        """A look-ahead by the net's own contexts if they are few, else, for rare names, by n-grams of the seen names."""
+        """A look-ahead by the net's own contexts if they are few; else, for rare names, by n-grams of seen names."""
         if self.automaton is None:
             return None
         parts = (self.automaton, self.prefix, self.lengths, self.limit)
