@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
+from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomDataset
 from torch.utils.data import DataLoader
 
 from charlm.callbacks.finite_loss import FiniteLoss, NonFiniteLoss
@@ -88,6 +88,18 @@ Trainer(
     enable_checkpointing=False, enable_progress_bar=False, callbacks=[FiniteLoss()],
 ).fit(Model())
 """
+
+
+@pytest.mark.parametrize("returned", [None, torch.ones(2)])
+def test_a_step_that_returns_no_loss_has_none_to_look_at(trainer, returned):
+    class ByHand(ManualOptimBoringModel):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+            return returned
+
+    training = trainer(FiniteLoss(), max_steps=3)
+    training.fit(ByHand())
+    assert training.global_step == 3
 
 
 @pytest.mark.slow

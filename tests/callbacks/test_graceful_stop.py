@@ -161,6 +161,15 @@ def test_ctrl_c_after_the_last_step_has_the_status_of_ctrl_c(trainer, tmp_path):
     assert stopped.value.code == 130
 
 
+def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
+    class Unprepared(BoringModel):
+        def prepare_data(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trainer(GracefulStop(), max_steps=2, default_root_dir=tmp_path).fit(Unprepared())
+
+
 @pytest.mark.parametrize("folder", ["kept", "."], ids=["of a ModelCheckpoint", "of the trainer"])
 def test_without_our_checkpoints_the_state_is_saved_all_the_same(trainer, tmp_path, folder):
     others = [ModelCheckpoint(tmp_path / folder)] if folder == "kept" else []

@@ -33,6 +33,7 @@ def test_every_run_has_its_curves_and_what_a_validation_measures_stands_at_one_s
     assert set(tags) == {MLP, BIGRAM, SMALL}
     for run, found in tags.items():
         assert set(found) >= CURVES | SAMPLES, run
+        assert not [tag for tag in found if tag.endswith(("_step", "_epoch"))], "Lightning splits no curve"
         layers = [tag for tag in found if tag.startswith("saturation/")]
         assert len(layers) == (run != BIGRAM)
         validated = steps(points(run, "loss/val"))

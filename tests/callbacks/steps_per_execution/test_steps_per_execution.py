@@ -141,6 +141,13 @@ class WarmUp(Model):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
 
+class OtherWord(Model):
+    """Calls the number of a batch in its own way, and weighs by it."""
+
+    def training_step(self, batch, number):
+        return super().training_step(batch, number) * (1 + number)
+
+
 class Skipping(Model):
     """No loss in every fourth step; a dict in the others."""
 
@@ -246,6 +253,7 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "profiled": (Model, {"profiler": "simple"}),
     "hooks, accumulated": (WithHooks, {"accumulate_grad_batches": 2}),
     "warm-up": (WarmUp, {}),
+    "another word for the index": (OtherWord, {}),
     "steps without a loss": (Skipping, {}),
     "epochs that are left, rates by step": (lambda: Leaving(scheduler=every_third), {}),
     "epochs that are left, rates by epoch": (lambda: Leaving(scheduler=every_epoch), {}),
