@@ -81,6 +81,9 @@ class Candidates:
         """The number of candidates so far."""
         self.lookahead: Lookahead | None = None
         """The look-ahead in use; None before it is decided that one is faster."""
+        self.scale = 1.0
+        """The probability that a draw of the net's own meets the conditions, over the probability that a candidate of
+        the last batch is kept."""
         self.share = 0.0
         """The share of the net's own draws that meet the conditions; 0.0 if it was not estimated."""
 
@@ -89,20 +92,21 @@ class Candidates:
         """How rare names that meet the conditions are, for a message; "" if it was not estimated."""
         return f" (about 1 of {1 / self.share:,.0f} meets the conditions)" if self.share else ""
 
-    def batches(self) -> Iterator[list[str]]:
-        """Names that meet the conditions, batch by batch, without an end."""
+    def batches(self) -> Iterator[list[str | None]]:
+        """Batches of candidates, without an end; None stands for those that are not kept."""
         seen, met = list[str](), 0
         for size in itertools.chain(_FIRST_BATCHES, itertools.repeat(self.batch)):
             names, _, _ = self._draw(size)
-            kept = [name for name in names if self._meets(name)] if self.conditions.restrict else names
+            free = not self.conditions.restrict
+            kept = [name if free or self._meets(name) else None for name in names]
             yield kept
-            met += len(kept)
+            met += len(kept) - kept.count(None)
             if self.conditions.restrict and self.drawn <= _PLAIN:
                 seen += names
             if self.drawn == _PLAIN and met < _ENOUGH * _PLAIN:
                 yield from self._steered(seen, met)
 
-    def _steered(self, seen: list[str], met: int) -> Iterator[list[str]]:
+    def _steered(self, seen: list[str], met: int) -> Iterator[list[str | None]]:
         """Names drawn with a look-ahead, if that is faster; each is kept with p / q as a share of the greatest p / q.
 
         Source: von Neumann 1951, "Various techniques used in connection with random digits" (rejection).
@@ -119,8 +123,9 @@ class Candidates:
         self.lookahead = lookahead
         for names, uniforms, weights in itertools.chain(trial, iter(lambda: self._draw(self.batch, lookahead), None)):
             greatest = max(greatest, float(weights.max()))
+            self.scale = lookahead.probability * greatest
             kept = (uniforms * greatest < weights).tolist()
-            yield [name for name, keep in zip(names, kept, strict=True) if keep and self._meets(name)]
+            yield [name if keep and self._meets(name) else None for name, keep in zip(names, kept, strict=True)]
 
     def _look_ahead(self, seen: list[str], met: int) -> Lookahead | None:
         """A look-ahead by the net's own contexts if they are few; else, for rare names, by n-grams of seen names."""

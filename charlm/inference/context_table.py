@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.inference.character_sampler import CharacterSampler
+from charlm.nets.given_label import GivenLabel
 from charlm.nets.loss import device_of
 from charlm.nets.ngram import NGram
 from charlm.tokenizer import BOUNDARY
@@ -66,9 +67,10 @@ def context_table(net: nn.Module, sampler: CharacterSampler, first: Tensor, voca
 
 def _numbering(net: nn.Module, block_size: int, vocab_size: int) -> Callable[[Tensor], Tensor] | None:
     """Numbers contexts, int64 (F, T) to (F,), alike if the net cannot tell them apart; None if there are too many."""
-    if isinstance(net, NGram):
+    ngram, inputs = (net.net, net.labelled) if isinstance(net, GivenLabel) else (net, lambda contexts: contexts)
+    if isinstance(ngram, NGram):
         device = device_of(net)
-        return lambda contexts: net.longest_seen(contexts.to(device)).cpu()
+        return lambda contexts: ngram.longest_seen(inputs(contexts.to(device))).cpu()
     if vocab_size ** (block_size + 1) > _MOST_ENTRIES:
         return None
     places = vocab_size ** torch.arange(block_size)

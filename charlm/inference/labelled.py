@@ -1,19 +1,20 @@
 """Names with labels: from the net of one label, or from all of them. Dimension key: K labels."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from charlm.inference.sampling import sample_names
+from charlm.inference.character_sampler import CharacterSampler
+from charlm.inference.conditions import Conditions
+from charlm.inference.sampling import draw_names
 from charlm.nets.given_label import GivenLabel
 from charlm.nets.loss import weighted_nats
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import CharTokenizer
-
-Drawn = TypeVar("Drawn")
 
 
 def net_given_label(net: nn.Module, tokenizer: CharTokenizer, label: str | None) -> nn.Module:
@@ -63,37 +64,10 @@ def sample_with_labels(
         n: number of names.
         seed: of all draws.
         shares: the probability of each label, K numbers in proportion; None: all are equally probable.
-        options: those of `sample_names`.
+        options: those of `draw_names`.
     """
-    labels = tokenizer.labels
-
-    def draw(label: str | None, n: int, seed: int) -> list[str]:
-        return sample_names(net_given_label(net, tokenizer, label), tokenizer, n, seed=seed, **options)
-
-    if not labels:
-        return [("", name) for name in draw(None, n, seed)]
-    return list(draw_with_labels(labels, shares or [1.0] * len(labels), n, seed, draw))
-
-
-def draw_with_labels(
-    labels: Sequence[str], shares: Sequence[float], n: int, seed: int, draw: Callable[[str, int, int], Iterable[Drawn]]
-) -> Iterator[tuple[str, Drawn]]:
-    """Draw a label and then a name that has it, n times; yields both.
-
-    Args:
-        labels: K labels.
-        shares: the probability of each, K numbers in proportion.
-        n: number of names.
-        seed: of all draws.
-        draw: draws names of one label; takes the label, the number of names and a seed, which differs between labels.
-    """
-    limits = torch.tensor(shares, dtype=torch.float64).cumsum(0)
-    places = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * limits[-1]
-    numbers = torch.searchsorted(limits, places, right=True).clamp_(max=len(limits) - 1).tolist()
-    names = {
-        number: iter(draw(label, numbers.count(number), (seed + number) % 2**63))
-        for number, label in enumerate(labels)
-        if number in numbers
-    }
-    for number in numbers:
-        yield labels[number], next(names[number])
+    labels = tokenizer.labels or ("",)
+    nets = [net_given_label(net, tokenizer, label or None) for label in labels]
+    shares = shares or [1.0] * len(labels)
+    drawn = draw_names(nets, tokenizer, n, Conditions(), CharacterSampler(), shares=shares, seed=seed, **options)
+    return [(labels[number], name) for name, number in itertools.chain.from_iterable(drawn)]

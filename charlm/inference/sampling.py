@@ -1,7 +1,8 @@
 """Draw names from a net. Dimension key: B rows, V = vocab_size."""
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from charlm.callbacks.shared.evaluating import evaluating
 from charlm.inference.candidates import Candidates
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
+from charlm.inference.mixed_candidates import MixedCandidates, prefix_probability
 from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 _STRETCH = 1 << 17  # candidates; drawing ends with an error if so many of them ...
@@ -72,39 +74,55 @@ def sample_names(
     """
     conditions = Conditions(prefix, suffix, contains, match, min_length, max_length)
     sampler = CharacterSampler(temperature, top_k, top_p)
-    drawn = draw_names(net, tokenizer, n, conditions, sampler, seed=seed, exclude=exclude, distinct=distinct, cut=cut)
-    return list(itertools.chain.from_iterable(drawn))
+    drawn = draw_names([net], tokenizer, n, conditions, sampler, seed=seed, exclude=exclude, distinct=distinct, cut=cut)
+    return [name for name, _ in itertools.chain.from_iterable(drawn)]
 
 
 @torch.inference_mode()
 def draw_names(
-    net: nn.Module,
+    nets: Sequence[nn.Module],
     tokenizer: CharTokenizer,
     n: int,
     conditions: Conditions,
     sampler: CharacterSampler,
     *,
+    shares: Sequence[float] = (1.0,),
     seed: int,
-    exclude: Collection[str],
-    distinct: bool,
-    cut: int,
-) -> Iterator[list[str]]:
-    """Yield the names of `sample_names` part by part, as soon as they are drawn."""
+    exclude: Collection[str] = (),
+    distinct: bool = False,
+    cut: int = LONGEST_NAME,
+) -> Iterator[list[tuple[str, int]]]:
+    """Yield the names of `sample_names` part by part, as soon as they are drawn, each with the number of its net.
+
+    There may be several nets, as of names with one label each; `shares` says how probable each of them is.
+    """
     if n < 1:
         raise ValueError(f"n is {n}; ask for at least 1 name")
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"seed is {seed}; give a whole number of at most 64 bits")
-    candidates = Candidates(net, tokenizer, conditions, sampler, seed, cut)
+
+    @cache
+    def of_net(number: int) -> Candidates:
+        own_seed = seed if len(nets) == 1 else (seed + 1 + number) % 2**63
+        return Candidates(nets[number], tokenizer, conditions, sampler, own_seed, cut)
+
+    prefix = of_net(0).prefix
     taken = set(exclude)
     found, before, end = 0, 0, _STRETCH
-    with evaluating(net):
+    with evaluating(nn.ModuleList(nets)):
+        if len(nets) > 1 and prefix:
+            of_prefix = [prefix_probability(net, prefix, sampler, tokenizer.vocab_size) for net in nets]
+            shares = [share * p for share, p in zip(shares, of_prefix, strict=True)] if any(of_prefix) else shares
+        candidates = MixedCandidates(of_net, shares, seed)
         for names in candidates.batches():
-            names = [name for name in names if name not in taken]
-            if distinct:
-                names = list(dict.fromkeys(names))
-                taken.update(names)
-            yield names[: n - found]
-            found += len(names)
+            fresh = []
+            for name, number in names:
+                if name not in taken:
+                    fresh.append((name, number))
+                    if distinct:
+                        taken.add(name)
+            yield fresh[: n - found]
+            found += len(fresh)
             if found >= n:
                 return
             if candidates.drawn >= end:

@@ -27,12 +27,16 @@ class GivenLabel(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits for context int64 (B, T) or names int64 (B, L), both without the place of the label."""
+        return self.net(self.labelled(ids))
+
+    def labelled(self, ids: Tensor) -> Tensor:
+        """The inputs of the net with labels."""
         if self.takes == "names":
-            return self.net(torch.cat([torch.full_like(ids[:, :1], self.label), ids[:, 1:]], dim=1))
+            return torch.cat([torch.full_like(ids[:, :1], self.label), ids[:, 1:]], dim=1)
         ids = ids.masked_fill(ids == BOUNDARY, self.label)
         if block_size_of(self.net) > 1:
             ids = torch.cat([torch.full_like(ids[:, :1], self.label), ids], dim=1)
-        return self.net(ids)
+        return ids
 
     def step(self, ids: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As that of a net of names; the first call reads the label in place of token 0."""

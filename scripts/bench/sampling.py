@@ -65,7 +65,8 @@ def measured(loaded: Checkpoint, conditions: Conditions) -> list[Cell]:
     """A row of the table."""
     watched = Watched(loaded, conditions)
     found = plain = met = 0
-    for names in watched.batches():
+    for batch in watched.batches():
+        names = [name for name in batch if name is not None]
         if watched.lookahead is None:
             met, plain = met + len(names), watched.drawn
         else:
@@ -85,7 +86,7 @@ def seconds_for(n: int, loaded: Checkpoint, conditions: Conditions) -> float:
     """CPU seconds to draw so many names."""
     start = time.process_time()
     options = {"seed": 0, "exclude": (), "distinct": False, "cut": LONGEST_NAME}
-    for _ in draw_names(loaded.net, loaded.tokenizer, n, conditions, CharacterSampler(), **options):  # type: ignore[arg-type]
+    for _ in draw_names([loaded.net], loaded.tokenizer, n, conditions, CharacterSampler(), **options):  # type: ignore[arg-type]
         pass
     return time.process_time() - start
 

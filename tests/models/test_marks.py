@@ -1,6 +1,7 @@
 """Models of names from a table that gives their weights or labels."""
 
 import inspect
+import itertools
 import math
 
 import lightning.pytorch as pl
@@ -9,14 +10,18 @@ import torch
 
 from charlm.data.datamodule import NamesDataModule
 from charlm.data.sequences import Sequences
+from charlm.inference import candidates
+from charlm.inference.character_sampler import CharacterSampler
+from charlm.inference.conditions import Conditions
 from charlm.inference.labelled import losses_by_label, net_given_label, sample_with_labels
-from charlm.inference.sampling import sample_names
+from charlm.inference.sampling import draw_names, sample_names
 from charlm.inference.scoring import score_names
 from charlm.models.names import LitGRU
 from charlm.models.ngram import LitNGram
 from charlm.models.registry import MODELS, LitCharLM
 from charlm.models.windows import LitBigram, LitMLP
 from charlm.nets.loss import evaluate
+from charlm.nets.ngram import NGram
 from charlm.runs.load_checkpoint import load_checkpoint
 from charlm.tokenizer import CharTokenizer
 
@@ -122,6 +127,39 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
         assert math.exp(-score.nats[0]) == pytest.approx(first[label][1], rel=1e-4)
         assert len(sample_names(given, CharTokenizer("abc"), 20)) == 20
     assert first["F"][1] > first["M"][1]
+
+
+def test_under_conditions_a_label_is_as_frequent_as_its_names_meet_them(monkeypatch):
+    """By Bayes' theorem, with and without a look-ahead; the seed of a net's names is not that of the labels."""
+    net, tokenizer = NGram(4, block_size=2, n_labels=2), CharTokenizer("abc", ("F", "M"))
+    names = [["bc", "ca", "ab", "bca"], ["ca", "ac", "bb", "cab"]]
+    for start, having in enumerate(names, 4):
+        ids = [[start, start, start, *tokenizer.encode(name), 0] for name in having]
+        windows = torch.tensor([[row[0], *row[i - 2 : i + 1]] for row in ids for i in range(3, len(row))])
+        net.count(windows[:, :3], windows[:, 3])
+    nets, shares, plain = [net_given_label(net, tokenizer, label) for label in "FM"], [0.8, 0.2], CharTokenizer("abc")
+    possible = ["".join(letters) for n in range(1, 5) for letters in itertools.product("abc", repeat=n)]
+    of_net = [{score.name: math.exp(-score.total) for score in score_names(net, plain, possible)} for net in nets]
+    for settings in ({}, {"_PLAIN": 1024, "_ENOUGH": 2, "_FASTER": 0}):
+        for setting, value in settings.items():
+            monkeypatch.setattr(candidates, setting, value)
+        for conditions in (Conditions(max_length=4, suffix="ca", contains="b"), Conditions(prefix="b", max_length=4)):
+            drawn = list(
+                itertools.chain.from_iterable(
+                    draw_names(nets, plain, 4000, conditions, CharacterSampler(), shares=shares, seed=2)
+                )
+            )
+            joint = {
+                (name, k): shares[k] * p for k in (0, 1) for name, p in of_net[k].items() if conditions.are_met(name)
+            }
+            total = sum(joint.values())
+            assert all(
+                abs(drawn.count(one) / 4000 - p / total) < 4 * math.sqrt(p / total / 4000) for one, p in joint.items()
+            )
+    first = [sample_with_labels(net, tokenizer, 1, seed, shares)[0] for seed in range(500)]
+    begun = sum(p for name, p in of_net[0].items() if name[0] == "a") / sum(of_net[0].values())
+    of_f = [name[0] == "a" for label, name in first if label == "F"]
+    assert sum(of_f) / len(of_f) == pytest.approx(begun, abs=0.08)
 
 
 def test_labels_are_drawn_by_their_shares():

@@ -14,7 +14,7 @@ from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
-from charlm.inference.labelled import checkpoint_given_label, draw_with_labels
+from charlm.inference.labelled import checkpoint_given_label
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
@@ -25,7 +25,6 @@ Row = tuple[str, float | None, str | None, str | None]
 """A name, its log-probability, its mark and its label, if they are known."""
 
 _HEADER = ("name", "log_prob", "mark", "label")
-_PART = 64  # names of several labels that are printed together
 _ORDER: dict[str, Callable[[Row], Any]] = {
     "score": lambda row: math.inf if row[1] is None else -row[1],
     "length": lambda row: len(row[0]),
@@ -86,8 +85,9 @@ def sample(
         log_prob: write after each name and a tab its log-probability in nats, with the end of the name, under the
             model's own distribution (temperature 1, no top_k or top_p). A name that was cut counts as if it ended
             there; it gets a - if the model has no position left for the end.
-        label: of the names, if the model has learnt names with labels (data.label). By default the label of each name
-            is drawn before it, by the labels' shares in training, and written after it and a tab.
+        label: of the names, if the model has learnt names with labels (data.label). By default names of all labels are
+            drawn, by the labels' shares in training, with the label after each and a tab; under conditions, a label is
+            as frequent as the model's names of it meet them.
         format: text, json (one object a line) or csv.
         out: a file to write instead of printing.
 
@@ -104,6 +104,7 @@ def sample(
     conditions = Conditions(**texts, match=match, min_length=min_length, max_length=max_length)
     known = _training_names(loaded, wanted=new_only) if new_only or mark else None
     labels = loaded.tokenizer.labels if label is None else ()
+    models = [checkpoint_given_label(loaded, each) for each in labels or (label,)]
     excluded = known if new_only and known else set[str]()
     if not_in is not None:
         excluded = excluded | set(read_names(not_in, loaded, column).names())
@@ -113,42 +114,21 @@ def sample(
     sampler = CharacterSampler(temperature, top_k, top_p)
     scored = log_prob or sort == "score"
     options: dict[str, Any] = {"exclude": excluded, "distinct": distinct, "cut": longest_name(loaded)}
-
-    def draw(label: str | None, n: int, seed: int) -> Iterator[list[Row]]:
-        model = checkpoint_given_label(loaded, label)
-        for names in draw_names(model.net, model.tokenizer, n, conditions, sampler, seed=seed, **options):
-            yield _rows(model, names, scored, known if mark else None, label)
-
-    drawn = _of_labels(loaded, n, seed, distinct, draw) if labels else draw(label, n, seed)
+    options["shares"] = loaded.label_shares if labels else [1.0]
+    nets = [model.net for model in models]
+    parts = draw_names(nets, models[0].tokenizer, n, conditions, sampler, seed=seed, **options)
+    drawn = (_rows(models, part, scored, known if mark else None, labels) for part in parts)
     shown = (True, log_prob, mark and known is not None, bool(labels))
     columns = [number for number, is_shown in enumerate(shown) if is_shown]
     errors: list[ValueError] = []
     rows = _until_error(drawn, errors)
-    parts = [sorted(itertools.chain.from_iterable(rows), key=_ORDER[sort])] if sort is not None else rows
+    tables = [sorted(itertools.chain.from_iterable(rows), key=_ORDER[sort])] if sort is not None else rows
     with written(out) as write:
-        for number, part in enumerate(parts):
-            cells = [[row[i] for i in columns] for row in part]
+        for number, table in enumerate(tables):
+            cells = [[row[i] for i in columns] for row in table]
             write(encoded([_HEADER[i] for i in columns], cells, format, first=number == 0))
     if errors:
         raise errors[0]
-
-
-def _of_labels(
-    checkpoint: Checkpoint, n: int, seed: int, distinct: bool, draw: Callable[[str, int, int], Iterable[list[Row]]]
-) -> Iterator[list[Row]]:
-    """Names with all labels in turn; if `distinct`, a name comes with one label only."""
-    seen = set[str]()
-
-    def draw_one(label: str, count: int, seed: int) -> Iterator[Row]:
-        for row in itertools.chain.from_iterable(draw(label, n if distinct else count, seed)):
-            if not (distinct and row[0] in seen):
-                seen.add(row[0])
-                yield row
-
-    drawn = draw_with_labels(checkpoint.tokenizer.labels, checkpoint.label_shares, n, seed, draw_one)
-    rows = (row for _, row in drawn)
-    while part := list(itertools.islice(rows, _PART)):
-        yield part
 
 
 def _until_error(drawn: Iterable[list[Row]], errors: list[ValueError]) -> Iterator[list[Row]]:
@@ -165,11 +145,23 @@ def _until_error(drawn: Iterable[list[Row]], errors: list[ValueError]) -> Iterat
 
 
 def _rows(
-    checkpoint: Checkpoint, names: list[str], scored: bool, known: Collection[str] | None, label: str | None
+    models: Sequence[Checkpoint],
+    drawn: Sequence[tuple[str, int]],
+    scored: bool,
+    known: Collection[str] | None,
+    labels: Sequence[str],
 ) -> list[Row]:
-    scores = log_probabilities(checkpoint, names) if scored else [None] * len(names)
-    marks = [marked for _, marked in mark_names(names, known)] if known is not None else [None] * len(names)
-    return list(zip(names, scores, marks, [label] * len(names), strict=True))
+    """The rows of names, each of which comes with the number of its model."""
+    scores: dict[tuple[str, int], float | None] = {}
+    for number in {number for _, number in drawn} if scored else ():
+        names = [name for name, of in drawn if of == number]
+        of_label = zip(names, log_probabilities(models[number], names), strict=True)
+        scores |= {(name, number): score for name, score in of_label}
+    marks = {} if known is None else dict(mark_names([name for name, _ in drawn], known))
+    return [
+        (name, scores.get((name, number)), marks.get(name), labels[number] if labels else None)
+        for name, number in drawn
+    ]
 
 
 def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple[str, str]]:
