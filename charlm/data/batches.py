@@ -1,7 +1,7 @@
 """Batches gathered from tensors, in an order that a saved run can resume. Dimension key: N examples, B batch, T."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
@@ -42,8 +42,8 @@ class BatchLoader:
         batch_size: examples per batch and process; None: the whole split in one batch.
         sampling: "epoch" shuffles and shows every example once per epoch; "replacement" draws every batch anew, as the
             course's `torch.randint` loop does, and calls ceil(N / B) batches an epoch; "sequential" keeps the order.
-            If the examples have weights, both draw in proportion to them, N examples an epoch; in order, a batch has
-            its weights as a third part, float32 (B,).
+            If the examples have weights, the first two draw in proportion to them, N examples an epoch; "sequential"
+            gives the weights as a third part of each batch, float32 (B,).
         seed: of the order; None draws from torch's global generator, and such an order cannot be resumed exactly.
         rank: number of this process.
         world_size: number of processes.
@@ -93,9 +93,9 @@ class BatchLoader:
         self._batches_done = 0  # in the current pass
         self._resumes = False  # whether the next pass goes on after `_batches_done`
         self._whole_split: tuple[Tensor, ...] | None = None
-        self.weights: Tensor | None = getattr(examples, "example_weights", None)
-        draws = self.weights is not None and sampling != "sequential"
-        self._cumulative = self.weights.cumsum(0) if self.weights is not None and draws else None
+        # a dataset of ResumableLoader has none
+        self._weights = weights = cast("Tensor | None", getattr(examples, "example_weights", None))
+        self._cumulative = None if weights is None or sampling == "sequential" else weights.cumsum(0)
 
     @property
     def sampler(self) -> "BatchLoader":
@@ -149,9 +149,8 @@ class BatchLoader:
         }
 
     def _order(self) -> BatchOrder:
-        of_process = (self.rank, self.world_size)
-        sizes = (len(self.examples), self.batch_size)
-        return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *of_process, cumulative=self._cumulative)
+        sizes, process = (len(self.examples), self.batch_size), (self.rank, self.world_size)
+        return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *process, self._cumulative)
 
     def _keeps_whole_split(self) -> bool:
         """Whether every epoch is one and the same batch, whose order does not matter."""
@@ -166,10 +165,10 @@ class BatchLoader:
             yield self._whole_split
 
     def _with_weights(self, batch: tuple[Tensor, ...], index: Tensor | slice) -> tuple[Tensor, ...]:
-        """The examples of these numbers, in order with their weights as well."""
-        if self.weights is None or self._cumulative is not None:
+        """The examples with these numbers; if they are not drawn by their weights, the weights are a third part."""
+        if self._weights is None or self._cumulative is not None:
             return batch
-        return (*batch, self.weights[index].float())
+        return (*batch, self._weights[index].float())
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         order = self._order()

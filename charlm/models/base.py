@@ -233,7 +233,7 @@ class LitCharLM(pl.LightningModule, ABC):
             "format": FORMAT,
             "saved": time.time(),  # what was logged later comes again after a resume
             "net": type(self.net).__name__,
-            "net_args": dict(self._net_args),
+            "net_args": self._net_args | ({"weighted": True} if getattr(self.net, "weighted", False) else {}),
             "block_size": self._net_args.get("block_size", self.net.block_size),  # these two for checkpoint_facts
             "parameters": parameter_count(self.net),
             "alphabet": self.tokenizer.alphabet,

@@ -105,12 +105,6 @@ class LitMixture(LitCharLM):
             for mean, learning in zip(self.net.parameters(), self.learner.parameters(), strict=True):
                 mean.lerp_(learning, share)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say whether the names had weights, since the net is built with them."""
-        super().on_save_checkpoint(checkpoint)
-        if self.net.ngrams[0].weights is not None:
-            checkpoint["charlm"]["net_args"]["weighted"] = True
-
     def learned(self, names: Tensor) -> Tensor:
         """Logits of the weights that learn, with n-grams that have not counted these names."""
         held_out = self._held_out[0] if self._held_out else None

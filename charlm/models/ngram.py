@@ -1,7 +1,6 @@
 """The n-gram, which is counted. Dimension key: B batch, T = block_size, V = vocab_size."""
 
 import string
-from typing import Any
 
 from charlm.callbacks.shared.progress import log_is_due
 from charlm.models.base import Batch, LitCharLM
@@ -42,12 +41,6 @@ class LitNGram(LitCharLM):
 
     def configure_optimizers(self) -> None:
         """None: counting has nothing to optimize."""
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say whether the names had weights, since the net is built with them."""
-        super().on_save_checkpoint(checkpoint)
-        if self.net.weights is not None:
-            checkpoint["charlm"]["net_args"]["weighted"] = True
 
     def setup(self, stage: str) -> None:
         """Refuse a training in several processes."""

@@ -97,6 +97,11 @@ class Mixture(Recurrent):
         each = [ngram(context.flatten(0, 1)) for ngram, context in zip(_each(self.ngrams), contexts, strict=True)]
         return torch.stack(each, dim=1).unflatten(0, contexts[0].shape[:2])
 
+    @property
+    def weighted(self) -> bool:
+        """Whether names with weights have been counted; a net is built with the same argument to load its counts."""
+        return _each(self.ngrams)[0].weighted
+
     def forward(self, names: Tensor, log_p: Tensor | None = None) -> Tensor:
         """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L), which begin with token 0.
 

@@ -142,6 +142,11 @@ class NGram(nn.Module):
         self.counts, self.weights = sums[0], sums[1] if len(sums) > 1 else None
         self._is_smooth = len(self.ngrams) == 0
 
+    @property
+    def weighted(self) -> bool:
+        """Whether names with weights have been counted; a net is built with the same argument to load its counts."""
+        return self.weights is not None
+
     def forward(self, context: Tensor) -> Tensor:
         """Log-probabilities float64 (B, V) of the character after `context`, int64 (B, T)."""
         numbers, row = self.longest_seen(context).unique(return_inverse=True)  # many contexts occur more than once

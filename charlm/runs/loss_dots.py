@@ -1,4 +1,4 @@
-"""The losses of several models, in a line each. Needs matplotlib."""
+"""A picture of the losses of several models, with a line for each. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH, _HEIGHT, _LINE = 7.0, 1.1, 0.36  # inches: of the figure, and its height
 
 @quiet_fonts()
 def loss_dots(losses: Mapping[str, float], counted: Collection[str], label: str) -> Figure:
-    """Draw a dot and a number for the loss of each model, in their order from above.
+    """Draw a dot and a number for the loss of each model, from top to bottom.
 
     Args:
         losses: by the name of the model, in nats per character; an infinite one stands at the edge.

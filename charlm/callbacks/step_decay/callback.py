@@ -110,7 +110,7 @@ class StepDecay(BaseCallback):
         self._furthest = 0.0  # the largest one so far: a training that turns out longer passes no milestone twice
         self._count: Any = None  # with automatic optimization: its `completed` is the number of steps done
         self._counted_at: int | None = None  # with manual optimization: global_step at the step counted last
-        self._warned = self._told = False  # of bare optimizers; the table of milestones
+        self._warned = self._told = False  # whether it warned of bare optimizers, and sent the table of milestones
         self._given: list[Any] = []  # the rates of all groups, as they were set
         self._constant_until = 0.0  # the step at which they may change
         self._length = math.inf  # of the training in steps, if milestones are fractions of it
