@@ -1,4 +1,4 @@
-"""Candidates of several nets, one for each label, as of one net whose names have labels. Dimension key: K nets."""
+"""Candidates from several nets, one for each label, as if one net drew names with labels. Dimension key: K nets."""
 
 from bisect import bisect
 from collections import deque
@@ -12,18 +12,18 @@ from charlm.inference.candidates import Candidates
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.decoding import decoder_for
 
-_AT_ONCE = 1 << 8
+_AT_ONCE = 1 << 8  # candidates that are drawn for one part of the names
 
 
 class MixedCandidates:
-    """Draws a net and then a candidate of it, both anew after a candidate that does not meet the conditions.
+    """Draws a net and then a candidate from it, and both anew after a candidate that does not meet the conditions.
 
-    So a net's share of the names that meet them is its share of all names, times how probable it is that a name of it
-    meets them.
+    So a net's share of the names that meet them is in proportion to its share of all names, times the probability that
+    a name of this net meets them.
 
     Args:
-        of_net: makes the candidates of a net from its number; it is not asked for nets that are never drawn.
-        shares: how probable each net is, K numbers.
+        of_net: gives the candidates of the net with a number; it is not called for nets that are never drawn.
+        shares: the probability of each net, K numbers in proportion.
         seed: of the draws of nets.
     """
 
@@ -31,8 +31,9 @@ class MixedCandidates:
         self.of_net, self.shares = of_net, list(shares)
         self.generator = torch.Generator().manual_seed(seed)
         self.drawn = 0
-        """Candidates so far."""
+        """The number of candidates so far."""
         self.rarity = ""
+        """That of a single net's candidates, for a message; "" if there are several nets."""
 
     def batches(self) -> Iterator[list[tuple[str, int]]]:
         """Names that meet the conditions, each with the number of its net, part by part, without an end."""
@@ -66,7 +67,7 @@ class MixedCandidates:
 
 
 def prefix_probability(net: nn.Module, prefix: Sequence[int], sampler: CharacterSampler, vocab_size: int) -> float:
-    """How probable it is that a name of a net begins with some ids, of which there is one at least."""
+    """The probability that a name of a net begins with some ids, at least one."""
     decoder = decoder_for(net)(net, rows=1)
     logits, probability = decoder.start([]), 1.0
     for place, i in enumerate(prefix):

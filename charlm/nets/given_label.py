@@ -30,7 +30,7 @@ class GivenLabel(nn.Module):
         return self.net(self.labelled(ids))
 
     def labelled(self, ids: Tensor) -> Tensor:
-        """The inputs of the net with labels."""
+        """`ids` with the label in its places, int64, as the net with labels reads them."""
         if self.takes == "names":
             return torch.cat([torch.full_like(ids[:, :1], self.label), ids[:, 1:]], dim=1)
         ids = ids.masked_fill(ids == BOUNDARY, self.label)

@@ -58,7 +58,7 @@ def sample(
 ) -> None:
     """Print names drawn from a trained model, one a line, as soon as they are drawn.
 
-    Names that meet conditions are as probable, compared with each other, as they are for the model.
+    Conditions, such as --suffix, do not change how probable names are in proportion to each other.
 
     Args:
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
@@ -68,27 +68,28 @@ def sample(
         contains: a part of every name.
         match: a regular expression that is found in every name; ^ is its beginning and $ its end, as in '^[aeiou].*a$'.
         min_length: the shortest name in characters.
-        max_length: the longest name in characters. By default a name may have any length, but it is cut at the longest
-            that training accepted (data.max_length).
-        not_in: a file with names that are not printed.
-        column: if that file is a table, the column with the names, by title or number.
+        max_length: the longest name in characters. By default names are cut at the longest length that training
+            accepted (data.max_length).
+        not_in: a file with names that must not be printed.
+        column: if the file of --not-in is a table, the column with the names, by title or number.
         new_only: print only names that the model was not trained on.
         distinct: print no name twice.
         temperature: above 0; 1 is the model's own distribution, lower is more likely, higher is wilder.
         top_k: draw from the k most likely characters only; by default from all.
         top_p: draw from the fewest most likely characters that together have this probability, above 0, up to 1; by
             default from all.
-        seed: the same seed gives the same names, and with a smaller -n their beginning; by default a new one each time,
+        seed: the same seed gives the same names, and a smaller -n the first of them; by default a new seed each time,
             which is printed to standard error.
-        sort: the order, once all are drawn: score (the most likely first), length, or name.
+        sort: the order of the names, which are printed once all are drawn: score (the most likely first), length or
+            name.
         mark: write "new" or "in train" after each name and a tab.
         log_prob: write after each name and a tab its log-probability in nats, with the end of the name, under the
             model's own distribution (temperature 1, no top_k or top_p). A name that was cut counts as if it ended
             there; it gets a - if the model has no position left for the end.
-        label: of the names, if the model has learnt names with labels (data.label). By default names of all labels are
-            drawn, by the labels' shares in training, with the label after each and a tab; under conditions, a label is
-            as frequent as the model's names of it meet them.
-        format: text, json (one object a line) or csv.
+        label: print names with this label, if the model has learnt names with labels (data.label). By default names of
+            all labels are drawn in proportion to the labels' shares in training, each with a tab and its label after
+            it; with conditions, labels whose names meet them more often come more often.
+        format: of the output: text, json (one object a line) or csv.
         out: a file to write instead of printing.
 
     Raises:

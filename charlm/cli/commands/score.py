@@ -54,11 +54,13 @@ def score(
             .txt or has a slash, or has a dot and exists. With a model of names that have slashes, a slash makes a file
             only if it exists.
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
-        column: of a table, the column with the names, by title or number; 0: the whole line is a name.
-        encoding: of the files, such as cp1252 or utf-16.
-        bad_lines: of the files; skip leaves out lines that are no names, refuse ends with the first.
-        label: of the names, if the model has learnt names with labels (data.label); all: each of them in turn.
-        format: text, json (one object a line) or csv; of these two, the mean goes to standard error.
+        column: if a file is a table, the column with the names, by title or number; 0: the whole line is a name.
+        encoding: how the letters of the files are coded, such as cp1252 or utf-16.
+        bad_lines: what to do with lines of files that cannot be names: refuse ends with an error at the first, skip
+            leaves them out.
+        label: score names as names with this label, if the model has learnt names with labels (data.label); all: with
+            each label in turn.
+        format: of the output: text, json (one object a line) or csv. With json or csv the mean goes to standard error.
 
     Raises:
         OSError: no such checkpoint or file.
