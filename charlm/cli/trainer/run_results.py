@@ -40,7 +40,9 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
     validations = next(callback for callback in callbacks if isinstance(callback, Validations))
     events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
-    parts, seen = datamodule.whole_splits(), validations.all
+    patience = trainer.early_stopping_callback
+    ended_itself = patience is not None and patience.wait_count >= patience.patience  # when val had stopped falling
+    parts, seen = datamodule.whole_splits(), [] if ended_itself else validations.all
     losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, trainer.global_step)
     of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
     facts = of_run.results(trainer, datamodule)

@@ -91,3 +91,11 @@ def test_the_verdict_is_in_the_report_and_on_the_text_tab(cli, small):
     assert "and is as low as train: train longer (--trainer.max_steps" in said
     found = EventAccumulator("lightning_logs/001-run").Reload().Tensors("verdict/text_summary")
     assert [(event.step, event.tensor_proto.string_val[0].decode()) for event in found] == [(7, said)]
+
+
+def test_nothing_is_said_of_the_length_of_a_training_that_patience_has_ended(cli, small):
+    patience = ["monitor=loss/val", "mode=max", "patience=4"]  # by which falling losses get worse
+    stop = ["--trainer.callbacks+=EarlyStopping", *(f"--trainer.callbacks.{word}" for word in patience)]
+    out = cli("fit", "--config", small, "--trainer.max_steps=40", "--trainer.val_check_interval=2", *stop).out
+    assert "(step 10)" in out
+    assert "train longer" not in out
