@@ -397,6 +397,18 @@ def test_groups_keep_the_ratio_of_their_rates_or_of_their_peaks(cycle, apply, tr
     assert seen[-3] == pytest.approx([top * 0.005, top * 0.05] if cycle else [top / 10, top])
 
 
+def test_a_rate_that_is_a_tensor_stays_that_tensor(trainer):
+    model = Line()
+    model.kind = lambda weights, lr: torch.optim.AdamW(
+        [{"params": [weight]} for weight in [*weights, torch.nn.Parameter(torch.zeros(1))]], lr=torch.tensor(lr)
+    )
+    callback, rates = finder(), Rates()
+    trainer(callback, rates, max_steps=1).fit(model)
+    first, second = rates.seen[0]
+    assert isinstance(first, torch.Tensor)
+    assert first.item() == second.item() == pytest.approx(callback.result.suggestion)
+
+
 def sequence(optimizer, lr):
     warmup, steps = schedulers.LinearLR(optimizer, 0.1, total_iters=4), schedulers.StepLR(optimizer, 3)
     return schedulers.SequentialLR(optimizer, [warmup, steps], milestones=[4])
