@@ -146,7 +146,7 @@ def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, 
     run = write_run("Bigram")
     sure_of(run, {0: {1: 0.5, 2: 0.5}, 1: {0: 0.75, 2: 0.25}, 2: {0: 0.1, 3: 0.9}, 3: {3: 1.0}})
     monkeypatch.setattr("charlm.cli.commands.sample.longest_name", lambda checkpoint: 2)
-    sample(n=40, log_prob=True)
+    sample(n=200, seed=0, log_prob=True)
     assert set(lines(capsys)) == {
         f"a\t{math.log(0.5 * 0.75):.2f}",
         f"ab\t{math.log(0.5 * 0.25 * 0.1):.2f}",
