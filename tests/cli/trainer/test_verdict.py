@@ -94,9 +94,9 @@ def test_the_verdict_is_in_the_report_and_on_the_text_tab(cli, small):
 
 
 def test_nothing_is_said_of_the_length_of_a_training_that_patience_has_ended(cli, small):
-    patience = ["monitor=loss/val", "mode=max", "patience=4"]  # by which falling losses get worse
+    patience = ["monitor=loss/val", "mode=max", "patience=3"]  # by which falling losses get worse
     stop = ["--trainer.callbacks+=EarlyStopping", *(f"--trainer.callbacks.{word}" for word in patience)]
-    options = ["--trainer.max_steps=40", "--trainer.val_check_interval=2", "--model.lr=0.5", "--data.split_seed=1"]
+    options = ["--trainer.max_steps=9", "--trainer.val_check_interval=2", "--model.lr=0.5", "--data.split_seed=1"]
     out = cli("fit", "--config", small, *options, *stop).out
-    assert "(step 10)" in out
+    assert "(step 8)" in out
     assert "train longer" not in out
