@@ -10,7 +10,7 @@ import yaml
 Setting = str | int | float | bool
 """A value; of a list its text, such as "0.5, 0.75"."""
 
-_LEFT_OUT = ("alphabet", "labels", "vocab_size", "eval_batch_size")
+_LEFT_OUT = ("alphabet", "labels", "train_names", "vocab_size", "eval_batch_size")
 _DEFAULTS: dict[str, Setting] = {
     **{"data.split": "0.8, 0.1, 0.1", "data.split_by": "name", "data.split_seed": 42, "data.lowercase": False},
     **{"data.sampling": "epoch", "data.shuffle_seed": 0, "data.pad": True, "data.max_length": 64},

@@ -101,6 +101,15 @@ def test_a_note_and_the_settings_that_were_used_are_in_the_log_and_in_the_result
     assert "--name is 'a/b'; give at most 40 letters" in cli("fit", "--config", small, "--name", "a/b").err
 
 
+def test_the_sizes_that_a_model_chooses_are_in_the_results(cli, names):
+    short = ("--trainer.val_check_interval=2", "--trainer.callbacks=null")
+    for steps, run in ((2, ("--name=run", "--config=best", "--data", names)), (4, ("--resume=run",))):
+        assert cli("fit", *run, f"--trainer.max_steps={steps}", *short).status == 0
+        settings = json.loads((RUN / "results.json").read_text())["settings"]
+        assert (settings["model.n_embd"], settings["model.n_hidden"], settings["model.dropout"]) == (32, 32, 0.5)
+        assert "model.train_names" not in settings
+
+
 def test_a_short_list_is_passed_over_22_times_and_validated_after_every_second(cli, names, scalars):
     assert cli("fit", "--data", names, "--trainer.log_every_n_steps=1").status == 0
     run = Path("lightning_logs/001-mlp-names")

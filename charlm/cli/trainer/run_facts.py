@@ -1,7 +1,7 @@
 """What a run tells its loggers about itself, and what its results.json says besides losses."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.shared.logger_adapters import send_name, send_text, tell
+from charlm.cli.trainer.checkpoint_settings import FROM_DATA
 from charlm.cli.trainer.loggers import keep_wandb_id, own_logger
 from charlm.data.datamodule import NamesDataModule
 from charlm.runs.settings import Setting, training_settings
@@ -25,9 +26,19 @@ class RunFacts(Callback):
         note: of the user, or None.
         logs: whether the loggers get the settings.
         names: whether they get the name; not where the user has given them another one.
+        left_open: arguments of the model that were not given, some of which it chooses.
     """
 
-    def __init__(self, settings: Mapping[str, Setting], note: str | None, *, logs: bool, names: bool) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Setting],
+        note: str | None,
+        *,
+        logs: bool,
+        names: bool,
+        left_open: Collection[str] = (),
+    ) -> None:
+        self.left_open = left_open
         self.settings, self.note, self.logs, self.names = dict(settings), note, logs, names
         self.has_trained = False
         self._before = 0.0
@@ -52,8 +63,10 @@ class RunFacts(Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the settings before the first metrics, with the learning rate that LRFinder has put in."""
+        """Log the settings before the first metrics, with the learning rate of LRFinder and the model's own sizes."""
         self.has_trained = True
+        own = {f"model.{key}": value for key, value in pl_module.hparams.items() if key in self.left_open}
+        self.settings |= {key: value for key, value in own.items() if isinstance(value, int | float)}
         if "model.lr" in self.settings and "lr" in pl_module.hparams:
             self.settings["model.lr"] = pl_module.hparams["lr"]
         data = cast("NamesDataModule", trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
@@ -95,6 +108,8 @@ def add_facts(callbacks: list[Callback], config: Namespace) -> None:
     ]
     named = any(spec.get("name") not in (None, "lightning_logs") or spec.get("run_name") for spec in arguments)
     logs = config.trainer.enable_autolog_hparams
-    facts = RunFacts(training_settings(given), config.note, logs=logs, names=not named)
+    of_model = given["model"].get("init_args") or {}
+    left_open = [key for key, value in of_model.items() if value is None and key not in FROM_DATA]
+    facts = RunFacts(training_settings(given), config.note, logs=logs, names=not named, left_open=left_open)
     finders = [at for at, callback in enumerate(callbacks) if isinstance(callback, LRFinder)]
     callbacks.insert(finders[-1] + 1 if finders else 1, facts)  # GracefulStop is the first
