@@ -1,10 +1,13 @@
 """Files of names that a user gives to a command, read as the names that the model was trained on."""
 
+import re
 from typing import Literal
 
 from charlm.data.corpus import Corpus, read_corpus
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
+
+_OPTION = re.compile(r"(?:--)?\bdata\.(column|encoding|bad_lines)\b")
 
 
 def read_names(
@@ -26,4 +29,4 @@ def read_names(
     try:
         return read_corpus(file, lowercase=lowercase, max_length=longest, **settings)  # type: ignore[arg-type]
     except ValueError as error:  # which names the options of `charlm fit`
-        raise ValueError(str(error).replace("--data.", "--").replace("data.", "--")) from None
+        raise ValueError(_OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}", str(error))) from None
