@@ -44,7 +44,7 @@ from charlm.runs.load_checkpoint import load_checkpoint
 
 FAMILY = (
     *("bigram", "ngram", "bow", "mlp", "mlp-best", "deepmlp"),
-    *("wavenet", "rnn", "gru", "lstm", "transformer", "ensemble"),
+    *("wavenet", "rnn", "gru", "lstm", "transformer", "ensemble", "best"),
 )
 _DRAWN = 10_000
 _EXAMPLES = 5
