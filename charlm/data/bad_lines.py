@@ -23,7 +23,8 @@ class BadLines:
         """How many lines were skipped, and why the first one; "" if none was."""
         if self._first is None:
             return ""
-        return f"{self._count} bad lines skipped, the first one: line {self._first[0]}: {self._first[1]}"
+        lines = "1 bad line" if self._count == 1 else f"{self._count:,} bad lines"
+        return f"{lines} skipped, the first one: line {self._first[0]}: {self._first[1]}"
 
     def refuse(self, chunk: Chunk, fault: str, lines: int = 1) -> None:
         """Skip the first `lines` lines of a chunk.

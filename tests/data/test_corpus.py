@@ -93,7 +93,7 @@ def test_bad_lines_are_skipped_and_counted(write):
     skipped = "5 bad lines skipped, the first one: line 2: U+200B is an invisible character"
     assert corpus.note == f"1 blank lines dropped, {skipped}"
     assert "line 3: U+FFFD is the mark of bytes" in refusal(write("a\nb\n\ufffd\n"))
-    with pytest.raises(ValueError, match=r"no names in .*: 1 bad lines skipped, the first one: line 1"):
+    with pytest.raises(ValueError, match=r"no names in .*: 1 bad line skipped, the first one: line 1"):
         read_corpus(write("\x00\n"), bad_lines="skip")
     with pytest.raises(ValueError, match="bad_lines is 'drop'; give 'refuse' or 'skip'"):
         read_corpus(path, bad_lines="drop")

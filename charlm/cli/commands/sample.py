@@ -5,7 +5,7 @@ import math
 import secrets
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from charlm.cli.chosen_run import load_chosen
 from charlm.cli.names_files import read_names
@@ -21,14 +21,27 @@ from charlm.nets.interface import positions_of
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
-Row = tuple[str, float | None, str | None, str | None]
-"""A name, its log-probability, its mark and its label, if they are known."""
 
-_HEADER = ("name", "log_prob", "mark", "label")
+class Row(NamedTuple):
+    """A name, and what is known of it.
+
+    Args:
+        name: the name.
+        log_prob: its log-probability in nats.
+        mark: "new" or "in train".
+        label: its label.
+    """
+
+    name: str
+    log_prob: float | None
+    mark: str | None
+    label: str | None
+
+
 _ORDER: dict[str, Callable[[Row], Any]] = {
-    "score": lambda row: math.inf if row[1] is None else -row[1],
-    "length": lambda row: len(row[0]),
-    "name": lambda row: row[0],
+    "score": lambda row: math.inf if row.log_prob is None else -row.log_prob,
+    "length": lambda row: len(row.name),
+    "name": lambda row: row.name,
 }
 
 
@@ -120,14 +133,14 @@ def sample(
     parts = draw_names(nets, models[0].tokenizer, n, conditions, sampler, seed=seed, **options)
     drawn = (_rows(models, part, scored, known if mark else None, labels) for part in parts)
     shown = (True, log_prob, mark and known is not None, bool(labels))
-    columns = [number for number, is_shown in enumerate(shown) if is_shown]
+    columns = list(itertools.compress(Row._fields, shown))
     errors: list[ValueError] = []
     rows = _until_error(drawn, errors)
     tables = [sorted(itertools.chain.from_iterable(rows), key=_ORDER[sort])] if sort is not None else rows
     with written(out) as write:
         for number, table in enumerate(tables):
-            cells = [[row[i] for i in columns] for row in table]
-            write(encoded([_HEADER[i] for i in columns], cells, format, first=number == 0))
+            cells = [list(itertools.compress(row, shown)) for row in table]
+            write(encoded(columns, cells, format, first=number == 0))
     if errors:
         raise errors[0]
 
@@ -160,7 +173,7 @@ def _rows(
         scores |= {(name, number): score for name, score in of_label}
     marks = {} if known is None else dict(mark_names([name for name, _ in drawn], known))
     return [
-        (name, scores.get((name, number)), marks.get(name), labels[number] if labels else None)
+        Row(name, scores.get((name, number)), marks.get(name), labels[number] if labels else None)
         for name, number in drawn
     ]
 

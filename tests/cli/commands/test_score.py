@@ -94,7 +94,9 @@ def test_a_table_is_read_as_training_reads_it(write_run, tmp_path, capsys):
     score(["data.csv"], run, encoding="cp1252", column="name", bad_lines="skip")
     shown = capsys.readouterr()
     assert [line.split()[0] for line in shown.out.splitlines()[1:-1]] == ["emma", "josé"]
-    assert shown.err.startswith("data.csv: the names are column 2, 'name'; the line of titles is left out, 1 bad lines")
+    assert shown.err.startswith(
+        "data.csv: the names are column 2, 'name'; the line of titles is left out, 1 bad line skipped"
+    )
 
 
 def test_many_names_are_scored_and_printed_part_by_part_as_if_at_once(write_run, monkeypatch, capsys):
