@@ -36,7 +36,7 @@ _COMPOSED = 4  # NFC makes one character of at most so many
 
 
 class Chunk(NamedTuple):
-    """Some lines of a file, how many lines stand before them, and in some tables the mark of each line."""
+    """Some lines of a file, the number of lines before them, and in tables with weights or labels the marks of each."""
 
     file: Path
     lines_before: int
@@ -56,7 +56,7 @@ class Cleaned(NamedTuple):
         characters: the distinct characters of the names.
         names: the number of names.
         changes: what was changed, with a place for the number of lines, and that number.
-        marks: those of the names, if the lines have some.
+        marks: the weight and the label of each name; () if the file has none.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""What a table says of each name besides its letters: its weight and its label."""
+"""The marks of names: what a table says of each name besides its letters, which is its weight and its label."""
 
 import math
 import re
@@ -51,7 +51,7 @@ class MarkColumns(NamedTuple):
         return max((index for index in (self.weight, self.label) if index is not None), default=-1)
 
     def read(self, row: list[str]) -> Mark:
-        """The marks in a row.
+        """Read the marks of a row.
 
         Raises:
             ValueError: a weight that is no number from 1e-30 to 1e30, or a label that is empty, long, not printable or
@@ -96,7 +96,7 @@ class Marks:
     """The marks of a whole list, in the order of its names.
 
     Args:
-        columns: which marks it has.
+        columns: the columns with the marks.
     """
 
     def __init__(self, columns: MarkColumns) -> None:

@@ -8,7 +8,7 @@ from charlm.data.batches import Examples
 
 
 def repeated(examples: Any, enough: int) -> Any:
-    """The examples as often as it takes to have about `enough` of them, at least once."""
+    """The examples, repeated until there are about `enough` of them."""
     times = round(enough / len(examples)) if len(examples) else 1
     return Repeated(examples, times) if times > 1 else examples
 

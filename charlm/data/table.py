@@ -25,7 +25,7 @@ class Table(NamedTuple):
         most: the largest one.
         column: index of the column with the names, from 0 on.
         header: the first row if it has the titles of the columns, else [].
-        marks: the columns with the weights and the labels.
+        marks: the columns with the weights and the labels of the names.
     """
 
     file: Path

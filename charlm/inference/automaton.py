@@ -19,7 +19,7 @@ class Automaton(NamedTuple):
 
     Args:
         next: int64 (S, V): the state after one more character; the column of the boundary is not used.
-        accepts: bool (S,): whether a name may end there.
+        accepts: bool (S,): whether a name may end in the state.
         start: the state before the first character.
     """
 
@@ -66,7 +66,7 @@ def automaton_of(patterns: Sequence[str], tokenizer: CharTokenizer) -> Automaton
 
 
 class _Nfa:
-    """A nondeterministic automaton: its edges, each with the states before and after it and what it reads."""
+    """A nondeterministic automaton; each edge has the state before it, the state after it, and what it reads."""
 
     def __init__(self) -> None:
         self.edges: list[tuple[int, int, Reads]] = []
@@ -74,7 +74,7 @@ class _Nfa:
         self.states = 0
 
     def add_search(self, node: Node, tokenizer: CharTokenizer) -> int:
-        """Add an expression that may be found anywhere in a name; gives the state that means that it was."""
+        """Add an expression to be found anywhere in a name; returns the state that is reached once it was found."""
         start, anything = self._new(), frozenset(range(1, tokenizer.vocab_size))
         end = self._add(node, start)
         self.edges += [(start, start, anything), (end, end, anything)]
@@ -88,7 +88,7 @@ class _Nfa:
         return self.states - 1
 
     def _add(self, node: Node, start: int) -> int:
-        """Add an expression from a state on; gives the state after it."""
+        """Add an expression from a state on; returns the state after it."""
         end = self._new()
         if not isinstance(node, list):
             self.edges.append((start, end, node))

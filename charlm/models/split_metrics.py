@@ -1,4 +1,4 @@
-"""What is logged of a split: exact means over all its characters. Dimension key: B batch, L positions, V."""
+"""The exact means over all characters of a split that are logged. Dimension key: B batch, L positions, V."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
