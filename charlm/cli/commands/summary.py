@@ -21,6 +21,7 @@ from charlm.runs.settings import read_settings
 FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")
 LOSSES = ("train", "val", "test")
 OF_TRAINING = ("steps", "best_step", "last_val", "new", "seconds")
+MOST_LABELS = 12  # whose losses are shown; results.json has those of all
 _CUT_FIRST = ("parameters", "seconds", "last_val", "new")  # in a narrow terminal
 _CUT_LAST = ("model", "lr", "milestones", "optimizer", "n_hidden", "batch_size", "schedule", "steps", "best_step")
 
@@ -126,7 +127,8 @@ def read_run(path: Path) -> Run:
     results["steps"], results["best_step"] = results.get("ended"), results.get("step")
     known = {key: results[key] for key in (*FACTS, *LOSSES, *OF_TRAINING) if key in results}
     by_label = results.get("val_by_label")
-    labelled = {f"val {label}": loss for label, loss in by_label.items()} if isinstance(by_label, dict) else {}
+    by_label = by_label if isinstance(by_label, dict) and len(by_label) <= MOST_LABELS else {}
+    labelled = {f"val {label}": loss for label, loss in by_label.items()}
     every = {**dict.fromkeys(FACTS), **_by_last_word(settings), **known, **labelled}
     return Run(
         path,

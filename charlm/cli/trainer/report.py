@@ -12,12 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from charlm.cli.commands.sample import longest_name, mark_names
-from charlm.cli.commands.summary import net_facts, summary_table
+from charlm.cli.commands.summary import MOST_LABELS, net_facts, summary_table
 from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded, terminal_width
 from charlm.cli.trainer.verdict import Validation, unvalidated, verdict
 from charlm.data.splits import Part, Splits
 from charlm.inference.labelled import losses_by_label, sample_with_labels
+from charlm.messages import first_few
 from charlm.nets.loss import evaluate
 from charlm.runs.directory import run_directory, write_results
 from charlm.runs.load_checkpoint import Checkpoint
@@ -63,7 +64,7 @@ def finish(
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))
     if by_label := facts.get("val_by_label"):
-        listed = ", ".join(f"{label} {loss:.4f}" for label, loss in by_label.items())
+        listed = first_few([f"{label} {loss:.4f}" for label, loss in by_label.items()], MOST_LABELS)
         print(f"\n{textwrap.fill(f'val by label: {listed}', width - 1)}")
     said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)
     for text in filter(None, (unvalidated(validations, steps), said)):

@@ -45,6 +45,15 @@ def trained(write_run):
     return trained
 
 
+def test_the_losses_of_a_few_labels_are_shown_and_those_of_many_are_not(trained, capsys):
+    few, many = ({f"L{number}": 2.0 + number for number in range(count)} for count in (2, 13))
+    trained(r001=({}, {"val": 2.1, "val_by_label": few}), r002=({}, {"val": 2.1, "val_by_label": many}))
+    summary(["r001", "r002"])
+    out = capsys.readouterr().out
+    assert re.search(r"val L0 +val L1 ", out)
+    assert "L2" not in out
+
+
 def test_what_runs_have_in_common_is_said_once_and_the_best_is_marked(trained, capsys):
     better, worse = {"val": 2.1, "step": 60, "ended": 80, "new": 0.9}, {"val": 2.3, "step": 80, "ended": 80, "new": 0.9}
     note = {"note": "a bold \x1b try"}
