@@ -16,6 +16,8 @@ from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 _STRETCH = 1 << 17  # candidates; drawing ends with an error if so many of them ...
 _FEWEST = 1 << 7  # ... give fewer names than this
+_OF_EACH_NET = 1 << 14  # more of them for each further net, so that its look-ahead begins ...
+_MOST_NETS = 32  # ... but not of more nets than this
 
 
 def sample_names(
@@ -108,7 +110,8 @@ def draw_names(
 
     prefix = of_net(0).prefix
     taken = set(exclude)
-    found, before, end = 0, 0, _STRETCH
+    stretch = _STRETCH + _OF_EACH_NET * (min(len(nets), _MOST_NETS) - 1)
+    found, before, end = 0, 0, stretch
     with evaluating(nn.ModuleList(nets)):
         if len(nets) > 1 and prefix:
             of_prefix = [prefix_probability(net, prefix, sampler, tokenizer.vocab_size) for net in nets]
@@ -128,7 +131,7 @@ def draw_names(
             if candidates.drawn >= end:
                 if found - before < _FEWEST:
                     break
-                before, end = found, candidates.drawn + _STRETCH
+                before, end = found, candidates.drawn + stretch
     wanted = [f"meet the conditions ({conditions})" if str(conditions) else ""]
     wanted += [f"are outside the {len(frozenset(exclude)):,} excluded ones" if exclude else ""]
     wanted += ["are distinct" if distinct else ""]

@@ -16,7 +16,7 @@ from charlm.inference.automaton import automaton_of
 from charlm.inference.candidates import Candidates
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
-from charlm.inference.sampling import sample_names
+from charlm.inference.sampling import draw_names, sample_names
 from charlm.inference.scoring import score_names
 from charlm.nets.gru import GRU
 from charlm.nets.mlp import MLP
@@ -147,6 +147,12 @@ def test_rare_names_are_found_with_few_candidates():
     assert drawn.share < 1e-5
     assert all("cccccccc" in name for name in found)
     assert len(found) >= 0.99 * (drawn.drawn - candidates._PLAIN) > 1000
+
+
+def test_rare_names_are_found_with_a_dozen_labels_too():
+    conditions = Conditions(contains="cccccccc")
+    drawn = draw_names([counted()] * 12, ABC, 20, conditions, CharacterSampler(), shares=[1.0] * 12, seed=0)
+    assert all("cccccccc" in name for part in drawn for name, _ in part)
 
 
 @pytest.mark.parametrize("conditions", [{}, {"match": "a.*b$"}, {"contains": "ccc", "distinct": True}], ids=str)
