@@ -51,9 +51,9 @@ class NamesDataModule(pl.LightningDataModule):
             line is a name; null refuses tables.
         encoding: of the file, such as utf-16 or cp1252.
         bad_lines: "refuse" stops at a line that is not accepted, "skip" leaves such lines out and counts them.
-        weight: the column with counts: a name with 5 is learnt and counted as if it stood there five times. Shares will
-            do as well. A training epoch has as many examples as the split, drawn in proportion to their weights.
-        label: the column with labels, such as genders: names are learnt given their label. Each window has one place
+        weight: the column with counts: a name with 5 is learned and counted as if it stood there five times. Shares
+            will do as well. A training epoch has as many examples as the split, drawn in proportion to their weights.
+        label: the column with labels, such as genders: names are learned given their label. Each window has one place
             more than block_size for it.
         labels: the labels, in order; null: those that occur. Names with others are refused.
         min_batches: about the fewest batches of an epoch. A shorter list is repeated until there are that many.

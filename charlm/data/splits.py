@@ -132,7 +132,8 @@ def split_sizes(total: int, split: Shares, what: str) -> tuple[int, int]:
     sizes = (first, second - first, total - second)
     if any(share > 0 and size < 1 for share, size in zip(split, sizes, strict=True)):
         raise ValueError(
-            f"{total} {what} are too few for the split {split}, which gives {sizes}; add names or change data.split"
+            f"the split {split} of {total} {what if total != 1 else what.removesuffix('s')} gives {sizes}; add names or"
+            " change data.split"
         )
     return first, second
 

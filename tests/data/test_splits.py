@@ -150,9 +150,9 @@ def test_sizes_are_those_of_the_lectures(total, split, sizes):
 @pytest.mark.parametrize(
     ("names", "split_by", "message"),
     [
-        (["emma"] * 2000, "name", r"1 distinct names are too few for the split .+ \(0, 0, 1\); add names or change"),
-        (["emma"] * 4, "line", r"4 names are too few for the split .+ gives \(3, 0, 1\); add names"),
-        (["a", "b"], "pair", r"4 context/target pairs are too few for the split .+; add names"),
+        (["emma"] * 2000, "name", r"the split .+ of 1 distinct name gives \(0, 0, 1\); add names or change"),
+        (["emma"] * 4, "line", r"the split .+ of 4 names gives \(3, 0, 1\); add names"),
+        (["a", "b"], "pair", r"the split .+ of 4 context/target pairs gives .+; add names"),
     ],
 )
 def test_too_few_names_for_three_splits_are_refused(write, names, split_by, message):

@@ -179,5 +179,5 @@ def test_the_bigrams_picture_has_what_was_learnt_as_colours_and_the_counts_as_nu
     context, target = data.splits.train.tensors()
     pairs = [[int(((context[:, -1] == i) & (target == j)).sum()) for j in range(4)] for i in range(4)]
     assert [text.get_text().split("\n")[1] for text in axes.texts] == [str(n) for row in pairs for n in row]
-    learnt = model.net.W.detach().softmax(1)
-    torch.testing.assert_close(torch.as_tensor(axes.images[0].get_array()).float(), learnt)
+    learned = model.net.W.detach().softmax(1)
+    torch.testing.assert_close(torch.as_tensor(axes.images[0].get_array()).float(), learned)

@@ -96,9 +96,9 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
 
     The label is an input and no output: sixteen names of a's and of others are told apart from their first letter on.
     """
-    learnt = {} if kind is LitNGram else {"lr": 0.5 if kind is LitBigram else 0.05, "optimizer": "AdamW"}
-    learnt |= {"block_size": 7} if "block_size" in inspect.signature(kind).parameters else {}
-    model = make(kind, labels=["F", "M"], **learnt)
+    learned = {} if kind is LitNGram else {"lr": 0.5 if kind is LitBigram else 0.05, "optimizer": "AdamW"}
+    learned |= {"block_size": 7} if "block_size" in inspect.signature(kind).parameters else {}
+    model = make(kind, labels=["F", "M"], **learned)
     keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "it")
     runner = trainer(max_steps=60, callbacks=[keep], enable_checkpointing=True)
     runner.fit(model, labelled)

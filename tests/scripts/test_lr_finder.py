@@ -38,7 +38,7 @@ def test_runs_that_are_trained_at_once_are_those_that_torch_trains(optimizer, mo
         (10**-0.5, 0.05),  # half way between the neighbours
         (1.0, 0.1),
         (1.1, 1.0),  # above all that was trained
-        (10**-3, 0.75),  # half way to a hundredth of the lowest, where nothing is learnt
+        (10**-3, 0.75),  # half way to a hundredth of the lowest, where nothing is learned
         (0.0, 1.0),  # no suggestion
     ],
 )

@@ -99,7 +99,7 @@ def sample(
         log_prob: write after each name and a tab its log-probability in nats, with the end of the name, under the
             model's own distribution (temperature 1, no top_k or top_p). A name that was cut counts as if it ended
             there; it gets a - if the model has no position left for the end.
-        label: print names with this label, if the model has learnt names with labels (data.label). By default names of
+        label: print names with this label, if the model has learned names with labels (data.label). By default names of
             all labels are drawn in proportion to the labels' shares in training, each with a tab and its label after
             it; with conditions, labels whose names meet them more often come more often.
         format: of the output: text, json (one object a line) or csv.

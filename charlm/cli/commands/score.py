@@ -58,7 +58,7 @@ def score(
         encoding: how the letters of the files are coded, such as cp1252 or utf-16.
         bad_lines: what to do with lines of files that cannot be names: refuse ends with an error at the first, skip
             leaves them out.
-        label: score names as names with this label, if the model has learnt names with labels (data.label); all: with
+        label: score names as names with this label, if the model has learned names with labels (data.label); all: with
             each label in turn.
         format: of the output: text, json (one object a line) or csv. With json or csv the mean goes to standard error.
 
