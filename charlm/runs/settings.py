@@ -104,6 +104,7 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             name = _snake(kind)
             yield from ((f"{name}.{key}", value) for key, value in arguments.items()) if arguments else [(name, True)]
     yield from ((f"trainer.{key}", value) for key, value in trainer.items() if key.startswith(_TRAINED_BY))
+    yield "init_from", config.get("init_from")
     yield "seed_everything", config.get("seed_everything")
 
 

@@ -62,7 +62,7 @@ def test_the_help_of_a_training_begins_with_what_users_set_and_fits_a_screen(com
     known = set(re.findall(r"--([\w.-]+)", short)) | {"model", "data.path", "trainer.callbacks"}
     hidden = {"data", "trainer", "checkpoint", "weights_only", "verbose", "return_predictions"}
     if command != "fit":
-        hidden |= {option for option in options if re.match("resume|name|note|dashboard|checkpoint", option)}
+        hidden |= {option for option in options if re.match("resume|init_from|name|note|dashboard|checkpoint", option)}
     assert {o for o in options - known - hidden if not re.match(r"trainer\.|.*\.help$", o)} == set()
     assert {
         option for option in known if option.startswith("trainer.") and option != "trainer.callbacks.ARGUMENT"

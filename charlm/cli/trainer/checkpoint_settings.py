@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from charlm.models.start_from import ANY
 from charlm.runs.load_checkpoint import Checkpoint
 
 FROM_DATA = ("alphabet", "block_size", "labels", "train_names")
@@ -19,6 +20,14 @@ def checkpoint_settings(checkpoint: Checkpoint, class_path: str) -> dict[str, An
     tokenizer = checkpoint.tokenizer
     data = {**checkpoint.data, "alphabet": tokenizer.alphabet, "labels": list(tokenizer.labels) or None}
     return {"model": {"class_path": class_path, "init_args": init_args}, "data": data}
+
+
+def net_settings(checkpoint: Checkpoint, class_path: str) -> dict[str, Any]:
+    """The model of a checkpoint and the sizes of its net, as a config has them; for other names."""
+    sizes = {key: value for key, value in checkpoint.net_args.items() if key in checkpoint.hyperparameters}
+    data = {"data": {"block_size": sizes["block_size"]}} if "block_size" in sizes else {}
+    init_args = {key: value for key, value in sizes.items() if key not in (*FROM_DATA, *ANY)}
+    return {"model": {"class_path": class_path, "init_args": init_args}, **data}
 
 
 def weights_alone(checkpoint: Checkpoint) -> str:

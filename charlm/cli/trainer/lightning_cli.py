@@ -26,7 +26,7 @@ from charlm.cli.trainer.predictions import write_predictions
 from charlm.cli.trainer.processes import LostProcess, is_of_other_process, processes_of
 from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
-from charlm.cli.trainer.resuming import OPTION, find_unfinished, say_where_checkpoints_are, why_nothing_was_trained
+from charlm.cli.trainer.resuming import add_starts, find_unfinished, say_where_checkpoints_are, why_nothing_was_trained
 from charlm.cli.trainer.run_facts import add_facts
 from charlm.cli.trainer.run_results import report_on_run, store_test_losses
 from charlm.cli.trainer.save_config import SaveConfig, config_text
@@ -35,6 +35,7 @@ from charlm.cli.trainer.threads import choose_threads
 from charlm.cli.trainer.verdict import Validations
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
+from charlm.models.start_from import start_from
 from charlm.runs.directory import run_directory
 from charlm.runs.logger import its_own_run
 from charlm.runs.naming import RUNS, check_name
@@ -86,12 +87,7 @@ class TrainerCLI(LightningCLI):
         for name in ("alphabet", "labels"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         parser.link_arguments("data.splits", "model.init_args.train_names", lambda of: of.train_names, "instantiate")
-        parser.add_argument(
-            OPTION,
-            type=str | None,
-            help="with fit: continue this run, by default the newest, from its last state; auto: the newest unfinished"
-            " run with the same config, or else start a new one",
-        )
+        add_starts(parser)
         add_name(parser)
         parser.add_argument(
             "--ddp_timeout", type=PositiveInt, default=60, help="seconds that processes wait for one that stands still"
@@ -197,10 +193,13 @@ class TrainerCLI(LightningCLI):
         size = sum(weights.numel() for weights in model.net.parameters())
         of_size = f" with {size:,} parameters" if size else ""
         log.info(f"{type(model).__name__.removeprefix('Lit')}{of_size} on {self.trainer.strategy.root_device}")
+        begun, start = self.prepared.checkpoint, self.prepared.start
         with its_own_run(self.trainer):
+            if start is not None and begun is None:
+                new = start_from(model, start)
+                log.info(f"Starting from the weights of {start.path}" + (f"; new letters: {new!r}" if new else ""))
             say_where_checkpoints_are(self.trainer)
             self.trainer.fit(model, **kwargs)
-        begun = self.prepared.checkpoint
         if begun is not None and self.trainer.global_step == begun.step and not self._is_trial():
             log.warning(f"Nothing was trained: {why_nothing_was_trained(self.trainer)}")
 

@@ -20,6 +20,7 @@ class Prepared:
         model: class of the model that is named, "" if none is. The parser starts from this class, because it
             keeps the default of an argument when the class changes and the new class has the argument too.
         run: the directory of the run that goes on; None: a new one.
+        start: the checkpoint whose weights a new run begins with, if it is to.
         auto: whether an unfinished run with the settings of `args` goes on, if there is one.
         complete: whether no trainer command was given, so that help or completion is wanted.
         configs: the config files among the arguments, without options.
@@ -30,6 +31,7 @@ class Prepared:
     kind: str = ""
     model: str = ""
     run: Path | None = None
+    start: Checkpoint | None = None
     auto: bool = False
     complete: bool = False
     configs: tuple[str, ...] = ()

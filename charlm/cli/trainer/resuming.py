@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import yaml
+from lightning.pytorch.cli import LightningArgumentParser
 
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
@@ -20,7 +21,18 @@ from charlm.runs.naming import RUNS, place_of
 
 log = logging.getLogger(__name__)
 
-OPTION, AUTO = "--resume", "auto"
+OPTION, AUTO, START = "--resume", "auto", "--init_from"
+
+
+def add_starts(parser: LightningArgumentParser) -> None:
+    """Add the options --resume and --init_from."""
+    parser.add_argument(
+        OPTION,
+        type=str | None,
+        help="with fit: continue this run, by default the newest, from its last state; auto: the newest unfinished run"
+        " with the same config, or else start a new one",
+    )
+    parser.add_argument(START, type=str | None, help="with fit: start from this run's weights on other names")
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,21 @@ class Resumed:
 
     run: Path
     checkpoint: Checkpoint | None
+
+
+def check_start(command: str, given: Options) -> None:
+    """Check that --init_from begins a new run.
+
+    Raises:
+        ValueError: another command, or a run or checkpoint to go on from is given as well.
+    """
+    if given.last(START) in (None, "null"):
+        return
+    if command != "fit":
+        raise ValueError(f"{START} begins a training; use it with `charlm fit`")
+    for name, value in given.pairs:
+        if name in (OPTION, "--ckpt_path") and value not in (AUTO, "null"):
+            raise ValueError(f"{START} begins a new run, and {name} goes on with one; leave one of the two out")
 
 
 def take_resume(given: Options) -> tuple[bool, str | None, Options]:

@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from charlm.cli.subcommands import TRAINER_COMMANDS
-from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_settings
+from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_settings, net_settings
 from charlm.cli.trainer.configs import CONFIG_FILES, CONFIGS, Config, as_config, class_name, config_names, read_config
 from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
 from charlm.cli.trainer.prepared import Prepared
-from charlm.cli.trainer.resuming import AUTO, OPTION, find_resumed, take_resume
+from charlm.cli.trainer.resuming import AUTO, OPTION, START, check_start, find_resumed, take_resume
 from charlm.messages import did_you_mean
 from charlm.runs.directory import BEST, LAST, find_checkpoint, run_directory
 from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
@@ -65,6 +65,7 @@ class _CommandLine:
 
     def prepared(self) -> Prepared:
         self._refuse_ignored()
+        check_start(self.command, self.given)
         resumes, named, self.given = take_resume(self.given)
         if self.given.last(_STEPS) not in (None, "-1") and self.given.last(_EPOCHS) is None:
             self.given.pairs.append((_EPOCHS, "-1"))  # a length in steps replaces the config's length in epochs
@@ -78,7 +79,8 @@ class _CommandLine:
         if (where is None and (self.command in _TRAINING or asks)) or where == "null":
             if not asks:
                 self._say_whose_settings()
-            return self._line(self._shipped(self.model_option or DEFAULT_MODEL))
+            start = self._start()
+            return replace(self._line(self._shipped(self.model_option or DEFAULT_MODEL)), start=start)
         checkpoint = load_checkpoint(self._checkpoint_file(where))
         config = self._config_of_run(checkpoint)
         kind = self._kind(checkpoint, config)
@@ -98,7 +100,7 @@ class _CommandLine:
             return Prepared([self.command, *base, *self.given.args()], model=model, run=run, configs=files)
         settings = checkpoint_settings(checkpoint, kind)
         if self.command == "fit" and run is None:  # a new run has a name and a note of its own
-            settings |= {"name": None, "note": None}
+            settings |= {"name": None, "note": None, "init_from": None}
         own = ["--config", as_config(settings)]
         given = [*self.given.without("--ckpt_path").args(), "--ckpt_path", str(checkpoint.path)]
         return Prepared([self.command, *base, *own, *given], checkpoint, kind, kind, run, configs=files)
@@ -117,7 +119,21 @@ class _CommandLine:
         config = read_config(str(resumed.run / "config.yaml"))
         self.configs.insert(0, config.settings)
         kind = self._kind(resumed.checkpoint) if resumed.checkpoint is not None else ""
-        return self._line(["--config", config.source], resumed.checkpoint, kind, resumed.run)
+        start = self._start() if resumed.checkpoint is None else None
+        return replace(self._line(["--config", config.source], resumed.checkpoint, kind, resumed.run), start=start)
+
+    def _start(self) -> Checkpoint | None:
+        """The checkpoint that --init_from names, whose model and sizes are the settings before those of the user."""
+        where = self.given.last(START) or self._in_configs("init_from")
+        if where in (None, "null"):
+            return None
+        start = load_checkpoint(find_checkpoint(where, self.runs))
+        kind, named = self._kind(start), self.model_option or self._model_of_configs()
+        if named is None:
+            self.model_option = kind
+        if named in (None, kind):
+            self.given.pairs.insert(0, ("--config", as_config(net_settings(start, kind))))
+        return start
 
     def _shipped(self, model: str) -> list[str]:
         """The shipped config of the model, where a training names no config."""

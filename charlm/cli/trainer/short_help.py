@@ -12,17 +12,16 @@ from charlm.models.registry import MODELS
 
 _WIDTH, _INDENT = 79, 28
 _ASKS = ("help", "help_all", "print_config")
-_RUN = ("name", "note", "resume", "ckpt_path", "ddp_timeout", "seed_everything")
+_RUN = ("name", "note", "resume", "init_from", "ckpt_path", "ddp_timeout", "seed_everything")
 _CALLBACKS = ("name_samples", "dashboard")
-_ONLY_FIT = ("name", "note", "resume", "name_samples", "dashboard", "checkpoint")
+_ONLY_FIT = ("name", "note", "resume", "init_from", "name_samples", "dashboard", "checkpoint")
 _HIDDEN = ("config", "model", "data", "trainer", "checkpoint", "weights_only", "verbose", "return_predictions")
 _NAMES = {
     "data.path": "--data FILE",
     "trainer.callbacks": "--trainer.callbacks+=NAME",
 }
 _TEXTS = {
-    "ckpt_path": "begin with the weights and settings of this run or checkpoint; validate, test and predict take the"
-    " newest run's best by default",
+    "ckpt_path": "weights and settings of this run or checkpoint; by default, evaluations take the newest run's best",
     "seed_everything": "seed of the weights and the samples (default: 42)",
     "name_samples": "null: no names are sampled at the validations; --name_samples.n=50: more of them",
     "dashboard": "null: TensorBoard is not arranged; --dashboard.histograms=true: with histograms",
