@@ -40,7 +40,7 @@ OTHERS = {
     *("_update_count", "_computed", "_forward_cache"),  # torchmetrics; Lightning's results have the last one, too
 }
 INSIDE = LIGHTNING | OTHERS
-PUBLIC = {"_replace"}  # of named tuples, in spite of its name
+PUBLIC = {"_fields", "_replace"}  # of named tuples, in spite of their names
 ELSEWHERE = {  # the files outside of internals/ that may name a private part
     "cli/trainer/lightning_cli.py": {"_subcommands_action", "_add_subcommands", "_parse_ckpt_path"},
     "cli/short_errors.py": {"_actions"},
