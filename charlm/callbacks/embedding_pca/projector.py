@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,11 +39,17 @@ def send_to_projector(
     metadata = [[_visible(label), second] for label, second in zip(labels, seconds, strict=True)]
     failed: Failed = {}
     for logger in trainer.loggers:
-        add: Any = getattr(getattr(logger, "experiment", None), "add_embedding", None)
-        if add:
-            send = partial(add, table, metadata, marks_of(labels, kinds), step, name, header)
+        if hasattr(getattr(logger, "experiment", None), "add_embedding"):
+            send = partial(_add, logger, table, metadata, marks_of(labels, kinds), step, name, header)
             failed |= attempt("TensorBoard's projector", send)
     return failed
+
+
+def _add(logger: Any, table: Tensor, metadata: Any, marks: Tensor | None, step: int, *named: Any) -> None:
+    for file in (Path(logger.log_dir or "", name) for name in ("projector_config.pbtxt", f"{step:05}")):
+        if file.is_symlink():  # TensorBoard would write through it, to a place outside of the run
+            raise FileExistsError(f"{file} is a link, through which nothing is written; remove it")
+    logger.experiment.add_embedding(table, metadata, marks, step, *named)
 
 
 @quiet_fonts()

@@ -42,6 +42,16 @@ def test_every_table_is_listed_with_its_labels_and_kinds(tmp_path):
     assert listed(tmp_path) == {"net.a:00007": (3, 3, "label\tkind"), "net.b/x:00007": (2, 5, "label\trow")}
 
 
+@pytest.mark.parametrize("place", ["projector_config.pbtxt", "00007"])
+def test_nothing_is_written_through_a_link(tmp_path, place):
+    logger, outside = logger_in(tmp_path), tmp_path / "outside"
+    outside.mkdir() if place == "00007" else outside.write_text("mine")
+    (tmp_path / "run" / place).symlink_to(outside)
+    (error,) = send_to_projector(trainer_with(logger), "net", TABLE, ["a", "b", "c"], [], 7).values()
+    assert "is a link" in str(error)
+    assert not list(outside.iterdir()) if outside.is_dir() else outside.read_text() == "mine"
+
+
 def test_every_row_is_one_line_whatever_its_label(tmp_path):
     labels = ["\r", "\x0b", "\x85", "\u2028", "a\tb", "", " x", "\n", "ok"]
     send_to_projector(trainer_with(logger_in(tmp_path)), "net", torch.ones(9, 3), labels, labels, 0)
