@@ -12,6 +12,7 @@ from charlm.inference.candidates import Candidates
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
 from charlm.inference.mixed_candidates import MixedCandidates, prefix_probability
+from charlm.nets.given_label import check_label_given
 from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 _STRETCH = 1 << 17  # candidates; drawing ends with an error if so many of them ...
@@ -72,7 +73,8 @@ def sample_names(
 
     Raises:
         ValueError: an argument outside its range, a prefix with a character outside the alphabet, conditions that no
-            name or too few names meet, or a net that gives no character a probability.
+            name or too few names meet, a net of names with labels that is given none (see
+            `charlm.nets.given_label.GivenLabel`), or a net that gives no character a probability.
     """
     conditions = Conditions(prefix, suffix, contains, match, min_length, max_length)
     sampler = CharacterSampler(temperature, top_k, top_p)
@@ -98,6 +100,8 @@ def draw_names(
 
     There may be several nets, as of names with one label each; `shares` says how probable each of them is.
     """
+    for net in nets:
+        check_label_given(net, tokenizer)
     if n < 1:
         raise ValueError(f"n is {n}; ask for at least 1 name")
     if not -(2**63) <= seed < 2**64:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
+from charlm.nets.given_label import check_label_given
 from charlm.nets.interface import block_size_of, check_longest, takes_names
 from charlm.nets.loss import device_of, nats
 from charlm.tokenizer import IGNORED, CharTokenizer
@@ -55,8 +56,10 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
         one score for each name, in the same order.
 
     Raises:
-        ValueError: a character outside the alphabet, a name that is too long for the net, or NaN logits.
+        ValueError: a character outside the alphabet, a name that is too long for the net, a net of names with labels
+            that is given none, or NaN logits.
     """
+    check_label_given(net, tokenizer)
     for name in names:
         tokenizer.encode(name)
     if not names:

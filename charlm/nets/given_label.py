@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.nets.interface import block_size_of, takes_names
-from charlm.tokenizer import BOUNDARY
+from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 
 class GivenLabel(nn.Module):
@@ -42,3 +42,16 @@ class GivenLabel(nn.Module):
         """As that of a net of names; the first call reads the label in place of token 0."""
         net: Any = self.net
         return net.step(torch.full_like(ids, self.label) if state is None else ids, state)
+
+
+def check_label_given(net: nn.Module, tokenizer: CharTokenizer) -> None:
+    """Refuse a net of names with labels as it is, because it has never seen a name without one.
+
+    Raises:
+        ValueError: names have labels, and the net is given none.
+    """
+    if tokenizer.labels and not isinstance(net, GivenLabel):
+        label = tokenizer.labels[0]
+        raise ValueError(
+            f"names have labels; give the net one of them, as in GivenLabel(net, tokenizer.start({label!r}))"
+        )

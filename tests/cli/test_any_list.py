@@ -4,6 +4,7 @@
 
 import itertools
 import re
+import shutil
 import unicodedata
 from collections import namedtuple
 from dataclasses import dataclass
@@ -190,6 +191,10 @@ def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
     assert re.search(r"\nval by label: F [\d.]+, M [\d.]+\n(?s:.)*\n  [FM]  \w+ +(new|in train)\n", out)
     main(["summary", "--csv"])
     assert ",val F,val M," in capsys.readouterr().out
+    (run,) = Path("lightning_logs").iterdir()
+    shutil.copytree(run, run.with_name("002-copy"))
+    main(["compare", "1", "2"])
+    assert re.search(r"\n[FM] \w+ +[FM] \w+\n", capsys.readouterr().out)
     (tmp_path / "names.csv").rename(tmp_path / "elsewhere.csv")
     main(["sample", "--label", "F", "-n", "200"])
     drawn = capsys.readouterr().out.split()

@@ -127,6 +127,9 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
         assert math.exp(-score.nats[0]) == pytest.approx(first[label][1], rel=1e-4)
         assert len(sample_names(given, CharTokenizer("abc"), 20)) == 20
     assert first["F"][1] > first["M"][1]
+    for ask in (lambda: sample_names(loaded.net, tokenizer, 1), lambda: score_names(loaded.net, tokenizer, ["ab"])):
+        with pytest.raises(ValueError, match="names have labels; give the net one of them"):
+            ask()
 
 
 def test_under_conditions_a_label_is_as_frequent_as_its_names_meet_them(monkeypatch):

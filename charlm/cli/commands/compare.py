@@ -14,7 +14,7 @@ from charlm.cli.commands.summary import LOSSES, OF_TRAINING, Run, read_run, show
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
-from charlm.inference.sampling import sample_names
+from charlm.inference.labelled import sample_with_labels
 from charlm.runs.events import event_files
 from charlm.runs.load_checkpoint import load_checkpoint
 
@@ -100,8 +100,9 @@ def _samples(places: Sequence[Path], names: Sequence[str], n: int) -> Table:
         except (OSError, ValueError) as error:
             print(f"no names of {name}: {error}", file=sys.stderr)
             continue
-        longest = longest_name(checkpoint)
-        columns[name] = sample_names(checkpoint.net, checkpoint.tokenizer, n, seed=0, cut=longest)
+        longest, shares = longest_name(checkpoint), checkpoint.label_shares
+        drawn = sample_with_labels(checkpoint.net, checkpoint.tokenizer, n, 0, shares, cut=longest)
+        columns[name] = [" ".join(filter(None, of_one)) for of_one in drawn]
     return Table(tuple(columns), [list(row) for row in zip(*columns.values(), strict=True)])
 
 
