@@ -25,6 +25,7 @@ class RunCheckpoint(BaseCheckpoint):
     state whose own value of `monitor` was the lowest (or highest): a value measured at an earlier step never counts.
     Files are written when an iteration is over, after its log, its validation and its schedulers. The files of the last
     step are written after `on_train_end` of the other callbacks, so a run that is killed before does its end again.
+    They replace those of an earlier training in the same folder, after a warning.
 
     The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. Training waits
     while a file is written. For more files or other names add Lightning's ModelCheckpoint beside it.
@@ -118,6 +119,9 @@ class RunCheckpoint(BaseCheckpoint):
                     f"{type(other).__name__} and RunCheckpoint write files of the same name in {self._folder}; give"
                     " one of them another dirpath, or the other one a filename of its own and no save_last"
                 )
+        there = [file for name in ("best.ckpt", "last.ckpt") if (file := self._existing(name, True))]
+        if there and trainer.ckpt_path is None:
+            rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; another dirpath keeps them")
         if not trainer.strategy.broadcast(self._existing("best.ckpt", True)):
             self._best = None  # this run goes on from another one's checkpoint, and has no best state yet
         self._best_is_due = self._last_is_due = self._ends = self._validated = self._measured = False

@@ -295,3 +295,10 @@ def test_a_state_that_is_left_out_is_said(tmp_path):
     torch.save({"callbacks": {**states, "foreign": {"best_model_path": foreign}}}, file)
     with pytest.warns(UserWarning, match=r"a\.ckpt: the state of 'foreign' has paths of other files and is left out"):
         assert AtomicCheckpointIO().load_checkpoint(file)["callbacks"] == states
+
+
+def test_files_of_an_earlier_training_are_replaced_with_a_warning_and_those_it_goes_on_from_without(fit, tmp_path):
+    fit(Model([1.0, 2.0, 3.0]))
+    fit(Model([1.0]), ckpt_path=tmp_path / "run" / "last.ckpt", max_steps=8)  # warnings are errors
+    with pytest.warns(UserWarning, match="best.ckpt and .*last.ckpt of an earlier training will be replaced"):
+        fit(Model([1.0, 2.0, 3.0]))

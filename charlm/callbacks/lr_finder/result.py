@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REASONS = {
     "ok": "the loss fell and then rose",
     "never_diverged": "the loss did not rise up to the highest rate; a higher max_lr may show a better rate",
-    "never_descended": "the loss did not fall clearly; more num_steps see through its noise (300 where 60 do not)",
+    "never_descended": "the loss did not fall clearly; trials (trial_steps) or more num_steps see through its noise",
     "too_few_points": "too few losses were finite; give a lower min_lr or more num_steps",
     "minimum_at_edge": "the loss is lowest at the end of the range of rates; give a wider range",
 }
