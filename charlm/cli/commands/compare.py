@@ -9,12 +9,11 @@ from pathlib import Path
 from charlm.callbacks.shared.markdown import cell as escape
 from charlm.callbacks.shared.render import add_picture_file
 from charlm.cli.commands.plot import chosen_runs, distinct_names, file_format, file_of, picture_of
-from charlm.cli.commands.sample import longest_name
+from charlm.cli.commands.sample import first_names
 from charlm.cli.commands.summary import LOSSES, OF_TRAINING, Run, read_run, shown_cell
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
-from charlm.inference.labelled import sample_with_labels
 from charlm.runs.events import event_files
 from charlm.runs.load_checkpoint import load_checkpoint
 
@@ -100,9 +99,7 @@ def _samples(places: Sequence[Path], names: Sequence[str], n: int) -> Table:
         except (OSError, ValueError) as error:
             print(f"no names of {name}: {error}", file=sys.stderr)
             continue
-        longest, shares = longest_name(checkpoint), checkpoint.label_shares
-        drawn = sample_with_labels(checkpoint.net, checkpoint.tokenizer, n, 0, shares, cut=longest)
-        columns[name] = [" ".join(filter(None, of_one)) for of_one in drawn]
+        columns[name] = [" ".join(filter(None, labelled)) for labelled in first_names(checkpoint, n)]
     return Table(tuple(columns), [list(row) for row in zip(*columns.values(), strict=True)])
 
 

@@ -14,7 +14,7 @@ from charlm.cli.terminal_text import check_vocabulary, cleaned
 from charlm.cli.training_names import training_splits
 from charlm.inference.character_sampler import CharacterSampler
 from charlm.inference.conditions import Conditions
-from charlm.inference.labelled import checkpoint_given_label
+from charlm.inference.labelled import checkpoint_given_label, sample_with_labels
 from charlm.inference.sampling import draw_names
 from charlm.inference.scoring import score_names
 from charlm.nets.interface import positions_of
@@ -182,6 +182,12 @@ def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple
     """Each name with "in train" if it is one of `train_names`, else "new" (it may still be a val or test name)."""
     known = train_names if isinstance(train_names, set) else frozenset(train_names)
     return [(name, "in train" if name in known else "new") for name in names]
+
+
+def first_names(checkpoint: Checkpoint, n: int) -> list[tuple[str, str]]:
+    """The first `n` names drawn with seed 0, each after its label, which is "" if names have none."""
+    longest, shares = longest_name(checkpoint), checkpoint.label_shares
+    return sample_with_labels(checkpoint.net, checkpoint.tokenizer, n, 0, shares, cut=longest)
 
 
 def longest_name(checkpoint: Checkpoint) -> int:

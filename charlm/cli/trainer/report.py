@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from charlm.cli.commands.sample import longest_name, mark_names
+from charlm.cli.commands.sample import first_names, mark_names
 from charlm.cli.commands.summary import MOST_LABELS, net_facts, summary_table
 from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded, terminal_width
 from charlm.cli.trainer.verdict import Validation, unvalidated, verdict
 from charlm.data.splits import Part, Splits
-from charlm.inference.labelled import losses_by_label, sample_with_labels
+from charlm.inference.labelled import losses_by_label
 from charlm.messages import first_few
 from charlm.nets.loss import evaluate
 from charlm.runs.directory import run_directory, write_results
@@ -76,10 +76,8 @@ def finish(
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
     """Print ten names, drawn with seed 0, each marked "new" or "in train", and their labels if they have some."""
-    longest, shares = longest_name(checkpoint), checkpoint.label_shares
-    drawn = sample_with_labels(checkpoint.net, checkpoint.tokenizer, NAMES, 0, shares, cut=longest)
     print(f"\nThe first {NAMES} names it draws:\n")
-    labels, names = zip(*drawn, strict=True)
+    labels, names = zip(*first_names(checkpoint, NAMES), strict=True)
     width, label_width = (max(map(display_width, texts)) + 2 for texts in (names, labels))
     for label, (name, mark) in zip(labels, mark_names(names, splits.names("train")), strict=True):
         print(f"  {padded(label, label_width) if label else ''}{padded(name, width)}{mark}")
