@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.messages import shortened
+from charlm.messages import first_few, shortened
 
 BOUNDARY = 0
 """The id that starts and ends every name. It is not a character: a '.' in a name has an id of its own."""
@@ -31,6 +31,7 @@ LONGEST_NAME = 64
 
 _OUT_OF_VOCABULARY = -1
 _OUT_OF_VOCABULARY_BYTE = 255  # -1 as uint8
+_SHOWN_LABELS = 10  # in a message
 _CHUNK = 1 << 20  # characters encoded at a time, so that a large text is not copied as int32 as a whole
 
 
@@ -95,7 +96,7 @@ class CharTokenizer:
             if not self.labels:
                 raise ValueError(f"the label is {label!r}, and the model's names have no labels; leave it out")
             given = "the model's names have labels" if label is None else f"the label {label!r} is not the model's"
-            raise ValueError(f"{given}; give a label, one of {', '.join(self.labels)}")
+            raise ValueError(f"{given}; give a label, one of {first_few(self.labels, _SHOWN_LABELS)}")
         return self.vocab_size + self.labels.index(label)
 
     def encode(self, name: str) -> list[int]:

@@ -28,17 +28,15 @@ from charlm.runs.load_checkpoint import FORMAT
 from charlm.tokenizer import IGNORED, LONGEST_NAME, CharTokenizer, check_vocab_size
 
 Batch = tuple[Tensor, ...]
-"""Context int64 (B, T) and target int64 (B,); or of whole names both int64 (B, L), where a target of -1 is ignored.
-
-In an evaluation of names with weights, these are the third part, float (B,)."""
+"""Context int64 (B, T) and target int64 (B,), or both int64 (B, L) of whole names, where a target of -1 is ignored. In
+evaluations of names with weights, these are the third part, float (B,)."""
 
 
 class LitCharLM(pl.LightningModule, ABC):
     """A character-level language model of names: the loss, the metrics and the optimizer around a net.
 
     A model is a subclass with a `net_class`, whose `__init__` lists the arguments of the net besides `vocab_size` and
-    passes on `**training`. All arguments are numbers and strings, so that a checkpoint alone can sample, score and be
-    loaded safely.
+    passes on `**training`. All arguments are numbers and strings, so that a checkpoint alone can be loaded safely.
 
     Args:
         alphabet: the characters in the order of their ids; with `charlm fit` it comes from the data.
@@ -89,8 +87,8 @@ class LitCharLM(pl.LightningModule, ABC):
         self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet, labels or ())
         self._train_means = TrainMeans()
-        self._val_metrics = SplitMetrics("val", self._net_args["vocab_size"])
-        self._test_metrics = SplitMetrics("test", self._net_args["vocab_size"], self.tokenizer.labels)
+        self._val_metrics = SplitMetrics("val")
+        self._test_metrics = SplitMetrics("test", self.tokenizer.labels)
 
     def choose_sizes(self) -> None:
         """Fill in hyperparameters that follow from others, before the net is built."""
@@ -183,10 +181,12 @@ class LitCharLM(pl.LightningModule, ABC):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the test split, and to those by label."""
         context, *targets = batch
-        logits = self.net(context)
-        self._test_metrics.log(self, logits, *targets)
-        if self.tokenizer.labels:
-            self._test_metrics.log_by_label(self, context[:, 0] - self.tokenizer.vocab_size, logits, *targets)
+        number = context[:, 0] - self.tokenizer.vocab_size if self.tokenizer.labels else None
+        self._test_metrics.log(self, self.net(context), *targets, number=number)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the losses by label."""
+        self._test_metrics.log_by_label(self)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predict each of the N characters of a batch.

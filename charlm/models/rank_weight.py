@@ -1,4 +1,4 @@
-"""The weights of the batches of several processes: in training on whole names, and in an evaluation."""
+"""The weights of the batches of several processes in training on whole names."""
 
 from lightning.pytorch import Trainer
 from torch import Tensor
@@ -23,17 +23,3 @@ def rank_weight(trainer: Trainer, target: Tensor) -> Tensor | None:
         return None
     count = (target != IGNORED).sum().float()
     return count / trainer.strategy.reduce(count.clone(), reduce_op="mean")
-
-
-def weight_in_epoch(trainer: Trainer | None, target: Tensor) -> int:
-    """A batch's weight in the mean that Lightning takes over an epoch and all processes.
-
-    That is the number of targets, times that of processes. Lightning adds up each process's weights and rounds the
-    processes' mean of these sums down to a whole number; with an odd number of targets on two processes, the loss of
-    an evaluation would be too large by as much.
-
-    Args:
-        trainer: None for a model without one.
-        target: int64 (N,) of this process, without padding.
-    """
-    return len(target) * getattr(trainer, "world_size", 1)

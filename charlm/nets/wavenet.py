@@ -11,17 +11,19 @@ class WaveNet(nn.Module):
 
     Args:
         vocab_size: V, the characters and the start/end token.
-        block_size: T, characters of context, a power of two from 2 on.
+        block_size: T, characters of context, a power of two from 2 on; with labels also one less than that.
         n_embd: C, numbers per character.
         n_hidden: H, tanh units of a level.
         dropout: share of the units of each level that is dropped in training.
         n_labels: K, labels of names; their ids follow the characters'. With labels, each window has one place more, at
-            its beginning, for the label.
+            its beginning, for the label. Its embedding is added to that of each character, or is a leaf of the tree if
+            the places with that of the label are a power of two.
 
     Raises:
-        ValueError: a size below 1, a `block_size` that is not a power of two, or `dropout` outside [0, 1).
+        ValueError: a size below 1, another `block_size`, or `dropout` outside [0, 1).
 
-    Source: van den Oord et al. 2016, arXiv:1609.03499, in the form of "makemore", part 5, by Andrej Karpathy.
+    Source: van den Oord et al. 2016, arXiv:1609.03499, in the form of "makemore", part 5, by Andrej Karpathy; section
+    2.5 there for the label.
     """
 
     takes = "windows"
@@ -38,11 +40,10 @@ class WaveNet(nn.Module):
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_embd=n_embd, n_hidden=n_hidden)
         check_dropout(dropout)
-        places = block_size + (n_labels > 0)
-        if places < 2 or places & (places - 1):
-            allowed = "1, 3, 7, ... (a power of two with the label)" if n_labels else "a power of two: 2, 4, 8, ..."
-            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be {allowed}")
-        self.block_size = places
+        self.block_size = places = block_size + (n_labels > 0)
+        self.adds_label = n_labels > 0 and _fuse(block_size)
+        if not (self.adds_label or _fuse(places)):
+            raise ValueError(f"block_size is {block_size}; pairs are fused, so it must be a power of two: 2, 4, 8, ...")
         self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         sizes = [n_embd] + [n_hidden] * (places.bit_length() - 2)
         self.levels = nn.ModuleList(_Level(size, n_hidden, dropout) for size in sizes)
@@ -52,9 +53,16 @@ class WaveNet(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         """Logits float32 (B, V) for the character after `context`, int64 (B, T)."""
         x = self.embedding(context)
+        if self.adds_label:
+            x = x[:, 1:] + x[:, :1]
         for level in self.levels:
             x = level(x)
         return self.output(x[:, 0])
+
+
+def _fuse(places: int) -> bool:
+    """Whether so many places can be fused pair by pair until one is left."""
+    return places > 1 and places.bit_count() == 1
 
 
 class _Level(nn.Module):

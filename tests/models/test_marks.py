@@ -33,6 +33,7 @@ pytestmark = [
 
 NAMES = ["abc", "bca", "cab", "aa", "bb", "cc", "abab", "bcbc", "caca", "ab", "ba", "ac", "ca", "abba", "cbbc", "a"]
 WEIGHTS = [1 + number % 4 for number in range(len(NAMES))]
+LABELS = ["F", "M", "X"]  # no name is X
 SETTINGS = {"alphabet": "abc", "block_size": 8, "batch_size": 3, "split": (0.5, 0.3, 0.2), "eval_batch_size": 2}
 
 
@@ -51,7 +52,7 @@ def labelled(tmp_path):
     rows = tmp_path / "labelled.csv"
     cells = zip(NAMES, WEIGHTS, strict=True)
     rows.write_text("".join(f"{'F' if name[0] == 'a' else 'M'},{name},{weight}\n" for name, weight in cells))
-    return NamesDataModule(str(rows), column=2, label=1, weight=3, **SETTINGS | {"block_size": 7})
+    return NamesDataModule(str(rows), column=2, label=1, weight=3, labels=LABELS, **SETTINGS)
 
 
 @pytest.mark.parametrize("kind", [LitMLP, LitGRU])
@@ -70,7 +71,7 @@ def test_a_name_counts_as_if_it_stood_as_often_in_the_list_as_its_weight_says(ki
 
 
 def test_a_resumed_training_with_weights_and_labels_is_the_unbroken_one(make, labelled, trainer, tmp_path):
-    unbroken, resumed = (make(LitMLP, labels=["F", "M"], block_size=7, optimizer="AdamW") for _ in range(2))
+    unbroken, resumed = (make(LitMLP, labels=LABELS, block_size=8, optimizer="AdamW") for _ in range(2))
     keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "{step}", every_n_train_steps=2, save_top_k=-1)
     trainer(max_steps=14, callbacks=[keep], enable_checkpointing=True).fit(unbroken, labelled)
     trainer(max_steps=14).fit(resumed, labelled, ckpt_path=tmp_path / "kept" / "step=4.ckpt", weights_only=True)
@@ -97,8 +98,8 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
     The label is an input and no output: sixteen names of a's and of others are told apart from their first letter on.
     """
     learned = {} if kind is LitNGram else {"lr": 0.5 if kind is LitBigram else 0.05, "optimizer": "AdamW"}
-    learned |= {"block_size": 7} if "block_size" in inspect.signature(kind).parameters else {}
-    model = make(kind, labels=["F", "M"], **learned)
+    learned |= {"block_size": 8} if "block_size" in inspect.signature(kind).parameters else {}
+    model = make(kind, labels=LABELS, **learned)
     keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "it")
     runner = trainer(max_steps=60, callbacks=[keep], enable_checkpointing=True)
     runner.fit(model, labelled)
@@ -109,9 +110,10 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
     assert sum(parts) / sum(weights) == pytest.approx(losses["loss/test"], rel=1e-5)
     by_label = losses_by_label(model.net, tokenizer, labelled.test_dataloader())
     assert by_label == {label: pytest.approx(losses[f"loss/test/{label}"], rel=1e-5) for label in "FM"}
+    assert "loss/test/X" not in losses
     loaded = load_checkpoint(tmp_path / "kept" / "it.ckpt")
     again = LitCharLM.load_from_checkpoint(loaded.path)
-    assert loaded.tokenizer.labels == again.tokenizer.labels == ("F", "M")
+    assert loaded.tokenizer.labels == again.tokenizer.labels == tuple(LABELS)
     assert loaded.label_shares == labelled.label_shares
     inputs = test.tensors()[0] if model.takes == "windows" else Sequences.of_contexts(test).tensors()[0]
     for net in (loaded.net, again.net.eval()):

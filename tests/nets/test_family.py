@@ -147,6 +147,14 @@ def test_heads_share_the_width():
         make(Transformer, n_head=3)
 
 
+@pytest.mark.parametrize("size", [3, 4, 7, 8])
+def test_wavenet_reads_a_label_beside_a_power_of_two_of_characters_or_as_one_of_them(size):
+    net = make(WaveNet, block_size=size, n_labels=2).eval()
+    f, m = (net(torch.cat([torch.full((5, 1), V + label), names(5, size)], dim=1)) for label in range(2))
+    assert f.shape == (5, V)
+    assert ((f - m).abs().amax(1) > 1e-4).all()
+
+
 @pytest.mark.parametrize("size", [1, 3, 12])
 def test_a_wavenet_fuses_pairs(size):
     with pytest.raises(ValueError, match=f"block_size is {size}; pairs are fused, so it must be a power of two"):

@@ -56,6 +56,8 @@ def sample(
     max_length: int | None = None,
     not_in: str | None = None,
     column: int | str | None = None,
+    encoding: str = "utf-8",
+    bad_lines: Literal["refuse", "skip"] = "refuse",
     new_only: bool = False,
     distinct: bool = False,
     temperature: float = 1.0,
@@ -85,6 +87,9 @@ def sample(
             accepted (data.max_length).
         not_in: a file with names that must not be printed.
         column: if the file of --not-in is a table, the column with the names, by title or number.
+        encoding: of the file of --not-in, such as cp1252 or utf-16.
+        bad_lines: what to do with lines of --not-in that cannot be names: refuse ends with an error at the first, skip
+            leaves them out.
         new_only: print only names that the model was not trained on.
         distinct: print no name twice.
         temperature: above 0; 1 is the model's own distribution, lower is more likely, higher is wilder.
@@ -121,7 +126,7 @@ def sample(
     models = [checkpoint_given_label(loaded, each) for each in labels or (label,)]
     excluded = known if new_only and known else set[str]()
     if not_in is not None:
-        excluded = excluded | set(read_names(not_in, loaded, column).names())
+        excluded = excluded | set(read_names(not_in, loaded, column, encoding, bad_lines).names())
     if seed is None:
         seed = secrets.randbelow(1 << 32)
         print(f"seed {seed}; --seed {seed} gives these names again", file=sys.stderr)

@@ -100,9 +100,11 @@ def test_names_that_are_found_are_written_though_there_are_too_few(write_run, ca
 
 def test_names_in_a_file_are_not_drawn(write_run, tmp_path, capsys):
     sure_of(write_run("Bigram"), {0: {1: 0.5, 2: 0.4, 3: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}, 3: {0: 1.0}})
-    (tmp_path / "known.txt").write_text("a\nx\n")
+    (tmp_path / "known.txt").write_bytes(b"a\n\xe9\n\0\n")
     (tmp_path / "known.csv").write_text("id,name\n1,b\n2,x\n")
-    sample(n=50, not_in="known.txt", seed=0)
+    with pytest.raises(ValueError, match=r"line 2: byte 0xe9 is not UTF-8; .* as in --encoding cp1252"):
+        sample(n=50, not_in="known.txt")
+    sample(n=50, not_in="known.txt", encoding="cp1252", bad_lines="skip", seed=0)
     assert set(lines(capsys)) == {"b", "c"}
     sample(n=50, not_in="known.csv", column="name", seed=0)
     assert set(lines(capsys)) == {"a", "c"}
