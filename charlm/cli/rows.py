@@ -4,10 +4,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
-from charlm.callbacks.shared.whole_file import replacing
+from charlm.cli.out_file import out_stream
 from charlm.cli.table import Cell, Table, render
 
 RowFormat = Literal["text", "json", "csv"]
@@ -49,9 +48,6 @@ def written(out: str | None) -> Iterator[Callable[[str], object]]:
     if out is None:
         yield lambda text: print(text, end="", flush=True)
         return
-    try:
-        with replacing(Path(out)) as stream:
-            yield lambda text: stream.write(text.encode())
-    except OSError as error:
-        raise OSError(f"cannot write {out} ({error.strerror}); give another file as --out") from error
+    with out_stream(out) as stream:
+        yield lambda text: stream.write(text.encode())
     print(f"Written to {out}", file=sys.stderr)
