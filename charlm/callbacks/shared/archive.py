@@ -15,9 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from charlm.callbacks.shared.pickled_size import unfolded_size
+
 _AGAIN = "copy it again, or use another checkpoint of the run"
 _END = struct.Struct("<4s4H2LH")  # what a zip archive ends with: mark, disks, parts here and in all, ..., comment
 _WHOSE = "a Trainer's"
+_MOST_PARTS = 1_000_000  # beside as many as the file has bytes
 
 
 def read_archive(
@@ -40,7 +43,7 @@ def read_archive(
 
     refuse_address(path)
     with open(path, "rb") as file:
-        _check(file, path)
+        _check(file, path, weights_only)
         file.seek(0)
         if not weights_only:
             return torch.load(file, map_location=map_location, weights_only=False)
@@ -70,7 +73,7 @@ def refuse_address(path: str | Path) -> None:
         )
 
 
-def _check(file: IO[bytes], path: str | Path) -> None:
+def _check(file: IO[bytes], path: str | Path, weights_only: bool) -> None:
     head = file.read(512)
     if not head:
         raise ValueError(f"{path} is empty (0 bytes); {_AGAIN}")
@@ -80,19 +83,19 @@ def _check(file: IO[bytes], path: str | Path) -> None:
         kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
         raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that a training wrote")
     try:
-        sound = _is_sound(file)
+        sound = _is_sound(file, weights_only)
     except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
         sound = False
     if not sound:
         raise ValueError(f"{path} is damaged, or torch.save did not write it; {_AGAIN}")
 
 
-def _is_sound(file: IO[bytes]) -> bool:
+def _is_sound(file: IO[bytes], weights_only: bool) -> bool:
     """Whether all parts of the archive are as torch.save writes them, with the right checksums.
 
     Another reader of zip archives must find the same parts, so the archive may have one reading only: each part occurs
     once, the first one at the start of the file, and the directory at its end. No part may claim more bytes than the
-    file has.
+    file has; nor may the tensors and plain values in it be so entangled that nothing could go through all of them.
     """
     size = os.fstat(file.fileno()).st_size
     file.seek(size - _END.size)
@@ -111,6 +114,7 @@ def _is_sound(file: IO[bytes]) -> bool:
             and sum(sizes.values()) <= size  # else some share their bytes
             and all(name.startswith(f"{folder}/") and "\0" not in name for name in sizes)
             and archive.testzip() is None
+            and (not weights_only or unfolded_size(archive.read(f"{folder}/data.pkl")) <= size + _MOST_PARTS)
         )
 
 

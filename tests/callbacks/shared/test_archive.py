@@ -113,6 +113,14 @@ def oversized(count):
     return packed(b"\x80\x02" + tensor + b"\x89ccollections\nOrderedDict\n)RtR.", ("a/data/0", bytes(4)))
 
 
+def folded(kind):
+    """A container of 2**40 parts in a hundred bytes of a pickle."""
+    whole = kind()
+    for _ in range(40):
+        whole = kind((whole, whole))
+    return whole
+
+
 def foreign(folder):
     """Files that every door refuses, by their bytes."""
     order = MARK.format(folder)
@@ -140,6 +148,8 @@ def foreign(folder):
         "numbers beyond numbers": oversized(10**30),
         "deep lists": packed(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
         "a text longer than the file": packed(b"\x80\x02X\xff\xff\xff\x7fx."),
+        "a key of 2**40 parts": packed(b"\x80\x02}" + pickle.dumps(folded(tuple), 2)[2:-1] + b"K\x01s."),
+        "a step of 2**40 parts": saved(content(global_step=folded(list))),
         "an empty pickle": packed(b""),
         "half a pickle": packed(good[: len(good) // 2]),
         "a zip bomb": packed(call("collections OrderedDict"), ("a/data/0", bytes(10**8)), compression=8),
