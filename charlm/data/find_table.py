@@ -88,7 +88,8 @@ def _index(rows: Rows, file: Path, option: str, given: int | str) -> int:
                 f" titles in data.{option}, or the number of the column"
             )
         return titles.index(given.casefold())
-    if not 1 <= given <= (most := max(map(len, rows))):
+    most = max(map(len, rows))
+    if not 1 <= given <= most:
         whole = ", or 0 for the whole line" if option == "column" else ""
         raise ValueError(f"data.{option} is {given}; {file} has columns 1 to {most}{whole}")
     return given - 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from charlm.data.cleaning import Chunk
 
 _GZIP = b"\x1f\x8b"  # how such a file begins
+_NO_TEXT = (b"PK\3\4", b"\xd0\xcf\x11\xe0", b"PAR1", b"BZh", b"\xfd7zXZ", b"7z\xbc", b"%PDF")  # ZIP, XLS, Parquet ...
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_BYTES = 1 << 22  # held of a file without line ends
 
@@ -60,8 +61,10 @@ def _whole_lines(file: Path, size: int, encoding: str) -> Iterator[bytes]:
     try:
         _check_regular_file(file)
         with file.open("rb") as stream:
-            before = os.fstat(stream.fileno())
-            source = gzip.GzipFile(fileobj=stream) if stream.peek(2).startswith(_GZIP) else stream
+            before, head = os.fstat(stream.fileno()), stream.peek(8)
+            if head.startswith(_NO_TEXT):
+                raise ValueError(f"{file} is a spreadsheet or an archive; save it as CSV, or unpack it")
+            source = gzip.GzipFile(fileobj=stream) if head.startswith(_GZIP) else stream
             # a variable, since the stream is closed with the last reference to what reads it
             read = source.read if encoding == "utf-8" else _recoded(source, encoding)
             chunks = _cut_at_line_ends(read, size)

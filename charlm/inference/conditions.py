@@ -31,7 +31,7 @@ class Conditions:
     def __post_init__(self) -> None:
         try:
             re.compile(self.match)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"match is {self.match!r}, which is no regular expression: {error}") from None
         if self.min_length < 1 or (self.max_length is not None and self.max_length < self.min_length):
             raise ValueError(

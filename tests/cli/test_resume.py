@@ -188,7 +188,8 @@ def test_a_finished_run_that_is_resumed_is_reported_on_and_logs_nothing_twice(ru
 def test_an_option_that_no_config_can_hold_is_left_out_of_it(run):
     average = ["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.001"]
     average += ["--trainer.callbacks.swa_epoch_start=1"]
-    main(["fit", *OPTIONS, "--trainer.max_steps=4", *average, *QUIET])
+    timer = ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration=00:01:00:00"]  # its interval is of an Enum
+    main(["fit", *OPTIONS, "--trainer.max_steps=4", *average, *timer, *QUIET])
     assert "Unable to serialize" not in (run.with_name("002-run") / "config.yaml").read_text()
     main(["fit", "--resume", "002-run", *QUIET])
 

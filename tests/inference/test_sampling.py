@@ -292,6 +292,7 @@ def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
         ({"min_length": 5, "max_length": 4}, "max_length not below min_length"),
         ({"prefix": "abc", "max_length": 2}, "the prefix 'abc' has 3 characters"),
         ({"match": "(ab"}, r"match is '\(ab', which is no regular expression: missing \)"),
+        ({"match": f"a{{{10**20}}}"}, r"which is no regular expression: the repetition number is too large"),
         ({"suffix": "é"}, "no name of at most 64 characters over the model's alphabet meets .*: suffix 'é'"),
         ({"match": "^.{9}$", "max_length": 8}, "no name of at most 8 characters"),
         ({"prefix": "jöe"}, "'ö' at position 1, outside the alphabet"),

@@ -1,5 +1,6 @@
 """The config.yaml of a run."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from charlm.callbacks.shared.whole_file import write_text
 
 _NO_VALUE = "Unable to serialize instance"
+# such as the default of an argument of Lightning's Timer
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 class SaveConfig(SaveConfigCallback):
