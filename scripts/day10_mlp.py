@@ -60,8 +60,8 @@ def main(data: str | None = None, out: str = "lightning_logs/day10", steps: Posi
 
     show_hyperparameters(trained, curves)
     runs = {run: {part: (of_run.steps, of_run.losses[part]) for part in examples} for run, of_run in curves.items()}
-    marks = {DECAY: {milestone: f"lr 0.1 → 0.01 at {milestone:,}"}}
-    figure = loss_curves(runs, marks)
+    annotations = {DECAY: {milestone: f"lr 0.1 → 0.01 at {milestone:,}"}}
+    figure = loss_curves(runs, annotations)
     figure.axes[0].autoscale(axis="y")  # from the lowest to the highest loss
     figure.savefig(folder / "step_decay.png")
 

@@ -10,7 +10,7 @@ from typing import Any
 from charlm.data.lowercase import lower
 from charlm.messages import shortened, visible
 
-_MARKS = ("Mn", "Mc", "Me")
+_COMBINING = ("Mn", "Mc", "Me")
 _WITHOUT_CELL = ("Mn", "Me", "Cf")  # but a spacing mark (Mc) takes a cell
 
 
@@ -43,9 +43,9 @@ def terminal_width() -> int:
     return max(40, shutil.get_terminal_size().columns)
 
 
-def is_mark(ch: str) -> bool:
+def is_combining(ch: str) -> bool:
     """Whether a character is drawn onto the previous one, as an accent or a vowel sign."""
-    return unicodedata.category(ch) in _MARKS
+    return unicodedata.category(ch) in _COMBINING
 
 
 def display_width(text: str) -> int:

@@ -55,8 +55,8 @@ class BadLines:
                 return
             at = len(lines) // 2
             half = "".join(f"{line}\n" for line in lines[:at])
-            yield from self.clean(chunk._replace(text=half, marks=chunk.marks[:at]), **options)
-            rest = Chunk(chunk.file, chunk.lines_before + at, chunk.text[len(half) :], chunk.marks[at:])
+            yield from self.clean(chunk._replace(text=half, attributes=chunk.attributes[:at]), **options)
+            rest = Chunk(chunk.file, chunk.lines_before + at, chunk.text[len(half) :], chunk.attributes[at:])
             yield from self.clean(rest, **options)
         else:
             yield cleaned

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from charlm.data.attributes import Attributes
 from charlm.data.lowercase import Language, lower
-from charlm.data.marks import Mark
 from charlm.messages import shortened
 from charlm.tokenizer import JOINERS, UNPRINTABLE, code_points
 
@@ -19,7 +19,7 @@ _ANY_SPACE = re.compile(f"[{_SPACES}]")
 # possessive, and tried at the start of a run only: else a long run of inner space takes quadratic time
 _OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
 _UNTRIMMED = re.compile(f"(?m)^[{_SPACES}].*$|^.*[{_SPACES}]$")
-_MARKS = {"Mn", "Mc", "Me"}
+_COMBINING = {"Mn", "Mc", "Me"}
 # soft hyphen, marks of direction, BOM and variation selectors: they say how a text is shown, not how it is spelt
 _DROPPED = {*"\xad\u061c\u200e\u200f\ufeff", *map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])}
 _REFUSED = {
@@ -36,12 +36,12 @@ _COMPOSED = 4  # NFC makes one character of at most so many
 
 
 class Chunk(NamedTuple):
-    """Some lines of a file, the number of lines before them, and in tables with weights or labels the marks of each."""
+    """Some lines of a file, the number of lines before them, and each name's weight and label if a table has them."""
 
     file: Path
     lines_before: int
     text: str
-    marks: tuple[Mark, ...] = ()
+    attributes: tuple[Attributes, ...] = ()
 
     def where(self, at: int) -> str:
         """The file and the line of the character at index `at`."""
@@ -56,14 +56,14 @@ class Cleaned(NamedTuple):
         characters: the distinct characters of the names.
         names: the number of names.
         changes: what was changed, with a place for the number of lines, and that number.
-        marks: the weight and the label of each name; () if the file has none.
+        attributes: the weight and the label of each name; () if the file has none.
     """
 
     text: str
     characters: set[str]
     names: int
     changes: dict[str, int]
-    marks: tuple[Mark, ...] = ()
+    attributes: tuple[Attributes, ...] = ()
 
 
 def clean(chunk: Chunk, lowercase: bool | Language, max_length: int, alphabet: str | None) -> Cleaned:
@@ -96,8 +96,8 @@ def clean(chunk: Chunk, lowercase: bool | Language, max_length: int, alphabet: s
         "outer white space cut in {} lines": trimmed,
         "letters and accents composed (NFC) in {} lines": composed,
     }
-    marks = tuple(itertools.compress(chunk.marks, lengths))
-    return Cleaned(text, characters, len(lengths) - blank, changes, marks)
+    attributes = tuple(itertools.compress(chunk.attributes, lengths))
+    return Cleaned(text, characters, len(lengths) - blank, changes, attributes)
 
 
 def _characters(text: str) -> set[str]:
@@ -182,7 +182,7 @@ def _refuse_long(chunk: Chunk, max_length: int, composed_of: int = 1) -> np.ndar
 
 
 def _refuse_lone_marks(chunk: Chunk, characters: set[str]) -> None:
-    marks = "".join(ch for ch in characters if unicodedata.category(ch) in _MARKS)
+    marks = "".join(ch for ch in characters if unicodedata.category(ch) in _COMBINING)
     if marks and (lone := re.search(f"[\n{_SPACES}][{marks}]", f"\n{chunk.text}")):
         at = lone.start()
         raise ValueError(

@@ -13,7 +13,7 @@ from charlm.tokenizer import BOUNDARY, CharTokenizer
 _EXAMPLES_AT_ONCE = 1 << 14  # few enough for the processor's cache to hold the intermediate arrays
 
 
-class StreamMarks(NamedTuple):
+class StreamAttributes(NamedTuple):
     """The weights and labels of the targets of a stream; each target has those of its name.
 
     Args:
@@ -37,7 +37,7 @@ class Contexts:
         stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
         block_size: T, the context length in characters, >= 1.
         positions: int64 (N,), indices into `stream` of the targets to use; None: all S of them.
-        marks: the weights and labels of the targets; None: there are none.
+        attributes: the weights and labels of the targets; None: there are none.
 
     Raises:
         ValueError: `block_size` < 1.
@@ -48,37 +48,37 @@ class Contexts:
         stream: Tensor,
         block_size: int,
         positions: Tensor | None = None,
-        marks: StreamMarks | None = None,
+        attributes: StreamAttributes | None = None,
     ) -> None:
         if block_size < 1:
             raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
         self.stream = F.pad(stream, (block_size, 0), value=BOUNDARY)
         self.block_size = block_size
         self.positions = positions
-        self.marks = marks or StreamMarks()
+        self.attributes = attributes or StreamAttributes()
 
     @classmethod
     def of_padded(
-        cls, padded: Tensor, block_size: int, positions: Tensor | None = None, marks: StreamMarks | None = None
+        cls, padded: Tensor, block_size: int, positions: Tensor | None, attributes: StreamAttributes
     ) -> "Contexts":
         """Build from a stream (T + S,) that begins with T boundaries already, without copying it."""
-        contexts = cls(padded[:0], block_size, positions, marks)
+        contexts = cls(padded[:0], block_size, positions, attributes)
         contexts.stream = padded
         return contexts
 
     def with_block_size(self, block_size: int) -> "Contexts":
         """The same targets in the same order, with contexts of another length."""
-        return Contexts(self.stream[self.block_size :], block_size, self.positions, self.marks)
+        return Contexts(self.stream[self.block_size :], block_size, self.positions, self.attributes)
 
     def without_labels(self) -> "Contexts":
         """The same targets, with boundaries in place of the labels."""
-        marks = self.marks._replace(labels=None)
-        return Contexts(self.stream[self.block_size :], self.block_size, self.positions, marks)
+        attributes = self.attributes._replace(labels=None)
+        return Contexts(self.stream[self.block_size :], self.block_size, self.positions, attributes)
 
     @property
     def example_weights(self) -> Tensor | None:
         """float64 (N,), how often each example counts; None: once."""
-        of_all = self.marks.weights
+        of_all = self.attributes.weights
         return of_all if of_all is None or self.positions is None else of_all[self.positions]
 
     def __repr__(self) -> str:
@@ -124,8 +124,8 @@ class Contexts:
             ids = stream[column:][at] * in_name  # before a boundary is another name, which becomes boundaries
             narrow[:, column] = ids
             in_name = ids != BOUNDARY
-        if self.marks.labels is not None:
-            label = self.marks.labels.numpy()[at]
+        if self.attributes.labels is not None:
+            label = self.attributes.labels.numpy()[at]
             np.copyto(narrow, label[:, None], where=narrow == BOUNDARY)
             if self.block_size > 1:
                 narrow[:, 0] = label

@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
+from charlm.data.attributes import AttributeColumns, AttributeList
 from charlm.data.bad_lines import BadLines
 from charlm.data.cleaning import Chunk
 from charlm.data.download import MAKEMORE, download_makemore, refuse_address
 from charlm.data.find_table import SAMPLE, find_table
 from charlm.data.lowercase import LANGUAGES, Language
-from charlm.data.marks import MarkColumns, Marks
 from charlm.data.table import Table
 from charlm.data.text_chunks import text_chunks
 from charlm.tokenizer import LONGEST_NAME
@@ -157,23 +157,24 @@ def read_corpus(
     changes: Counter[str] = Counter()
     bad = BadLines(bad_lines == "skip")
     table, chunks = _read_table(file, {"column": column, "weight": weight, "label": label}, labels, encoding, bad)
-    marks = Marks(table.marks if table else MarkColumns())
+    attributes = AttributeList(table.attributes if table else AttributeColumns())
     for chunk in chunks:
         for cleaned in bad.clean(chunk, lowercase=lowercase, max_length=max_length, alphabet=alphabet):
             pieces.append(cleaned.text.encode())
             characters |= cleaned.characters
             names += cleaned.names
             changes.update(cleaned.changes)
-            marks.add(cleaned.marks)
+            attributes.add(cleaned.attributes)
         _refuse_many(characters, chunk)
     changed = [change.format(n) for change, n in changes.items() if n]
     where = table.note if table and path is not None else ""
-    note = ", ".join(filter(None, [where, *marks.notes, *changed, bad.note]))
+    note = ", ".join(filter(None, [where, *attributes.notes, *changed, bad.note]))
     if not characters:
         cause = bad.note or "it is empty or has blank lines only"
         raise ValueError(f"no names in {file}: {cause}; give one name a line")
     alphabet = "".join(sorted(characters))
-    return Corpus(b"".join(pieces), alphabet, names, str(file), note, marks.weights, marks.labels, marks.label_of)
+    of_names = (attributes.weights, attributes.labels, attributes.label_of)
+    return Corpus(b"".join(pieces), alphabet, names, str(file), note, *of_names)
 
 
 def _read_table(
@@ -189,7 +190,7 @@ def _read_table(
             break
     table = find_table("".join(chunk.text for chunk in begin), file, **columns)
     if table and labels is not None:
-        table = table._replace(marks=table.marks._replace(labels=tuple(labels)))
+        table = table._replace(attributes=table.attributes._replace(labels=tuple(labels)))
     chunks = itertools.chain(begin, chunks)
     return table, table.names(chunks, bad) if table else chunks
 

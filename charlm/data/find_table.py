@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from charlm.data.marks import MarkColumns
+from charlm.data.attributes import AttributeColumns
 from charlm.data.table import Rows, Table
 from charlm.messages import shortened
 
@@ -41,10 +41,10 @@ def find_table(
     Raises:
         ValueError: the file looks like a table and `column` is None, or it has no such column.
     """
-    marked = {name: asked for name, asked in (("weight", weight), ("label", label)) if asked is not None}
+    given = {name: asked for name, asked in (("weight", weight), ("label", label)) if asked is not None}
     lines = [line for line in text.split("\n") if line.strip()][:SAMPLE]
-    if marked and column == 0:
-        raise ValueError(f"data.{min(marked)} is a column of a table; give the column with the names in data.column")
+    if given and column == 0:
+        raise ValueError(f"data.{min(given)} is a column of a table; give the column with the names in data.column")
     if column == 0 or not lines:
         return None
     if column is None:
@@ -55,8 +55,8 @@ def find_table(
                 f"{file} looks like a table: its first line is {shortened(lines[0].strip())}. Give the column with the"
                 f" names, as in --data.column {_likely(found[1])}, or --data.column 0 if the whole line is a name"
             )
-        if marked:
-            raise ValueError(f"data.{min(marked)} is a column of a table, but {file} is no table; leave it out")
+        if given:
+            raise ValueError(f"data.{min(given)} is a column of a table, but {file} is no table; leave it out")
         return None
     found = _find_rows(lines, asked=True)
     if not found and isinstance(column, int):
@@ -65,16 +65,16 @@ def find_table(
             " leave the option out"
         )
     delimiter, rows = found or ("\t", _split("\t", lines))
-    asked = {"column": column, **marked}
+    asked = {"column": column, **given}
     is_titled = any(isinstance(title, str) for title in asked.values()) or _is_header(rows)
     at = {name: _index(rows, file, name, given) for name, given in asked.items()}
-    marks = MarkColumns(at.get("weight"), at.get("label"))
+    attributes = AttributeColumns(at.get("weight"), at.get("label"))
     widths = Counter(map(len, rows))
     width, often = widths.most_common(1)[0]
-    needed = max(at["column"], marks.last) + 1
+    needed = max(at["column"], attributes.last) + 1
     is_even = often >= _MOST * len(rows) and width >= needed
     least, most = (width, float(width)) if is_even else (max(2, needed), math.inf)
-    return Table(file, delimiter, least, most, at["column"], rows[0] if is_titled else [], marks)
+    return Table(file, delimiter, least, most, at["column"], rows[0] if is_titled else [], attributes)
 
 
 def _index(rows: Rows, file: Path, option: str, given: int | str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from charlm.data.contexts import Contexts, StreamMarks, encode_names
+from charlm.data.contexts import Contexts, StreamAttributes, encode_names
 from charlm.tokenizer import BOUNDARY, IGNORED, CharTokenizer
 
 
@@ -16,15 +16,15 @@ class Sequences:
 
     Args:
         stream: (S,) uint8, int16 or int32; names, each ended by the boundary.
-        marks: the weights and labels of the stream; None: there are none.
+        attributes: the weights and labels of the stream; None: there are none.
     """
 
-    def __init__(self, stream: Tensor, marks: StreamMarks | None = None) -> None:
+    def __init__(self, stream: Tensor, attributes: StreamAttributes | None = None) -> None:
         self.stream = stream
         ends = (stream == BOUNDARY).nonzero().squeeze(1)
         self.starts = torch.cat([ends.new_zeros(1), ends[:-1] + 1])[: len(ends)]
         self.lengths = ends - self.starts + 1  # int64 (M,): positions of each name, including its end
-        of_names = (None if part is None else part[self.starts] for part in marks or StreamMarks())
+        of_names = (None if part is None else part[self.starts] for part in attributes or StreamAttributes())
         self.example_weights, self.labels = of_names
 
     @classmethod
@@ -38,7 +38,7 @@ class Sequences:
             raise ValueError(
                 "this model takes whole names, and data.split_by pair and data.pad false cut them; leave these out"
             )
-        return cls(contexts.stream[contexts.block_size :], contexts.marks)
+        return cls(contexts.stream[contexts.block_size :], contexts.attributes)
 
     def __len__(self) -> int:
         return len(self.lengths)

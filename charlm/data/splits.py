@@ -1,7 +1,7 @@
 """Which names are for training, validation and test. Dimension key: M names (lines), N examples, S stream length."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from charlm.data.cleaning import line_lengths
-from charlm.data.contexts import Contexts, StreamMarks, notebook_positions
+from charlm.data.contexts import Contexts, StreamAttributes, notebook_positions
 from charlm.data.corpus import Corpus
-from charlm.data.lowercase import Language
 from charlm.data.several_files import Paths, read_files
 from charlm.data.shuffle import mix
-from charlm.tokenizer import BOUNDARY, LONGEST_NAME, CharTokenizer, code_points
+from charlm.tokenizer import BOUNDARY, CharTokenizer, code_points
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -74,17 +73,10 @@ def load_splits(
     split: Shares = DEFAULT_SPLIT,
     split_by: Literal["name", "line", "pair"] = "name",
     split_seed: int = 42,
-    lowercase: bool | Language = False,
     pad: bool = True,
-    max_length: int = LONGEST_NAME,
-    column: int | str | None = None,
-    encoding: str = "utf-8",
-    bad_lines: Literal["refuse", "skip"] = "refuse",
-    weight: int | str | None = None,
-    label: int | str | None = None,
-    labels: Sequence[str] | None = None,
+    **reading: Any,
 ) -> Splits:
-    """Read names and split them; the arguments are those of NamesDataModule.
+    """Read names and split them; the arguments are those of NamesDataModule, `reading` is for `read_corpus`.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -100,23 +92,21 @@ def load_splits(
         raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
-    reading: dict[str, Any] = {"column": column, "encoding": encoding, "bad_lines": bad_lines, "weight": weight}
-    reading |= {"label": label, "labels": labels}
-    corpus = read_files(path, lowercase=lowercase, max_length=max_length, alphabet=alphabet, **reading)
+    corpus = read_files(path, alphabet=alphabet, **reading)
     tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet, corpus.labels)
     places = block_size + bool(tokenizer.labels)
     if split_by == "pair":
-        marks = _stream_marks(corpus, tokenizer, np.ones(len(corpus), bool))
+        attributes = _stream_attributes(corpus, tokenizer, np.ones(len(corpus), bool))
         stream = tokenizer.encode_lines(corpus.text)
         positions = None if pad else notebook_positions(stream, block_size)
-        train, val, test = _split_pairs(stream, places, split, split_seed, positions, marks)
+        train, val, test = _split_pairs(stream, places, split, split_seed, positions, attributes)
         return Splits(corpus, tokenizer, train, val, test, name_split=None)
     name_split = (_split_names if split_by == "name" else _split_lines)(corpus, split, split_seed)
     streams = _padded_streams(corpus, tokenizer, name_split, places)
-    all_marks = (_stream_marks(corpus, tokenizer, name_split == part) for part in range(len(PARTS)))
+    of_parts = (_stream_attributes(corpus, tokenizer, name_split == part) for part in range(len(PARTS)))
     train, val, test = (
-        Contexts.of_padded(s, places, None if pad else notebook_positions(s[places:], block_size), marks)
-        for s, marks in zip(streams, all_marks, strict=True)
+        Contexts.of_padded(s, places, None if pad else notebook_positions(s[places:], block_size), attributes)
+        for s, attributes in zip(streams, of_parts, strict=True)
     )
     return Splits(corpus, tokenizer, train, val, test, name_split)
 
@@ -172,25 +162,25 @@ def _split_lines(corpus: Corpus, split: Shares, seed: int) -> np.ndarray:
 
 
 def _split_pairs(
-    stream: Tensor, block_size: int, split: Shares, seed: int, positions: Tensor | None, marks: StreamMarks
+    stream: Tensor, block_size: int, split: Shares, seed: int, positions: Tensor | None, attributes: StreamAttributes
 ) -> list[Contexts]:
     """Split the examples, as the course notebooks do: the same name is in train and test."""
     total = len(stream) if positions is None else len(positions)
     cuts = split_sizes(total, split, "context/target pairs")
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     parts = (order if positions is None else positions[order]).tensor_split(cuts)
-    return [Contexts(stream, block_size, part, marks) for part in parts]
+    return [Contexts(stream, block_size, part, attributes) for part in parts]
 
 
-def _stream_marks(corpus: Corpus, tokenizer: CharTokenizer, chosen: np.ndarray) -> StreamMarks:
+def _stream_attributes(corpus: Corpus, tokenizer: CharTokenizer, chosen: np.ndarray) -> StreamAttributes:
     """The weights and labels of the chosen names, bool (M,), repeated for each of their characters."""
     weights, labels = corpus.weights, corpus.label_of
     if weights is None and labels is None:
-        return StreamMarks()
+        return StreamAttributes()
     lengths = torch.from_numpy(np.concatenate([lengths for _, _, lengths in _chunks(corpus)])[chosen])
     ids = None if labels is None else torch.from_numpy(labels[chosen] + tokenizer.vocab_size).to(tokenizer.dtype)
     of_names = (None if weights is None else torch.from_numpy(weights[chosen]), ids)
-    return StreamMarks(*(None if each is None else each.repeat_interleave(lengths) for each in of_names))
+    return StreamAttributes(*(None if each is None else each.repeat_interleave(lengths) for each in of_names))
 
 
 def _padded_streams(corpus: Corpus, tokenizer: CharTokenizer, name_split: np.ndarray, block_size: int) -> list[Tensor]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from charlm.data.attributes import AttributeColumns, Attributes
 from charlm.data.bad_lines import BadLines
 from charlm.data.cleaning import Chunk
-from charlm.data.marks import Mark, MarkColumns
 
 _CHUNK_ROWS = 4096
 
@@ -25,7 +25,7 @@ class Table(NamedTuple):
         most: the largest one.
         column: index of the column with the names, from 0 on.
         header: the first row if it has the titles of the columns, else [].
-        marks: the columns with the weights and the labels of the names.
+        attributes: the columns with the weights and the labels of the names.
     """
 
     file: Path
@@ -34,7 +34,7 @@ class Table(NamedTuple):
     most: float
     column: int
     header: list[str]
-    marks: MarkColumns = MarkColumns()
+    attributes: AttributeColumns = AttributeColumns()
 
     @property
     def note(self) -> str:
@@ -50,7 +50,7 @@ class Table(NamedTuple):
                 lines, or a bad weight or label, and bad lines are errors; the message gives the line.
         """
         cells: list[str] = []
-        marks: list[Mark] = []
+        attributes: list[Attributes] = []
         begin = 0
         waiting = bool(self.header)
         for lines_before, row in self._rows(chunks, bad):
@@ -61,20 +61,20 @@ class Table(NamedTuple):
             try:
                 if fault := self._fault(row):
                     raise ValueError(fault)
-                mark = self.marks.read(row) if name.strip() else Mark()
+                of_name = self.attributes.read(row) if name.strip() else Attributes()
             except ValueError as error:
                 bad.refuse(Chunk(self.file, lines_before, ""), str(error))
                 continue
             if lines_before != begin + len(cells) or len(cells) == _CHUNK_ROWS:  # rows may have several lines
-                yield from self._chunk(begin, cells, marks)
-                begin, cells, marks = lines_before, [], []
+                yield from self._chunk(begin, cells, attributes)
+                begin, cells, attributes = lines_before, [], []
             cells.append(name)
-            marks.append(mark)
-        yield from self._chunk(begin, cells, marks)
+            attributes.append(of_name)
+        yield from self._chunk(begin, cells, attributes)
 
-    def _chunk(self, lines_before: int, cells: list[str], marks: list[Mark]) -> Iterator[Chunk]:
+    def _chunk(self, lines_before: int, cells: list[str], attributes: list[Attributes]) -> Iterator[Chunk]:
         if cells:
-            kept = tuple(marks) if self.marks.last >= 0 else ()
+            kept = tuple(attributes) if self.attributes.last >= 0 else ()
             yield Chunk(self.file, lines_before, "".join(f"{cell}\n" for cell in cells), kept)
 
     def _fault(self, row: list[str]) -> str:

@@ -18,7 +18,7 @@ The batches do not depend on how many names are wanted, so one seed gives one se
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -93,28 +93,26 @@ class Candidates:
         """How rare names that meet the conditions are, for a message; "" if it was not estimated."""
         return f" (about 1 of {1 / self.share:,.0f} meets the conditions)" if self.share else ""
 
-    def batches(self) -> Iterator[list[str | None]]:
+    def batches(self) -> Iterator[Sequence[str | None]]:
         """Batches of candidates, without an end; None stands for those that are not kept."""
-        seen, met = list[str](), 0
-        for size in itertools.chain(_FIRST_BATCHES, itertools.repeat(self.batch)):
-            names, _, _ = self._draw(size)
-            free = not self.conditions.restrict
-            kept = [name if free or self._meets(name) else None for name in names]
-            yield kept
-            met += len(kept) - kept.count(None)
-            if self.conditions.restrict and self.drawn <= _PLAIN:
-                seen += names
-            if self.drawn == _PLAIN and met < _ENOUGH * _PLAIN:
-                yield from self._steered(seen, met)
+        sizes = itertools.chain(_FIRST_BATCHES, itertools.repeat(self.batch))
+        plain = (self._draw(size)[0] for size in sizes)
+        if not self.conditions.restrict:
+            yield from plain
+        seen: list[str] = []
+        while len(seen) < _PLAIN:
+            seen += (names := next(plain))
+            yield self._those_that_meet(names)
+        met = sum(map(self._meets, seen))
+        if met < _ENOUGH * _PLAIN and (lookahead := self._look_ahead(seen, met)):
+            yield from self._steered(lookahead)
+        yield from map(self._those_that_meet, plain)
 
-    def _steered(self, seen: list[str], met: int) -> Iterator[list[str | None]]:
+    def _steered(self, lookahead: Lookahead) -> Iterator[list[str | None]]:
         """Names drawn with a look-ahead, if that is faster; each is kept with p / q as a share of the greatest p / q.
 
         Source: von Neumann 1951, "Various techniques used in connection with random digits" (rejection).
         """
-        lookahead = self._look_ahead(seen, met)
-        if lookahead is None:
-            return
         trial = [self._draw(self.batch, lookahead) for _ in range(_TRIAL)]
         weights = torch.cat([weights for _, _, weights in trial])
         self.share = float(weights.mean()) * lookahead.probability
@@ -175,6 +173,9 @@ class Candidates:
         self.drawn += rows
         names = self.tokenizer.decode_lines(ids[(ended.cumsum(1) - ended.long()) == 0])  # up to the first boundary
         return names, uniforms[-1], steering.log_weight.exp() if steering else torch.ones(rows).double()
+
+    def _those_that_meet(self, names: list[str]) -> list[str | None]:
+        return [name if self._meets(name) else None for name in names]
 
     def _meets(self, name: str) -> bool:
         return len(name) in self.lengths and self.conditions.are_met(name)

@@ -24,7 +24,7 @@ _SMOOTHED = 200  # from this many train points on, their running mean is drawn
 _DOTTED = 60  # up to this many val points, each has a dot
 _LONGEST = 60  # characters of a name shown in the legend
 _WIDTH, _HEIGHT = 7.2, 4.4  # inches, small beside the letters, so that they can be read on TensorBoard's cards
-_CHARACTER = 0.0105  # width of a character of a mark's text, as a share of the axis
+_CHARACTER = 0.0105  # width of a character of an annotation, as a share of the axis
 _ROWS = 3  # of texts above the axes
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
@@ -33,7 +33,7 @@ Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 
 def loss_curves(
     runs: Mapping[str, Mapping[str, Curve]],
-    marks: Mapping[str, Mapping[float, str]] | None = None,
+    annotations: Mapping[str, Mapping[float, str]] | None = None,
     label: str = "loss (nats per character)",
     best: bool = True,
     panels: Mapping[str, str] | None = None,
@@ -48,9 +48,9 @@ def loss_curves(
 
     Args:
         runs: for each run's name its curves, "train", "val" or both; at most `MOST_RUNS` runs.
-        marks: for each run's name a text for each marked step.
+        annotations: for each run's name the steps at which a dotted line is drawn, each with its text.
         label: title of the loss axis.
-        best: mark the lowest value of each val curve.
+        best: draw a star at the lowest value of each val curve.
         panels: for each run's name the title of its panel, where losses cannot be compared; None: one panel.
 
     Raises:
@@ -85,8 +85,8 @@ def loss_curves(
             axes.text(1, 1, title, transform=axes.transAxes, **_TITLE)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        of_panel = {name: of_run for name, of_run in (marks or {}).items() if name in here}
-        _mark(axes, {name: look["color"] for name, look in looks.items()}, of_panel)
+        of_panel = {name: of_run for name, of_run in (annotations or {}).items() if name in here}
+        _annotate(axes, {name: look["color"] for name, look in looks.items()}, of_panel)
     axes.set_xlabel("optimizer step")
     figure.set_figheight(_HEIGHT * (0.4 + 0.6 * len(titles)) + 0.2 * _legend(figure, looks, runs, best))
     return figure
@@ -180,10 +180,10 @@ def _range(curves: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[float, str]]) -> None:
-    """Draw a line for every mark, in grey if several runs share it, and its text above the axes."""
+def _annotate(axes: Axes, colors: Mapping[str, str], annotations: Mapping[str, Mapping[float, str]]) -> None:
+    """Draw a line at every annotated step, in grey if several runs share it, and its text above the axes."""
     owners: dict[tuple[float, str], list[str]] = {}
-    for name, of_run in marks.items():
+    for name, of_run in annotations.items():
         for step, text in of_run.items():
             owners.setdefault((step, text), []).append(name)
     left, right = axes.get_xlim()
@@ -195,7 +195,7 @@ def _mark(axes: Axes, colors: Mapping[str, str], marks: Mapping[str, Mapping[flo
         begin = min(max((step - left) / (right - left) - width / 2, 0.0), 1.0 - width)
         row = next((row for row, end in enumerate(ends) if begin > end), None)
         if row is None:
-            continue  # no room for a text; the line still shows the mark
+            continue  # no room for a text; the line still shows the step
         ends[row] = begin + width
         axes.annotate(
             text, (begin + width / 2, 1.0), xytext=(0, 3 + 11 * row), xycoords="axes fraction",

@@ -27,6 +27,7 @@ _ONLY_WATCH = re.compile(
     r"StepsPerExecution|EmbeddingPCA|NameSamples|Dashboard|\w*Checkpoint|ExactResume|GracefulStop|FiniteLoss"
     r"|\w*ProgressBar|\w*Summary|\w*Monitor|\w*Printer"
 )
+_ONLY_SAID = ("verbose", "strict", "log_rank_zero_only")  # arguments of callbacks
 _SHORT = {"batch_size": "batch", "seed_everything": "seed", "accumulate_grad_batches": "accumulate"}
 _LONGEST = 40  # characters of a run's name after its number
 
@@ -102,7 +103,8 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         arguments = {} if kind == "LRFinder" else callback.get("init_args")  # the rate that it found says all
         if not _ONLY_WATCH.fullmatch(kind):
             name = _snake(kind)
-            yield from ((f"{name}.{key}", value) for key, value in arguments.items()) if arguments else [(name, True)]
+            kept = {key: value for key, value in (arguments or {}).items() if key not in _ONLY_SAID}
+            yield from ((f"{name}.{key}", value) for key, value in kept.items()) if kept else [(name, True)]
     yield from ((f"trainer.{key}", value) for key, value in trainer.items() if key.startswith(_TRAINED_BY))
     yield "init_from", config.get("init_from")
     yield "seed_everything", config.get("seed_everything")

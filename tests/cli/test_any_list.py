@@ -1,4 +1,4 @@
-"""Lists of the user's own, in any script: from `charlm fit` to names, marks and scores, as they are typed."""
+"""Lists of the user's own, in any script: from `charlm fit` to names, drawn and scored, as they are typed."""
 
 # letters of other scripts look like Latin ones
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from charlm.data import batches as batches_file
 from charlm.data import shuffle as shuffle_file
 from charlm.data.batches import BatchLoader
-from charlm.data.contexts import Contexts, StreamMarks
+from charlm.data.contexts import Contexts, StreamAttributes
 
 ORDERS = ["sequential", "epoch", "replacement"]
 WEIGHTED = [(order, [0.002 * (i % 7 + 1) for i in range(60)]) for order in ORDERS[1:]]
@@ -16,8 +16,8 @@ WEIGHTED = [(order, [0.002 * (i % 7 + 1) for i in range(60)]) for order in ORDER
 
 def examples(n, weights=None):
     """n examples, each with another context and its number as the target (from 1)."""
-    marks = StreamMarks(None if weights is None else torch.tensor(weights, dtype=torch.float64))
-    return Contexts(torch.arange(1, n + 1, dtype=torch.int32), 2, marks=marks)
+    attributes = StreamAttributes(None if weights is None else torch.tensor(weights, dtype=torch.float64))
+    return Contexts(torch.arange(1, n + 1, dtype=torch.int32), 2, attributes=attributes)
 
 
 def numbers(batches):

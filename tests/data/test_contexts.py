@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.contexts import Contexts, StreamMarks, build_contexts
+from charlm.data.contexts import Contexts, StreamAttributes, build_contexts
 from charlm.data.sequences import Sequences
 from charlm.tokenizer import CharTokenizer
 
@@ -80,11 +80,11 @@ def test_any_examples_are_gathered_as_from_all_of_them(data, names, T, dtype):
 
 def test_the_label_of_a_name_is_in_every_window():
     """In its first place and before the name; a window of one place has room for it at the beginning only."""
-    marks = StreamMarks(labels=torch.tensor([4] * 4 + [3] * 2, dtype=torch.uint8))
+    attributes = StreamAttributes(labels=torch.tensor([4] * 4 + [3] * 2, dtype=torch.uint8))
     stream = torch.tensor([1, 2, 1, 0, 2, 0], dtype=torch.uint8)  # "aba", whose label is 4, and "b"
     rows = {3: [[4, 4, 4], [4, 4, 1], [4, 1, 2], [4, 2, 1], [3, 3, 3], [3, 3, 2]], 1: [[4], [1], [2], [1], [3], [2]]}
     for T, expected in rows.items():
-        contexts = Contexts(stream, T, marks=marks)
+        contexts = Contexts(stream, T, attributes=attributes)
         for context, target in (contexts.tensors(), contexts.gather(torch.arange(6))):
             assert (context.tolist(), target.tolist()) == (expected, [1, 2, 1, 0, 2, 0])
     names, target = Sequences.of_contexts(contexts).tensors()

@@ -28,6 +28,7 @@ MLP = {
 }
 DECAY = {"class_path": "charlm.callbacks.StepDecay", "init_args": {"milestones": [0.5, 0.75], "gamma": 0.1}}
 STEPS = {"class_path": "charlm.callbacks.StepsPerExecution", "init_args": {"steps": 500}}
+STOP = {"class_path": "EarlyStopping", "init_args": {"patience": 5, "verbose": True, "strict": False}}
 FINDER = {"class_path": "LRFinder", "init_args": {"min_lr": 1e-6}}
 
 
@@ -40,10 +41,10 @@ def changed(**parts):
 
 
 def test_they_are_in_the_order_of_use_without_what_does_not_change_the_training():
-    assert list(changed().items()) == [
+    assert list(changed(callbacks=[STEPS, DECAY, STOP]).items()) == [
         *{"data.block_size": 3, "data.batch_size": 32, "model": "MLP", "model.n_hidden": 200, "model.lr": 0.1}.items(),
-        *{"step_decay.milestones": "0.5, 0.75", "step_decay.gamma": 0.1, "trainer.max_steps": 20000}.items(),
-        ("seed_everything", 42),
+        *{"step_decay.milestones": "0.5, 0.75", "step_decay.gamma": 0.1, "early_stopping.patience": 5}.items(),
+        *{"trainer.max_steps": 20000, "seed_everything": 42}.items(),
     ]
 
 

@@ -72,7 +72,7 @@ def picture_of(
     unit = " (nats per character)" * all(map(_is_charlms, curves))
     return loss_curves(
         {names[run]: of_run for run, of_run in curves.items()},
-        {names[run]: _marks(read[run]) for run in curves},
+        {names[run]: _annotations(read[run]) for run in curves},
         f"loss{unit}" if (train, val) == _TAGS else f"{train}, {val}",
         best="loss" in val,
         panels=None if panels is None else {names[run]: panels[run] for run in curves},
@@ -196,7 +196,7 @@ def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Pat
     return curves
 
 
-def _marks(scalars: Scalars) -> dict[float, str]:
+def _annotations(scalars: Scalars) -> dict[float, str]:
     drops = rate_drops({tag: curve for tag, curve in scalars.curves.items() if is_rate(tag)})
     return {step: spell_drops(of_step) for step, of_step in drops.items()}
 

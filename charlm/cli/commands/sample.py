@@ -176,14 +176,14 @@ def _rows(
         names = [name for name, of in drawn if of == number]
         of_label = zip(names, log_probabilities(models[number], names), strict=True)
         scores |= {(name, number): score for name, score in of_label}
-    marks = {} if known is None else dict(mark_names([name for name, _ in drawn], known))
+    new = {} if known is None else dict(novelty([name for name, _ in drawn], known))
     return [
-        Row(name, scores.get((name, number)), marks.get(name), labels[number] if labels else None)
+        Row(name, scores.get((name, number)), new.get(name), labels[number] if labels else None)
         for name, number in drawn
     ]
 
 
-def mark_names(names: Iterable[str], train_names: Collection[str]) -> list[tuple[str, str]]:
+def novelty(names: Iterable[str], train_names: Collection[str]) -> list[tuple[str, str]]:
     """Each name with "in train" if it is one of `train_names`, else "new" (it may still be a val or test name)."""
     known = train_names if isinstance(train_names, set) else frozenset(train_names)
     return [(name, "in train" if name in known else "new") for name in names]
@@ -216,5 +216,5 @@ def _training_names(checkpoint: Checkpoint, *, wanted: bool) -> set[str] | None:
     except ValueError as error:
         if wanted:
             raise ValueError(f"{error}; or sample without --new-only") from error
-        print(f"names are not marked: {error}", file=sys.stderr)
+        print(f"new names cannot be told from others: {error}", file=sys.stderr)
         return None

@@ -12,7 +12,7 @@ from charlm.cli.chosen_run import load_chosen
 from charlm.cli.names_files import read_names
 from charlm.cli.rows import RowFormat, encoded
 from charlm.cli.table import Cell, Table, render
-from charlm.cli.terminal_text import cleaned, is_mark
+from charlm.cli.terminal_text import cleaned, is_combining
 from charlm.data.corpus import Corpus
 from charlm.inference.labelled import checkpoint_given_label
 from charlm.inference.scoring import NameScore, score_names
@@ -121,19 +121,19 @@ class _Printer:
         print(text, file=sys.stdout if self.format == "text" else sys.stderr)
 
 
-def marked(score: NameScore, guess: float) -> str:
+def bracketed(score: NameScore, guess: float) -> str:
     """A name with brackets around its most surprising character and all others above `guess` nats; "." is its end.
 
     Example:
-        >>> marked(NameScore("emqa", [2.0, 1.0, 7.0, 3.5, 0.4]), guess=3.3)
+        >>> bracketed(NameScore("emqa", [2.0, 1.0, 7.0, 3.5, 0.4]), guess=3.3)
         'em[q][a]'
     """
     limit = min(guess, max(score.nats))
-    text, bracketed = "", True
+    text, is_inside = "", True
     for ch, surprise in zip([*score.name, "."], score.nats, strict=True):
-        before, bracketed = bracketed, surprise >= limit
-        shown = f"{_CIRCLE}{ch}" if (before or bracketed) and is_mark(ch) else ch
-        text += f"[{shown}]" if bracketed else shown
+        before, is_inside = is_inside, surprise >= limit
+        shown = f"{_CIRCLE}{ch}" if (before or is_inside) and is_combining(ch) else ch
+        text += f"[{shown}]" if is_inside else shown
     return text.removesuffix(".")
 
 
@@ -151,7 +151,7 @@ def _rows(
             yield [name, None, None, None, None, problems[name]]
         else:
             for label, score in zip(labels, next(of_names), strict=True):
-                yield [name, label, score.mean, score.total, marked(score, guess), None]
+                yield [name, label, score.mean, score.total, bracketed(score, guess), None]
 
 
 def _fitting(names: list[str], checkpoint: Checkpoint) -> tuple[list[str], dict[str, str]]:
@@ -183,7 +183,7 @@ def _fitting(names: list[str], checkpoint: Checkpoint) -> tuple[list[str], dict[
 def _variants(name: str, known: frozenset[str]) -> Iterator[str]:
     """Names like this one over the known letters: in lower case, without accents, without what is not known."""
     lower = name.lower()
-    plain = "".join(ch for ch in unicodedata.normalize("NFKD", lower) if not is_mark(ch))
+    plain = "".join(ch for ch in unicodedata.normalize("NFKD", lower) if not is_combining(ch))
     yield from (other for other in (lower, name.upper(), name.title(), plain) if known.issuperset(other))
     yield "".join(ch for ch in plain if ch in known)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from charlm.cli.commands.sample import first_names, mark_names
+from charlm.cli.commands.sample import first_names, novelty
 from charlm.cli.commands.summary import MOST_LABELS, net_facts, summary_table
 from charlm.cli.table import render
 from charlm.cli.terminal_text import display_width, padded, terminal_width
@@ -40,7 +40,7 @@ def finish(
     Args:
         checkpoint: the checkpoint to report on.
         loaders: the batches of each split that is not empty, by name of the split.
-        splits: the names, to mark sampled names as new or known.
+        splits: the names, to tell new names from known ones.
         tensorboard: whether the run has a TensorBoard log.
         validations: of the training.
         steps: optimizer steps of the training.
@@ -75,12 +75,12 @@ def finish(
 
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
-    """Print ten names, drawn with seed 0, each marked "new" or "in train", and their labels if they have some."""
+    """Print ten names, drawn with seed 0, each with "new" or "in train", and their labels if they have some."""
     print(f"\nThe first {NAMES} names it draws:\n")
     labels, names = zip(*first_names(checkpoint, NAMES), strict=True)
     width, label_width = (max(map(display_width, texts)) + 2 for texts in (names, labels))
-    for label, (name, mark) in zip(labels, mark_names(names, splits.names("train")), strict=True):
-        print(f"  {padded(label, label_width) if label else ''}{padded(name, width)}{mark}")
+    for label, (name, novel) in zip(labels, novelty(names, splits.names("train")), strict=True):
+        print(f"  {padded(label, label_width) if label else ''}{padded(name, width)}{novel}")
 
 
 def print_next(run: Path, tensorboard: bool = True) -> None:

@@ -202,7 +202,7 @@ def test_without_the_training_names_there_are_no_marks(spoil, reason, write_run,
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 2
     assert "\t" not in shown.out
-    assert shown.err.startswith("names are not marked: ")
+    assert shown.err.startswith("new names cannot be told from others: ")
     sample(n=2, seed=0, checkpoint=run)
     assert capsys.readouterr().err == ""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.cli.commands.score import marked, score
+from charlm.cli.commands.score import bracketed, score
 from charlm.inference.scoring import NameScore
 
 
@@ -28,7 +28,7 @@ def lines(capsys):
     ],
 )
 def test_the_most_surprising_characters_stand_in_brackets(name, nats, shown):
-    assert marked(NameScore(name, nats), guess=3.3) == shown
+    assert bracketed(NameScore(name, nats), guess=3.3) == shown
 
 
 def test_a_line_has_the_name_its_nats_and_the_marks(write_run, capsys):

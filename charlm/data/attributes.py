@@ -1,4 +1,4 @@
-"""The marks of names: what a table says of each name besides its letters, which is its weight and its label."""
+"""The attributes of names: what a table says of each name besides its letters, which is its weight and its label."""
 
 import math
 import re
@@ -20,7 +20,7 @@ _SHOWN = 6  # labels that a note lists
 _THOUSANDS = re.compile(r"\d{1,3}([,' ])\d{3}(\1\d{3})*(\.\d*)?")
 
 
-class Mark(NamedTuple):
+class Attributes(NamedTuple):
     """What a row says of its name.
 
     Args:
@@ -32,8 +32,8 @@ class Mark(NamedTuple):
     label: str = ""
 
 
-class MarkColumns(NamedTuple):
-    """Where the marks stand in a table.
+class AttributeColumns(NamedTuple):
+    """Where the attributes stand in a table.
 
     Args:
         weight: index of the column with the weights, from 0 on; None: there is none.
@@ -50,8 +50,8 @@ class MarkColumns(NamedTuple):
         """The largest index; -1 if there is no column."""
         return max((index for index in (self.weight, self.label) if index is not None), default=-1)
 
-    def read(self, row: list[str]) -> Mark:
-        """Read the marks of a row.
+    def read(self, row: list[str]) -> Attributes:
+        """Read the attributes of a row.
 
         Raises:
             ValueError: a weight that is no number from 1e-30 to 1e30, or a label that is empty, long, not printable or
@@ -62,7 +62,7 @@ class MarkColumns(NamedTuple):
         if label and self.labels is not None and label not in self.labels:
             known = shortened(", ".join(self.labels))
             raise ValueError(f"the label {shortened(label)} is not one of {known}; correct it, or widen data.labels")
-        return Mark(weight, label)
+        return Attributes(weight, label)
 
 
 def _weight(cell: str) -> float:
@@ -92,25 +92,25 @@ def _label(cell: str) -> str:
     return label
 
 
-class Marks:
-    """The marks of a whole list, in the order of its names.
+class AttributeList:
+    """The attributes of a whole list, in the order of its names.
 
     Args:
-        columns: the columns with the marks.
+        columns: the columns with the attributes.
     """
 
-    def __init__(self, columns: MarkColumns) -> None:
+    def __init__(self, columns: AttributeColumns) -> None:
         self.columns = columns
         self._numbers: dict[str, int] = {label: number for number, label in enumerate(columns.labels or ())}
         self._pieces: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def add(self, marks: Sequence[Mark]) -> None:
-        """Add the marks of the next names.
+    def add(self, attributes: Sequence[Attributes]) -> None:
+        """Add the attributes of the next names.
 
         Raises:
             ValueError: there are too many different labels.
         """
-        weights, labels = zip(*marks, strict=True) if marks else ((), ())
+        weights, labels = zip(*attributes, strict=True) if attributes else ((), ())
         for label in labels:
             self._numbers.setdefault(label, len(self._numbers))
         if len(self._numbers) > MOST_LABELS:

@@ -105,7 +105,7 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
     runner.fit(model, labelled)
     (losses,) = runner.test(model, labelled, verbose=False)
     tokenizer, test = labelled.tokenizer, labelled.splits.test
-    weights = [test.example_weights[test.marks.labels == 4 + number].sum() for number in range(2)]
+    weights = [test.example_weights[test.attributes.labels == 4 + number].sum() for number in range(2)]
     parts = [losses[f"loss/test/{label}"] * weight for label, weight in zip("FM", weights, strict=True)]
     assert sum(parts) / sum(weights) == pytest.approx(losses["loss/test"], rel=1e-5)
     by_label = losses_by_label(model.net, tokenizer, labelled.test_dataloader())
