@@ -51,8 +51,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         ValueError: an address instead of a path; when loading: a damaged file, or one of another program.
 
     Example:
+        >>> from charlm.callbacks import AtomicCheckpointIO
         >>> from lightning.pytorch import Trainer
-        >>> trainer = Trainer(plugins=[AtomicCheckpointIO()])
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> trainer = Trainer(max_steps=9, enable_progress_bar=False, plugins=[AtomicCheckpointIO()])
+        >>> trainer.fit(BoringModel())
+        >>> trainer.save_checkpoint("whole.ckpt")
     """
 
     _warned = False

@@ -19,7 +19,7 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class FiniteLoss(BaseCallback):
-    """Stop training at the first step with a NaN or infinite loss, and never save weights that are NaN or infinite.
+    """Stop training at the first NaN or infinite loss, and never save weights that are NaN or infinite.
 
     Without this callback Lightning trains on, saves the weights, and ends with exit status 0. With it `trainer.fit`
     raises before the checkpoint of that step is written, so the last good checkpoint stays. On the CPU the callback
@@ -33,7 +33,15 @@ class FiniteLoss(BaseCallback):
         NonFiniteLoss: during training.
 
     Example:
-        >>> trainer = Trainer(callbacks=[FiniteLoss()])
+        >>> import torch
+        >>> from charlm.callbacks import FiniteLoss
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> model = BoringModel()
+        >>> model.layer.weight.data[:] = torch.inf
+        >>> Trainer(max_steps=9, enable_progress_bar=False, callbacks=[FiniteLoss()], logger=False).fit(model)
+        Traceback (most recent call last):
+        charlm.callbacks.finite_loss.NonFiniteLoss: the loss is nan at step 1 (batch 0 of epoch 0), ...
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

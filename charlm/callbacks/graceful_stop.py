@@ -54,7 +54,11 @@ class GracefulStop(BaseCallback):
     with several.
 
     Example:
-        >>> trainer = Trainer(callbacks=[GracefulStop()])
+        >>> from charlm.callbacks import GracefulStop
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> trainer = Trainer(max_steps=9, enable_progress_bar=False, callbacks=[GracefulStop()])
+        >>> trainer.fit(BoringModel())  # Ctrl-C leaves stopped.ckpt, for trainer.fit(..., ckpt_path="stopped.ckpt")
     """
 
     def __init__(self) -> None:

@@ -18,9 +18,9 @@ _COLUMNS = 6  # at most, so that the table fits into a page of 1,024 pixels
 
 
 class NameSamples(BaseCallback):
-    """Show names that the model samples before the first step, at every validation and at the end.
+    """Watch babble turn into names: what the model samples before the first step, at every validation and at the end.
 
-    The seed is the same each time, so one sees babble turn into names. Every logger that takes texts (TensorBoard, W&B
+    The seed is the same each time. Every logger that takes texts (TensorBoard, W&B
     and others) gets them as `samples`: a table with a column for this step and for some earlier ones, where a known
     name is marked with the split that has it. Every logger gets, at the step of the validation loss, the shares of new
     and of distinct names in a larger sample (`samples/new`, `samples/distinct`), and their mean length in characters
@@ -49,7 +49,14 @@ class NameSamples(BaseCallback):
         ValueError: `n` < 1, or `scored` < `n`.
 
     Example:
-        >>> trainer = Trainer(callbacks=[NameSamples(5, scored=100)])
+        >>> from charlm.callbacks import NameSamples
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> class Babbler(BoringModel):
+        ...     def sample_names(self, n, seed):
+        ...         return [f"ba{'ba' * (seed + i)}" for i in range(n)]
+        >>> names = NameSamples(2, scored=10)
+        >>> Trainer(max_steps=9, enable_progress_bar=False, callbacks=[names]).fit(Babbler())
     """
 
     def __init__(self, n: int = 20, *, seed: int = 0, scored: int = 500) -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from io import StringIO, TextIOBase
+from io import StringIO
 from typing import Any
 
 from tqdm import tqdm
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.shared.base_callback import BaseProgressBar
 from charlm.callbacks.shared.progress import training_steps
-from charlm.callbacks.shared.terminal import can_redraw
+from charlm.callbacks.shared.terminal import Nowhere, can_redraw
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 _WIDE = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -27,7 +27,7 @@ _DIM, _GREEN, _END = "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
 class StepProgressBar(BaseProgressBar):
-    """One bar from the first optimizer step to the last, and above it a row of numbers for each validation.
+    """See a training on one page: one bar in optimizer steps, and above it a row of numbers for each validation.
 
     The bar shows what was logged with `prog_bar=True`, `loss/train` and `loss/val` as train and val: a beginning that
     all names share up to a slash is left out. A row has the optimizer steps so far, the same metrics or `columns`, an
@@ -47,7 +47,11 @@ class StepProgressBar(BaseProgressBar):
         ValueError: `refresh_rate` < 1.
 
     Example:
-        >>> trainer = Trainer(callbacks=[StepProgressBar(columns={"val": "val_loss"})])
+        >>> from charlm.callbacks import StepProgressBar
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> trainer = Trainer(max_steps=9, callbacks=[StepProgressBar(columns={"val": "val_loss"})])
+        >>> trainer.fit(BoringModel())
     """
 
     per_execution = True  # StepsPerExecution then updates the bar at the end of an execution
@@ -98,7 +102,7 @@ class StepProgressBar(BaseProgressBar):
             dynamic_ncols=True,
             miniters=0,  # else tqdm may wait for as many steps as came before its last update
             unit=" steps",
-            file=sys.stderr if self._redraws else _Nowhere(),
+            file=sys.stderr if self._redraws else Nowhere(),
         )
         if (self._bar.ncols or 0) < 1:  # not known, or 0 as under `script`
             self._bar.dynamic_ncols, self._bar.ncols, self._bar.nrows = None, 80, 24
@@ -220,13 +224,6 @@ class StepProgressBar(BaseProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-class _Nowhere(TextIOBase):
-    """A stream for a bar that only counts."""
-
-    def write(self, text: str) -> int:
-        return len(text)
 
 
 def _monitoring(trainer: Trainer) -> Any:

@@ -18,17 +18,17 @@ from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
 
 
 class RunCheckpoint(BaseCheckpoint):
-    """Keep a run's last state in `last.ckpt` and its best one in `best.ckpt`.
+    """Keep a run's last state in last.ckpt, to resume from, and its best one in best.ckpt.
 
     `last.ckpt` is written after every validation and when training ends; without validations, at the end of every
     epoch. Training goes on from it with the next batch, also where `max_steps` has cut an epoch. `best.ckpt` is the
     state whose own value of `monitor` was the lowest (or highest): a value measured at an earlier step never counts.
-    Files are written when an iteration is over, after its log, its validation and its schedulers. The files of the last
-    step are written after `on_train_end` of the other callbacks, so a run that is killed before does its end again.
-    They replace those of an earlier training in the same folder, after a warning.
+    Files are written when an iteration is over, after its log, its validation and its schedulers; training waits for
+    them. The files of the last step come after `on_train_end` of the other callbacks, so a run that is killed before
+    does its end again. They replace those of an earlier training in the same folder, after a warning.
 
-    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. Training waits
-    while a file is written. For more files or other names add Lightning's ModelCheckpoint beside it.
+    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. For more files
+    or other names add Lightning's ModelCheckpoint beside it.
 
     Args:
         dirpath: folder of the two files; null: `checkpoints` in the logger's run, or in the trainer's
@@ -46,7 +46,15 @@ class RunCheckpoint(BaseCheckpoint):
             training: a ModelCheckpoint that writes the same file.
 
     Example:
-        >>> trainer = Trainer(max_epochs=20, callbacks=[RunCheckpoint("runs/1", monitor="val_loss")])
+        >>> from charlm.callbacks import RunCheckpoint
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> model = BoringModel()
+        >>> model.validation_step = lambda batch, batch_idx: model.log("val_loss", model.step(batch))
+        >>> saves = RunCheckpoint("runs/1", monitor="val_loss")
+        >>> Trainer(max_epochs=2, limit_train_batches=5, enable_progress_bar=False, callbacks=[saves]).fit(model)
+        >>> saves.best_model_path
+        '...runs/1/best.ckpt'
     """
 
     per_execution = True  # for StepsPerExecution: it acts at the end of an execution

@@ -31,6 +31,7 @@ class ResumableLoader(BatchLoader):
         ValueError: as for BatchLoader, or an option that sets the order in another way, such as `shuffle`.
 
     Example:
+        >>> from charlm.callbacks import ResumableLoader
         >>> loader = ResumableLoader(range(10), 4, seed=1)
         >>> [len(batch) for batch in loader]
         [4, 4, 2]

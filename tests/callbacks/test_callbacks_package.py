@@ -1,3 +1,4 @@
+import doctest
 import inspect
 import pickle
 import subprocess
@@ -8,12 +9,18 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 import charlm.callbacks
+from charlm.callbacks import LRFinder, lr_find
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", charlm.callbacks.__all__)
-def test_every_public_name_resolves_and_is_documented(name):
-    kind = getattr(charlm.callbacks, name)
-    assert (kind.__name__, bool(kind.__doc__)) == (name, True)
+def test_the_example_of_every_public_name_runs_as_a_stranger_types_it(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example = doctest.DocTestParser().get_doctest(getattr(charlm.callbacks, name).__doc__, {}, name, None, None)
+    assert any(name in line.source for line in example.examples)
+    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+    assert doctest.DocTestRunner(optionflags=flags).run(example).failed == 0
 
 
 @pytest.mark.parametrize("name", charlm.callbacks.__all__)
@@ -21,7 +28,15 @@ def test_all_arguments_after_the_first_are_keyword_only(name):
     """`lr_find` takes a model and data like `Trainer.fit`, the loader a data set and a batch size like torch's."""
     positional = {"lr_find": 3, "ResumableLoader": 2}.get(name, 1)
     parameters = list(inspect.signature(getattr(charlm.callbacks, name)).parameters.values())
-    assert all(each.kind in (each.KEYWORD_ONLY, each.VAR_KEYWORD) for each in parameters[positional:])
+    named = parameters[positional : len(parameters) - (name == "ResumableLoader")]  # whose rest is DataLoader's
+    assert {each.kind for each in named} <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_lr_find_takes_the_arguments_of_the_callback():
+    function, callback = (inspect.signature(kind).parameters for kind in (lr_find, LRFinder))
+    shared = callback.keys() - {"apply", "at_epochs"}
+    assert function.keys() == {"trainer", "model", "data"} | shared
+    assert {name for name in shared if function[name] != callback[name]} == {"on_failure", "min_lr"}, "another default"
 
 
 class SavesCallbacks(Callback):

@@ -25,7 +25,7 @@ from charlm.callbacks.shared.trainer_state import is_of_fit
 
 
 class Dashboard(BaseCallback):
-    """Lay out TensorBoard for a run, and show what its hidden layers do.
+    """See in TensorBoard what belongs together on one chart, and which hidden units are saturated or dead.
 
     - Custom Scalars: the losses of train, val and test on one chart, the learning rates, the scalars of NameSamples,
       and the hidden layers. A module that logs `loss_mean/train` beside `loss/val` at each validation gets a first
@@ -38,7 +38,8 @@ class Dashboard(BaseCallback):
       returns matplotlib figures made without pyplot by tag. The run directory gets them as well.
 
     Each logger gets what it takes. Training is not affected: weights and losses are the same, bit for bit. What cannot
-    be drawn or logged is left out with a warning.
+    be drawn or logged is left out with a warning. It costs hooks on one batch of each validation, and at most 50,000
+    values of a layer or weight for its histogram. It does not start TensorBoard.
 
     Args:
         histograms: also show the distribution of every weight and its gradient at every validation (`weights/<name>`,
@@ -47,6 +48,15 @@ class Dashboard(BaseCallback):
             StepsPerExecution then keeps the gradients of every step, which takes a little time.
         activations: watch the hidden layers.
         charts: more charts for Custom Scalars: by title, a list of regular expressions for tags.
+
+    Example:
+        >>> from charlm.callbacks import Dashboard
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> from lightning.pytorch.loggers import TensorBoardLogger
+        >>> options = {"logger": TensorBoardLogger("."), "enable_progress_bar": False, "limit_train_batches": 9}
+        >>> dashboard = Dashboard(histograms=True, charts={"accuracy": ["^acc/"]})
+        >>> Trainer(max_epochs=1, callbacks=[dashboard], **options).fit(BoringModel())
 
     Raises:
         ValueError: a chart without tags, or with an invalid regular expression.

@@ -116,12 +116,15 @@ def _embeddings(module: nn.Module) -> dict[str, nn.Embedding]:
 
 
 def _candidates(module: nn.Module) -> str:
-    found = _embeddings(module)
-    shapes: dict[str, Any] = {path: (child.num_embeddings, child.embedding_dim) for path, child in found.items()}
+    """Embeddings and tensors that are no layer's; where there are none, the weights of layers such as nn.Linear."""
+    found, layers = _embeddings(module), dict[str, Any]()
+    tables: dict[str, Any] = {path: (child.num_embeddings, child.embedding_dim) for path, child in found.items()}
     for path, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.ndim == 2 and _plain(path).removesuffix(".weight") not in shapes:
-            shapes[_plain(path)] = tuple(tensor.shape)
-    return f"candidates: {', '.join([f'{path} {shape}' for path, shape in shapes.items()][:20]) or 'none'}"
+        if tensor.ndim == 2 and _plain(path).removesuffix(".weight") not in tables:
+            owner = type(module.get_submodule(path.rpartition(".")[0]))
+            (layers if owner.__module__.startswith("torch.nn.") else tables)[_plain(path)] = tuple(tensor.shape)
+    shapes = [f"{path} {shape}" for path, shape in (tables or layers).items()]
+    return f"candidates: {', '.join(shapes[:20]) or 'none'}"
 
 
 def _plain(path: str) -> str:

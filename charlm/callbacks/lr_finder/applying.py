@@ -37,7 +37,7 @@ def refuse_later_setters(sweep: LRSweep) -> None:
     setters = [
         type(callback).__name__
         for callback in sweep.callbacks
-        if hasattr(callback, "rate_factor") and getattr(callback, "milestones", None) != []  # which only logs
+        if hasattr(callback, "rate_factor") and getattr(callback, "sets_rates", True)
     ]
     if setters and not sweep.begins:
         raise ValueError(f"LRFinder cannot change the rates of {setters[0]} after the start; use one of the two")

@@ -1,4 +1,4 @@
-"""The arguments of `LRFinder`, checked before a training."""
+"""The arguments of `LRFinder`, checked before a training, and the rates that they give."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -39,6 +39,14 @@ def check_arguments(of: Mapping[str, Any]) -> None:
     for name, (holds, what) in allowed.items():
         if not holds:
             raise ValueError(f"LRFinder's {name} is {of[name]!r}; give {what}")
+
+
+def rates_between(low: float, high: float, count: int, mode: str) -> list[float]:
+    """The rates of a sweep, from `low` to `high`, evenly spaced; in log(rate) if `mode` is "log"."""
+    last = count - 1
+    if mode == "linear":
+        return [low, *(low + (high - low) * step / last for step in range(1, last)), high]
+    return [low, *(math.exp(math.log(low) + math.log(high / low) * step / last) for step in range(1, last)), high]
 
 
 def _whole(value: Any, least: int) -> bool:

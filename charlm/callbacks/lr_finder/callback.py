@@ -1,12 +1,11 @@
 """Find a learning rate as training begins, and change nothing else in the training."""
 
-import math
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info, rank_zero_warn
 from charlm.callbacks.lr_finder.applying import apply, check, refuse_later_setters, replace_hyperparameter
-from charlm.callbacks.lr_finder.arguments import check_arguments
+from charlm.callbacks.lr_finder.arguments import check_arguments, rates_between
 from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
 from charlm.callbacks.lr_finder.horizon import horizon
 from charlm.callbacks.lr_finder.isolation import untimed
@@ -26,9 +25,10 @@ class LRFinder(BaseCallback):
     the losses. Then trials: trainings of `trial_steps` steps from the same weights on the same batches, at that rate
     and at rates half a decade apart, up or down for as long as the loss gets lower, 12 at most. Each has the schedule
     of the training, compressed into its steps. Trials get longer where training begins on a plateau. A parabola
-    through the three best gives the rate for a training as short as that, and a factor lowers it for a longer one. All
-    of it takes about 1,000 steps, on a plateau 3,000. Then everything is restored: with `apply=False` the training is
-    bit for bit the training without this callback (same batches, weights, random numbers, logged steps and values).
+    through the three best gives the rate for a training as short as that, and a factor lowers it for a longer one. Then
+    everything is restored: with `apply=False` the training is bit for bit the training without this callback (same
+    batches, weights, random numbers, logged steps and values). It costs the time of about 1,000 steps, on a plateau of
+    3,000, and the memory of a second copy of weights and optimizer states.
 
     Each step is Lightning's own, with its precision, clipping, accumulation (the loss is the mean over the window) and
     processes (the mean over all of them). Parameter groups keep the ratio of their rates.
@@ -55,7 +55,7 @@ class LRFinder(BaseCallback):
       dicts of those; hooks that a step registers; attributes of a dataset with more than 1,000 elements; the state of
       worker processes; class attributes, global variables, files and all else. With three processes or more the first
       step's gradients may differ in their last bit, because torch sums them in groups that it forms in the first step
-      (but for DDPStrategy's find_unused_parameters). Weights and optimizer states are in memory twice.
+      (but for DDPStrategy's find_unused_parameters).
 
     Args:
         min_lr: the first rate of the sweep, > 0.
@@ -84,10 +84,17 @@ class LRFinder(BaseCallback):
     Raises:
         ValueError: an argument outside its range; with on_failure="raise" also what makes a search impossible.
 
+    Example:
+        >>> from charlm.callbacks import LRFinder
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> finder = LRFinder(trial_steps=30)
+        >>> Trainer(max_steps=500, enable_progress_bar=False, callbacks=[finder]).fit(BoringModel())
+        >>> finder.result
+        LRFinderResult: learning rate ...
+
     Source: Smith 2017, Cyclical Learning Rates for Training Neural Networks, arXiv 1506.01186, section 3.3 (the sweep).
     """
-
-    _trains = True  # a training follows the search
 
     def __init__(
         self,
@@ -129,6 +136,7 @@ class LRFinder(BaseCallback):
         self.results: dict[int, LRFinderResult] = {}
         """By epoch."""
         self._replaced: float | None = None  # the configured rate, which a resumed training is configured with again
+        self.is_alone = False  # whether no training follows the search, see `search_alone`
 
     @property
     def result(self) -> LRFinderResult | None:
@@ -138,12 +146,7 @@ class LRFinder(BaseCallback):
     @property
     def lrs(self) -> list[float]:
         """The rates of a sweep."""
-        low, high, last = self.min_lr, self.max_lr, self.num_steps - 1
-        if self.mode == "linear":
-            between = [low + (high - low) * step / last for step in range(1, last)]
-        else:
-            between = [math.exp(math.log(low) + math.log(high / low) * step / last) for step in range(1, last)]
-        return [low, *between, high]
+        return rates_between(self.min_lr, self.max_lr, self.num_steps, self.mode)
 
     @property
     def state_key(self) -> str:
@@ -190,10 +193,13 @@ class LRFinder(BaseCallback):
         bar = trainer.progress_bar_callback
         return bar is not None and bool(getattr(bar, "is_enabled", True))
 
-    def announce(self, result: LRFinderResult, picture: str) -> None:
-        """Print what was found."""
+    def show(self, trainer: Trainer, result: LRFinderResult) -> None:
+        """Write the files and say what was found."""
+        name = "lr_finder" + f"_optimizer{self.optimizer}" * (self.optimizer > 0)
+        name += f"_epoch{trainer.current_epoch}" * (trainer.current_epoch > 0)
+        directory = write_result(trainer, result, name)
         found = "no suggestion" if result.suggestion is None else f"learning rate {result.suggestion:.3g}"
-        rank_zero_info(f"LRFinder: {found}; {result.reason}. The picture: {picture}")
+        rank_zero_info(f"LRFinder: {found}; {result.reason}. The picture: {directory}/{name}.png")
 
     def _keeping(self, trainer: Trainer, pl_module: LightningModule, do: Callable[..., None]) -> None:
         """Keep the configured rate if that fails."""
@@ -216,7 +222,7 @@ class LRFinder(BaseCallback):
         if self.apply:
             check(sweep, self.update_attr)
             refuse_later_setters(sweep)
-        if self._trains:
+        if not self.is_alone:
             refuse_streams(trainer)
         steps, schedule = horizon(trainer, pl_module, sweep.optimizer)
         search = Search(
@@ -225,7 +231,7 @@ class LRFinder(BaseCallback):
         )  # fmt: skip
         result = search.run(sweep, trainer.is_global_zero and self.shows_bar(trainer))
         self.results[trainer.current_epoch] = result
-        self._show(trainer, result)
+        self.show(trainer, result)
         if not self.apply:
             return
         if result.suggestion is None:
@@ -239,10 +245,3 @@ class LRFinder(BaseCallback):
         if self.result is not None and self.result.suggestion is not None:
             replaced = apply(sweep, self.result.suggestion, self.update_attr)
             self._replaced = replaced if self._replaced is None else self._replaced
-
-    def _show(self, trainer: Trainer, result: LRFinderResult) -> None:
-        """Write the files and say what was found."""
-        name = "lr_finder" + f"_optimizer{self.optimizer}" * (self.optimizer > 0)
-        name += f"_epoch{trainer.current_epoch}" * (trainer.current_epoch > 0)
-        directory = write_result(trainer, result, name)
-        self.announce(result, f"{directory}/{name}.png")

@@ -22,9 +22,9 @@ def lr_figure(result: Any) -> Figure:
     """Draw loss against learning rate on a logarithmic axis: the sweep above, the trials below.
 
     Raw losses are faint and smoothed ones strong; several sweeps are a band from the lowest to the highest loss. A
-    dashed line is the rate that is suggested. With trials, an arrow leads to it from the best rate of the trials, and
-    the mark on the sweep is where they began; without, there is a mark for the rate of each rule, and a bar for the
-    range of one cycle. Crosses are where the loss diverged.
+    dashed line is the rate that is suggested, a dotted one the best rate of the trials, with an arrow between the two,
+    and the mark on the sweep is where they began. Without trials there is a mark for the rate of each rule. Crosses are
+    where the loss diverged.
 
     Args:
         result: an `LRFinderResult`.
@@ -58,19 +58,19 @@ def _sweep(ax: Axes, result: Any) -> None:
         spans = [(lr, min(at), max(at)) for lr, at in zip(result.lrs, reached, strict=False) if at]
         lrs, lows, highs = zip(*spans, strict=True) if spans else ((), (), ())
         ax.fill_between(lrs, lows, highs, color=_FAINT, alpha=0.35, linewidth=0, label=f"{len(result.sweeps)} sweeps")
-    ax.plot(result.lrs[: len(losses)], losses, color=_FAINT, linewidth=1)
-    ax.plot(result.lrs[: len(smoothed)], smoothed, color=_STRONG, linewidth=2)
+    ax.plot(result.lrs[: len(losses)], losses, color=_FAINT, linewidth=1, label="loss of each step")
+    ax.plot(result.lrs[: len(smoothed)], smoothed, color=_STRONG, linewidth=2, label="smoothed")
     ax.set_ylabel("loss in the sweep", fontsize=_SMALL)
     if not smoothed:
         return
     # show the descent at full height, and cut off the rise
-    low, high = min(smoothed), max(smoothed[0], *smoothed[: max(1, smoothed.index(min(smoothed)))])
+    low = min(smoothed)
+    high = max(smoothed[: smoothed.index(low)] or smoothed[: len(smoothed) // 2 + 1])
     room = 0.35 * (high - low) or 1.0
     ax.set_ylim(low - room, high + room)
     _rules(ax, result, smoothed)
     _ending(ax, result, smoothed)
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="best", fontsize=_SMALL, framealpha=0.8)
+    ax.legend(loc="best", fontsize=_SMALL, framealpha=0.8)
 
 
 def _rules(ax: Axes, result: Any, smoothed: list[float]) -> None:
@@ -83,10 +83,6 @@ def _rules(ax: Axes, result: Any, smoothed: list[float]) -> None:
         label = f"{name} {rate:.2g}" + ": start" * bool(result.climb)
         (mark,) = ax.plot(rate, smoothed[nearest], _MARKS[place % len(_MARKS)], zorder=3, label=label)
         mark.set(color=_STRONG if result.climb else _CHOSEN if chosen else "0.35", markersize=10 if chosen else 7)
-    if result.range is not None and not result.climb:
-        bottom = ax.get_ylim()[0]
-        label = f"one cycle {result.range[0]:.2g} to {result.range[1]:.2g}"
-        ax.plot(result.range, (bottom, bottom), color="0.35", linewidth=8, solid_capstyle="butt", label=label)
 
 
 def _ending(ax: Axes, result: Any, smoothed: list[float]) -> None:
@@ -115,6 +111,7 @@ def _trials(ax: Axes, climb: Any) -> None:
         (crosses,) = ax.plot(lost, [ax.get_ylim()[1]] * len(lost), "kx", label="diverged", clip_on=False)
         crosses.set(markersize=10, markeredgewidth=2)
     if climb.rate is not None and climb.factor != 1:
+        ax.axvline(climb.rate, color=_STRONG, linewidth=2, linestyle=":", zorder=1, label=f"best {climb.rate:.2g}")
         low, high = ax.get_ylim()
         height = low + 0.12 * (high - low)
         arrow = {"arrowstyle": "-|>", "color": _CHOSEN, "linewidth": 2, "mutation_scale": 20}

@@ -1,35 +1,78 @@
 """`lr_find`: a search for the learning rate, and no training."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 from charlm.callbacks.internals.early_end import leave_fit
-from charlm.callbacks.internals.lightning import DummyLogger, LightningModule, Trainer, isolate_rng
+from charlm.callbacks.internals.lightning import Callback, DummyLogger, LightningModule, Trainer, isolate_rng
 from charlm.callbacks.lr_finder.callback import LRFinder
+from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
 from charlm.callbacks.lr_finder.result import LRFinderResult
+from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, STOP_FACTOR
 
 
-def lr_find(trainer: Trainer, model: LightningModule, data: Any = None, **options: Any) -> LRFinderResult:
-    """Find a learning rate for a training, and train nothing.
+def lr_find(
+    trainer: Trainer,
+    model: LightningModule,
+    data: Any = None,
+    *,
+    min_lr: float = 1e-6,
+    max_lr: float = 10.0,
+    num_steps: int = 300,
+    mode: Literal["log", "linear"] = "log",
+    repeats: int = 1,
+    rule: str = DEFAULT_RULE,
+    trial_steps: int = TRIAL_STEPS,
+    horizon: int | None = None,
+    update_attr: str | Callable[[LightningModule, float], object] | None = None,
+    on_failure: Literal["keep", "raise"] = "raise",
+    stop_factor: float = STOP_FACTOR,
+    optimizer: int = 0,
+    monitor: str | None = None,
+    on: Literal["train", "val"] = "train",
+) -> LRFinderResult:
+    """Find the learning rate for a training, and train nothing.
 
-    Writes no files. The trainer and the model are as before, so that `trainer.fit` may follow. With `update_attr` the
-    model gets the rate, for instance with update_attr="lr" as its `lr`. With several processes use a strategy that
-    starts them only once, such as "ddp".
+    Takes about 1,000 optimizer steps, on a plateau 3,000, and the memory of a second copy of weights and optimizer
+    states. Writes no files. The trainer and the model are as before, so that `trainer.fit` may follow. With several
+    processes use a strategy that starts them only once, such as "ddp".
 
     Args:
         trainer: for the training that is planned: its length counts, its callbacks are set up.
         model: the model to train.
         data: a datamodule or the training's loaders; None: the model's own.
-        **options: arguments of `LRFinder`, `min_lr` included.
+        min_lr: the first rate of the sweep, > 0.
+        max_lr: the last rate of the sweep, > `min_lr`.
+        num_steps: number of rates, with one optimizer step each.
+        mode: how they are spaced, see `LRFinder`.
+        repeats: number of sweeps.
+        rule: the name of the rule that reads a rate off the sweep, see `LRFinder`.
+        trial_steps: optimizer steps of each trial; 0: no trials, and the rule's rate is the suggestion.
+        horizon: optimizer steps of the training that the rate is for; None: those of `trainer`.
+        update_attr: where the rate goes: the name of an attribute or hyperparameter of the model, such as "lr", or a
+            function of (model, rate); None: nowhere.
+        on_failure: "raise"; "keep" warns of the cause before there is an error all the same.
+        stop_factor: a sweep ends when the loss has risen above its start by this many times its descent.
+        optimizer: the index of the optimizer whose rate is searched for.
+        monitor: the name of the loss, where training_step returns none, see `LRFinder`.
+        on: "train", or "val" for the loss of a validation batch after each step.
 
     Raises:
         ValueError: an argument outside its range, or what makes a search impossible.
 
     Example:
-        >>> result = lr_find(trainer, model, datamodule, num_steps=100)  # doctest: +SKIP
-        >>> result.suggestion, result.plot()  # doctest: +SKIP
+        >>> from charlm.callbacks import lr_find
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> result = lr_find(Trainer(max_steps=500, enable_progress_bar=False), BoringModel(), trial_steps=30)
+        >>> result  # `result.suggestion` is the number, `result.plot()` the picture
+        LRFinderResult: learning rate ...
     """
-    defaults: dict[str, Any] = {"apply": "update_attr" in options, "on_failure": "raise"}
-    finder = SearchAlone(shows=False, **defaults | options)
+    finder = _Quiet(
+        min_lr, max_lr=max_lr, num_steps=num_steps, mode=mode, repeats=repeats, rule=rule, trial_steps=trial_steps,
+        horizon=horizon, apply=update_attr is not None, update_attr=update_attr, on_failure=on_failure,
+        stop_factor=stop_factor, optimizer=optimizer, monitor=monitor, on=on,
+    )  # fmt: skip
     loggers = trainer.loggers
     with isolate_rng():
         trainer.loggers = [DummyLogger()]
@@ -39,37 +82,25 @@ def lr_find(trainer: Trainer, model: LightningModule, data: Any = None, **option
             trainer.loggers = loggers
 
 
-class SearchAlone(LRFinder):
-    """An LRFinder after whose search the training ends.
+class _Quiet(LRFinder):
+    def show(self, trainer: Trainer, result: LRFinderResult) -> None:
+        """Nothing: the result is returned."""
 
-    Args:
-        shows: write the files and the picture.
-        **options: arguments of `LRFinder`.
-    """
 
-    _trains = False
-
-    def __init__(self, *, shows: bool = True, **options: Any) -> None:
-        super().__init__(**options)
-        self.shows = shows
-
+class _Leave(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
         leave_fit()
 
-    def _show(self, trainer: Trainer, result: LRFinderResult) -> None:
-        if self.shows:
-            super()._show(trainer, result)
 
-
-def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: SearchAlone) -> LRFinderResult:
-    """Search with `finder`, before the trainer's other callbacks begin.
+def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: LRFinder) -> LRFinderResult:
+    """Search with `finder`, before the trainer's other callbacks begin, and train nothing.
 
     Raises:
         ValueError: there was no search, as the training has no step, or the search failed.
     """
+    finder.is_alone = True
     before: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-    trainer.callbacks = [finder, *before]  # type: ignore[attr-defined]
+    trainer.callbacks = [finder, _Leave(), *before]  # type: ignore[attr-defined]
     try:
         trainer.fit(model, data)
     finally:
@@ -77,7 +108,7 @@ def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: Se
     if finder.result is None:
         raise ValueError(
             "there was no search, as this training has no step (see max_steps, max_epochs and limits), is a"
-            " fast_dev_run, is searched only later (see at_epochs), or runs in processes of its own, which keep the"
-            " result (use another strategy); or the search failed, see the warning"
+            " fast_dev_run, or runs in processes of its own, which keep the result (use another strategy); or the"
+            " search failed, see the warning"
         )
     return finder.result

@@ -19,7 +19,6 @@ from charlm.callbacks.lr_finder.rules import (
     combine,
     diagnose,
     finite_part,
-    one_cycle_range,
     smooth,
 )
 
@@ -48,7 +47,6 @@ class LRFinderResult:
         status: what the sweeps showed: ok, never_diverged, never_descended, too_few_points or minimum_at_edge.
         suggestions: learning rate by the name of the rule, the median over the sweeps; rules that find none are left
             out, and so are sweeps without a descent if they are at most half of all.
-        range: the lowest and the highest rate for a one-cycle schedule; None without a suggestion.
         climb: the trials; None: the rule alone makes the suggestion.
     """
 
@@ -57,7 +55,6 @@ class LRFinderResult:
     rule: str
     status: Status
     suggestions: dict[str, float] = field(default_factory=dict)
-    range: tuple[float, float] | None = None
     climb: Climb | None = None
 
     @classmethod
@@ -81,9 +78,7 @@ class LRFinderResult:
                 suggestions[name] = combine(found)
         if rule not in suggestions:
             return cls(rates, losses, rule, "too_few_points")
-        low, high = zip(*(one_cycle_range(rates[: len(sweep)], sweep) for sweep in useful), strict=True)
-        status = mode(status for status in seen if status in _USEFUL)
-        return cls(rates, losses, rule, status, suggestions, (combine(low), combine(high)))
+        return cls(rates, losses, rule, mode(status for status in seen if status in _USEFUL), suggestions)
 
     @property
     def suggestion(self) -> float | None:
@@ -164,7 +159,6 @@ class LRFinderResult:
             "suggestion": self.suggestion,
             "status": self.status,
             "reason": self.reason,
-            "range": self.range,
             "suggestions": self.suggestions,
             "points": len(self.losses),
             "climb": self.climb and asdict(self.climb),

@@ -44,7 +44,11 @@ def half_depth(lrs: Sequence[float], losses: Sequence[float]) -> float:
         >>> round(half_depth(lrs, losses), 4)
         0.0087
     """
-    y, at, descent = _descended(lrs, losses, "half_depth")
+    need_points(lrs, "half_depth", MIN_POINTS)
+    y = np.array(smooth(losses))
+    at, descent = _descent(np.array(losses, float), y)
+    if not descent:
+        raise ValueError("half_depth finds no descent: the loss never falls clearly below its start; sweep other rates")
     half = y[at] + descent / 2
     learns = math.fsum(lrs[: int(np.argmax(y <= half)) + 1]) / STEPS_TO_HALF
     lost = np.flatnonzero(y[at:] >= half)
@@ -91,17 +95,6 @@ def combine(suggestions: Sequence[float]) -> float:
         0.2
     """
     return math.exp(float(np.median(np.log(suggestions))))
-
-
-def one_cycle_range(lrs: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:
-    """Suggest (low, high) for a one-cycle schedule: the rates at which 10 % and 90 % of the descent are made.
-
-    Below, the loss hardly falls; above, it soon stops falling. Raises the same errors as `half_depth`. Source: the
-    range test of Smith 2015, arXiv 1506.01186, where the rates are read off a plot.
-    """
-    y, at, descent = _descended(lrs, losses, "one_cycle_range")
-    low, high = (float(lrs[int(np.argmax(y <= y[at] + left * descent))]) for left in (0.9, 0.1))
-    return low, high
 
 
 def diagnose(lrs: Sequence[float], losses: Sequence[float], stopped_early: bool) -> Status:
@@ -176,16 +169,6 @@ class Divergence:
             return False
         least = max(self._noise, _RESOLUTION * abs(self._best))
         return mean > self._best + self.stop_factor * max(self._start - self._best, least)
-
-
-def _descended(lrs: Sequence[float], losses: Sequence[float], rule: str) -> tuple[np.ndarray, int, float]:
-    """The smoothed losses, the index of their minimum, and the descent to it."""
-    need_points(lrs, rule, MIN_POINTS)
-    y = np.array(smooth(losses))
-    at, descent = _descent(np.array(losses, float), y)
-    if not descent:
-        raise ValueError(f"{rule} finds no descent: the loss never falls clearly below its start; sweep other rates")
-    return y, at, descent
 
 
 def _descent(x: np.ndarray, y: np.ndarray) -> tuple[int, float]:

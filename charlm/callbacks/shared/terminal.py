@@ -1,6 +1,7 @@
 """What a progress bar can be drawn on."""
 
 import os
+from io import TextIOBase
 from typing import Any
 
 
@@ -10,3 +11,10 @@ def can_redraw(stream: Any) -> bool:
         return False
     is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     return is_terminal or type(stream).__module__.startswith("ipykernel")
+
+
+class Nowhere(TextIOBase):
+    """A stream for a bar that only counts."""
+
+    def write(self, text: str) -> int:
+        return len(text)

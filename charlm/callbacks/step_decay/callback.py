@@ -22,33 +22,30 @@ from charlm.callbacks.step_decay.schedulers import (
     warn_of_bare_optimizers,
     warn_of_schedulers,
 )
-from charlm.callbacks.step_decay.table import next_milestone, send_table
+from charlm.callbacks.step_decay.table import next_milestone
+
+_ARGUMENTS = ("milestones", "gamma", "unit", "over")
 
 
 class StepDecay(BaseCallback):
-    """Multiply every learning rate by `gamma` at each milestone.
+    """Lower the learning rate at milestones that no resume, accumulation or restart can shift.
 
-    With milestones [5000], steps 0 to 4999 (the first 5000) use the base rate, and step 5000 is the first to use
-    base * gamma. A step is an optimizer step. The base is the rate that the optimizer was made with, even if a warm-up
-    starts lower. The rate is a function of the step and the base alone. It is set before each step and overwrites any
-    other value, so that it cannot drift:
+    Every rate is multiplied by `gamma` at each milestone. With milestones [5000], optimizer steps 0 to 4999 use the
+    base rate, and step 5000 is the first to use base * gamma. The base is the rate that the optimizer was made with,
+    even if a warm-up starts lower. The rate is a function of the step and the base alone, and set before each step:
 
     with                          StepDecay
     ----------------------------  -------------------------------------------------
-    accumulation                  counts each window once, also the short one that
-                                  ends an epoch
+    accumulation                  counts each window once, also a short last one
     unit epoch                    drops the rate after whole epochs of any length
-    unit fraction                 drops the rate at a fraction of the steps that
-                                  max_steps and max_epochs allow
+    unit fraction                 drops the rate at a share of the training's steps
     accumulation by schedule      counts the steps that each epoch is going to have
     epochs that get longer        takes those to come to be as long as this one,
                                   and never raises the rate again
     parameter groups              gives each its own base, the rate it began with
     a group that joins late       takes its rate for the current one, not the base
-    several optimizers            counts each one's own steps (they need manual
-                                  optimization)
-    manual optimization           counts the steps of self.optimizers(), anywhere
-                                  in a batch
+    manual optimization           counts the steps of each of self.optimizers(),
+                                  anywhere in a batch
     a bare optimizer              cannot count its steps, and warns; counts epochs
     a scheduler                   overwrites its rate, and warns
     a scheduler, over "schedule"  multiplies its rate, warm-up and all; the scheduler
@@ -57,22 +54,20 @@ class StepDecay(BaseCallback):
                                   over "schedule" multiplies them too
     LRFinder                      starts at the rate found, in either order
     StepsPerExecution             does the same as without
-    ckpt_path                     stays on the curve, with the original base
-    ckpt_path, accumulation       does the same, and counts each window once
-    ckpt_path, unit epoch         does the same, and continues to count epochs
-    ckpt_path, manual             does the same, for each optimizer's own steps
+    ckpt_path                     stays on the curve, with the original base, and
+                                  goes on to count windows, epochs or each one's steps
     ckpt_path, LRFinder           starts at the rate found before, without a sweep
     ckpt_path, other milestones   follows the new ones from the old base, and warns
     ckpt_path, other length       moves fractions that have not passed, and warns
     ckpt_path, new to the run     starts at the rate that the run began with
-    fit again, same Trainer       stays on the curve, with the new optimizers'
-                                  rates as base
-    fit again, LRFinder           does the same, with the rate found as base
+    fit again, same Trainer       stays on the curve, with the new optimizers' rates
+                                  or the one that LRFinder found as base
     fit again, new Trainer        starts again, also with loaded weights
 
     The rates are logged as `lr` (where those of groups differ as `lr/optimizer0/group1`) at the steps at which
     Lightning logs its scalars, at the first step and at each drop, under the step that uses them. Loggers that take
-    texts receive a table of the milestones, `step_decay`. Without milestones StepDecay only logs the rates.
+    texts receive a table of the milestones, `step_decay`. Without milestones StepDecay only logs the rates. A step
+    costs a comparison of rates, a checkpoint a few numbers. Other schedules are Lightning's or torch's schedulers.
 
     Args:
         milestones: strictly rising optimizer steps or completed epochs (whole numbers >= 1), or fractions of the whole
@@ -82,6 +77,15 @@ class StepDecay(BaseCallback):
             allow).
         over: what `gamma` multiplies: "rate", the rate that training began with, or "schedule", the rate that the
             module's schedulers (a warm-up, Noam, a cosine) set for each step.
+
+    Example:
+        >>> from charlm.callbacks import StepDecay
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> trainer = Trainer(max_steps=40, enable_progress_bar=False, callbacks=[StepDecay([10, 30], gamma=0.5)])
+        >>> trainer.fit(BoringModel())  # at a rate of 0.1
+        >>> trainer.optimizers[0].param_groups[0]["lr"]
+        0.025
 
     Raises:
         ValueError: milestones that do not rise strictly or are out of range, `gamma` outside (0, 1], another `unit` or
@@ -100,6 +104,7 @@ class StepDecay(BaseCallback):
         self.milestones = [float(m) if unit == "fraction" else int(m) for m in milestones]
         self.gamma = float(gamma)
         self.unit, self.over = unit, over
+        self.sets_rates = bool(self.milestones)  # else it only logs them; LRFinder asks
         self._in_steps: list[FactorInSteps] = []  # per optimizer, over "schedule"
         self._begin()
 
@@ -110,7 +115,7 @@ class StepDecay(BaseCallback):
         self._furthest = 0.0  # the largest one so far: a training that turns out longer passes no milestone twice
         self._count: Any = None  # with automatic optimization: its `completed` is the number of steps done
         self._counted_at: int | None = None  # with manual optimization: global_step at the step counted last
-        self._warned = self._told = False  # whether it warned of bare optimizers, and sent the table of milestones
+        self._warned = False  # of bare optimizers
         self._given: list[Any] = []  # the rates of all groups, as they were set
         self._constant_until = 0.0  # the step at which they may change
         self._length = math.inf  # of the training in steps, if milestones are fractions of it
@@ -173,7 +178,7 @@ class StepDecay(BaseCallback):
             self._steps = [self._count.completed] * len(self._steps)
             self._done = self._count.completed / self._length
         return {
-            **self._arguments(),
+            **{name: getattr(self, name) for name in _ARGUMENTS},
             "base_rates": [list(rates) for rates in self._base_rates],
             "steps": list(self._steps),
             "done": self._done,
@@ -187,17 +192,12 @@ class StepDecay(BaseCallback):
         self._done = state_dict["done"]
         self._furthest = state_dict.get("furthest", 0.0)
         self._log.due, self._log.rates = state_dict.get("logged", (0.0, None))
-        warn_of_new(self._arguments(), state_dict)
-
-    def _arguments(self) -> dict[str, Any]:
-        return {"milestones": self.milestones, "gamma": self.gamma, "unit": self.unit, "over": self.over}
+        warn_of_new({name: getattr(self, name) for name in _ARGUMENTS}, state_dict)
 
     def _log_rates(self, trainer: Trainer) -> None:
         """Log the rates of the next step if they are due; the first time, send the milestones too."""
-        if not self._told and self.milestones and trainer.is_global_zero:
-            self._told = True
-            bases = [rate for rates in self._base_rates for rate in rates] if self.over == "rate" else []
-            send_table(trainer, self.milestones, self.gamma, self.unit, bases)
+        if self.milestones:
+            self._log.send_milestones(trainer, self.milestones, self.gamma, self.unit, self._base_rates)
         step = trainer.fit_loop.total_batch_idx if self._count is None else trainer.global_step
         if step >= self._log.due:
             with decayed(self._in_steps):

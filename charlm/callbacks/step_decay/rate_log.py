@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from charlm.callbacks.internals.lightning import Trainer
 from charlm.callbacks.shared.logger_adapters import send_scalars, tell
 from charlm.callbacks.shared.rates import tagged_rates
+from charlm.callbacks.step_decay.table import send_table
 
 
 class RateLog:
@@ -24,6 +25,15 @@ class RateLog:
         self.rates: dict[str, float] | None = None
         """The rates logged last, by tag."""
         self._warned: set[str] = set()
+        self._told = False  # whether the table of milestones was sent
+
+    def send_milestones(
+        self, trainer: Trainer, milestones: Sequence[float], gamma: float, unit: str, bases: Sequence[Sequence[float]]
+    ) -> None:
+        """Send the table of milestones, once; the base rates are those of each optimizer's groups, if known."""
+        if not self._told and trainer.is_global_zero:
+            self._told = True
+            send_table(trainer, milestones, gamma, unit, [rate for rates in bases for rate in rates])
 
     def update_due(self, optimizers: Sequence[Optimizer]) -> None:
         """Make the next step due if the rates have changed since they were logged."""

@@ -14,7 +14,7 @@ from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
 class StepsPerExecution(BaseCallback):
-    """Run many optimizer steps for each iteration of Lightning's training loop.
+    """Train small models faster: many optimizer steps for each iteration of Lightning's training loop.
 
     A step of a small model takes less time than what Lightning does around it: hooks of every part, results, profiler,
     loggers. This callback does that once for `steps` steps, and in between only what the steps need. The result is the
@@ -30,6 +30,15 @@ class StepsPerExecution(BaseCallback):
 
     Args:
         steps: optimizer steps per execution, >= 1; 1: Lightning's loop without a change.
+
+    Example:
+        >>> from charlm.callbacks import StepsPerExecution
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> trainer = Trainer(max_steps=60, enable_progress_bar=False, callbacks=[StepsPerExecution(20)])
+        >>> trainer.fit(BoringModel())
+        >>> trainer.global_step
+        60
 
     Raises:
         ValueError: `steps` < 1 or, as training starts, manual optimization or a `training_step(dataloader_iter)`.

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
+from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
-from charlm.callbacks.lr_finder.lr_find import SearchAlone, search_alone
+from charlm.callbacks.lr_finder.lr_find import search_alone
 from charlm.callbacks.lr_finder.result import REASONS, LRFinderResult
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, STOP_FACTOR
+from charlm.callbacks.lr_finder.written import write_result
 from charlm.callbacks.shared.logger_adapters import run_directory, send_scalars
 from charlm.cli.table import Cell, Table, render
 from charlm.cli.trainer.report import program, shown
@@ -19,17 +21,15 @@ from charlm.runs.logger import RunLogger, its_own_run
 from charlm.runs.naming import RUNS
 
 
-class ReportedSearch(SearchAlone):
+class ReportedSearch(LRFinder):
     """A search with a progress bar in a terminal, which a report follows."""
 
     def shows_bar(self, trainer: pl.Trainer) -> bool:
         return True  # where a bar can be drawn, which the search finds out
 
-    def announce(self, result: LRFinderResult, picture: str) -> None:
-        """Nothing: the report says it."""
-
-    def _show(self, trainer: pl.Trainer, result: LRFinderResult) -> None:
-        super()._show(trainer, result)
+    def show(self, trainer: pl.Trainer, result: LRFinderResult) -> None:
+        """Write the files, and the rate for the logger."""
+        write_result(trainer, result, "lr_finder")
         if result.suggestion is not None:
             send_scalars(trainer, {"lr": result.suggestion}, 0)
 
@@ -126,8 +126,6 @@ def report(result: LRFinderResult, directory: Path) -> str:
         lines += textwrap.wrap(f"{result.reason[:1].upper()}{result.reason[1:]}.", 80)
     lines += ["", f"Picture    {shown(directory)}/lr_finder.png", "Points     lr_finder.csv beside it"]
     if result.suggestion is not None:
-        if result.climb is None and result.range is not None:
-            lines.append(f"One cycle  from {result.range[0]:.3g} up to {result.range[1]:.3g}")
         lines.append(f"Train      {program('charlm')} fit --model.lr {result.suggestion:.3g}")
         lines.append("           with the options that were given here")
     return "\n".join(lines)

@@ -119,6 +119,8 @@ def test_the_picture_of_a_search_shows_the_trials_and_the_rate_in_a_notebook_too
     sweep, trials = result.figure().axes
     finite = sorted((trial.rate, trial.loss) for trial in result.climb.trials)
     assert [*zip(*trials.lines[0].get_data(), strict=True)] == finite
+    assert {"loss of each step", "smoothed"} <= {text.get_text() for text in sweep.get_legend().get_texts()}
+    assert [*trials.lines[1].get_xdata()] == [result.climb.rate] * 2
     for ax in (sweep, trials):
         assert any([*line.get_xdata()] == [result.suggestion] * 2 for line in ax.lines)
     assert result._repr_png_().startswith(b"\x89PNG")

@@ -281,7 +281,7 @@ def test_the_files_and_the_figure_hold_the_result(trainer, tmp_path, drawn):
     columns |= {"loss_1": result.sweeps[0], "loss_2": result.sweeps[1]}
     assert {name: [float(row[name]) for row in rows if row[name]] for name in rows[0]} == columns
     numbers = json.loads((folder / "lr_finder.json").read_text(encoding="utf-8"))
-    expected = {"suggestion": result.suggestion, "suggestions": result.suggestions, "range": [*result.range]}
+    expected = {"suggestion": result.suggestion, "suggestions": result.suggestions}
     assert numbers | expected | {"status": "ok", "rule": DEFAULT_RULE, "points": len(rows)} == numbers
     pixels = imread(folder / "lr_finder.png")[..., :3] * 255
     assert abs(pixels - render(result.figure())).mean() < 1, "the file has 256 colours"
@@ -310,7 +310,6 @@ def test_a_sweep_that_shows_nothing_is_outvoted_and_alone_says_why(weak, status)
     both = LRFinderResult.of(LRS, [CURVE, weak, CURVE], DEFAULT_RULE)
     assert alone.status == both.status == "ok"
     assert both.suggestions == pytest.approx(alone.suggestions)
-    assert both.range == pytest.approx(alone.range)
     outvoted = LRFinderResult.of(LRS, [CURVE, weak, weak], DEFAULT_RULE)
     assert (outvoted.suggestion, outvoted.status) == (None, status)
 

@@ -12,7 +12,6 @@ from charlm.callbacks.lr_finder.rules import (
     Divergence,
     diagnose,
     half_depth,
-    one_cycle_range,
     smooth,
 )
 
@@ -84,8 +83,6 @@ def test_a_rule_says_how_many_points_it_needs(rule, least):
 def test_half_depth_says_that_there_is_no_descent(losses):
     with pytest.raises(ValueError, match=r"half_depth finds no descent: .* sweep other rates"):
         half_depth(ladder(100), losses)
-    with pytest.raises(ValueError, match="one_cycle_range finds no descent"):
-        one_cycle_range(ladder(100), losses)
 
 
 curves = st.builds(noisy, st.integers(0, 10**6), st.integers(60, 300), st.sampled_from([0.0, 0.02, 0.1]))
@@ -106,9 +103,6 @@ def test_shift_and_scale_of_the_loss_do_not_matter_and_scale_of_the_rates_does(l
     lrs = ladder(len(losses))
     other, others = [factor * lr for lr in lrs], [scale * loss + shift for loss in losses]
     assert half_depth(other, others) == pytest.approx(factor * half_depth(lrs, losses), rel=0.06)
-    assert one_cycle_range(other, others) == pytest.approx(
-        [factor * lr for lr in one_cycle_range(lrs, losses)], rel=0.3
-    )
     assert diagnose(other, others, False) == diagnose(lrs, losses, False)
 
 
@@ -128,13 +122,6 @@ def test_neither_a_nan_nor_a_blow_up_changes_the_smoothed_losses_before_it():
     losses = curve(300, top=2.5)
     blown = [*losses[:295], *[1e30] * 5]
     assert smooth(blown)[:260] == pytest.approx(smooth(losses)[:260], abs=1e-3)
-
-
-def test_one_cycle_range_spans_the_descent():
-    """The descent goes from 0.5 to 0.7 of the sweep: a tenth of it at 0.52, nine tenths at 0.68."""
-    low, high = one_cycle_range(ladder(1001), curve(1001))
-    assert low == pytest.approx(1e-6 * 1e7**0.52, rel=0.15)
-    assert high == pytest.approx(1e-6 * 1e7**0.68, rel=0.15)
 
 
 @pytest.mark.parametrize("shift", [0.0, -3.0, -1000.0])
