@@ -18,12 +18,12 @@ ENTRY = "exact_resume"
 
 
 class ExactResume(BaseCallback):
-    """Save what Lightning leaves out of a checkpoint, so that a resumed training continues as if it had never stopped.
+    """Resume a training as if it had never stopped, bit for bit: checkpoints hold what Lightning leaves out.
 
     `trainer.fit(ckpt_path=...)` then continues at the exact step, in every process, with
 
     - the random generators of torch, Python and numpy in the states they had;
-    - the gradients of an accumulation that was not complete;
+    - the gradients of an accumulation that was not complete, and under manual optimization all gradients;
     - the sums of `self.log(..., on_epoch=True)` and the states of torchmetrics, so that an epoch's means are complete;
     - `callback_metrics`;
     - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first;
@@ -36,12 +36,19 @@ class ExactResume(BaseCallback):
 
     The batches are the data loader's part: ResumableLoader, charlm's BatchLoader and torchdata's StatefulDataLoader
     continue in the middle of an epoch. A plain DataLoader starts the epoch again, so with one only checkpoints between
-    two epochs are exact. Loaders need a length. A checkpoint grows by a few kilobytes, and a step costs nothing.
+    two epochs are exact. Loaders need a length. A checkpoint grows by a few kilobytes and these gradients; a step costs
+    nothing. State of your own, such as a list in the module, goes into `LightningModule.on_save_checkpoint`.
 
     Example:
-        >>> from charlm.callbacks import RunCheckpoint
-        >>> trainer = Trainer(max_epochs=20, callbacks=[ExactResume(), RunCheckpoint("runs/1", save_last=True)])
-        >>> trainer.fit(model, data, ckpt_path="runs/1/last.ckpt")  # doctest: +SKIP
+        >>> from charlm.callbacks import ExactResume, RunCheckpoint
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> options = {"enable_progress_bar": False, "limit_train_batches": 5, "logger": False}
+        >>> Trainer(max_epochs=1, callbacks=[ExactResume(), RunCheckpoint("runs/1")], **options).fit(BoringModel())
+        >>> trainer = Trainer(max_epochs=2, callbacks=[ExactResume()], **options)
+        >>> trainer.fit(BoringModel(), ckpt_path="runs/1/last.ckpt")
+        >>> trainer.global_step
+        10
     """
 
     def __init__(self) -> None:
@@ -53,7 +60,7 @@ class ExactResume(BaseCallback):
         loop = save_loop_state(trainer, checkpoint["loops"])
         own: dict[str, Any] = {
             "rng": rng_state(),
-            "gradients": _accumulated_gradients(trainer, pl_module) if loop["inside"] else {},
+            "gradients": _accumulated_gradients(trainer, pl_module, loop["inside"]),
             "sums": save_sums(trainer, pl_module) if loop["inside"] else {"logged": {}, "metrics": {}},
         }
         metrics = {key: value.detach().cpu() for key, value in trainer.callback_metrics.items()}
@@ -116,10 +123,14 @@ class ExactResume(BaseCallback):
         set_rng_state(own["rng"])
 
 
-def _accumulated_gradients(trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
-    """The gradients of an accumulation that is not complete, by name of the weight; empty where it is."""
+def _accumulated_gradients(trainer: Trainer, pl_module: LightningModule, inside: bool) -> dict[str, Tensor]:
+    """The gradients of an accumulation that is not complete, by name of the weight; empty where it is.
+
+    Under manual optimization these are all gradients, since only the module knows whether it goes on to add to them.
+    """
     batches = trainer.fit_loop.epoch_loop.batch_progress
     last = batches.is_last_batch or batches.current.ready == trainer.num_training_batches  # Lightning steps there
-    if last or batches.current.ready % trainer.accumulate_grad_batches == 0:
+    complete = last or batches.current.ready % trainer.accumulate_grad_batches == 0
+    if pl_module.automatic_optimization and (complete or not inside):
         return {}
     return {name: p.grad.detach().cpu() for name, p in pl_module.named_parameters() if p.grad is not None}

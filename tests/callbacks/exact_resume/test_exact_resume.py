@@ -26,8 +26,9 @@ BATCHES = 7
 class Model(LightningModule):
     """All that a checkpoint may forget: batch norm, dropout, AdamW, a plateau, means of an epoch, a metric's state."""
 
-    def __init__(self, plateau=False):
+    def __init__(self, plateau=False, manual=False):
         super().__init__()
+        self.automatic_optimization = not manual
         self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
         self.mean = MeanMetric()
         self.plateau = plateau
@@ -39,6 +40,12 @@ class Model(LightningModule):
         self.log("smallest", loss, on_step=False, on_epoch=True, reduce_fx=min)  # Python's own
         self.mean(loss.detach())
         self.log("metric", self.mean, on_step=False, on_epoch=True)
+        if not self.automatic_optimization:  # accumulates by hand, over the ends of epochs too
+            self.manual_backward(loss)
+            if self.trainer.fit_loop.total_batch_idx % 3 == 2:
+                self.optimizers().step()
+                self.optimizers().zero_grad()
+                self.lr_schedulers().step()
         return loss
 
     def validation_step(self, batch, batch_idx):
@@ -99,7 +106,7 @@ def fit(trainer, tmp_path):
     """Train, from a checkpoint if there is one; gives what happened and the checkpoints, with their places in it."""
     number = itertools.count()
 
-    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, more=(), **options):
+    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, manual=False, more=(), **options):
         seed_everything(0 if ckpt_path is None else 99, verbose=False)
         watch, folder = Watch(), tmp_path / str(next(number))
         keep, files = saver(folder), []
@@ -116,7 +123,7 @@ def fit(trainer, tmp_path):
                 files.append((copied, len(watch.seen)))
 
         training.save_checkpoint = save_and_copy
-        training.fit(Model(plateau), loader(), validation, ckpt_path=ckpt_path)
+        training.fit(Model(plateau, manual), loader(), validation, ckpt_path=ckpt_path)
         return watch.seen, files
 
     return fit
@@ -196,6 +203,8 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
     [
         pytest.param(of_every_validation, {"plateau": True}, id="a rate that waits for a validation"),
         pytest.param(OfEveryEpoch, {"loader": plain_loader}, id="a plain DataLoader from the end of an epoch"),
+        pytest.param(of_every_validation, {"manual": True, "val_check_interval": 2}, id="an accumulation by hand"),
+        pytest.param(OfEveryEpoch, {"manual": True}, id="an accumulation by hand over the end of an epoch"),
         pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
     ],
 )
