@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
@@ -14,6 +13,7 @@ from charlm.callbacks.internals.loop_state import save_loop_state
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.base_callback import BaseCheckpoint
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
+from charlm.callbacks.shared.processes import mean_over_processes
 from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
 
 
@@ -83,6 +83,7 @@ class RunCheckpoint(BaseCheckpoint):
         self._best: tuple[float, int] | None = None  # value and step
         self._best_is_due = self._last_is_due = self._validated = False
         self._measured = False  # whether `monitor` had a value
+        self._earlier: Tensor | None = None  # its value before the validation
         self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
         self._ends = False  # the files wait for the end of training
 
@@ -141,11 +142,14 @@ class RunCheckpoint(BaseCheckpoint):
         every, step = self.every_n_train_steps, trainer.global_step
         self._last_is_due |= every is not None and step % every == 0 and step not in (0, self._last_step)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._earlier = trainer.callback_metrics.get(self.monitor or "")
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the validation's value of `monitor`, if it has one, for the state as it is."""
         if is_of_fit(trainer):
             self._last_is_due = self._validated = True
-            self._judge(trainer)
+            self._judge(trainer, in_validation=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the value of `monitor` that the epoch itself has, as a mean over its batches."""
@@ -195,13 +199,15 @@ class RunCheckpoint(BaseCheckpoint):
         self._write(trainer, last=True)
         return self.last_model_path
 
-    def _judge(self, trainer: Trainer) -> None:
+    def _judge(self, trainer: Trainer, in_validation: bool = False) -> None:
         """Mark the current state as the best one if the value just measured is the best so far."""
         if self.monitor is None:
             return
-        logged = _logged_now(trainer, self.monitor)
+        logged, latest = _logged_now(trainer, self.monitor), trainer.callback_metrics.get(self.monitor)
+        if logged is None and in_validation and latest is not self._earlier:
+            logged = latest  # of one of several loaders: Lightning adds its values when it ends
         self._measured |= logged is not None
-        value = _mean_over_processes(trainer, logged)
+        value = mean_over_processes(trainer, logged)
         sign = 1 if self.mode == "min" else -1
         if math.isfinite(value) and (self._best is None or sign * value < sign * self._best[0]):
             self._best, self._best_is_due = (value, trainer.global_step), True
@@ -239,12 +245,3 @@ def _logged_now(trainer: Trainer, name: str) -> Tensor | None:
     if value is None and earlier is not None:
         trainer.callback_metrics[name] = earlier
     return value
-
-
-def _mean_over_processes(trainer: Trainer, value: Tensor | None) -> float:
-    """The mean over the processes that have a value, as it may be logged in the first one only; NaN without any."""
-    if trainer.world_size == 1:
-        return math.nan if value is None else float(value)
-    mine = torch.tensor([0.0, 0.0] if value is None else [float(value), 1.0], device=trainer.strategy.root_device)
-    total, count = trainer.strategy.reduce(mine, reduce_op="sum").tolist()
-    return total / count if count else math.nan

@@ -45,6 +45,18 @@ class Model(BoringModel):
             self.log("loss", loss)
 
 
+class Two(Model):
+    """Two validation loaders, of which the second one has the `losses`."""
+
+    on_validation_epoch_end = BoringModel.on_validation_epoch_end
+
+    def val_dataloader(self):
+        return [DataLoader(RandomDataset(32, 1)) for _ in range(2)]
+
+    def validation_step(self, batch, batch_idx, dataloader_idx):
+        self.log("loss", next(self.losses) if dataloader_idx else 1.0)
+
+
 EVERY_2 = {"val_check_interval": 2, "check_val_every_n_epoch": None, "limit_val_batches": 1, "max_epochs": -1}
 EVERY_EPOCH = {"limit_val_batches": 1, "max_epochs": 4, "max_steps": -1}
 
@@ -88,10 +100,11 @@ def test_best_is_the_state_whose_own_value_is_the_best(fit, mode, losses, max_st
     ("model", "monitor", "best"),
     [
         (lambda: Model([2.0, 1.0, 3.0, 4.0]), "loss", 10),
+        (lambda: Two([2.0, 1.0, 3.0, 4.0]), "loss/dataloader_idx_1", 10),
         (lambda: Model([], train=lambda step: abs(step - 7.0)), "train", 10),  # mean over steps 5 to 9: 1.2
         (lambda: Model([9.0] * 4, train=lambda step: -float(step)), "train", 20),
     ],
-    ids=["val", "train", "train beside val"],
+    ids=["val", "val of two loaders", "train", "train beside val"],
 )
 def test_where_lightning_validates_once_an_epoch_the_true_best_is_kept(fit, model, monitor, best):
     assert fit(model(), options=EVERY_EPOCH, monitor=monitor)[1] == {"best.ckpt": best, "last.ckpt": 20}

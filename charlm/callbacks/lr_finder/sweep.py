@@ -153,8 +153,10 @@ class LRSweep:
     def _validated(self) -> list[Any]:
         """The loss of the next validation batch, if it has one."""
         self.logged.clear()
+        batch = self.step.prepare(next(self._validation))
+        several = len(self.trainer.num_val_batches) > 1
         with evaluating(self.pl_module):
-            outputs = self.trainer.strategy.validation_step(self.step.prepare(next(self._validation)), 0)
+            outputs = self.trainer.strategy.validation_step(batch, 0, **({"dataloader_idx": 0} if several else {}))
         loss = self._loss(dict(outputs) if isinstance(outputs, Mapping) else {"loss": outputs}, divided=False)
         return [] if loss is None else [loss]
 
