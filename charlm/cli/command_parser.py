@@ -7,6 +7,7 @@ from typing import Any
 
 from docstring_parser import parse as parse_docstring
 
+from charlm.cli.fast_cpu import fast_products
 from charlm.cli.short_errors import ShortErrors
 from charlm.cli.without_gc import without_gc
 
@@ -14,7 +15,8 @@ from charlm.cli.without_gc import without_gc
 def run_command(name: str, args: list[str]) -> None:
     """Parse `args` and run the command `name`; a mistake in them ends with exit status 2."""
     settings = command_parser(name).parse_args(args).as_dict()
-    command_function(name)(**settings)
+    with fast_products():
+        command_function(name)(**settings)
 
 
 def command_function(name: str) -> Callable[..., None]:

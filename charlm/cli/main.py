@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from charlm import __version__
+from charlm.cli.fast_cpu import fast_products, keep_freed_memory
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 from charlm.cli.terminal_text import visible_output
 from charlm.cli.without_gc import without_gc
@@ -85,7 +86,9 @@ def run(args: list[str]) -> None:
     else:
         with starting("charlm" if args[0].startswith("-") else f"charlm {args[0]}"), without_gc():
             run_trainer = import_module("charlm.cli.trainer.lightning_cli").run_trainer
-        run_trainer(args)
+        keep_freed_memory()
+        with fast_products():
+            run_trainer(args)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from charlm.nets.parts.dropout import Dropout
+from charlm.nets.parts.fast_attention import attention
 from charlm.nets.parts.packing import Packing
 from charlm.nets.parts.sizes import check_dropout, check_sizes
 from charlm.tokenizer import LONGEST_NAME
@@ -22,7 +24,9 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(n_embd, 3 * n_embd)
         self.output = nn.Linear(n_embd, n_embd)
 
-    def forward(self, x: Tensor, past: Tensor | None = None, packing: Packing | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, past: Tensor | None = None, packing: Packing | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Gather from the positions before.
 
         Args:
@@ -32,20 +36,17 @@ class Attention(nn.Module):
 
         Returns:
             gathered: float, shaped like `x`.
-            present: keys and values (2, B, N, P + L, D).
+            present: keys and values (2, B, N, P + L, D); None with `packing`.
         """
         parts = self.query_key_value(x)
         if packing is not None:
-            parts = packing.pad(parts)
+            return self.output(attention(parts, packing, self.n_head, self.dropout)), None
         query, *new = parts.unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4).unbind()  # each (B, N, L, D)
         present = torch.stack(new) if past is None else torch.cat([past, torch.stack(new)], dim=3)
         key, value = present
         dropout = self.dropout if self.training else 0.0
         gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=past is None)
-        gathered = gathered.transpose(1, 2).flatten(2)  # (B, L, C)
-        if packing is not None:
-            gathered = packing.pack(gathered)
-        return self.output(gathered), present
+        return self.output(gathered.transpose(1, 2).flatten(2)), present
 
 
 class Block(nn.Module):
@@ -59,9 +60,11 @@ class Block(nn.Module):
         self.hidden = nn.Linear(n_embd, 4 * n_embd)
         self.gelu = nn.GELU()
         self.output = nn.Linear(4 * n_embd, n_embd)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, past: Tensor | None = None, packing: Packing | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, past: Tensor | None = None, packing: Packing | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Arguments and results as for `Attention`."""
         gathered, present = self.attention(self.norm_1(x), past, packing)
         x = x + self.dropout(gathered)
@@ -107,7 +110,7 @@ class Transformer(nn.Module):
         self.block_size = block_size
         self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         self.positions = nn.Embedding(block_size, n_embd)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         blocks = [Block(n_embd, n_head, dropout) for _ in range(n_layer)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(n_embd)

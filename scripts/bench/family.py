@@ -9,6 +9,7 @@ import yaml
 from torch import nn
 from worker import Numbers, clock, work
 
+from charlm.cli.fast_cpu import fast_products, keep_freed_memory
 from charlm.cli.trainer.configs import CONFIGS
 from charlm.data.name_batches import NameLoader
 from charlm.data.sequences import Sequences
@@ -77,4 +78,6 @@ def sampling(data: str, net: str, count: int) -> Numbers:
 
 
 if __name__ == "__main__":
-    work(training, sampling)
+    keep_freed_memory()  # both as the command charlm does
+    with fast_products():
+        work(training, sampling)

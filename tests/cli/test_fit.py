@@ -11,6 +11,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from charlm.cli.fast_cpu import fast_products
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import config_names
 from charlm.data.batches import BatchLoader
@@ -132,6 +133,13 @@ def test_one_thread_is_used_for_small_batches_unless_the_environment_says_otherw
     assert "CPU threads: 1, the fastest for small batches" in cli(*options).err
     assert torch.get_num_threads() == 1
     torch.set_num_threads(before)
+
+
+def test_faster_products_are_those_of_float32():
+    a, b, before = torch.randn(200, 300), torch.randn(300, 100), torch.get_float32_matmul_precision()
+    with fast_products():
+        torch.testing.assert_close(a @ b, (a.double() @ b.double()).float(), atol=1e-4, rtol=1e-5)
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_names_given_relative_to_the_working_directory_are_found_again_from_another_one(

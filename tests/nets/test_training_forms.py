@@ -8,6 +8,8 @@ from charlm.nets.gru import GRU
 from charlm.nets.loss import cross_entropy
 from charlm.nets.lstm import LSTM
 from charlm.nets.parts.dropout import Dropout
+from charlm.nets.parts.fast_attention import attention
+from charlm.nets.parts.packing import Packing
 from charlm.nets.rnn import RNN
 from charlm.nets.transformer import Transformer
 from charlm.tokenizer import CharTokenizer
@@ -28,6 +30,17 @@ def test_loss_and_gradients_are_those_of_eval_mode_with_its_padding(kind, order)
         loss.backward()
         found.append([loss.detach(), *(weight.grad for weight in net.parameters())])
     torch.testing.assert_close(*found)
+
+
+def test_attention_with_dropout_has_the_numerical_gradients():
+    packing = Packing(build_sequences(NAMES, CharTokenizer("abc"))[0])
+    parts = torch.randn(len(packing.inside), 3 * 4, dtype=torch.float64, requires_grad=True)
+
+    def drop_the_same(parts):
+        torch.manual_seed(0)
+        return attention(parts, packing, n_head=2, dropout=0.4)
+
+    assert torch.autograd.gradcheck(drop_the_same, parts)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])

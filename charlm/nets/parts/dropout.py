@@ -17,10 +17,13 @@ class Dropout(nn.Dropout):
         """Drop numbers of `input`, float of any shape, in training."""
         if not self.training or input.device.type != "cpu":
             return super().forward(input)
-        dropped = min(round(self.p * _VALUES), _VALUES - 1)
-        if not dropped:
-            return input
-        size = input.numel()
-        drawn = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)  # four numbers in each
-        kept = drawn.view(torch.int16)[:size].view(input.shape) >= dropped - _VALUES // 2
-        return input * (kept * (_VALUES / (_VALUES - dropped))).to(input.dtype)
+        return input * mask(input, self.p) if self.p else input
+
+
+def mask(like: Tensor, share: float) -> Tensor:
+    """Numbers to multiply `like` by, a float on the CPU: 0 for that share of them, and else what keeps their mean."""
+    dropped = min(round(share * _VALUES), _VALUES - 1)
+    size = like.numel()
+    drawn = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)  # four numbers in each
+    kept = drawn.view(torch.int16)[:size].view(like.shape) >= dropped - _VALUES // 2
+    return (kept * (_VALUES / (_VALUES - dropped))).to(like.dtype)
