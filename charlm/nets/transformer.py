@@ -41,11 +41,10 @@ class Attention(nn.Module):
         parts = self.query_key_value(x)
         if packing is not None:
             return self.output(attention(parts, packing, self.n_head, self.dropout)), None
-        query, *new = parts.unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4).unbind()  # each (B, N, L, D)
-        present = torch.stack(new) if past is None else torch.cat([past, torch.stack(new)], dim=3)
-        key, value = present
+        parts = parts.unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)  # (3, B, N, L, D)
+        query, present = parts[0], parts[1:] if past is None else torch.cat([past, parts[1:]], dim=3)
         dropout = self.dropout if self.training else 0.0
-        gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=past is None)
+        gathered = F.scaled_dot_product_attention(query, *present, dropout_p=dropout, is_causal=past is None)
         return self.output(gathered.transpose(1, 2).flatten(2)), present
 
 
