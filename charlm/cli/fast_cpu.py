@@ -33,7 +33,7 @@ def keep_freed_memory() -> None:
     with suppress(AttributeError, OSError, TypeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(_TRIM_THRESHOLD, 128 << 20)
 
 
 def _onednn_is_faster(able: dict[str, object]) -> bool:

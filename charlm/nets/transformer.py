@@ -43,8 +43,9 @@ class Attention(nn.Module):
             return self.output(attention(parts, packing, self.n_head, self.dropout)), None
         parts = parts.unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)  # (3, B, N, L, D)
         query, present = parts[0], parts[1:] if past is None else torch.cat([past, parts[1:]], dim=3)
+        key, value = present
         dropout = self.dropout if self.training else 0.0
-        gathered = F.scaled_dot_product_attention(query, *present, dropout_p=dropout, is_causal=past is None)
+        gathered = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=past is None)
         return self.output(gathered.transpose(1, 2).flatten(2)), present
 
 
