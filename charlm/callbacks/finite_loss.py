@@ -50,6 +50,10 @@ class FiniteLoss(BaseCallback):
         if not self._at_once:
             add_iteration_end(trainer)
 
+    def next_step(self, trainer: Trainer) -> float:
+        """For StepsPerExecution, which calls `on_train_batch_end` whenever a loss is NaN or infinite."""
+        return math.inf if self._at_once else trainer.global_step
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -159,7 +159,7 @@ class LitCharLM(pl.LightningModule, ABC):
         penalty = self.penalty()
         return minimised if penalty is None else minimised + penalty
 
-    def log_step(self, loss: Tensor, weight: Tensor | None = None) -> None:
+    def log_step(self, loss: Tensor | float, weight: Tensor | None = None) -> None:
         """Record a step's cross-entropy, float () in nats; where Lightning logs, log the mean since the last point."""
         self._train_means.add(loss if weight is None else loss * weight)
         if log_is_due(self.trainer):  # at other steps a call of `log` would take as long as the step

@@ -12,11 +12,11 @@ class StepMean:
     """A mean that starts again whenever it is taken. `add` takes a tenth of a microsecond; torchmetrics takes ten."""
 
     def __init__(self) -> None:
-        self._listed: list[Tensor] = []
+        self._listed: list[Tensor | float] = []
         self._total, self._count = 0.0, 0
 
-    def add(self, value: Tensor) -> None:
-        """Record a step's number, float (), which must not be changed afterwards."""
+    def add(self, value: Tensor | float) -> None:
+        """Record a step's number; a tensor, float (), must not be changed afterwards."""
         self._listed.append(value)
         if len(self._listed) == _LISTED:
             self.state()
@@ -30,7 +30,9 @@ class StepMean:
     def state(self) -> tuple[float, int]:
         """The sum so far, and the number of values in it."""
         if self._listed:
-            self._total += torch.stack(self._listed).double().sum().item()
+            tensors = [value for value in self._listed if isinstance(value, Tensor)]
+            self._total += torch.stack(tensors).double().sum().item() if tensors else 0.0
+            self._total += sum(value for value in self._listed if not isinstance(value, Tensor))
             self._count += len(self._listed)
             self._listed = []
         return self._total, self._count
@@ -46,8 +48,8 @@ class TrainMeans:
     def __init__(self) -> None:
         self.since_log, self.since_validation = StepMean(), StepMean()
 
-    def add(self, loss: Tensor) -> None:
-        """Record a step's loss, float ()."""
+    def add(self, loss: Tensor | float) -> None:
+        """Record a step's loss; a tensor is float ()."""
         self.since_log.add(loss)
         self.since_validation.add(loss)
 

@@ -114,7 +114,9 @@ class LitMLP(LitCharLM):
         and where the net needs autograd.
         """
         own = type(self).loss is not LitMLP.loss or type(self).penalty is not LitMLP.penalty
-        return None if own or self.hparams["label_smoothing"] else gradient_function(self.net, self.log_step)
+        if own or self.hparams["label_smoothing"]:
+            return None
+        return gradient_function(self.net, self._train_means.add, self.log_step)
 
 
 class LitDeepMLP(LitCharLM):

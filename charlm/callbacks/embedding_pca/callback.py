@@ -141,15 +141,19 @@ class EmbeddingPCA(BaseCallback):
             self._frames.load_state_dict(self._resumed_frames, trainer.global_step)
         if self._axes is None:  # a resumed training has shown its first picture before
             self._show(trainer, pl_module)
-        self._keep_if_due(trainer, pl_module)
+        self._keep(trainer, pl_module)
         self._last_step = trainer.global_step
+
+    def next_step(self, trainer: Trainer) -> float:  # at whose end the table is needed, for StepsPerExecution
+        every = self.every_n_steps or math.inf
+        return min((trainer.global_step // every + 1) * every, self._frames.due if self._films else math.inf) - 1
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         step = trainer.global_step
         # periods, not remainders: several optimizers may step in one batch, and none while gradients accumulate
         if self.every_n_steps and step // self.every_n_steps > self._last_step // self.every_n_steps:
             self._show(trainer, pl_module)
-        self._keep_if_due(trainer, pl_module)
+        self._keep(trainer, pl_module)
         self._last_step = step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -158,7 +162,7 @@ class EmbeddingPCA(BaseCallback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module)
-        self._keep(trainer, pl_module)
+        self._keep(trainer, pl_module, last=True)
         self._try("at the end", "reading the table", lambda: self._end(trainer, get_table(pl_module, self._name)))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -178,19 +182,15 @@ class EmbeddingPCA(BaseCallback):
         self._axes = state_dict.get("axes")
         self._resumed_frames = state_dict.get("frames", {})
 
-    def _keep_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step >= self._frames.due:
-            self._keep(trainer, pl_module)
-
-    def _keep(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the table as a frame of the film. All processes read it, since it may be spread over them."""
+    def _keep(self, trainer: Trainer, pl_module: LightningModule, last: bool = False) -> None:
+        """Keep a frame of the table if one is due, or the last. All processes read it: it may be spread over them."""
 
         def keep() -> Failed:
             self._frames.add(trainer.global_step, get_table(pl_module, self._name))
             probed = of(self._rows.probed, self._frames.rows)
             return self._log(trainer, told_apart(self._frames.tables[-1], probed, shuffles=0))
 
-        if self._films:
+        if self._films and (last or trainer.global_step >= self._frames.due):
             self._films = self._try(f"from step {trainer.global_step} on", "keeping a frame", keep)
 
     def _show(self, trainer: Trainer, pl_module: LightningModule) -> None:

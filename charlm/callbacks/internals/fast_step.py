@@ -1,6 +1,6 @@
 """One optimizer step without Lightning's overhead, for trainers that do nothing else in a step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,10 +18,10 @@ from charlm.callbacks.internals.lightning import (
     Trainer,
     is_param_in_hook_signature,
 )
-from charlm.callbacks.internals.step_hooks import overrides, step_hooks
+from charlm.callbacks.internals.step_hooks import offers, overrides, step_hooks
 
 Outputs = dict[str, Any]
-GradientFunction = Callable[[Any, int], tuple[Tensor, list[Tensor]] | None]
+GradientFunction = Callable[[Any, bool], tuple[float, list[Tensor]]]
 _HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
@@ -48,11 +48,10 @@ def is_plain(trainer: Trainer, pl_module: LightningModule) -> bool:
 class FastStep:
     """Gradients, hooks and the update of the weights, in Lightning's order and with the same result, bit for bit.
 
-    The gradients come from `training_step` and `backward`, or from the module's own `gradient_function`. That method
-    is called once per execution and returns a function of (batch, batch_idx), which logs what `training_step` logs and
-    returns the loss and the gradients of `self.parameters()`. `training_step` is used where the method or the function
-    returns None, where gradients are accumulated or the precision is mixed, where a hook `on_before_backward` waits for
-    the loss, and after a weight was moved in memory.
+    The gradients come from `training_step` and `backward`, or from the module's own `gradient_function`, if it has that
+    method. It is called once per execution and returns a function, or None where it does not apply. The function takes
+    a batch and whether to log what `training_step` logs (or only to record the loss for a later log); it returns the
+    loss as a number and the gradients of `self.parameters()`.
 
     Args:
         trainer: one for which `is_plain` holds.
@@ -71,10 +70,10 @@ class FastStep:
         self.precision = trainer.precision_plugin.train_step_context if mixed else nullcontext
         self.hooks = {name: hooks for name in _HOOKS if (hooks := step_hooks(name, trainer, pl_module))}
         self.clips = trainer.gradient_clip_val is not None or overrides(pl_module, "configure_gradient_clipping")
-        plain = self.accumulates == 1 and not mixed and "on_before_backward" not in self.hooks
-        self.gradients = _gradient_function(pl_module) if plain else None
-        self.weights = list(pl_module.parameters()) if self.gradients is not None else []
-        self.addresses = [weight.data_ptr() for weight in self.weights]
+        self.weights, self._own = list(pl_module.parameters()), None
+        waits = mixed or self.accumulates > 1 or "on_before_backward" in self.hooks  # for the loss of autograd
+        if not waits and offers(pl_module, "gradient_function", "training_step"):
+            self._own, self._places = pl_module.gradient_function(), _places(self.weights)  # type: ignore[operator]
         self.no_grad = torch.no_grad()  # to make one takes half as long as the subtraction
 
     def __call__(self, batch: Any, batch_idx: int) -> Outputs:
@@ -84,31 +83,27 @@ class FastStep:
         if updates:
             self.progress.step.increment_ready()
         self.enter("training_step")
-        outputs = self._gradients_of_module(batch, batch_idx) if self.gradients is not None else None
-        if outputs is None:
-            outputs = self._gradients_of_autograd(batch, batch_idx)
+        own = self.own_gradients()
+        outputs = self._gradients(batch, batch_idx) if own is None else self._gradients_of_module(own, batch)
         if updates:
             self._update()
             self.progress.step.increment_completed()
         return outputs
 
-    def _gradients_of_module(self, batch: Any, batch_idx: int) -> Outputs | None:
-        """Set every `.grad` by the module's own function; None where it does not apply."""
-        assert self.gradients is not None
-        if self.addresses != [weight.data_ptr() for weight in self.weights]:
-            return None
-        found = self.gradients(batch, batch_idx)
-        if found is None:
-            return None
-        loss, gradients = found
+    def own_gradients(self) -> GradientFunction | None:
+        """The module's own function; None where there is none, or where a weight was moved or frozen since."""
+        return self._own if self._own is not None and self._places == _places(self.weights) else None
+
+    def _gradients_of_module(self, own: GradientFunction, batch: Any) -> Outputs:
+        """Set every `.grad` by the module's own function."""
+        loss, gradients = own(batch, True)
         self._call("on_before_zero_grad", self.optimizer)
         self.progress.zero_grad.increment_by(1)
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
+        set_gradients(self.weights, gradients)
         self._call("on_after_backward")
-        return {"loss": loss}
+        return {"loss": torch.tensor(loss)}
 
-    def _gradients_of_autograd(self, batch: Any, batch_idx: int) -> Outputs:
+    def _gradients(self, batch: Any, batch_idx: int) -> Outputs:
         """Set every `.grad` by `training_step` and `backward`, or add to it."""
         with self.precision():
             output: Any = self.pl_module.training_step(*((batch, batch_idx) if self.takes_index else (batch,)))
@@ -153,16 +148,6 @@ class FastStep:
                 hook(*arguments)
 
 
-def _gradient_function(pl_module: LightningModule) -> GradientFunction | None:
-    """The module's own, unless a subclass or the object itself has a newer `training_step`."""
-    namespaces = [vars(pl_module), *map(vars, type(pl_module).__mro__)]
-    newest = next(names for names in namespaces if "training_step" in names or "gradient_function" in names)
-    if "gradient_function" not in newest:
-        return None
-    offer: Any = pl_module.gradient_function
-    return offer()
-
-
 def is_plain_sgd(of: Optimizer) -> bool:
     """Whether a step only subtracts rate times gradient: `SGD.step` takes several times as long for a small net."""
     if type(of) is not SGD or "step" in vars(of) or of._optimizer_step_pre_hooks or of._optimizer_step_post_hooks:
@@ -173,3 +158,26 @@ def is_plain_sgd(of: Optimizer) -> bool:
         if group["momentum"] or group["weight_decay"] or group["maximize"] or group["differentiable"] or group["fused"]:
             return False
     return True
+
+
+def bare_update(of: Optimizer, weights: Sequence[Tensor]) -> Callable[[list[Tensor]], object]:
+    """A function of the gradients of `weights` that does a step of the optimizer, at the rates of now."""
+    if is_plain_sgd(of) and len(of.param_groups) == 1 and set(of.param_groups[0]["params"]) == set(weights):
+        detached, rate = [weight.detach() for weight in weights], float(of.param_groups[0]["lr"])
+        return lambda gradients: torch._foreach_add_(detached, gradients, alpha=-rate)
+
+    def update(gradients: list[Tensor]) -> None:
+        set_gradients(weights, gradients)
+        of.step()
+
+    return update
+
+
+def _places(weights: Sequence[Tensor]) -> list[tuple[int, bool]]:
+    return [(weight.data_ptr(), weight.requires_grad) for weight in weights]
+
+
+def set_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Set the `.grad` of each weight."""
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient

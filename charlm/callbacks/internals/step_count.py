@@ -10,9 +10,19 @@ def scalar_step(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
-def count_scalar_step(trainer: Trainer) -> None:
-    """Count one step more, as Lightning does after each."""
-    trainer.fit_loop.epoch_loop._batches_that_stepped += 1
+def count_scalar_steps(trainer: Trainer, number: int = 1) -> None:
+    """Count steps as Lightning does after each."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped += number
+
+
+def count_steps(trainer: Trainer, number: int) -> None:
+    """Count whole steps, each of one batch, as Lightning does from the batch to the logs."""
+    loop = trainer.fit_loop.epoch_loop
+    of_optimizer = loop.automatic_optimization.optim_progress.optimizer
+    for progress in (loop.batch_progress, of_optimizer.zero_grad, of_optimizer.step):
+        progress.total.increment_by(number)
+        progress.current.increment_by(number)
+    count_scalar_steps(trainer, number)
 
 
 def steps_between_checkpoints(callback: Callback) -> int:

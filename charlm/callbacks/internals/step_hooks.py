@@ -8,6 +8,10 @@ from charlm.callbacks.internals.lightning import PACKAGE, Callback, LightningMod
 
 Hook = Callable[..., Any]
 
+STEP_HOOKS = (
+    *("on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward"),
+    *("on_before_optimizer_step", "on_train_batch_end"),
+)
 _ONCE_AN_EXECUTION = (f"{PACKAGE}.callbacks.model_checkpoint", f"{PACKAGE}.callbacks.progress")
 
 
@@ -16,6 +20,14 @@ def overrides(owner: Callback | LightningModule, name: str) -> bool:
     base = Callback if isinstance(owner, Callback) else LightningModule
     hook = getattr(owner, name)
     return getattr(hook, "__func__", hook) is not getattr(base, name)
+
+
+def offers(owner: Callback | LightningModule, offer: str, *methods: str) -> bool:
+    """Whether `owner` has the method `offer`, and none of `methods` is from a subclass that does not know of it."""
+    for names in (vars(owner), *map(vars, type(owner).__mro__)):
+        if offer in names or any(method in names for method in methods):
+            return offer in names
+    return False
 
 
 def acts_every_step(callback: Callback, name: str) -> bool:

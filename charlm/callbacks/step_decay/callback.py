@@ -111,8 +111,7 @@ class StepDecay(BaseCallback):
     def _begin(self) -> None:
         self._base_rates: list[list[float]] = []  # per optimizer, per group
         self._steps: list[int] = []  # done so far, per optimizer
-        self._done = 0.0  # fraction of the training
-        self._furthest = 0.0  # the largest one so far: a training that turns out longer passes no milestone twice
+        self._done = self._furthest = 0.0  # fraction of the training; the largest one so far, as it may turn out longer
         self._count: Any = None  # with automatic optimization: its `completed` is the number of steps done
         self._counted_at: int | None = None  # with manual optimization: global_step at the step counted last
         self._warned = False  # of bare optimizers
@@ -145,6 +144,9 @@ class StepDecay(BaseCallback):
             self._set_all_rates(trainer)
         if self._count is None or self._count.completed >= self._log.due:
             self._log_rates(trainer)
+
+    def next_step(self, trainer: Trainer) -> float:  # where a rate changes or is logged, for StepsPerExecution
+        return min(self._constant_until - 1, self._log.due) if self._rates_hold(trainer) else 0
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # not only in on_train_batch_start, so that callbacks listed before this one see the next step's rate there
@@ -199,9 +201,8 @@ class StepDecay(BaseCallback):
         if self.milestones:
             self._log.send_milestones(trainer, self.milestones, self.gamma, self.unit, self._base_rates)
         step = trainer.fit_loop.total_batch_idx if self._count is None else trainer.global_step
-        if step >= self._log.due:
-            with decayed(self._in_steps):
-                self._log.log(trainer, step)
+        with decayed(self._in_steps):
+            self._log.log_if_due(trainer, step)
 
     def _rates_hold(self, trainer: Trainer) -> bool:
         """Whether no milestone has passed, and all rates are as they were set."""
@@ -216,11 +217,10 @@ class StepDecay(BaseCallback):
         elif self.milestones:
             self._base_rates += [base_rates(optimizer) for optimizer in optimizers[len(self._base_rates) :]]
         automatic = trainer.lightning_module.automatic_optimization
-        if automatic:
-            self._steps = [trainer.global_step] * len(optimizers)
-        else:  # without counts in the checkpoint, assume that each did an equal share of global_step
-            equal_share = trainer.global_step // max(1, len(optimizers))
-            self._steps += [equal_share] * (len(optimizers) - len(self._steps))
+        # without counts in the checkpoint, assume that each of several did an equal share of global_step
+        counted = [] if automatic else self._steps
+        share = trainer.global_step // max(1, len(optimizers))
+        self._steps = [*counted, *[share] * (len(optimizers) - len(counted))]
         for index in range(len(optimizers)):
             self._set_rates(trainer, index, epochs_ahead)
         self._given = [rate if rate is None else float(rate) for rate in all_rates(optimizers)]

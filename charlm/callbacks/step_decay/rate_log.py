@@ -40,13 +40,15 @@ class RateLog:
         if self.rates is not None and self.rates != _rates(optimizers):
             self.due = 0.0
 
-    def log(self, trainer: Trainer, step: int) -> None:
+    def log_if_due(self, trainer: Trainer, step: int) -> None:
         """Log the rates, unless Lightning's logging of steps is off; a logger that fails causes one warning.
 
         Args:
             trainer: its loggers are used.
             step: the next step as Lightning counts it, from 0.
         """
+        if step < self.due:
+            return
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
         self.rates = _rates(trainer.optimizers)
         self.due = (step + 1) // every * every + every - 1 if every else math.inf

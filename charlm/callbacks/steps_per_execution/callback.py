@@ -24,9 +24,11 @@ class StepsPerExecution(BaseCallback):
 
     The progress bar and `trainer.callback_metrics` are updated at the end of an execution, which also ends where a
     checkpoint or a validation is due. Callbacks with `per_execution = True` get `on_train_batch_start` and
-    `on_train_batch_end` only then. With a profiler, an optimizer that is not torch's own, precision 16-mixed, several
-    processes or a module with its own `optimizer_step`, Lightning's own step runs inside an execution, which is still
-    about twice as fast. The name is Keras's (`Model.compile(steps_per_execution=...)`).
+    `on_train_batch_end` only then. A callback with a method `next_step(trainer)` names the next step, counted from 0,
+    in which its hooks have something to do; they may be left out before it. With a profiler, an optimizer that is not
+    torch's own, precision 16-mixed, several processes or a module with its own `optimizer_step`, Lightning's own step
+    runs inside an execution, which is still about twice as fast. The name is Keras's
+    (`Model.compile(steps_per_execution=...)`).
 
     Args:
         steps: optimizer steps per execution, >= 1; 1: Lightning's loop without a change.

@@ -6,8 +6,9 @@ from charlm.callbacks.internals.fast_step import Outputs
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.module_log import read_metrics
 from charlm.callbacks.internals.step import OneStep
-from charlm.callbacks.internals.step_count import count_scalar_step, steps_between_checkpoints
+from charlm.callbacks.internals.step_count import count_scalar_steps, steps_between_checkpoints
 from charlm.callbacks.internals.step_hooks import acts_every_step, overrides, step_hooks
+from charlm.callbacks.steps_per_execution.bare_steps import BareSteps
 from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
@@ -32,6 +33,7 @@ class Execution:
         self.stopper = next((callback for callback in callbacks if hasattr(callback, "stops_now")), None)
         one = OneStep(trainer, pl_module, self._enter)
         self.prepare, self.step = (one.prepare if one.transfers else None), one.step
+        self.bare = BareSteps(trainer, pl_module, None if one.transfers else one.step, self._stops_now)
 
     def lead(self, fetcher: Any, steps: int) -> Any:
         """Do all steps but the last one.
@@ -47,17 +49,28 @@ class Execution:
             StopIteration: a hook has asked for the end of the epoch.
         """
         self.progress.is_last_batch = False
-        for _ in range(batches_left(self.trainer, steps) - 1):
-            fetched = next(fetcher)
+        left = batches_left(self.trainer, steps) - 1
+        while left > 0:
+            done, fetched = self.bare.run(fetcher, left)
+            left -= done
+            if done and self._stops_now():
+                return None
+            if not left:
+                break
+            fetched = fetched or next(fetcher)
+            left -= 1
             # a loader without a length tells only now that this batch is its last; Lightning warns of a batch of None
             if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
             stops = self._do(fetched[0] if self.prepare is None else self.prepare(fetched[0]))
-            if stops or (self.stopper is not None and self.stopper.stops_now):
+            if stops or self._stops_now():
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
-                count_scalar_step(self.trainer)
+                count_scalar_steps(self.trainer)
         return fetcher
+
+    def _stops_now(self) -> bool:
+        return self.stopper is not None and self.stopper.stops_now
 
     def _do(self, batch: Any) -> bool:
         """Do one step; whether training stops after it."""

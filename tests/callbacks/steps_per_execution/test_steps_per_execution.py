@@ -474,11 +474,11 @@ class Derived(Model):
         self.layer, self.asked = torch.nn.Linear(32, 2), 0
 
     def gradient_function(self):
-        def gradients(batch, batch_idx):
+        def gradients(batch, logs):
             self.asked += 1
             with torch.enable_grad():
-                loss = self.training_step(batch, batch_idx)
-                return loss.detach(), list(torch.autograd.grad(loss, list(self.parameters())))
+                loss = self.training_step(batch, 0) if logs else self.step(batch[0])
+                return loss.item(), list(torch.autograd.grad(loss, list(self.parameters())))
 
         return gradients
 
@@ -508,6 +508,59 @@ def test_a_modules_own_gradients_are_used_with_all_hooks_but_those_of_autograd(o
     assert made[0][1] == made[1][1]
     assert made[0][2] == 0
     assert made[1][2] == 22 - 7  # Lightning's own are the steps up to 4, 8, 11, 12, 16, 20 and 22
+
+
+class Named(Callback):
+    """Names every fourth step."""
+
+    def __init__(self):
+        self.begun, self.ended, self.losses = [], [], []
+
+    def next_step(self, trainer):
+        return trainer.global_step // 4 * 4 + 3
+
+    def on_train_batch_start(self, trainer, *_):
+        self.begun.append(trainer.global_step)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.ended.append((trainer.global_step, trainer.fit_loop.total_batch_idx, batch_idx))
+        self.losses.append(outputs["loss"].item())
+
+
+class Unaware(Named):
+    """A subclass that acts in every step, and has inherited `next_step`."""
+
+    def on_train_batch_end(self, *arguments):
+        super().on_train_batch_end(*arguments)
+
+
+class Diverges(Derived):
+    """Its loss is infinite in the tenth step, and NaN afterwards."""
+
+    def step(self, x):
+        tenth = self.train_dataloader().dataset[18][0]
+        return super().step(x) / (1 - torch.equal(x[0], tenth))
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_a_callback_that_names_its_steps_is_called_at_them_and_where_the_loss_is_infinite(optimizer, trainer):
+    def fit(steps, kind, model):
+        pl.seed_everything(5)
+        callback, made = kind(), model(optimizer=getattr(torch.optim, optimizer))
+        fits = trainer(StepsPerExecution(steps), callback, max_epochs=2, log_every_n_steps=50)
+        fits.fit(made)
+        state = fits._checkpoint_connector.dump_checkpoint(True)
+        return callback, str((made.state_dict(), state["loops"])), made.asked
+
+    for model in (Derived, Diverges):
+        one, one_state, _ = fit(1, Named, model)
+        named, state, asked = fit(100, Named, model)
+        assert (state, asked > 11) == (one_state, True)
+        # step 10 and 21 are the last of their epochs, and Lightning's own
+        assert named.begun == ([3, 7, 10, 11, 15, 19, 21] if model is Derived else [3, 7, *range(9, 22)])
+        assert set(named.ended) <= set(one.ended)
+        assert str(named.losses) == str([one.losses[step] for step in named.begun])
+        assert fit(100, Unaware, model)[0].ended == one.ended
 
 
 def test_a_hook_of_all_optimizers_is_called_at_every_step(trainer):
