@@ -21,7 +21,7 @@ READMES = {
     str(file.relative_to(ROOT)): file.read_text(encoding="utf-8")
     for file in [ROOT / "README.md", *sorted(ROOT.glob("[a-z]*/**/README.md"))]
 }
-BY_OTHER_TESTS = ("scripts/run", "scripts/test", "pip install", "source ", "git clone")
+BY_OTHER_TESTS = ("scripts/run", "scripts/test", "pip install", "source ", "git clone", "export ")
 LONG = ("scripts/bench/", "scripts/reliability/", "scripts/pictures/", "scripts/results.py", "scripts/parallel_runs.py")
 FEWER_STEPS = {
     "ngram": [],

@@ -24,7 +24,8 @@ def start_from(model: LitCharLM, start: Checkpoint) -> str:
         The letters that the checkpoint does not have.
 
     Raises:
-        ValueError: another net or other sizes, or a net that has counts only.
+        ValueError: another net or other sizes, a net that has counts only, or labels in only one of the two trainings
+            of a net of windows.
     """
     net, old = model.net, start.net
     kind, old_kind = type(net).__name__, type(old).__name__
@@ -48,7 +49,13 @@ def start_from(model: LitCharLM, start: Checkpoint) -> str:
         if name not in counts:
             rows = [size - now for size, now in zip(longer[name].shape, weight.shape, strict=True)]
             there = _places(weight, rows, ids, args["vocab_size"])
-            weight[there] = found[name][_places(found[name], rows, old_ids, old_args["vocab_size"])]
+            values = found[name][_places(found[name], rows, old_ids, old_args["vocab_size"])]
+            if weight[there].shape != values.shape:  # of a net of windows, where a label has a place
+                had, advice = ("", "give") if start.tokenizer.labels else ("no ", "leave out")
+                raise ValueError(
+                    f"{start.path} was trained on names with {had}labels, as {kind} must be; {advice} --data.label"
+                )
+            weight[there] = values
     return "".join(letter for letter in letters if letter not in old_letters)
 
 

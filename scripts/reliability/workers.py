@@ -115,6 +115,7 @@ class Training:
         """Start a launcher."""
         self.starts += 1
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # which would hold the addresses of killed workers
         with (self.folder / "log.txt").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, *command], cwd=self.folder, env=environment, stdout=log, stderr=log
