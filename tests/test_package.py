@@ -5,8 +5,6 @@ import pkgutil
 import subprocess
 import sys
 
-import pytest
-
 import charlm
 from charlm.cli import commands
 
@@ -36,8 +34,3 @@ def test_every_public_name_resolves():
             assert value.__name__ == name
             assert value is getattr(importlib.import_module(value.__module__), name)
             assert value.__doc__, f"charlm.{name} has no docstring"
-
-
-def test_an_unknown_name_gets_a_list_of_the_public_names():
-    with pytest.raises(AttributeError, match=r"no attribute 'LitGPT'.* GRU, .*, score_names"):
-        _ = charlm.LitGPT

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from charlm.cli.terminal_text import display_width, is_combining, padded
+from charlm.cli.terminal_text import cut, display_width, is_combining, padded
 from charlm.messages import visible
 
 Cell = str | int | float | None
@@ -89,9 +89,7 @@ def _shortened(text: str, width: int) -> str:
         return text
     name = text.rstrip("/").rpartition("/")[2]
     if name[:1].isdigit() and display_width(name) > width - 2:
-        while display_width(name) > width - 2:
-            name = name[:-1]
-        return f"{name}.."
+        return cut(name, width)
     while display_width(text) > width - 2 or is_combining(text[0]):
         text = text[1:]
     return f"..{text}"

@@ -48,6 +48,15 @@ def is_combining(ch: str) -> bool:
     return unicodedata.category(ch) in _COMBINING
 
 
+def cut(text: str, width: int) -> str:
+    """The text, or as much of its beginning as fits into so many cells with ".." after it."""
+    if display_width(text) <= width:
+        return text
+    while display_width(text) > width - 2:
+        text = text[:-1]
+    return f"{text}.."
+
+
 def display_width(text: str) -> int:
     """The width of a text in terminal cells: two for a wide character, none for a combining mark.
 

@@ -29,6 +29,9 @@ class MixedCandidates:
 
     def __init__(self, of_net: Callable[[int], Candidates], shares: Sequence[float], seed: int) -> None:
         self.of_net, self.shares = of_net, list(shares)
+        self.streams: dict[int, _Stream] = {}  # of the nets that were drawn so far
+        self.scales = [1.0] * len(self.shares)
+        self.limits = self._limits()
         self.generator = torch.Generator().manual_seed(seed)
         self.drawn = 0
         """The number of candidates so far."""
@@ -43,27 +46,27 @@ class MixedCandidates:
                 self.drawn, self.rarity = candidates.drawn, candidates.rarity
                 yield [(name, 0) for name in batch if name is not None]
             return
-        scales = [1.0] * len(self.shares)
-        streams: dict[int, _Stream] = {}
-        limits = self._limits(scales)
         while True:
-            part = []
-            for place in torch.rand(_AT_ONCE, dtype=torch.float64, generator=self.generator).tolist():
-                number = min(bisect(limits, place * limits[-1]), len(limits) - 1)
-                if number not in streams:
-                    streams[number] = _Stream(self.of_net(number))
-                name = streams[number].next()
-                self.drawn += 1
-                if name is not None:
-                    part.append((name, number))
-                if streams[number].scale != scales[number]:
-                    scales[number] = streams[number].scale
-                    limits = self._limits(scales)
-            yield part
+            places = torch.rand(_AT_ONCE, dtype=torch.float64, generator=self.generator).tolist()
+            drawn = map(self._draw, places)
+            yield [(name, number) for name, number in drawn if name is not None]
 
-    def _limits(self, scales: list[float]) -> list[float]:
+    def _draw(self, place: float) -> tuple[str | None, int]:
+        """The next candidate of the net at a place from 0 to 1, and the number of the net."""
+        number = min(bisect(self.limits, place * self.limits[-1]), len(self.limits) - 1)
+        if number not in self.streams:
+            self.streams[number] = _Stream(self.of_net(number))
+        stream = self.streams[number]
+        name = stream.next()
+        self.drawn += 1
+        if stream.scale != self.scales[number]:
+            self.scales[number] = stream.scale
+            self.limits = self._limits()
+        return name, number
+
+    def _limits(self) -> list[float]:
         """A candidate is kept with its probability over its scale, so it is drawn in proportion to the scale."""
-        return list(accumulate(share * scale for share, scale in zip(self.shares, scales, strict=True)))
+        return list(accumulate(share * scale for share, scale in zip(self.shares, self.scales, strict=True)))
 
 
 def prefix_probability(net: nn.Module, prefix: Sequence[int], sampler: CharacterSampler, vocab_size: int) -> float:

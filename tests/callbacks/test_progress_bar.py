@@ -268,19 +268,6 @@ def test_it_counts_optimizer_steps_and_ends_full(model, callbacks, options, expe
     assert lines[-1].startswith("100%|") or "/" not in expected[-1]
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(2.5741, "2.574"), (0.0, "0.000"), (1e-4, "0.0001"), (-0.04567, "-0.0457"), (1e12, "1e+12"), (math.nan, "nan")],
-)
-def test_a_value_is_never_hidden_by_its_rounding(fit, value, shown):
-    class Small(Model):
-        def training_step(self, batch, batch_idx):
-            self.log("value", torch.tensor(value, dtype=torch.float64), prog_bar=True)
-            return self.step(batch)
-
-    assert f"5/5, value {shown} [" in fit(Small(), StepProgressBar(), max_epochs=1)[-1]
-
-
 def test_what_is_logged_for_the_bar_and_a_users_own_metrics_are_shown(fit, tmp_path):
     class Own(StepProgressBar):
         def get_metrics(self, trainer, pl_module):
@@ -310,13 +297,6 @@ def test_it_can_be_disabled_and_serves_several_trainings(fit):
     bar.enable()
     assert counts(fit(Model(), bar, max_epochs=1)) == ["0/5", "5/5"]
     assert counts(fit(Model(), bar, max_steps=3, max_epochs=-1)) == ["0/3", "3/3"]
-
-
-@pytest.mark.parametrize("method", ["validate", "test", "predict"])
-def test_an_evaluation_has_no_bar(method, trainer, capsys):
-    evaluator = trainer(StepProgressBar(), enable_progress_bar=True, limit_val_batches=2)
-    getattr(evaluator, method)(BoringModel())
-    assert "steps" not in capsys.readouterr().err
 
 
 def test_an_exception_leaves_the_line_and_closes_the_bar(write):

@@ -7,12 +7,17 @@ import pytest
 import torch
 from lightning.pytorch.loggers import Logger
 
+from charlm.cli.short_errors import ShortErrors
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
 MISTAKES = {
     "fit --trainer.max_stepz 3": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
     "test --ckpt_path=null --ckpt lightning_logs": r"there is no option --ckpt\. Did you mean --ckpt_path\?",
     "fit --model.n_hiden 3": r"--model.n_hiden is no argument of LitMLP\. Did you mean --model.n_hidden\?",
+    "fit --MODEL MLP": r"there is no option --MODEL\. Did you mean --model\?",
+    "fit --data.pad maybe": r"--data.pad is 'maybe'; allowed: true or false",
+    "fit --data.split 0.5": r"--data.split is '0.5'; allowed: a list",
     "fit --model mlp": r"there is no model 'mlp'; the models are .*MLP.*\. Did you mean MLP\?",
     "fit --config mpl": r"there is no config file mpl, nor a shipped config .*: .*, wavenet\. Did you mean mlp\?",
     "fti": r"there is no command 'fti'; the commands are fit, .*, compare-counts\. Did you mean fit\?",
@@ -37,6 +42,11 @@ MISTAKES = {
     "validate": r"no run under lightning_logs; train one with `charlm fit`",
     "score": r"charlm score: error: the following arguments are required: names",
 }
+
+
+def test_a_message_that_is_not_known_is_cut_to_its_beginning():
+    assert ShortErrors().explain("first\n  - second\n\nthird") == "first second"
+    assert len(ShortErrors().explain("x" * 5000)) == 400
 
 
 def files():

@@ -92,11 +92,6 @@ def test_the_label_of_a_name_is_in_every_window():
     assert contexts.without_labels().tensors()[0].tolist() == [[0], [1], [2], [1], [0], [2]]
 
 
-def test_a_number_without_an_example_is_refused():
-    with pytest.raises(IndexError):
-        Contexts(stream_of(["abcabc"]), 3).gather(torch.tensor([0, 7]))
-
-
 @pytest.mark.parametrize(
     ("names", "block_size", "message"),
     [

@@ -116,25 +116,20 @@ def test_an_encoding_that_does_not_fit_is_refused(write):
         read_corpus(write(NAMES), encoding="hex")
 
 
-def test_names_are_put_into_lower_case_only_when_asked(write):
-    path = write("Émile\nBO\nE\u0301va\n")
-    assert read_corpus(path).names() == ["Émile", "BO", "Éva"]
-    assert read_corpus(path, lowercase=True).names() == ["émile", "bo", "éva"]
-    with pytest.raises(ValueError, match="lowercase is 'xx'; give true, false, tr, az, lt"):
-        read_corpus(path, lowercase="xx")
-
-
 @pytest.mark.parametrize(
     ("lowercase", "names"),
     [
         ("tr", ["istanbul", "irmak", "\u0131sparta", "\u03bf\u03c3\u03b1\u03c2", "\u0131\u0300"]),
         ("lt", ["i\u0307stanbul", "i\u0307rmak", "isparta", "\u03bf\u03c3\u03b1\u03c2", "i\u0307\u0300"]),
         (True, ["i\u0307stanbul", "i\u0307rmak", "isparta", "\u03bf\u03c3\u03b1\u03c2", "\xec"]),
+        (False, ["\u0130STANBUL", "\u0130RMAK", "ISPARTA", "\u039f\u03a3\u0391\u03a3", "\xcc"]),
     ],
 )
 def test_lower_case_follows_the_rules_of_a_language(write, lowercase, names):
     path = write(["\u0130STANBUL", "I\u0307RMAK", "ISPARTA", "\u039f\u03a3\u0391\u03a3", "I\u0300"])
     assert read_corpus(path, lowercase=lowercase).names() == names
+    with pytest.raises(ValueError, match="lowercase is 'xx'; give true, false, tr, az, lt"):
+        read_corpus(path, lowercase="xx")
 
 
 CONTROL, INVISIBLE = "\x00\x07\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\t", "\u200b\u200c\u200d\u202e\u2060\u034f"

@@ -1,7 +1,6 @@
 """The word makemore: a whole and checked file, or a sentence; a server on this machine stands for GitHub."""
 
 import hashlib
-import os
 import socket
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -140,13 +139,6 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch):
 def test_a_server_without_the_whole_file_is_refused(content, promised, reason, site):
     site.content, site.promised = content, promised
     assert reason in refusal((OSError, ValueError))
-
-
-def test_the_cache_lies_where_the_system_keeps_such_things(monkeypatch, tmp_path):
-    assert cache_directory() == tmp_path / "cache" / "charlm"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", os.fspath(tmp_path))
-    assert cache_directory() == tmp_path / ".cache" / "charlm"
 
 
 @pytest.mark.parametrize("address", ["https://a.org/names.txt", "HTTP://a", "s3://a/names"])

@@ -151,13 +151,6 @@ def test_a_model_has_the_arguments_and_the_defaults_of_its_net(kind, make):
     assert make(kind, vocab_size=27)._net_args["vocab_size"] == 27
 
 
-def test_the_defaults_of_training():
-    common = {"alphabet": "abcdefghijklmnopqrstuvwxyz", "vocab_size": None, "init": "default", "optimizer": "SGD"}
-    common |= {"weight_decay": 0.0, "schedule": "constant", "warmup": 0.1, "label_smoothing": 0.0}
-    assert dict(LitBigram().hparams) == {**common, "weight_penalty": 0.01, "lr": 50.0}
-    assert dict(LitMLP().hparams) == {**common, "block_size": 3, "n_embd": 10, "n_hidden": 200, "lr": 0.1}
-
-
 def test_the_train_loss_is_the_cross_entropy_alone_and_the_penalty_is_minimised_too(make, data, trainer):
     """One full-batch step of SGD by hand: W - lr * (dCE/dW + 2 * penalty * W / V^2)."""
     data.hparams["batch_size"] = None

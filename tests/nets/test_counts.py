@@ -47,12 +47,6 @@ def test_without_smoothing_only_an_unseen_pair_costs_infinity():
     assert net.nll(build_contexts(["aa"], AB, 1)) == math.inf
 
 
-def test_without_smoothing_a_character_that_was_never_seen_is_followed_by_nothing():
-    net = CountBigram(torch.tensor([[0, 1], [0, 0]]), k=0)
-    assert net.probabilities.tolist() == [[0, 1], [0, 0]]
-    assert net.nll((torch.tensor([[1]]), torch.tensor([0]))) == math.inf
-
-
 def test_it_is_a_net_whose_loss_is_its_nll():
     examples = build_contexts(["ab", "b", "bbb"], AB, 1)
     net = bigram(["ab", "b", "bbb"], k=1)
@@ -77,11 +71,6 @@ def test_counts_are_those_of_a_loop_whatever_the_chunk(names, chunk):
 def test_k_must_be_a_number_from_0_on(k):
     with pytest.raises(ValueError, match=r"k is .+; it must be a number of at least 0"):
         bigram(NAMES, k)
-
-
-def test_nothing_to_evaluate_is_refused():
-    with pytest.raises(ValueError, match="there is no example to evaluate"):
-        bigram(NAMES, 1).nll(build_contexts([], AB, 1))
 
 
 @pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")

@@ -68,12 +68,6 @@ def test_a_row_that_fails_is_reported_and_the_others_go_on(bench, rows, measurem
     assert "bad failed: exit status 1: no such thing (RuntimeError)\n" in err
 
 
-def test_a_measured_process_has_an_empty_folder_and_chooses_its_threads(bench, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    code = "import os; print(os.environ.get('OMP_NUM_THREADS'), os.listdir())"
-    assert sys.modules["processes"].run([sys.executable, "-c", code]).output == "None []\n"
-
-
 def test_a_real_row_from_the_command_line(python, tmp_path):
     (tmp_path / "few.txt").write_text("emma\nolivia\nava\nisabella\nsophia\nmia\n" * 4)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -63,17 +63,6 @@ def test_seeds_share_the_split_and_the_table_has_their_means_and_spreads(done):
     assert f"{mean:.4f} ± {deviation:.4f}" in bow
 
 
-def test_several_lists_stand_side_by_side(done, results, capsys):
-    out, names, _ = done
-    results.main(out=str(out.parent), configs=("bow",), seeds=1, split_by="line", fit=FEWER, lists=(str(names),))
-    last = capsys.readouterr().out.splitlines()[-3:]
-    val = json.loads((out.parent / "names" / "line" / "bow-seed0" / "row.json").read_text())["val"]
-    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in (last[0], last[2])] == [
-        ["config", f"names ({len(read_corpus(str(names)))})"],
-        ["bow", f"{val:.4f}"],
-    ]
-
-
 def test_a_finished_run_is_repeated_only_for_another_list(done, results, monkeypatch):
     _, names, make = done
     trained = []

@@ -13,7 +13,7 @@ from charlm.cli.commands.sample import first_names
 from charlm.cli.commands.summary import LOSSES, OF_TRAINING, Run, read_run, shown_cell
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
-from charlm.cli.terminal_text import display_width, terminal_width
+from charlm.cli.terminal_text import cut, display_width, terminal_width
 from charlm.runs.events import event_files
 from charlm.runs.load_checkpoint import load_checkpoint
 
@@ -108,22 +108,16 @@ def _in_terminal(table: Table) -> str:
     labels = 1 if table.header[0] == "" else 0
     taken = max(display_width(str(row[0])) for row in table.rows) if labels else 0
     most = (terminal_width() - taken) // (len(table.header) - labels) - 2
-    cut = [[_cut(cell, most) if isinstance(cell, str) else cell for cell in row[labels:]] for row in table.rows]
-    rows = [[*row[:labels], *cells] for row, cells in zip(table.rows, cut, strict=True)]
-    return render(Table([_cut(name, most) for name in table.header], rows))
+    rows = [
+        [*row[:labels], *(cut(cell, most) if isinstance(cell, str) else cell for cell in row[labels:])]
+        for row in table.rows
+    ]
+    return render(Table([cut(name, most) for name in table.header], rows))
 
 
 def _in_markdown(table: Table) -> str:
     rows = [[escape(cell) if isinstance(cell, str) else cell for cell in row] for row in table.rows]
     return render(Table([name and escape(name) for name in table.header], rows), "markdown")
-
-
-def _cut(text: str, width: int) -> str:
-    if display_width(text) <= width:
-        return text
-    while display_width(text) > width - 2:
-        text = text[:-1]
-    return f"{text}.."
 
 
 def _add_to_tensorboard(places: Sequence[Path], png: bytes, text: str) -> Path:

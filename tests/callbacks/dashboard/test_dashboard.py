@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from charlm.callbacks import Dashboard, StepsPerExecution
-from charlm.callbacks.dashboard.activations import VALUES, ActivationWatch, evenly
+from charlm.callbacks.dashboard.activations import ActivationWatch
 from charlm.callbacks.dashboard.layout import layout
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitMLP
@@ -203,12 +203,6 @@ def test_what_is_compiled_is_left_alone(whole, trainer):
         trainer(*own, **FIT, num_sanity_val_steps=0).fit(model)
     assert made == [2, 2 + whole]
     assert [set(shares) for shares in seen[-3:]] == [set() if whole else {"saturation/gate", "dead/relu"}] * 3
-
-
-def test_of_many_values_some_are_taken_evenly():
-    values = torch.arange(3.0 * VALUES + 1).view(1, -1).bfloat16()
-    assert torch.equal(evenly(values), values[0, ::4].float())
-    assert evenly(torch.ones(())).tolist() == [1]
 
 
 class Spy(Callback):

@@ -211,12 +211,6 @@ def test_an_epoch_whose_rest_the_module_skips_begins_again(trainer):
     assert indices[:29] == [i % 3 for i in range(29)]
 
 
-def test_indices_of_batches_stay_within_an_epoch(trainer):
-    seen = recorded(model := Line(), lambda batch, batch_idx: batch_idx)
-    swept(trainer, model, {"limit_train_batches": 5})
-    assert seen[:20] == list(range(5)) * 4
-
-
 def test_a_loss_that_is_only_logged_is_found_by_its_name_or_missed(trainer):
     class OnlyLogging(Line):
         def training_step(self, batch, batch_idx):

@@ -184,16 +184,6 @@ def test_every_file_tells_what_it_holds_and_not_where_it_was_made(exported, fold
         assert not [place for place in (b"site-packages", b"charlm/", b".py") if place in file.read_bytes()]
 
 
-def test_it_says_what_it_wrote_and_how_to_load_it(folder, tmp_path, capsys):
-    file = tmp_path / "new" / "folder" / "model.pt2"
-    main(["export", "--checkpoint", str(folder / "Transformer.ckpt"), "--out", str(file)])
-    path, what, ids, load = capsys.readouterr().out.splitlines()
-    assert path == str(file)
-    assert what.startswith(f"Transformer, {file.stat().st_size / 1000:,.1f} kB, at most ")
-    assert ids == "ids int64 (batch, length <= 9) to logits float32 (batch, length, 6)"
-    assert load == "torch.export.load(FILE).module()(ids) gives the logits"
-
-
 def test_the_file_is_named_after_the_run_and_lies_here(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for place, file in {"lightning_logs/version_3/checkpoints/last.ckpt": "version_3", "best.ckpt": "best"}.items():

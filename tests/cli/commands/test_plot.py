@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
-from charlm.cli.commands.plot import distinct_names, plot, spell_drops
+from charlm.cli.commands.plot import plot, spell_drops
 
 
 @pytest.fixture
@@ -73,15 +73,6 @@ def test_the_suffix_is_the_format_and_an_old_file_is_replaced(write):
         file.write_bytes(b"old")
 
 
-def test_no_run_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="lightning_logs is not a directory; train one with `charlm fit`"):
-        plot()
-    Path("empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="empty holds no run with event files or a metrics"):
-        plot(["empty"])
-
-
 def test_a_run_without_losses_is_refused_with_the_tags_it_has(write):
     run = write("run", tags=("train_loss", "val_loss"))
     message = r"run has no loss/train or loss/val; it has lr, train_loss, val_loss: name two by --train and --val"
@@ -118,11 +109,6 @@ def test_the_runs_of_a_directory_are_found_each_once_behind_links_too_and_circle
     assert [text for text in texts() if "version" in text] == ["one/version_0: 2.5000", "two/version_0: 2.5000"]
     plot(["linked"], out="loss.svg")
     assert {"three: 2.5000", "version_0: 2.5000"} & set(texts())
-
-
-def test_names_have_as_many_folders_as_tell_them_apart():
-    runs = [Path("/a/x/v0"), Path("/b/x/v0"), Path("/b/x/v1")]
-    assert list(distinct_names(runs).values()) == ["a/x/v0", "b/x/v0", "v1"]
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,6 @@ def test_a_short_name_of_a_model_becomes_its_class(option, name, spelled):
     assert words([option, name]) == [f"{option}={spelled}"] == words([f"{option}={name}"])
 
 
-@pytest.mark.parametrize("option", ["--model.block_size", "--model.init_args.block_size"])
-def test_a_model_argument_that_comes_from_the_data_is_refused(option):
-    with pytest.raises(ValueError, match=f"{option} comes from the data; give --data.block_size instead"):
-        words([f"{option}=5"])
-
-
 @pytest.mark.parametrize(
     ("given", "spelled"),
     [
