@@ -57,7 +57,7 @@ def test_callbacks_can_be_pickled_in_a_training(trainer, tmp_path):
     assert len(saves.copies) == len(made) + 1
 
 
-def test_packages_for_pictures_are_loaded_when_one_is_drawn(tmp_path):
+def test_an_import_needs_lightning_alone_and_packages_for_pictures_are_loaded_when_one_is_drawn(tmp_path):
     """TensorBoard, and matplotlib and Pillow, which torchmetrics has loaded before if they are installed."""
     code = """
 import sys
@@ -66,11 +66,13 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 pictures = {"matplotlib", "PIL", "tensorboard"}
 for name in [name for name in sys.modules if name.split(".")[0] in pictures]:
     del sys.modules[name]
+before = set(sys.modules)
 from charlm.callbacks import *
+others = {name.split(".")[0] for name in set(sys.modules) - before} - {"charlm"}
 made = [Dashboard(), ExactResume(), FiniteLoss(), GracefulStop(), NameSamples(), RunCheckpoint("."), StepDecay([9])]
 trainer = Trainer(max_steps=2, limit_val_batches=1, logger=False, callbacks=[*made, StepProgressBar()])
 trainer.fit(BoringModel())
-print(pictures & {name.split(".")[0] for name in sys.modules})
+print(others | (pictures & {name.split(".")[0] for name in sys.modules}))
 """
     done = subprocess.run(
         [sys.executable, "-P", "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True

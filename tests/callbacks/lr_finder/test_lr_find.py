@@ -93,17 +93,6 @@ def test_lr_find_leaves_trainer_and_model_as_they_were(trainer, tmp_path):
         lr_find(trainer(max_steps=0), model)
 
 
-def test_of_several_validation_loaders_the_first_one_is_searched_on(trainer):
-    class Validated(Model):
-        def val_dataloader(self):
-            return [super().val_dataloader()] * 2
-
-        def validation_step(self, batch, batch_idx, dataloader_idx):
-            return self.step(batch) if dataloader_idx == 0 else torch.tensor(torch.nan)
-
-    assert lr_find(trainer(max_epochs=2, limit_val_batches=1.0), Validated(), on="val", **SHORT).suggestion > 0
-
-
 def test_the_rate_goes_where_update_attr_says(trainer):
     class Named(Model):
         def __init__(self):

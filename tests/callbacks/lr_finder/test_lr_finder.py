@@ -179,8 +179,9 @@ def test_an_accumulated_loss_is_the_mean_over_its_window(window, monitor, traine
 
 
 def test_several_sweeps_continue_with_the_batches_and_begin_with_the_same_weights(trainer):
-    numbers = [float(i % 7) ** 2 for i in range(60)]
-    assert swept(trainer, Known(), repeats=3).sweeps == [numbers[:20], numbers[20:40], numbers[40:]]
+    numbers, seen = [float(i % 7) ** 2 for i in range(60)], recorded(model := Known(), lambda batch, index: index)
+    assert swept(trainer, model, repeats=3).sweeps == [numbers[:20], numbers[20:40], numbers[40:]]
+    assert seen[:20] == [i % 7 for i in range(20)], "indices stay within an epoch"
     first, second = swept(trainer, Line(), repeats=2, num_steps=60, stop_factor=2.0).sweeps
     place = 32 * (len(first) % 16)
     assert second[0] == pytest.approx(line_data().tensors[1][place : place + 32].square().mean().item(), rel=1e-6)
@@ -236,6 +237,13 @@ def test_the_loss_may_be_that_of_validation_batches_after_each_step(trainer):
         def val_dataloader(self):
             return DataLoader(TensorDataset(torch.arange(3.0)[:, None]), batch_size=1)
 
+    class Several(Validated):
+        def validation_step(self, batch, batch_idx, dataloader_idx):
+            super().validation_step(batch, batch_idx)
+
+        def val_dataloader(self):
+            return [super().val_dataloader(), super().val_dataloader()]
+
     result = swept(trainer, Validated(), {"limit_val_batches": 2}, on="val", monitor="val", num_steps=21)
     assert result.losses == [99.0 - step - step % 2 for step in range(21)]
     message = r"finds no loss in what Validated.validation_step returns .*known here: accuracy, val"
@@ -243,6 +251,8 @@ def test_the_loss_may_be_that_of_validation_batches_after_each_step(trainer):
         swept(trainer, Validated(), {"limit_val_batches": 2}, on="val")
     Validated.named = "loss/val"  # is known by its name
     assert swept(trainer, Validated(), {"limit_val_batches": 2}, on="val", num_steps=21).losses == result.losses
+    several = swept(trainer, Several(), {"limit_val_batches": 2}, on="val", num_steps=21)
+    assert several.losses == result.losses, "those of the first loader"
     with pytest.raises(ValueError, match="no validation loader as training starts"):
         swept(trainer, Validated(), on="val")
 
