@@ -30,8 +30,6 @@ MISTAKES = {
     "fit --model.n_hidden 1000000000000": r"not enough memory; make the model, the batch or the file smaller",
     "fit --trainer.val_check_interval 0": r"trainer.val_check_interval is 0; give 1 or more",
     "fit --trainer.strategy ddp_spawn": r"trainer.strategy ddp_spawn is for notebooks; give ddp",
-    "fit --data.split [0.5,0.2,0.1]": r"split is .*; give three shares .* that sum to 1",
-    "fit --data.path nothing.txt": r"there is no names file \S+/nothing.txt; give an existing file",
     "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
     "fit --model.block_size 5": r"--model.block_size comes from the data; give --data.block_size instead",
     "fit --trainer.default_root_dir bad.txt": r"bad.txt/lightning_logs cannot take another run \(Not a dir",

@@ -69,13 +69,7 @@ def test_a_sorted_sample_has_the_same_names(write_run, capsys):
 
 
 def test_json_and_csv_have_what_text_has(write_run, tmp_path, capsys):
-    options = {
-        "checkpoint": str(write_run("Bigram")),
-        "n": 70,
-        "seed": 1,
-        "log_prob": True,
-        "mark": True,
-    }  # two batches
+    options = {"checkpoint": str(write_run("Bigram")), "n": 70, "seed": 1, "log_prob": True, "mark": True}
     sample(**options)
     text = [line.split("\t") for line in lines(capsys)]
     sample(format="json", **options)
