@@ -1,6 +1,6 @@
 """The file that a command writes for --out."""
 
-import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +26,18 @@ def out_stream(out: str | Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the file cannot be written.
     """
-    is_special = os.path.exists(out) and not os.path.isfile(out)  # root could replace /dev/null
     try:
-        with open(out, "wb") if is_special else replacing(Path(os.path.realpath(out))) as stream:
+        with open(out, "wb") if _is_written_to(Path(out)) else replacing(Path(out)) as stream:
             yield stream
     except OSError as error:
         raise OSError(f"cannot write {out} ({error.strerror}); give another file as --out") from error
+
+
+def _is_written_to(file: Path) -> bool:
+    """Whether it is something that a new file must not take the place of; a link is so in /dev only, as /dev/stdout."""
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return False
+    in_dev = stat.S_ISLNK(mode) and file.absolute().parts[1:2] == ("dev",)
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode) or in_dev

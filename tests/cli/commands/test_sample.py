@@ -91,6 +91,9 @@ def test_names_that_are_found_are_written_though_there_are_too_few(write_run, ca
         sample(n=2, distinct=True, out="pipe")
     assert os.read(reader, 99) == b"mia\n"
     os.close(reader)
+    Path("link").symlink_to("other.txt")  # which may lead out of a folder of somebody else
+    sample(n=1, out="link")
+    assert (Path("link").read_text(), Path("other.txt").exists()) == ("mia\n", False)
     with pytest.raises(ValueError, match="no name of at most 64 characters"):
         sample(suffix="zz", match="^z$", out="none.txt")
     assert not Path("none.txt").exists()
