@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor
 
 from charlm.data.batch_order import BatchOrder, Sampling
@@ -47,6 +48,7 @@ class BatchLoader:
         seed: of the order; None draws from torch's global generator, and such an order cannot be resumed exactly.
         rank: number of this process.
         world_size: number of processes.
+        device: where the batches go, many of them in one copy, so that a training step does not wait for its own.
 
     Raises:
         ValueError: an argument outside its range, no examples, or too few of them for all processes.
@@ -70,6 +72,7 @@ class BatchLoader:
         seed: int | None = 0,
         rank: int = 0,
         world_size: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         if sampling not in ("sequential", "epoch", "replacement"):
             raise ValueError(f"sampling is {sampling!r}; give 'sequential', 'epoch' or 'replacement'")
@@ -89,6 +92,7 @@ class BatchLoader:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.device = device or torch.device("cpu")
         self.epoch = 0
         self._batches_done = 0  # in the current pass
         self._resumes = False  # whether the next pass goes on after `_batches_done`
@@ -159,7 +163,8 @@ class BatchLoader:
 
     def _one_batch(self) -> Iterator[tuple[Tensor, ...]]:
         if self._whole_split is None:
-            self._whole_split = self._with_weights(self.examples.tensors(), slice(None))
+            whole = self._with_weights(self.examples.tensors(), slice(None))
+            self._whole_split = tuple(part.to(self.device) for part in whole)
         if self._batches_done == 0:
             self._batches_done = 1
             yield self._whole_split
@@ -177,7 +182,7 @@ class BatchLoader:
         while self._batches_done < len(order):
             index = order.batches(self._batches_done, min(self._batches_done + at_once, len(order)))
             gathered = self._with_weights(self.examples.gather(index.flatten()), index.flatten())
-            parts = (part.view(*index.shape, *part.shape[1:]).unbind() for part in gathered)
+            parts = (part.to(self.device).view(*index.shape, *part.shape[1:]).unbind() for part in gathered)
             for batch in zip(*parts, strict=True):
                 self._batches_done += 1
                 yield batch

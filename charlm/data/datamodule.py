@@ -221,14 +221,14 @@ class NamesDataModule(pl.LightningDataModule):
         whole: bool = False,
     ) -> BatchLoader:
         """A loader of what the trainer's model takes (else contexts); `whole`: not divided among processes."""
-        trainer = None if whole else self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        of = None if whole else self.trainer
+        rank, world_size, device = (of.global_rank, of.world_size, of.strategy.root_device) if of else (0, 1, None)
         order: dict[str, Any] = {"sampling": sampling, "seed": seed, "rank": rank, "world_size": world_size}
         batches = 1 if sampling == "sequential" else self.hparams["min_batches"]
         enough = batches * (batch_size or 0) * world_size if batches > 1 else 0
         model: Any = getattr(self.trainer, "lightning_module", None)
         if getattr(model, "takes", "windows") == "windows":
-            return BatchLoader(repeated(contexts, enough), batch_size, **order)
+            return BatchLoader(repeated(contexts, enough), batch_size, device=device, **order)
         names = Sequences.of_contexts(contexts)
         check_longest(model.net, int(names.lengths.max()) - 1, f"the longest name of {self.splits.corpus.source}")
         return NameLoader(repeated(names, enough), batch_size, **order)

@@ -107,5 +107,6 @@ class LitMixture(LitCharLM):
 
     def learned(self, names: Tensor) -> Tensor:
         """Logits of the weights that learn, with n-grams that have not counted these names."""
-        held_out = self._held_out[0] if self._held_out else None
-        return self.learner(names, held_out.to(names.device)(names) if held_out else None)
+        if not self._held_out:
+            return self.learner(names)
+        return self.learner(names, self._held_out[0](names.cpu()).to(names.device))  # looked up on the CPU

@@ -123,15 +123,16 @@ def test_a_second_checkpoint_callback_leaves_the_report_alone(cli, small):
     assert "The first 10 names it draws" in cli("fit", "--config", small, "--trainer.callbacks+=ModelCheckpoint").out
 
 
-def test_one_thread_is_used_for_small_batches_unless_the_environment_says_otherwise(cli, small, monkeypatch):
+def test_one_thread_is_used_for_small_batches_and_whole_float32_unless_asked_otherwise(cli, small, monkeypatch):
     before = torch.get_num_threads()
     options = ["fit", "--config", small, "--trainer.fast_dev_run=true"]
     torch.set_num_threads(2)
-    assert "CPU threads" not in cli(*options).err
+    assert "CPU threads" not in cli(*options, "--float32_matmul_precision", "medium").err
+    assert torch.get_float32_matmul_precision() == "medium"
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert "CPU threads: 2, since batches are large" in cli(*options, "--data.batch_size", "4096").err
     assert "CPU threads: 1, the fastest for small batches" in cli(*options).err
-    assert torch.get_num_threads() == 1
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (1, "highest")
     torch.set_num_threads(before)
 
 

@@ -59,6 +59,13 @@ def test_an_epoch_shows_every_example_once(monkeypatch, sampling, batch_size, ga
             assert flat(batches) == list(range(100))
 
 
+@pytest.mark.parametrize("batch_size", [4, None])
+def test_batches_come_on_the_device_that_is_given(batch_size):
+    batches = list(BatchLoader(examples(10), batch_size, sampling="epoch", device=torch.device("meta")))
+    assert [len(target) for _, target in batches] == ([10] if batch_size is None else [4, 4, 2])
+    assert all(part.is_meta for batch in batches for part in batch)
+
+
 @pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("sampling", ["epoch", "replacement"])
 def test_the_order_is_a_function_of_seed_and_epoch_alone(sampling):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import torch
 from jsonargparse import Namespace, set_parsing_settings
-from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -23,7 +23,7 @@ from charlm.cli.trainer.loggers import add_name, loggers_of, loggers_of_new_run,
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_logger
 from charlm.cli.trainer.parser import TrainerParser
 from charlm.cli.trainer.predictions import write_predictions
-from charlm.cli.trainer.processes import LostProcess, is_of_other_process, processes_of
+from charlm.cli.trainer.processes import LostProcess, add_timeout, is_of_other_process, processes_of
 from charlm.cli.trainer.quiet import quiet
 from charlm.cli.trainer.report import print_go_on
 from charlm.cli.trainer.resuming import add_starts, find_unfinished, say_where_checkpoints_are, why_nothing_was_trained
@@ -31,7 +31,7 @@ from charlm.cli.trainer.run_facts import add_facts
 from charlm.cli.trainer.run_results import report_on_run, store_test_losses
 from charlm.cli.trainer.save_config import SaveConfig, config_text
 from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
-from charlm.cli.trainer.threads import choose_threads
+from charlm.cli.trainer.threads import add_matmul_precision, choose_threads
 from charlm.cli.trainer.verdict import Validations
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
@@ -89,9 +89,8 @@ class TrainerCLI(LightningCLI):
         parser.link_arguments("data.splits", "model.init_args.train_names", lambda of: of.train_names, "instantiate")
         add_starts(parser)
         add_name(parser)
-        parser.add_argument(
-            "--ddp_timeout", type=PositiveInt, default=60, help="seconds that processes wait for one that stands still"
-        )
+        add_timeout(parser)
+        add_matmul_precision(parser)
         add_showing(parser)
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults({"checkpoint.monitor": "loss/val"})
@@ -130,6 +129,7 @@ class TrainerCLI(LightningCLI):
             if isinstance(given := config.trainer[name], int | float) and given <= 0:
                 raise ValueError(f"trainer.{name} is {given}; give 1 or more (limit_val_batches 0: no validation)")
         choose_threads(config.data.batch_size)
+        torch.set_float32_matmul_precision(config.float32_matmul_precision)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:
             raise ValueError(f"data.split is {list(config.data.split)}, so there is nothing to {self.subcommand} on")

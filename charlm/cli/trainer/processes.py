@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed import DistError
 
@@ -19,6 +21,13 @@ class LostProcess(RuntimeError):
             "another process of this training has ended or stood still for longer than --ddp_timeout, so this one ends"
             " too; `charlm fit --resume` continues from the last checkpoint"
         )
+
+
+def add_timeout(parser: LightningArgumentParser) -> None:
+    """Add the option --ddp_timeout."""
+    parser.add_argument(
+        "--ddp_timeout", type=PositiveInt, default=60, help="seconds that processes wait for one that stands still"
+    )
 
 
 def is_of_other_process(error: RuntimeError) -> bool:

@@ -12,7 +12,10 @@ from charlm.models.registry import MODELS
 
 _WIDTH, _INDENT = 79, 28
 _ASKS = ("help", "help_all", "print_config")
-_RUN = ("name", "note", "resume", "init_from", "ckpt_path", "ddp_timeout", "seed_everything")
+_RUN = (
+    *("name", "note", "resume", "init_from", "ckpt_path"),
+    *("ddp_timeout", "seed_everything", "float32_matmul_precision"),
+)
 _CALLBACKS = ("name_samples", "dashboard")
 _ONLY_FIT = ("name", "note", "resume", "init_from", "name_samples", "dashboard", "checkpoint")
 _HIDDEN = ("config", "model", "data", "trainer", "checkpoint", "weights_only", "verbose", "return_predictions")
@@ -25,6 +28,8 @@ _TEXTS = {
     "seed_everything": "seed of the weights and the samples (default: 42)",
     "name_samples": "null: no names are sampled at the validations; --name_samples.n=50: more of them",
     "dashboard": "null: TensorBoard is not arranged; --dashboard.histograms=true: with histograms",
+    "checkpoint.monitor": "the logged metric that chooses the best state; null: no best.ckpt (default: loss/val)",
+    "checkpoint.save_weights_only": "no optimizer state in best.ckpt (default: False)",
     "trainer.max_steps": "optimizer steps in all, whatever the epochs",
     "trainer.max_epochs": "passes over the training names",
     "trainer.max_time": "days:hours:minutes:seconds, such as 00:01:30:00",
