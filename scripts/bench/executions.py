@@ -1,11 +1,12 @@
 """Where StepsPerExecution pays: the CPU time of a step with it, divided by that of Lightning's loop alone.
 
-python scripts/bench/executions.py                             the eight models, from 0.1 to 30 ms a step
+python scripts/bench/executions.py                             the nine models, from 0.1 to 30 ms a step
 python scripts/bench/executions.py --only '[conv,byol]'        some of them
 
 Each model logs its loss in every step, as most do, and trains with Lightning's own logger and progress bar, on one
-thread. A training with StepsPerExecution and one without take turns; the ratio is the median over the pairs. Without
-the package transformers its row is left out.
+thread. A training with StepsPerExecution, one without, and a bare loop of the same steps take turns; the ratio is the
+median over these rounds. The bare loop is the least that any loop around the model can take. Without the package
+transformers its row is left out.
 """
 
 import copy
@@ -143,6 +144,7 @@ MODELS: dict[str, tuple[str, int, Callable[[], pl.LightningModule], Callable[[],
     "lstm": ("LSTM of 32 over 16 steps", 32, lambda: Classifier(LSTM(32)), lambda: classes(4096, 16, 16)),
     "conv": ("ConvNet on 28 x 28", 32, lambda: Classifier(conv(16, 10)), lambda: classes(4096, 1, 28, 28)),
     "byol": ("BYOL on 28 x 28", 16, BYOL, lambda: classes(2048, 1, 28, 28)),
+    "shallow": ("decoder, 1 layer of 64", 8, lambda: Classifier(Decoder(64, 1)), lambda: texts(512)),
     "gpt2": ("GPT-2 of transformers, 2 layers of 64", 8, lambda: Classifier(gpt2()), lambda: texts(512)),
     "decoder": ("decoder, 2 layers of 64", 8, lambda: Classifier(Decoder(64, 2)), lambda: texts(512)),
     "deep": ("decoder, 4 layers of 64", 16, lambda: Classifier(Decoder(64, 4)), lambda: texts(1024)),
@@ -185,6 +187,27 @@ def step_time(name: str, steps: int, many: bool, options: dict[str, Any]) -> flo
     return clock.seconds
 
 
+def bare_time(name: str, steps: int) -> float:
+    """CPU seconds of a step of a plain loop, without logs, accumulation and mixed precision."""
+    torch.manual_seed(1)
+    _, batch_size, make, data = MODELS[name]
+    model, loader = make().train(), DataLoader(TensorDataset(*data()), batch_size=batch_size)
+    model.log = lambda *_, **__: None  # type: ignore[method-assign]  # of this model only
+    optimizer: Any = model.configure_optimizers()
+    first, done = steps // 10, 0
+    while True:
+        for index, batch in enumerate(loader):
+            if done == first:
+                begun = time.process_time()
+            if done == steps:
+                return (time.process_time() - begun) / (steps - first)
+            loss: Any = model.training_step(batch, index)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            done += 1
+
+
 def main(
     only: list[str] | None = None,
     pairs: PositiveInt = 5,
@@ -196,7 +219,7 @@ def main(
 
     Args:
         only: names of models; null: all of them.
-        pairs: trainings with and without StepsPerExecution, in turn.
+        pairs: rounds of a training with StepsPerExecution, one without, and a bare loop.
         seconds: length of a training.
         accumulate: batches for a step.
         precision: of the Trainer.
@@ -209,11 +232,15 @@ def main(
         except ModuleNotFoundError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
-        times = [[step_time(name, steps, many, options) * 1e3 for many in (True, False)] for _ in range(pairs)]
-        ours, plain = (statistics.median(each) for each in zip(*times, strict=True))
-        ratio = statistics.median(a / b for a, b in times)
-        rows.append([MODELS[name][0], f"{plain:.2f} ms", f"{ours:.2f} ms", f"{ratio:.2f}"])
-    print(render(Table(("model", "Lightning", "with StepsPerExecution", "ratio"), rows), "markdown", 110))
+        times = [
+            [bare_time(name, steps), *(step_time(name, steps, many, options) for many in (True, False))]
+            for _ in range(pairs)
+        ]
+        bare, ours, plain = (1e3 * statistics.median(each) for each in zip(*times, strict=True))
+        ratio, floor = (statistics.median(each[i] / each[2] for each in times) for i in (1, 0))
+        rows.append([MODELS[name][0], *(f"{ms:.2f} ms" for ms in (plain, ours, bare)), f"{ratio:.2f}", f"{floor:.2f}"])
+    header = ("model", "Lightning", "with StepsPerExecution", "bare loop", "ratio", "bare loop's")
+    print(render(Table(header, rows), "markdown", 120))
 
 
 if __name__ == "__main__":
