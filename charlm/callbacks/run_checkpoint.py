@@ -80,6 +80,7 @@ class RunCheckpoint(BaseCheckpoint):
         self.monitor, self.mode, self.save_last = monitor, mode, bool(save_last)
         self.every_n_train_steps, self.save_weights_only = every_n_train_steps, save_weights_only
         self._folder: Path | None = None
+        self._told = ""  # by Lightning: the best file, where all processes that train are others, as in a notebook
         self._best: tuple[float, int] | None = None  # value and step
         self._best_is_due = self._last_is_due = self._validated = False
         self._measured = False  # whether `monitor` had a value
@@ -94,7 +95,13 @@ class RunCheckpoint(BaseCheckpoint):
     @property
     def best_model_path(self) -> str:
         """The file of the best state, or without `monitor` of the last; "" as long as there is none."""
+        if self._folder is None:
+            return self._told
         return self.last_model_path if self.monitor is None else self._existing("best.ckpt", self._best is not None)
+
+    @best_model_path.setter
+    def best_model_path(self, path: str) -> None:
+        self._told = path
 
     @property
     def best_model_score(self) -> float | None:
@@ -110,9 +117,11 @@ class RunCheckpoint(BaseCheckpoint):
         """Find the folder, which is the same in all processes."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
-            is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
-            self._folder = None if is_trial else Path(trainer.strategy.broadcast(_folder(trainer, self.dirpath)))
-            self._last_step = -1
+            self._folder, self._last_step, folder = None, -1, self.dirpath
+            if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
+                if folder is None:  # where Lightning's ModelCheckpoint has it too
+                    folder = os.path.join(folder_below_shared(trainer), "checkpoints")
+                self._folder = Path(trainer.strategy.broadcast(os.path.realpath(os.path.expanduser(folder))))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take over the last.ckpt that training goes on from, also where no step is left to train."""
@@ -229,13 +238,6 @@ class RunCheckpoint(BaseCheckpoint):
     def _leave(self, trainer: Trainer) -> None:
         self._ends = False
         remove_iteration_end(trainer)
-
-
-def _folder(trainer: Trainer, dirpath: str | Path | None) -> str:
-    """The folder for checkpoints, where Lightning's ModelCheckpoint has it too."""
-    if dirpath is not None:
-        return os.path.realpath(os.path.expanduser(dirpath))
-    return os.path.realpath(os.path.join(folder_below_shared(trainer), "checkpoints"))
 
 
 def _logged_now(trainer: Trainer, name: str) -> Tensor | None:

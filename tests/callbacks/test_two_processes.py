@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from charlm.callbacks import Dashboard, EmbeddingPCA, NameSamples
+from charlm.callbacks import Dashboard, EmbeddingPCA, NameSamples, RunCheckpoint
 
 
 class Model(BoringModel):
@@ -35,12 +35,14 @@ class Model(BoringModel):
         return {}
 
 
+best = RunCheckpoint(sys.argv[1], monitor="loss/val")
 pl.Trainer(
     accelerator="cpu", devices=2, strategy="ddp_fork", logger=TensorBoardLogger(sys.argv[1], name=None, version=""),
-    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    callbacks=[Dashboard(histograms=True), NameSamples(), EmbeddingPCA(every_n_steps=2, frames=2)],
+    enable_progress_bar=False, enable_model_summary=False,
+    callbacks=[Dashboard(histograms=True), NameSamples(), EmbeddingPCA(every_n_steps=2, frames=2), best],
     max_steps=6, max_epochs=-1, val_check_interval=4, limit_val_batches=1, log_every_n_steps=1,
 ).fit(Model())
+assert best.best_model_path.endswith("best.ckpt"), "as the processes have told"
 """
 
 
