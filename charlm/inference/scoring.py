@@ -2,11 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.data.contexts import build_contexts
@@ -14,7 +14,7 @@ from charlm.data.sequences import build_sequences
 from charlm.nets.given_label import check_label_given
 from charlm.nets.interface import block_size_of, check_longest, takes_names
 from charlm.nets.loss import device_of, nats
-from charlm.tokenizer import IGNORED, CharTokenizer
+from charlm.tokenizer import CharTokenizer
 
 _WINDOWS_AT_ONCE = 1 << 16  # bounds the memory
 _NAMES_AT_ONCE = 1 << 10  # few, because they are padded to the longest of them
@@ -65,24 +65,32 @@ def score_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) 
     if not names:
         return []
     with evaluating(net):
-        surprises = torch.cat(list(_surprises(net, tokenizer, names)))
-    if surprises.isnan().any():  # infinity is allowed: a count table has it for pairs that it never saw
+        surprises = (_of_whole_names if takes_names(net) else _of_windows)(net, tokenizer, names)
+    if math.isnan(sum(map(sum, surprises))):  # infinity is allowed: a count table has it for pairs that it never saw
         raise ValueError("the net gives no character a probability: its logits are NaN; use another checkpoint")
-    surprise = surprises.tolist()
-    ends = itertools.accumulate(len(name) + 1 for name in names)
-    return [NameScore(name, surprise[end - len(name) - 1 : end]) for name, end in zip(names, ends, strict=True)]
+    return list(map(NameScore, names, surprises))
 
 
-def _surprises(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) -> Iterator[Tensor]:
-    """The nats of every character of all names, float (B,), a part at a time."""
+def _of_windows(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) -> list[list[float]]:
+    """The nats of every character of each name."""
     device = device_of(net)
-    if not takes_names(net):
-        context, target = build_contexts(names, tokenizer, block_size_of(net))
-        for c, t in zip(context.split(_WINDOWS_AT_ONCE), target.split(_WINDOWS_AT_ONCE), strict=True):
-            yield nats(net(c.to(device)), t.to(device)).cpu()
-        return
-    longest = max(names, key=len)
+    context, target = build_contexts(names, tokenizer, block_size_of(net))
+    parts = zip(context.split(_WINDOWS_AT_ONCE), target.split(_WINDOWS_AT_ONCE), strict=True)
+    surprise = torch.cat([nats(net(c.to(device)), t.to(device)).cpu() for c, t in parts]).tolist()
+    ends = itertools.accumulate(len(name) + 1 for name in names)
+    return [surprise[end - len(name) - 1 : end] for name, end in zip(names, ends, strict=True)]
+
+
+def _of_whole_names(net: nn.Module, tokenizer: CharTokenizer, names: Sequence[str]) -> list[list[float]]:
+    """The same by a net of whole names, some names of about the same length at a time."""
+    device, longest = device_of(net), max(names, key=len)
     check_longest(net, len(longest), repr(longest))
+    surprises: list[list[float]] = [[] for _ in names]
+    by_length = sorted(range(len(names)), key=lambda number: len(names[number]))
     for first in range(0, len(names), _NAMES_AT_ONCE):
-        whole, target = build_sequences(names[first : first + _NAMES_AT_ONCE], tokenizer)
-        yield nats(net(whole.to(device)), target.to(device)).cpu()[target != IGNORED]
+        numbers = by_length[first : first + _NAMES_AT_ONCE]
+        whole, target = build_sequences([names[number] for number in numbers], tokenizer)
+        rows = nats(net(whole.to(device)), target.to(device)).tolist()
+        for number, row in zip(numbers, rows, strict=True):
+            surprises[number] = row[: len(names[number]) + 1]
+    return surprises
