@@ -153,7 +153,6 @@ UNFIT = {
     "terminal commands": (content(alphabet="ab\x1b"), "has control or invisible characters"),
     "an empty file": (b"", r"is empty \(0 bytes\); copy it again"),
     "half a file": (b"PK\3\4 and so on", "is cut short, its end is missing; copy it again"),
-    "a text": (b"epoch 3, loss 2.1\n", "is some other file, not a checkpoint; pass a .ckpt file"),
     "a web page": (b"\n<!DOCTYPE html><html>404</html>", "is a web page or the like, not a checkpoint"),
     "an address": ("s3://bucket/a.ckpt", "is an address; .*local files only: download it first"),
 }
