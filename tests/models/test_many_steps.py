@@ -57,14 +57,6 @@ def test_the_weights_are_bit_identical(options, optimizer, kind, tmp_path):
     assert_equal_weights(*(train(tmp_path, steps, kind, decay, optimizer, **options)[0] for steps in (1, 64)))
 
 
-def test_the_analytic_gradients_are_used(tmp_path, monkeypatch):
-    functions, analytic = [], LitMLP.gradient_function
-    monkeypatch.setattr(LitMLP, "gradient_function", lambda self: functions.append(analytic(self)) or functions[-1])
-    train(tmp_path, 50)
-    assert len(functions) == 3
-    assert all(functions)
-
-
 @pytest.mark.parametrize("change", ["loss", "penalty", "training_step", "moved", "frozen", "masked"])
 def test_a_changed_model_gets_the_gradients_of_training_step(change, tmp_path):
     class Own(LitMLP):
