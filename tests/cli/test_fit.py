@@ -105,7 +105,8 @@ def test_a_note_and_the_settings_that_were_used_are_in_the_log_and_in_the_result
 def test_the_sizes_that_a_model_chooses_are_in_the_results(cli, names):
     short = ("--trainer.val_check_interval=2", "--trainer.callbacks=null")
     for steps, run in ((2, ("--name=run", "--config=best", "--data", names)), (4, ("--resume=run",))):
-        assert cli("fit", *run, f"--trainer.max_steps={steps}", *short).status == 0
+        done = cli("fit", *run, f"--trainer.max_steps={steps}", *short)
+        assert (done.status, "Mixture on cpu" in done.err) == (0, True)  # nothing is counted yet
         settings = json.loads((RUN / "results.json").read_text())["settings"]
         assert (settings["model.n_embd"], settings["model.n_hidden"], settings["model.dropout"]) == (32, 32, 0.5)
         assert "model.train_names" not in settings

@@ -190,7 +190,8 @@ class TrainerCLI(LightningCLI):
 
     def fit(self, model: LitCharLM, **kwargs: Any) -> None:
         """Train; a new run that ends with an error before it logs anything leaves no directory."""
-        size = sum(weights.numel() for weights in model.net.parameters())
+        counts = hasattr(model.net, "grows")  # counts are parameters, too, and nothing has been counted yet
+        size = 0 if counts else sum(weights.numel() for weights in model.net.parameters())
         of_size = f" with {size:,} parameters" if size else ""
         log.info(f"{type(model).__name__.removeprefix('Lit')}{of_size} on {self.trainer.strategy.root_device}")
         begun, start = self.prepared.checkpoint, self.prepared.start
