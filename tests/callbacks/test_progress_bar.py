@@ -327,3 +327,16 @@ def test_it_leaves_the_training_alone(trainer):
 def test_a_refresh_rate_below_one_is_refused(refresh_rate):
     with pytest.raises(ValueError, match=rf"refresh_rate is {refresh_rate}; give at least 1"):
         StepProgressBar(refresh_rate=refresh_rate)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(2.5741, "2.574"), (0.0, "0.000"), (1e-4, "0.0001"), (-0.04567, "-0.0457"), (1e12, "1e+12"), (math.nan, "nan")],
+)
+def test_a_value_is_never_hidden_by_its_rounding(fit, value, shown):
+    class Small(Model):
+        def training_step(self, batch, batch_idx):
+            self.log("value", torch.tensor(value, dtype=torch.float64), prog_bar=True)
+            return self.step(batch)
+
+    assert f"5/5, value {shown} [" in fit(Small(), StepProgressBar(), max_epochs=1)[-1]

@@ -1,5 +1,6 @@
 """What holds for every names file and every alphabet that Unicode allows, on files that hypothesis makes."""
 
+import hashlib
 import json
 import unicodedata
 
@@ -122,3 +123,23 @@ def test_every_alphabet_goes_from_a_file_to_a_checkpoint_and_an_export(tmp_path_
     assert json.loads(header["__metadata__"]["charlm"])["alphabet"] == alphabet
     ids = torch.tensor(splits.tokenizer.encode(names[0]))[:, None]
     assert torch.equal(run(ids), net(ids))
+
+
+@properties(150)
+@given(names=LISTS, data=st.data())
+def test_a_list_and_its_fingerprint_are_the_same_however_the_file_was_saved(tmp_path_factory, names, data):
+    """With any line ends, outer white space and blank lines, a byte order mark, letters and accents composed or not."""
+    file = tmp_path_factory.getbasetemp() / "saved.txt"
+    saved = data.draw(st.sampled_from(["", "\ufeff", "\n\n", "\ufeff\r\n"]))
+    changed = 0
+    for name in names:
+        written = unicodedata.normalize(data.draw(st.sampled_from(["NFC", "NFD"])), name)
+        changed += written != name
+        saved += data.draw(st.sampled_from(["", "  "])) + written + data.draw(ENDS)
+    for content in (saved, saved.rstrip("\r\n")):
+        file.write_bytes(content.encode())
+        corpus = read_corpus(file, max_length=12, column=0)
+        assert corpus.names() == names
+        assert corpus.alphabet == "".join(sorted(set("".join(names))))
+        assert corpus.sha256 == hashlib.sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
+        assert (f"composed (NFC) in {changed} lines" in corpus.note) == (changed > 0)

@@ -311,3 +311,18 @@ def test_every_name_is_scored_as_if_it_were_alone(names):
     assert [len(score.nats) for score in together] == [len(name) + 1 for name in names]
     for score in together:
         assert score.nats == pytest.approx(score_names(net, LETTERS, [score.name])[0].nats)
+
+
+def test_temperature_comes_before_top_p():
+    """At temperature 2 the end after a has sqrt(0.81) / (sqrt(0.81) + sqrt(0.09) + sqrt(0.10)) = 0.594 only."""
+    net = table([[0.0, 1.0, 0.0], [0.81, 0.09, 0.10], [1.0, 0.0, 0.0]])
+    assert set(sample_names(net, AB, 100, top_p=0.7)) == {"a"}
+    assert set(sample_names(net, AB, 100, top_p=0.7, temperature=2.0)) == {"a", "ab"}
+
+
+def test_top_k_counts_the_end_as_one_character():
+    net = table([[0.0, 0.4, 0.6], [0.4, 0.5, 0.1], [0.9, 0.06, 0.04]])
+    names = sample_names(net, AB, 500, top_k=2, cut=5)
+    assert {name[:1] for name in names} == {"a", "b"}
+    assert not any("ab" in name or "bb" in name for name in names)
+    assert sample_names(net, AB, 50, top_k=99) == sample_names(net, AB, 50)

@@ -232,3 +232,10 @@ def test_a_training_asks_a_device_for_no_values(kind, label_smoothing, make, dat
     options = {"accelerator": "auto", "strategy": strategy, "gradient_clip_val": 1.0, "log_every_n_steps": 10}
     trainer(max_steps=4, callbacks=[StepsPerExecution(4)], **options).fit(model, data)
     assert {weight.grad.device.type for weight in model.parameters() if weight.requires_grad} == {"meta"}
+
+
+def test_the_defaults_of_training():
+    common = {"alphabet": "abcdefghijklmnopqrstuvwxyz", "vocab_size": None, "init": "default", "optimizer": "SGD"}
+    common |= {"weight_decay": 0.0, "schedule": "constant", "warmup": 0.1, "label_smoothing": 0.0}
+    assert dict(LitBigram().hparams) == {**common, "weight_penalty": 0.01, "lr": 50.0}
+    assert dict(LitMLP().hparams) == {**common, "block_size": 3, "n_embd": 10, "n_hidden": 200, "lr": 0.1}

@@ -165,3 +165,23 @@ def test_noise_does_not_stop_a_sweep_that_learns_nothing(seed):
     assert until_stop([0.1] * 300, stop_factor=0.01) is None
     grows = 3.2958 + np.array(ladder(300, 1e-9, 1e-2)) * random.normal(0, 1, 300)
     assert until_stop(grows.astype(np.float32).tolist()) is None
+
+
+def stop_by_definition(losses, stop_factor):
+    """Where a sweep stops, computed at each point from all losses so far."""
+    for n in range(MIN_POINTS, len(losses) + 1):
+        means = [np.average(losses[:k], weights=0.9 ** np.arange(k)[::-1]) for k in range(10, n + 1)]
+        steps = np.abs(np.diff(losses[:n]))
+        least = max(steps[: max(MIN_POINTS - 1, n - 11)])  # all but the last ten, and those of the first points
+        if means[-1] > min(means) + stop_factor * max(np.mean(losses[:10]) - min(means), least):
+            return n - 1
+    return None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_sweep_stops_where_the_definition_says(seed):
+    random = np.random.default_rng(seed)
+    drift = np.cumsum(random.normal(0, 0.2, 120)) + 0.3 * np.maximum(0, np.arange(120) - random.integers(10, 100))
+    losses = [float(loss) for loss in drift + random.normal(0, random.choice([0.05, 0.5]), 120)]
+    for stop_factor in (0.5, 2.0):
+        assert until_stop(losses, stop_factor) == stop_by_definition(losses, stop_factor)

@@ -242,3 +242,13 @@ def test_a_missing_package_is_a_sentence_with_its_remedy(folder, tmp_path, monke
         f" pip install 'lightning-charlm[export]'\n"
     )
     assert not out.exists()
+
+
+def test_it_says_what_it_wrote_and_how_to_load_it(folder, tmp_path, capsys):
+    file = tmp_path / "new" / "folder" / "model.pt2"
+    main(["export", "--checkpoint", str(folder / "Transformer.ckpt"), "--out", str(file)])
+    path, what, ids, load = capsys.readouterr().out.splitlines()
+    assert path == str(file)
+    assert what.startswith(f"Transformer, {file.stat().st_size / 1000:,.1f} kB, at most ")
+    assert ids == "ids int64 (batch, length <= 9) to logits float32 (batch, length, 6)"
+    assert load == "torch.export.load(FILE).module()(ids) gives the logits"
