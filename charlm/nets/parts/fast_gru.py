@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_fwd
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
@@ -18,9 +19,8 @@ from charlm.nets.parts.recurrence import Recurrent
 
 
 def can_be_fast(net: Recurrent) -> bool:
-    """Whether `fast_forward` applies: one layer in training on the CPU, without autocast."""
-    on_cpu = net.output.weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return net.training and on_cpu and net.recurrent.num_layers == 1
+    """Whether `fast_forward` applies: one layer in training on the CPU."""
+    return net.training and net.output.weight.device.type == "cpu" and net.recurrent.num_layers == 1
 
 
 def fast_forward(net: Recurrent, names: Tensor) -> Tensor:
@@ -81,6 +81,7 @@ def gru(x: Tensor, rows: list[int], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_
 
 class _GRU(Function):
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # also under autocast, where nn.GRU takes longer
     def forward(ctx: Any, x: Tensor, rows: list[int], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
         H = w_hh.shape[1]
         at = [slice(*ends) for ends in pairwise(accumulate(rows, initial=0))]
