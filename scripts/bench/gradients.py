@@ -9,11 +9,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from charlm.cli.fast_cpu import fast_products, keep_freed_memory
 from charlm.data.contexts import build_contexts
 from charlm.data.sequences import build_sequences
 from charlm.data.splits import load_splits
@@ -53,6 +55,49 @@ def autograd(net: nn.Module) -> Callable[[Tensor, Tensor], object]:
     return step
 
 
+def with_gradients(m: int, k: int, n: int) -> list[tuple[int, ...]]:
+    """The sizes of a product of (m, k) and (k, n), and of the products that give its two gradients."""
+    return [(m, k, n), (m, n, k), (k, m, n)]
+
+
+def of_gru(target: Tensor) -> list[tuple[int, ...]]:
+    """The products in a training step of the GRU; target int64 (B, L)."""
+    first, *later = rows = (target >= 0).sum(0).tolist()
+    each = [size for n in later for size in ((n, 256, 768), (n, 768, 256))]
+    return [
+        *each,
+        (768, sum(rows) - first, 256),
+        *with_gradients(sum(rows), 64, 768),
+        *with_gradients(sum(rows), 256, 27),
+    ]
+
+
+def of_transformer(target: Tensor) -> list[tuple[int, ...]]:
+    """The products in a training step of the Transformer; target int64 (B, L)."""
+    S, L = int((target >= 0).sum()), target.shape[1]
+    sizes = [size for k, n in ((96, 288), (96, 96), (96, 384), (384, 96)) for size in with_gradients(S, k, n)]
+    heads = [(4 * len(target), *size) for size in (*with_gradients(L, 24, L), *with_gradients(L, L, 24))]
+    return 3 * [*sizes, *heads] + with_gradients(S, 96, 27)
+
+
+def products(of: Callable[[Tensor], list[tuple[int, ...]]]) -> Callable[[Tensor, Tensor], object]:
+    """A step's matrix products alone, as torch multiplies by default."""
+
+    @cache
+    def factors(*sizes: int) -> tuple[Tensor, Tensor]:
+        *batch, m, k, n = sizes
+        return torch.randn(*batch, m, k), torch.randn(*batch, k, n)
+
+    def step(names: Tensor, target: Tensor) -> None:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        for sizes in of(target):
+            torch.matmul(*factors(*sizes))
+        torch.set_float32_matmul_precision(before)
+
+    return step
+
+
 def compare(title: str, ways: dict[str, Callable[[Tensor, Tensor], object]], batches: Batches, steps: int) -> None:
     """Print the median CPU milliseconds of each way."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
@@ -86,12 +131,19 @@ def main(path: str | None = None, steps: int = 200) -> None:
         compare(f"MLP's gradients, {size} examples:", ways, windows, 10 * steps)  # type: ignore[arg-type]
 
     gru, transformer = {"n_embd": 64, "n_hidden": 256, "dropout": 0.3}, {"n_layer": 3, "n_embd": 96, "dropout": 0.15}
-    of_gru = {"charlm": GRU(V, **gru), "nn.Dropout": with_torchs_dropout(GRU(V, **gru)), "nn.GRU": PlainGRU(V, **gru)}  # type: ignore[arg-type]
-    compare("GRU, 128 names:", {name: autograd(net) for name, net in of_gru.items()}, whole, steps)
+    nets = {"charlm": GRU(V, **gru), "nn.Dropout": with_torchs_dropout(GRU(V, **gru)), "nn.GRU": PlainGRU(V, **gru)}  # type: ignore[arg-type]
+    alone = {"products alone": products(of_gru)}
+    compare("GRU, 128 names:", alone | {name: autograd(net) for name, net in nets.items()}, whole, steps)
     step = autograd(Transformer(V, **transformer))  # type: ignore[arg-type]
-    turned = {"without padding": step, "with padding": lambda context, target: step(context.flip(0), target.flip(0))}
+    turned = {
+        "products alone": products(of_transformer),
+        "without padding": step,
+        "with padding": lambda context, target: step(context.flip(0), target.flip(0)),
+    }
     compare("Transformer, 128 names:", turned, whole, steps)  # padding is left out where the longest names come first
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if sys.argv[1:] else None, *map(int, sys.argv[2:3]))
+    keep_freed_memory()  # both as the command charlm does
+    with fast_products():
+        main(sys.argv[1] if sys.argv[1:] else None, *map(int, sys.argv[2:3]))
