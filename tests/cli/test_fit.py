@@ -128,8 +128,11 @@ def test_one_thread_is_used_for_small_batches_and_whole_float32_unless_asked_oth
     before = torch.get_num_threads()
     options = ["fit", "--config", small, "--trainer.fast_dev_run=true"]
     torch.set_num_threads(2)
-    assert "CPU threads" not in cli(*options, "--float32_matmul_precision", "medium").err
-    assert torch.get_float32_matmul_precision() == "medium"
+    callback = "class Told(pl.Callback):\n def on_train_start(self, *_): print(torch.get_float32_matmul_precision())\n"
+    Path("told.py").write_text(f"import torch, lightning.pytorch as pl\n{callback}")
+    done = cli(*options, "--float32_matmul_precision", "high", "--trainer.callbacks+=told.Told")
+    assert "CPU threads" not in done.err
+    assert "\nhigh\n" in f"\n{done.out}"
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert "CPU threads: 2, since batches are large" in cli(*options, "--data.batch_size", "4096").err
     assert "CPU threads: 1, the fastest for small batches" in cli(*options).err

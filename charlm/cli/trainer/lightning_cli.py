@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
-import torch
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -31,7 +30,7 @@ from charlm.cli.trainer.run_facts import add_facts
 from charlm.cli.trainer.run_results import report_on_run, store_test_losses
 from charlm.cli.trainer.save_config import SaveConfig, config_text
 from charlm.cli.trainer.settings import DEFAULT_MODEL, Prepared, prepare
-from charlm.cli.trainer.threads import add_matmul_precision, choose_threads
+from charlm.cli.trainer.threads import add_matmul_precision, choose_threads, use_matmul_precision
 from charlm.cli.trainer.verdict import Validations
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.registry import MODELS, LitCharLM
@@ -129,7 +128,7 @@ class TrainerCLI(LightningCLI):
             if isinstance(given := config.trainer[name], int | float) and given <= 0:
                 raise ValueError(f"trainer.{name} is {given}; give 1 or more (limit_val_batches 0: no validation)")
         choose_threads(config.data.batch_size)
-        torch.set_float32_matmul_precision(config.float32_matmul_precision)
+        use_matmul_precision(config.float32_matmul_precision)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:
             raise ValueError(f"data.split is {list(config.data.split)}, so there is nothing to {self.subcommand} on")

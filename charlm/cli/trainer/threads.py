@@ -20,6 +20,12 @@ def add_matmul_precision(parser: LightningArgumentParser) -> None:
     )
 
 
+def use_matmul_precision(precision: str) -> None:
+    """Set what the user chose; "highest", which is float32, leaves the choice of the library to `fast_products`."""
+    if precision != "highest":
+        torch.set_float32_matmul_precision(precision)
+
+
 def choose_threads(batch_size: int | None) -> None:
     """Use one CPU thread for batches below 4,096 examples, unless OMP_NUM_THREADS is set.
 
