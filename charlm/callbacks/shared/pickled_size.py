@@ -3,8 +3,11 @@
 import pickletools
 from typing import Any
 
-_NO_OBJECT = (pickletools.markobject, pickletools.stackslice)
 _CHANGES = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD")  # opcodes that put parts into an older object
+_NO_OBJECT = (pickletools.markobject, pickletools.stackslice)
+_TAKEN = {op.name: sum(part not in _NO_OBJECT for part in op.stack_before) for op in pickletools.opcodes}
+"""How many objects each opcode takes from the stack, besides all that follow the last mark."""
+_SINCE_MARK = {op.name for op in pickletools.opcodes if pickletools.stackslice in op.stack_before}
 
 
 def unfolded_size(pickled: bytes) -> int:
@@ -20,20 +23,22 @@ def unfolded_size(pickled: bytes) -> int:
     marks: list[int] = []
     memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "MARK":
-            marks.append(len(stack))
-        elif opcode.name.endswith("PUT"):
+        name = opcode.name
+        if name.endswith("PUT"):
             memo[argument] = stack[-1]
-        elif opcode.name.endswith("GET"):
+        elif name.endswith("GET"):
             stack.append(memo[argument])
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif not opcode.stack_before:
+            stack.append([] if name.startswith("EMPTY") else ())  # numbers and texts have no parts
         else:
-            taken = sum(part not in _NO_OBJECT for part in opcode.stack_before)
-            first = (marks.pop() if taken < len(opcode.stack_before) else len(stack)) - taken
+            first = (marks.pop() if name in _SINCE_MARK else len(stack)) - _TAKEN[name]
             parts = stack[first:]
             del stack[first:]
-            if opcode.name == "STOP":
+            if name == "STOP":
                 return _size(parts, {})
-            if opcode.name in _CHANGES:
+            if name in _CHANGES:
                 parts[0].extend(parts[1:])
                 stack.append(parts[0])
             elif opcode.stack_after:
