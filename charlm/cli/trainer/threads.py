@@ -16,7 +16,7 @@ def add_matmul_precision(parser: LightningArgumentParser) -> None:
         "--float32_matmul_precision",
         type=Literal["highest", "high", "medium"],
         default="highest",
-        help="of matrix products: high is faster on GPUs (TF32), medium also on CPUs with bfloat16",
+        help="of matrix products: high is faster on GPUs (TF32), medium also on CPUs with AMX (bfloat16)",
     )
 
 
