@@ -54,7 +54,11 @@ def main(
 
 
 def step_seconds(config: str, threads: int, seconds: int, data: str | None) -> float:
-    """Seconds of wall time for a step of a training that is stopped after so many seconds."""
+    """Seconds of wall time for a step of a training that is stopped after so many seconds.
+
+    Raises:
+        ValueError: the training logs less than two losses in this time.
+    """
     command = [
         sys.executable,
         "-m",
@@ -71,7 +75,10 @@ def step_seconds(config: str, threads: int, seconds: int, data: str | None) -> f
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         (run,) = Path(folder, "lightning_logs").glob("001-*")
         events = EventAccumulator(str(run), {"scalars": 0}).Reload()
-        first, *_, last = events.Scalars("loss/train")
+        points = events.Scalars("loss/train") if "loss/train" in events.Tags()["scalars"] else []
+    if len(points) < 2:
+        raise ValueError(f"{config} logs less than two losses in {seconds} s; give more --seconds")
+    first, last = points[0], points[-1]
     return (last.wall_time - first.wall_time) / (last.step - first.step)
 
 
