@@ -128,7 +128,7 @@ class TrainerCLI(LightningCLI):
             if isinstance(given := config.trainer[name], int | float) and given <= 0:
                 raise ValueError(f"trainer.{name} is {given}; give 1 or more (limit_val_batches 0: no validation)")
         choose_threads(config.data.batch_size)
-        use_matmul_precision(config.float32_matmul_precision)
+        use_matmul_precision(config.float32_matmul_precision, config.data.batch_size)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:
             raise ValueError(f"data.split is {list(config.data.split)}, so there is nothing to {self.subcommand} on")

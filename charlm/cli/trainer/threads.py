@@ -20,9 +20,12 @@ def add_matmul_precision(parser: LightningArgumentParser) -> None:
     )
 
 
-def use_matmul_precision(precision: str) -> None:
-    """Set what the user chose; "highest", which is float32, leaves the choice of the library to `fast_products`."""
-    if precision != "highest":
+def use_matmul_precision(precision: str, batch_size: int | None) -> None:
+    """Set what the user chose; "highest", which is float32, leaves the choice of the library to `fast_products`.
+
+    Below 64 examples a batch it does not: oneDNN takes a fifth to two fifths more time there to begin a product.
+    """
+    if precision != "highest" or (batch_size is not None and batch_size < 64):
         torch.set_float32_matmul_precision(precision)
 
 
