@@ -61,7 +61,8 @@ class BareSteps:
                 done += 1
         finally:
             count_steps(self.trainer, done)
-        set_gradients(weights, of_weights)
+        if done:  # else a signal came before the first one
+            set_gradients(weights, of_weights)
         return done, None
 
     def _steps_until_someone_acts(self) -> float:

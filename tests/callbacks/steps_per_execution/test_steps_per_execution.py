@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import signal
 
 import lightning.pytorch as pl
 import pytest
@@ -23,7 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
 
-from charlm.callbacks import StepDecay, StepsPerExecution
+from charlm.callbacks import GracefulStop, StepDecay, StepsPerExecution
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HOOKS = (
@@ -421,14 +422,23 @@ class Failing(Callback):
         raise RuntimeError("stop")
 
 
+class Signals(Callback):
+    def on_train_epoch_start(self, trainer, *_):
+        if trainer.current_epoch:
+            signal.raise_signal(signal.SIGTERM)
+
+
 def test_afterwards_the_loop_and_log_are_lightnings_own(trainer):
     callback, model = LogsFromCallback(), Model()
     fits = trainer(StepsPerExecution(3), callback, max_epochs=1)
     fits.fit(model)
-    failing = trainer(StepsPerExecution(3), Failing(), max_epochs=1)
-    with pytest.raises(RuntimeError, match="stop"):
-        failing.fit(Model())
-    assert not any("advance" in vars(made.fit_loop.epoch_loop) for made in (fits, failing))
+    made = [fits]
+    for ends, error in ((Failing(), RuntimeError), (Signals(), SystemExit)):
+        made.append(trainer(StepsPerExecution(5), GracefulStop(), ends, max_epochs=2))
+        with pytest.raises(error):
+            made[-1].fit(Derived())
+    assert made[2].global_step == 12  # a signal between two executions waits for the next step
+    assert not any("advance" in vars(each.fit_loop.epoch_loop) for each in made)
     assert "log" not in vars(model)
     assert callback.log == model.log
 
