@@ -49,3 +49,10 @@ def test_that_share_is_dropped_and_the_mean_stays(share):
     dropped = Dropout(share)(torch.ones(1000, 333))
     assert (dropped == 0).double().mean().item() == pytest.approx(share, abs=0.005)
     assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - share)], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", [GRU, Transformer])
+def test_the_gradients_may_be_computed_under_autocast(kind):
+    names, target = build_sequences(NAMES, CharTokenizer("abc"))
+    with torch.autocast("cpu", torch.bfloat16):
+        cross_entropy(kind(vocab_size=4)(names), target).backward()

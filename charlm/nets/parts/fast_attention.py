@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.amp import custom_fwd
+from torch.amp import custom_bwd, custom_fwd
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
@@ -48,6 +48,7 @@ class _Attention(Function):
         return packing.pack(gathered.view(B, n_head, L, -1).transpose(1, 2).reshape(B, L, -1))
 
     @staticmethod
+    @custom_bwd(device_type="cpu")
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         (query, key, value), weights, kept = ctx.saved_tensors
