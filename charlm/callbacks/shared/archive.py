@@ -20,7 +20,7 @@ from charlm.callbacks.shared.pickled_size import unfolded_size
 _AGAIN = "copy it again, or use another checkpoint of the run"
 _END = struct.Struct("<4s4H2LH")  # what a zip archive ends with: mark, disks, parts here and in all, ..., comment
 _WHOSE = "a Trainer's"
-_MOST_PARTS = 1_000_000  # beside as many as the file has bytes
+_MOST_PARTS = 10_000_000  # beside as many as the file has bytes
 
 
 def read_archive(
