@@ -70,7 +70,7 @@ def _sweep(ax: Axes, result: Any) -> None:
     ax.set_ylim(low - room, high + room)
     _rules(ax, result, smoothed)
     _ending(ax, result, smoothed)
-    ax.legend(loc="best", fontsize=_SMALL, framealpha=0.8)
+    ax.legend(loc="lower left", fontsize=_SMALL, framealpha=0.8)
 
 
 def _rules(ax: Axes, result: Any, smoothed: list[float]) -> None:
