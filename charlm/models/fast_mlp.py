@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from charlm.callbacks.internals.fast_step import GradientFunction
 from charlm.callbacks.internals.hooks import has_hooks
+from charlm.callbacks.internals.step import GradientFunction
 from charlm.nets.mlp import MLP
 
 _SMALL = 1 << 18  # multiplications up to which OpenBLAS, which numpy brings, takes no second thread

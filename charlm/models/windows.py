@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from charlm.callbacks.internals.fast_step import GradientFunction
+from charlm.callbacks.internals.step import GradientFunction
 from charlm.data.splits import Splits
 from charlm.inference.bigram_table import learned_bigram
 from charlm.models.base import LitCharLM

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from charlm.callbacks.internals.fast_step import is_plain
 from charlm.callbacks.internals.lightning import Callback, LightningModule, Trainer, is_param_in_hook_signature
-from charlm.callbacks.internals.step import OneStep
+from charlm.callbacks.internals.step import OneStep, is_plain
 from charlm.callbacks.lr_finder.isolation import endless_batches, silenced
 from charlm.callbacks.lr_finder.restore import Snapshots
 from charlm.callbacks.lr_finder.snapshot import data_snapshot, training_snapshot
@@ -174,7 +173,7 @@ class LRSweep:
             if self.pl_module.on_train_batch_start(batch, self.index) == -1:  # skips the rest of the epoch
                 self.index = 0
                 return []
-            outputs = self.step.step(batch, self.index)
+            outputs = self.step(batch, self.index)
             self.pl_module.on_train_batch_end(outputs, batch, self.index)
             self.index = 0 if self.index + 1 >= self.length else self.index + 1
             # Lightning divides it for the accumulation

@@ -1,39 +1,44 @@
 """The steps of one execution but the last one, which is Lightning's own."""
 
+import math
 from typing import Any
 
-from charlm.callbacks.internals.fast_step import Outputs
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.module_log import read_metrics
-from charlm.callbacks.internals.step import OneStep
-from charlm.callbacks.internals.step_count import count_scalar_steps, steps_between_checkpoints
-from charlm.callbacks.internals.step_hooks import acts_every_step, overrides, step_hooks
-from charlm.callbacks.steps_per_execution.bare_steps import BareSteps
+from charlm.callbacks.internals.step import OneStep, Outputs
+from charlm.callbacks.internals.step_count import (
+    count_scalar_steps,
+    count_steps,
+    scalar_step,
+    steps_between_checkpoints,
+)
+from charlm.callbacks.internals.step_hooks import STEP_HOOKS, acts_every_step, offers, overrides, step_hooks
 from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
 class Execution:
     """Steps that leave Lightning's counters, the loader and all callbacks as if Lightning had done them.
 
-    Args:
-        trainer: in training, under automatic optimization.
-        pl_module: the module that is trained.
-        log: takes what the module logs.
+    Steps in which nothing is logged and no callback acts are bare: gradients by the module's own function, and update.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule, log: StepLog) -> None:
-        self.trainer = trainer
-        self.pl_module = pl_module
-        self.log = log
+        self.trainer, self.pl_module, self.log = trainer, pl_module, log
         self.loop = trainer.fit_loop.epoch_loop
         self.progress = self.loop.batch_progress
         self.starts = step_hooks("on_train_batch_start", trainer, pl_module)
         self.ends = step_hooks("on_train_batch_end", trainer, pl_module)
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        self.stopper = next((callback for callback in callbacks if hasattr(callback, "stops_now")), None)
-        one = OneStep(trainer, pl_module, self._enter)
-        self.prepare, self.step = (one.prepare if one.transfers else None), one.step
-        self.bare = BareSteps(trainer, pl_module, None if one.transfers else one.step, self._stops_now)
+        self.callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        self.stopper = next((callback for callback in self.callbacks if hasattr(callback, "stops_now")), None)
+        self.step = OneStep(trainer, pl_module, self._enter)
+        self.acting = [each for each in self.callbacks if any(acts_every_step(each, hook) for hook in STEP_HOOKS)]
+        self.has_bare_steps = (
+            self.step.own_gradients() is not None
+            and not self.step.clips
+            and not trainer.lr_scheduler_configs
+            and not any(overrides(pl_module, hook) for hook in STEP_HOOKS)
+            and all(offers(each, "next_step", *STEP_HOOKS) for each in self.acting)
+        )
 
     def lead(self, fetcher: Any, steps: int) -> Any:
         """Do all steps but the last one.
@@ -51,9 +56,10 @@ class Execution:
         self.progress.is_last_batch = False
         left = batches_left(self.trainer, steps) - 1
         while left > 0:
-            done, fetched = self.bare.run(fetcher, left)
+            done, fetched = self._bare_steps(fetcher, left) if self.has_bare_steps and fetcher.length else (0, None)
             left -= done
             if done and self._stops_now():
+                count_scalar_steps(self.trainer, -1)  # the loop counts the last step itself
                 return None
             if not left:
                 break
@@ -62,7 +68,7 @@ class Execution:
             # a loader without a length tells only now that this batch is its last; Lightning warns of a batch of None
             if fetcher.done or fetched[0] is None:
                 return _Fetched(fetcher, fetched)
-            stops = self._do(fetched[0] if self.prepare is None else self.prepare(fetched[0]))
+            stops = self._do(self.step.prepare(fetched[0]))
             if stops or self._stops_now():
                 return None
             if self.progress.current.ready % self.trainer.accumulate_grad_batches == 0:
@@ -71,6 +77,33 @@ class Execution:
 
     def _stops_now(self) -> bool:
         return self.stopper is not None and self.stopper.stops_now
+
+    def _bare_steps(self, fetcher: Any, most: int) -> tuple[int, Any]:
+        """Do the steps up to the next one in which somebody acts: their number, and a batch that is to be done again.
+
+        That is one whose loss is NaN or infinite, which a callback may wait for.
+        """
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+        until_log = every - 1 - scalar_step(self.trainer) % every if every else math.inf
+        begun, done = self.trainer.global_step, 0
+        most = min(most, until_log, *(callback.next_step(self.trainer) - begun for callback in self.acting))
+        gradients = self.step.own_gradients() if most > 0 else None
+        if gradients is None:
+            return 0, None
+        update = self.step.bare_update()
+        try:
+            while True:
+                fetched = next(fetcher)
+                loss, of_weights = gradients(self.step.prepare(fetched[0]), False)
+                if not math.isfinite(loss):
+                    return done, fetched
+                update(of_weights)
+                done += 1
+                if done >= most or self._stops_now():
+                    self.step.set_gradients(of_weights)
+                    return done, None
+        finally:
+            count_steps(self.trainer, done)
 
     def _do(self, batch: Any) -> bool:
         """Do one step; whether training stops after it."""
@@ -112,8 +145,7 @@ class Execution:
     def _end_execution(self, outputs: Outputs, batch: Any, index: int) -> None:
         """Training stops after this step: call the callbacks that act at the end of an execution."""
         self.log.give_latest()
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        for callback in callbacks:
+        for callback in self.callbacks:
             if overrides(callback, "on_train_batch_end") and not acts_every_step(callback, "on_train_batch_end"):
                 callback.on_train_batch_end(self.trainer, self.pl_module, outputs, batch, index)
 

@@ -510,6 +510,12 @@ class Named(Callback):
         self.losses.append(outputs["loss"].item())
 
 
+class AskedBefore(Named):
+    """A signal came before the execution."""
+
+    stops_now = True
+
+
 class Unaware(Named):
     """A subclass that acts in every step, and has inherited `next_step`."""
 
@@ -546,7 +552,7 @@ def test_a_callback_that_names_its_steps_is_called_at_them_and_where_the_loss_is
     for model in (Derived, Diverges):
         one, one_state, _ = fit(1, Named, model)
         named, state, _ = fit(100, Named, model)
-        assert state == one_state
+        assert state == one_state == fit(100, AskedBefore, model)[1]
         if not options:  # step 10 and 21 are the last of their epochs, and Lightning's own
             assert named.begun == ([3, 7, 10, 11, 15, 19, 21] if model is Derived else [3, 7, *range(9, 22)])
         assert set(named.ended) <= set(one.ended)
