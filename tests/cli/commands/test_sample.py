@@ -94,6 +94,10 @@ def test_names_that_are_found_are_written_though_there_are_too_few(write_run, ca
     Path("link").symlink_to("other.txt")  # which may lead out of a folder of somebody else
     sample(n=1, out="link")
     assert (Path("link").read_text(), Path("other.txt").exists()) == ("mia\n", False)
+    with open("other.txt", "w") as shell:  # as in (echo before; charlm sample --out /dev/stdout) > other.txt
+        print("before", file=shell, flush=True)
+        sample(n=1, out=f"/dev/fd/{shell.fileno()}")
+    assert Path("other.txt").read_text() == "before\nmia\n"
     with pytest.raises(ValueError, match="no name of at most 64 characters"):
         sample(suffix="zz", match="^z$", out="none.txt")
     assert not Path("none.txt").exists()
