@@ -65,11 +65,6 @@ def write_batch(trainer: Trainer) -> None:
     trainer._logger_connector.update_train_step_metrics()
 
 
-def read_metrics(trainer: Trainer) -> None:
-    """Read the metrics of the trainer, since Lightning takes logged values over when its metrics are read."""
-    _ = trainer.callback_metrics, trainer.progress_bar_metrics
-
-
 def restore_callback_metrics(trainer: Trainer, metrics: Mapping[str, Tensor]) -> None:
     """Put values from a checkpoint into `trainer.callback_metrics`."""
     trainer._logger_connector._callback_metrics.update(metrics)

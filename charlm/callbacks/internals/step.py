@@ -25,6 +25,7 @@ from charlm.callbacks.internals.step_hooks import offers, overrides, step_hooks
 Outputs = dict[str, Any]
 GradientFunction = Callable[[Any, bool], tuple[float, list[Tensor]]]
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_MORE = ("momentum", "weight_decay", "maximize", "differentiable", "fused")  # what else a step of SGD may do
 _HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
@@ -35,14 +36,13 @@ def is_plain(trainer: Trainer, pl_module: LightningModule) -> bool:
     """
     own = ("optimizer_step", "optimizer_zero_grad", "backward")
     precision, profiler = trainer.precision_plugin, trainer.profiler  # type: ignore[attr-defined]  # set from outside
-    kind = type(trainer.optimizers[0]) if trainer.optimizers else None
+    kind = type(trainer.optimizers[0])
     return (
         type(trainer.strategy) is SingleDeviceStrategy
         and (type(precision) is Precision or (type(precision) is MixedPrecision and precision.scaler is None))
         and type(profiler) is PassThroughProfiler
         and not any(overrides(pl_module, hook) for hook in own)
         # LBFGS calls its closure several times, and optimizers from elsewhere may; the others of torch do not
-        and kind is not None
         and kind.__module__.startswith("torch.optim.")
         and kind is not torch.optim.LBFGS
     )
@@ -207,7 +207,4 @@ def is_plain_sgd(of: Optimizer) -> bool:
         return False
     if optimizer._global_optimizer_pre_hooks or optimizer._global_optimizer_post_hooks:
         return False
-    for group in of.param_groups:
-        if group["momentum"] or group["weight_decay"] or group["maximize"] or group["differentiable"] or group["fused"]:
-            return False
-    return True
+    return not any(group[option] for group in of.param_groups for option in _MORE)

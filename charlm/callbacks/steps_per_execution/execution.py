@@ -1,10 +1,10 @@
 """The steps of one execution but the last one, which is Lightning's own."""
 
 import math
+from functools import partial
 from typing import Any
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
-from charlm.callbacks.internals.module_log import read_metrics
 from charlm.callbacks.internals.step import OneStep, Outputs
 from charlm.callbacks.internals.step_count import (
     count_scalar_steps,
@@ -30,7 +30,7 @@ class Execution:
         self.ends = step_hooks("on_train_batch_end", trainer, pl_module)
         self.callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
         self.stopper = next((callback for callback in self.callbacks if hasattr(callback, "stops_now")), None)
-        self.step = OneStep(trainer, pl_module, self._enter)
+        self.step = OneStep(trainer, pl_module, partial(setattr, log, "hook"))
         self.acting = [each for each in self.callbacks if any(acts_every_step(each, hook) for hook in STEP_HOOKS)]
         self.has_bare_steps = (
             self.step.own_gradients() is not None
@@ -139,7 +139,7 @@ class Execution:
             self.loop.update_lr_schedulers("step", update_plateau_schedulers=False)
             self.loop.update_lr_schedulers("epoch", update_plateau_schedulers=False)
             self.log.give_latest()
-            read_metrics(self.trainer)
+            _ = self.trainer.callback_metrics, self.trainer.progress_bar_metrics  # they take the values when read
             raise StopIteration
 
     def _end_execution(self, outputs: Outputs, batch: Any, index: int) -> None:
@@ -148,9 +148,6 @@ class Execution:
         for callback in self.callbacks:
             if overrides(callback, "on_train_batch_end") and not acts_every_step(callback, "on_train_batch_end"):
                 callback.on_train_batch_end(self.trainer, self.pl_module, outputs, batch, index)
-
-    def _enter(self, hook: str) -> None:
-        self.log.hook = hook
 
 
 class _Fetched:

@@ -17,20 +17,14 @@ class StepLog:
     The latest number of each name is kept, and goes to the loggers at the steps that Lightning writes and to Lightning
     when the execution ends. What Lightning adds up over an epoch, or reduces over processes, goes to Lightning at every
     step; a module that logs such values has its points written by Lightning, too.
-
-    Args:
-        trainer: in training.
-        pl_module: the module that logs.
     """
 
     def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.trainer = trainer
-        self.pl_module = pl_module
+        self.trainer, self.pl_module = trainer, pl_module
         # the hook of one of the callback's own steps; "" where Lightning names the hook; None in a step of Lightning's
         self.hook: str | None = None
         self._batch: Any = None
         self._is_begun = False  # whether Lightning knows the batch of this step
-        self._is_due = False  # whether this step is written
         self._by_lightning = False  # whether Lightning writes the points
         self._is_behind = False  # whether Lightning lacks the latest values
         self._epoch = -1
@@ -44,18 +38,16 @@ class StepLog:
 
     def begin(self, batch: Any) -> None:
         """Begin one of the callback's own steps, on `batch`."""
-        self._is_due = log_is_due(self.trainer)
-        if self._is_due and self._by_lightning:
-            self.give_latest()
         self._batch, self._is_begun = batch, False
 
     def end(self) -> None:
         """End the step."""
-        if self.trainer.should_stop or (self._is_due and self._by_lightning):
+        is_due = log_is_due(self.trainer)
+        if self.trainer.should_stop or (is_due and self._by_lightning):
             self.give_latest()
             self._begin_batch()
             write_batch(self.trainer)
-        elif self._is_due:
+        elif is_due:
             written = [(name, value) for (_, name), (value, of) in self._latest.items() if of["logger"] is not False]
             row = {"epoch": self.trainer.current_epoch, **{name: _number(value) for name, value in written}}
             for logger in self.trainer.loggers if written else ():
@@ -89,7 +81,7 @@ class StepLog:
         reduced = sync_dist and self.trainer.world_size > 1
         if is_number and on_step is not False and not on_epoch and not reduced:
             self._latest[hook, name] = (value.detach() if is_tensor and value.requires_grad else value, options)
-            if self.hook is not None and not (self._is_due and self._by_lightning):
+            if self.hook is not None:
                 self._is_behind = True
                 return
         else:
