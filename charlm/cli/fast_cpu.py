@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers for mallopt
 
 @contextmanager
 def fast_products() -> Iterator[None]:
-    """Multiply matrices by oneDNN on AMD processors with AVX-512: MKL, torch's default, takes twice the time there.
+    """Multiply matrices with oneDNN on AMD processors with AVX-512: MKL, torch's default, takes twice the time there.
 
     torch's name for this is a precision of "medium". It allows oneDNN to round numbers to bfloat16, which oneDNN does
     on processors with AMX only. Nothing changes without torch, on other processors, and on a machine with a GPU, whose
@@ -30,7 +30,7 @@ def fast_products() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep memory that is freed for the next step; to return it and ask again takes a tenth of a step."""
+    """Let glibc keep freed memory for the next step; returning it and asking for it again takes a tenth of a step."""
     with suppress(AttributeError, OSError, TypeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, 32 << 20)

@@ -63,7 +63,7 @@ def _whole_lines(file: Path, size: int, encoding: str) -> Iterator[bytes]:
         with file.open("rb") as stream:
             before, head = os.fstat(stream.fileno()), stream.peek(8)
             if head.startswith(_NO_TEXT):
-                raise ValueError(f"{file} is a spreadsheet or an archive; save it as CSV, or unpack it")
+                raise ValueError(f"{file} is a spreadsheet, a PDF or an archive; save it as CSV, or unpack it")
             source = gzip.GzipFile(fileobj=stream) if head.startswith(_GZIP) else stream
             # a variable, since the stream is closed with the last reference to what reads it
             read = source.read if encoding == "utf-8" else _recoded(source, encoding)

@@ -144,7 +144,7 @@ REFUSED = {  # the file: what is said of FILE
     b"anna\n\xc0\xae\n": f"FILE, line 2: byte 0xc0 {UTF8}",  # an overlong form
     b"anna\nzo\xc3": f"FILE, line 2: byte 0xc3 {UTF8}",  # cut in a letter
     "anna\n".encode("utf-16"): f"FILE, line 1: byte 0xff {UTF8}",
-    b"PK\x03\x04...": "FILE is a spreadsheet or an archive; save it as CSV, or unpack it",
+    b"PK\x03\x04...": "FILE is a spreadsheet, a PDF or an archive; save it as CSV, or unpack it",
     "anna\n".encode("utf-16-le"): rf"FILE, line 1: U\+0000 is a control character; {REMOVE}",
     **{f"anna\r\n\r\n bo \nan{ch}na\n": rf"FILE, line 4: U\+{ord(ch):04X} is a control character" for ch in CONTROL},
     **{f"a\na{ch}b\n": rf"FILE, line 2: U\+{ord(ch):04X} is an invisible character; {REMOVE}" for ch in INVISIBLE},

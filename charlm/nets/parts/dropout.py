@@ -1,4 +1,4 @@
-"""Dropout of the recurrent nets: a mask from 16 random bits a number."""
+"""Dropout of the nets of whole names: a mask from 16 random bits a number."""
 
 import torch
 from torch import Tensor, nn

@@ -52,7 +52,7 @@ def fast_step(net: Recurrent, ids: Tensor, state: Tensor | None) -> Tensor:
     w_ih, w_hh, b_ih, b_hh = net.recurrent.all_weights[0]
     H = w_hh.shape[1]
     state = w_hh.new_zeros(len(ids), H) if state is None else state
-    two, new = linear(net.embedding.weight, w_ih, b_ih)[ids].split([2 * H, H], dim=1)  # of each character once
+    two, new = linear(net.embedding.weight, w_ih, b_ih)[ids].split([2 * H, H], dim=1)  # once for each character
     old_two, old = linear(state, w_hh, b_hh).split([2 * H, H], dim=1)
     reset, update = two.add_(old_two).sigmoid_().chunk(2, dim=1)
     new.addcmul_(reset, old).mul_(2).sigmoid_().mul_(2).sub_(1)  # tanh
