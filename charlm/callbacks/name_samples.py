@@ -21,9 +21,10 @@ class NameSamples(BaseCallback):
     """Watch babble turn into names: what the model samples before the first step, at every validation and at the end.
 
     The seed is the same each time. Every logger that takes texts (TensorBoard, W&B and others) gets them as `samples`:
-    a table with a column for this step and for some earlier ones, where a known name stands with its split. Every logger gets, at the step of the validation loss, the shares of new
-    and of distinct names in a larger sample (`samples/new`, `samples/distinct`), and their mean length in characters
-    beside that of the training names (`samples/mean_length`, `samples/mean_length_data`).
+    a table with a column for this step and for some earlier ones, where a known name stands with its split. Every
+    logger gets, at the step of the validation loss, the shares of new and of distinct names in a larger sample
+    (`samples/new`, `samples/distinct`), and their mean length in characters beside that of the training names
+    (`samples/mean_length`, `samples/mean_length_data`).
 
     It works with any LightningModule that samples strings by a method
 
