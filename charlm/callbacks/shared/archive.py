@@ -83,19 +83,22 @@ def _check(file: IO[bytes], path: str | Path, weights_only: bool) -> None:
         kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
         raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that a training wrote")
     try:
-        sound = _is_sound(file, weights_only)
+        sound = _is_sound(file)
+        endless = sound and weights_only and _is_endless(file)
     except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
         sound = False
     if not sound:
         raise ValueError(f"{path} is damaged, or torch.save did not write it; {_AGAIN}")
+    if endless:
+        raise ValueError(f"{path} repeats its values so often that reading would not end; use another checkpoint")
 
 
-def _is_sound(file: IO[bytes], weights_only: bool) -> bool:
+def _is_sound(file: IO[bytes]) -> bool:
     """Whether all parts of the archive are as torch.save writes them, with the right checksums.
 
     Another reader of zip archives must find the same parts, so the archive may have one reading only: each part occurs
     once, the first one at the start of the file, and the directory at its end. No part may claim more bytes than the
-    file has; nor may the tensors and plain values in it be so entangled that nothing could go through all of them.
+    file has.
     """
     size = os.fstat(file.fileno()).st_size
     file.seek(size - _END.size)
@@ -114,8 +117,14 @@ def _is_sound(file: IO[bytes], weights_only: bool) -> bool:
             and sum(sizes.values()) <= size  # else some share their bytes
             and all(name.startswith(f"{folder}/") and "\0" not in name for name in sizes)
             and archive.testzip() is None
-            and (not weights_only or unfolded_size(archive.read(f"{folder}/data.pkl")) <= size + _MOST_PARTS)
         )
+
+
+def _is_endless(file: IO[bytes]) -> bool:
+    """Whether the tensors and plain values are so entangled that nothing could go through all of them."""
+    with zipfile.ZipFile(file) as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        return unfolded_size(archive.read(f"{folder}/data.pkl")) > os.fstat(file.fileno()).st_size + _MOST_PARTS
 
 
 def foreign_names(file: str | Path | IO[bytes]) -> list[str]:
