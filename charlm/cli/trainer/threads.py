@@ -34,7 +34,8 @@ def choose_threads(batch_size: int | None) -> None:
 
     A step of a small net is too short to share. Up to a thousand examples a second thread costs what it saves, and if
     another program keeps a core busy, torch's threads wait for each other and a step takes fifty times as long. With
-    four thousand examples it saves a quarter of the time.
+    four thousand examples it saves a quarter of the time. It saves as much in steps of 5 ms and more, for twice the CPU
+    time: OMP_NUM_THREADS=2 is worth a try for larger nets on an idle machine; scripts/bench/threads.py measures it.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
