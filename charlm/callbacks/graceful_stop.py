@@ -1,5 +1,6 @@
 """On Ctrl-C, SIGTERM or SIGHUP, finish the step, save the state, and exit with the status of the signal."""
 
+import atexit
 import os
 import signal
 import stat
@@ -140,6 +141,9 @@ class GracefulStop(BaseCallback):
 
     def _restore_handlers(self, trainer: Trainer) -> None:
         for signum, handler in self._handlers.items():
+            if signum == self.received == _SIGHUP:
+                handler.before = signal.SIG_IGN  # the second one, of the system or the shell, may still come
+                atexit.register(signal.signal, signum, signal.SIG_IGN)  # Lightning has put `handler` back by then
             handler.handle = None
             signal.signal(signum, handler.before)
         self._handlers = {}
