@@ -2,7 +2,6 @@
 
 import inspect
 
-from charlm.data.corpus import read_corpus
 from charlm.data.splits import Splits, load_splits
 from charlm.runs.load_checkpoint import Checkpoint
 
@@ -13,7 +12,7 @@ def training_splits(checkpoint: Checkpoint) -> Splits:
     Raises:
         ValueError: the checkpoint does not name its data, or the data cannot be read or has changed.
     """
-    arguments = {*inspect.signature(load_splits).parameters, *inspect.signature(read_corpus).parameters}
+    arguments = inspect.signature(load_splits).parameters
     settings = {key: value for key, value in checkpoint.data.items() if key in arguments}
     if not settings:
         raise ValueError(f"{checkpoint.path} does not say which names it was trained on")

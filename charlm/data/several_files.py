@@ -1,19 +1,18 @@
 """Several files as one list of names."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from charlm.data.corpus import Corpus, read_corpus
+from charlm.data.corpus import Corpus
 from charlm.data.download import MAKEMORE, refuse_address
 from charlm.messages import first_few
 
 _SHOWN = 6  # files whose counts, and whose notes, are listed
 
-Paths = str | Sequence[str] | None
+Paths = str | Path | Sequence[str | Path] | None
 """A file, a pattern such as "lists/*.txt", "makemore", or a list of these; None: the names that come with charlm."""
 
 
@@ -33,16 +32,15 @@ def absolute(path: Paths) -> str | list[str] | None:
     return str(Path(path).absolute())
 
 
-def read_files(path: Paths, **options: Any) -> Corpus:
-    """Read one file or several, each by the rules of `read_corpus`, whose options these are.
+def read_files(path: Paths, read: Callable[[str | Path | None], Corpus]) -> Corpus:
+    """Read one file or several, each with `read`, and join them.
 
     Raises:
-        OSError: no file matches a pattern, or as for `read_corpus`.
-        ValueError: as for `read_corpus`.
+        OSError: no file matches a pattern, or as for `read`.
+        ValueError: as for `read`.
     """
-    given: list[Any] = [path] if path is None or isinstance(path, str | Path) else list(path)
-    files = list(dict.fromkeys(file for each in given for file in _matching(each)))
-    corpora = [read_corpus(file, **options) for file in files]
+    given = [path] if path is None or isinstance(path, str | Path) else path
+    corpora = [read(file) for file in dict.fromkeys(file for each in given for file in _matching(each))]
     return corpora[0] if len(corpora) == 1 else _joined(corpora)
 
 

@@ -28,6 +28,27 @@ def mix(words: np.ndarray, key: int) -> np.ndarray:
     return words
 
 
+def line_hashes(codes: np.ndarray, lengths: np.ndarray, seed: int) -> np.ndarray:
+    """A hash of each line of a text: the sum of one mixed word for each character and its position, mixed again.
+
+    Characters are hashed rather than ids, so that another alphabet does not move a name to another split.
+
+    Args:
+        codes: integers (N,), the code points of the text; the last one of each line is its end.
+        lengths: int64 (M,), the length of each line with its end.
+        seed: >= 0; every seed gives another hash.
+
+    Returns:
+        uint64 (M,).
+    """
+    ends = np.cumsum(lengths)
+    words = codes.astype(np.uint64)
+    words[ends - 1] = 0
+    words <<= np.uint64(32)
+    words |= (np.arange(len(codes)) - np.repeat(ends - lengths, lengths)).view(np.uint64)
+    return mix(np.diff(np.cumsum(mix(words, seed))[ends - 1], prepend=np.uint64(0)), seed)
+
+
 class Shuffle:
     """A random order of 0..N-1 with access to any piece of it.
 

@@ -1,9 +1,10 @@
 """Which names are for training, validation and test. Dimension key: M names (lines), N examples, S stream length."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from charlm.data.cleaning import line_lengths
 from charlm.data.contexts import Contexts, StreamAttributes, notebook_positions
-from charlm.data.corpus import Corpus
+from charlm.data.corpus import Corpus, read_corpus
+from charlm.data.lowercase import Language
 from charlm.data.several_files import Paths, read_files
-from charlm.data.shuffle import mix
-from charlm.tokenizer import BOUNDARY, CharTokenizer, code_points
+from charlm.data.shuffle import line_hashes
+from charlm.tokenizer import BOUNDARY, LONGEST_NAME, CharTokenizer, code_points
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -74,9 +76,34 @@ def load_splits(
     split_by: Literal["name", "line", "pair"] = "name",
     split_seed: int = 42,
     pad: bool = True,
-    **reading: Any,
+    *,
+    lowercase: bool | Language = False,
+    max_length: int = LONGEST_NAME,
+    column: int | str | None = None,
+    encoding: str = "utf-8",
+    bad_lines: Literal["refuse", "skip"] = "refuse",
+    weight: int | str | None = None,
+    label: int | str | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Splits:
-    """Read names and split them; the arguments are those of NamesDataModule, `reading` is for `read_corpus`.
+    """Read names and split them.
+
+    Args:
+        path: a file, "makemore", a pattern such as "lists/*.txt", or a list of these; None: the bundled names.
+        alphabet: the characters in the order of their ids; None: those that occur, sorted.
+        block_size: T, the context length in characters, >= 1.
+        split: shares of train, val and test, which sum to 1.
+        split_by: "name" keeps copies of a name together, "line" splits lines, "pair" the examples.
+        split_seed: seed of the split, from 0 to 2**64 - 1.
+        pad: False leaves out padding, and with it each name's first T - 1 characters as targets.
+        lowercase: turn names to lower case; see `read_corpus` for this and all that follows.
+        max_length: length of the longest accepted name in characters, >= 1.
+        column: the column with the names in a table: its number, from 1 on, or its title; 0: each whole line is a name.
+        encoding: of the file, such as "cp1252".
+        bad_lines: "refuse" raises an error for a line that is not accepted; "skip" leaves such lines out.
+        weight: the column with the names' weights.
+        label: the column with the names' labels.
+        labels: the accepted labels in order; None: those that occur, sorted.
 
     Raises:
         OSError: the file cannot be read or downloaded.
@@ -92,7 +119,11 @@ def load_splits(
         raise ValueError(f"block_size is {block_size}; it must be at least 1 character of context")
     if not 0 <= split_seed < 2**64:
         raise ValueError(f"split_seed is {split_seed}; give a whole number of 0 or more, below 2**64")
-    corpus = read_files(path, alphabet=alphabet, **reading)
+    read = partial(
+        read_corpus, alphabet=alphabet, lowercase=lowercase, max_length=max_length, column=column, encoding=encoding,
+        bad_lines=bad_lines, weight=weight, label=label, labels=labels,
+    )  # fmt: skip
+    corpus = read_files(path, read)
     tokenizer = CharTokenizer(corpus.alphabet if alphabet is None else alphabet, corpus.labels)
     places = block_size + bool(tokenizer.labels)
     if split_by == "pair":
@@ -210,16 +241,8 @@ def _chunks(corpus: Corpus) -> Iterator[tuple[slice, str, np.ndarray]]:
 
 
 def _name_hashes(corpus: Corpus, seed: int) -> np.ndarray:
-    """uint64 (M,): a hash of every name, the sum of one mixed word for each character and its position.
-
-    Characters are hashed rather than ids, so that another alphabet does not move a name to another split.
-    """
+    """uint64 (M,): a hash of every name."""
     hashes = np.empty(len(corpus), np.uint64)
     for lines, text, lengths in _chunks(corpus):
-        ends = np.cumsum(lengths)
-        words = code_points(text).astype(np.uint64)
-        words[ends - 1] = 0  # the line ends
-        words <<= np.uint64(32)
-        words |= (np.arange(len(text)) - np.repeat(ends - lengths, lengths)).view(np.uint64)
-        hashes[lines] = np.diff(np.cumsum(mix(words, seed))[ends - 1], prepend=np.uint64(0))
-    return mix(hashes, seed)
+        hashes[lines] = line_hashes(code_points(text), lengths, seed)
+    return hashes

@@ -1,3 +1,4 @@
+import inspect
 import random
 import tracemalloc
 from collections import Counter
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from charlm.data import corpus as corpus_file
 from charlm.data.contexts import build_contexts
+from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS, load_splits, split_sizes
 
 COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
@@ -33,6 +35,20 @@ def test_the_examples_of_a_split_are_those_of_its_names(write, split_by, pad):
     for part in PARTS:
         expected = build_contexts(splits.names(part), splits.tokenizer, 2, pad)
         assert all(map(torch.equal, getattr(splits, part).tensors(), expected))
+
+
+def test_a_list_is_read_for_its_splits_with_all_options_of_read_corpus(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes("José;1;M\nToo long a name;2;M\nAna;3;F\n".encode("cp1252"))
+    options = {"column": 1, "weight": 2, "label": 3, "labels": ["M", "F"], "encoding": "cp1252"}
+    options |= {"lowercase": True, "max_length": 4, "alphabet": "joséna", "bad_lines": "skip"}
+    read, split = (inspect.signature(function).parameters for function in (read_corpus, load_splits))
+    assert {*options, "path"} == {*read}
+    assert all(split[name].default == read[name].default for name in read)
+    corpus = load_splits(str(path), **options, split=(1, 0, 0)).corpus
+    assert corpus == read_corpus(path, **options)
+    assert corpus.names() == ["josé", "ana"]
+    assert (corpus.weights.tolist(), corpus.labels, corpus.label_of.tolist()) == ([1, 3], ("M", "F"), [0, 1])
 
 
 def test_a_name_keeps_its_split_whatever_the_order_of_the_list_and_the_alphabet(write):
