@@ -15,8 +15,11 @@ from charlm.cli.fast_cpu import fast_products
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import config_names
 from charlm.data.batches import BatchLoader
+from charlm.data.name_batches import NameLoader
+from charlm.data.sequences import Sequences
 from charlm.data.splits import load_splits
-from charlm.nets.loss import evaluate
+from charlm.nets.loss import cross_entropy, evaluate
+from charlm.nets.mixture import HeldOut
 from charlm.runs.load_checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
@@ -102,7 +105,7 @@ def test_a_note_and_the_settings_that_were_used_are_in_the_log_and_in_the_result
     assert "--name is 'a/b'; give at most 40 letters" in cli("fit", "--config", small, "--name", "a/b").err
 
 
-def test_the_sizes_that_a_model_chooses_are_in_the_results(cli, names):
+def test_the_sizes_that_best_chooses_and_its_losses_are_in_the_results(cli, names):
     short = ("--trainer.val_check_interval=2", "--trainer.callbacks=null")
     for steps, run in ((2, ("--name=run", "--config=best", "--data", names)), (4, ("--resume=run",))):
         done = cli("fit", *run, f"--trainer.max_steps={steps}", *short)
@@ -110,6 +113,16 @@ def test_the_sizes_that_a_model_chooses_are_in_the_results(cli, names):
         settings = json.loads((RUN / "results.json").read_text())["settings"]
         assert (settings["model.n_embd"], settings["model.n_hidden"], settings["model.dropout"]) == (32, 32, 0.5)
         assert "model.train_names" not in settings
+    # each training name by n-grams that have not counted it
+    (whole,) = NameLoader(Sequences.of_contexts(load_splits(names).train), None)
+    net, held_out = load_checkpoint(RUN).net, HeldOut(27)
+    held_out.count_names(*whole)
+    with torch.no_grad():
+        loss = cross_entropy(net.eval()(whole[0], held_out(whole[0])), whole[1]).item()
+    train = json.loads((RUN / "results.json").read_text())["train"]
+    assert train == pytest.approx(loss, abs=1e-5)
+    assert train > evaluate(net, [whole]).loss + 0.2  # by n-grams with the name's own counts
+    assert "\nTrain is measured with n-grams that have not counted the name.\n" in done.out
 
 
 def test_a_short_list_is_passed_over_22_times_and_validated_after_every_second(cli, names, scalars):

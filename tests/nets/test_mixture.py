@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from charlm.data.sequences import build_sequences
-from charlm.nets.mixture import FOLDS, HeldOut, Mixture
+from charlm.nets.mixture import FOLDS, CrossFitted, HeldOut, Mixture
 from charlm.nets.ngram import NGram
 from charlm.nets.parts.held_out import fold_of
 from charlm.tokenizer import CharTokenizer
@@ -94,6 +94,13 @@ def test_no_copy_of_a_name_is_in_the_counts_that_it_is_trained_with():
     torch.testing.assert_close(sums, torch.ones_like(sums))
     shorter = held_out(IDS[[5, 3]][:, :4])  # these names are looked up already, and padded to the longer one
     torch.testing.assert_close(shorter, first[[5, 3], :4], rtol=0, atol=0)
+    for labels in (0, 2):
+        net, names, weights = Mixture(V, dropout=0.0, n_labels=labels).eval(), IDS.clone(), torch.arange(12.0)
+        names[:, 0] = V if labels else 0  # the first label begins each name
+        held_out = HeldOut(V, labels)
+        held_out.count_names(names, TARGET, weights)
+        crossed = CrossFitted(net, zip(names.split(5), TARGET.split(5), weights.split(5), strict=True))
+        torch.testing.assert_close(crossed(names), net(names, held_out(names)))
 
 
 def test_folds_of_similar_names_differ():

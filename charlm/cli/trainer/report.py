@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from charlm.cli.commands.sample import first_names, novelty
 from charlm.cli.commands.summary import MOST_LABELS, net_facts, summary_table
@@ -20,11 +20,17 @@ from charlm.data.splits import Part, Splits
 from charlm.inference.labelled import losses_by_label
 from charlm.messages import first_few
 from charlm.nets.loss import evaluate
+from charlm.nets.mixture import CrossFitted, Mixture
+from charlm.nets.ngram import NGram
 from charlm.runs.directory import run_directory, write_results
 from charlm.runs.load_checkpoint import Checkpoint
 
 Batches = Iterable[tuple[Tensor, ...]]
 NAMES = 10
+_OF_TRAIN: dict[type, str] = {
+    Mixture: "Train is measured with n-grams that have not counted the name.",
+    NGram: "The names of train were counted: its loss tells nothing about new names.",
+}
 
 
 def finish(
@@ -50,7 +56,7 @@ def finish(
     """
     run = run_directory(checkpoint.path)
     try:
-        losses: dict[str, float] = {part: evaluate(checkpoint.net, batches).loss for part, batches in loaders.items()}
+        losses: dict[str, float] = {part: _loss(checkpoint.net, part, batches) for part, batches in loaders.items()}
     except KeyboardInterrupt:
         test = f"{program('charlm')} test --ckpt_path {shlex.quote(str(shown(checkpoint.path)))}"
         told = "The training has ended and is saved; only its report is missing. Get its loss with:"
@@ -63,6 +69,8 @@ def finish(
     width = min(80, terminal_width())
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))
+    if "train" in loaders and type(checkpoint.net) in _OF_TRAIN:
+        print(f"\n{textwrap.fill(_OF_TRAIN[type(checkpoint.net)], width - 1)}")
     if by_label := facts.get("val_by_label"):
         listed = first_few([f"{label} {loss:.4f}" for label, loss in by_label.items()], MOST_LABELS)
         print(f"\n{textwrap.fill(f'val by label: {listed}', width - 1)}")
@@ -72,6 +80,13 @@ def finish(
     print_names(checkpoint, splits)
     print_next(run, tensorboard)
     return losses, said
+
+
+def _loss(net: nn.Module, part: Part, batches: Batches) -> float:
+    """The loss on a split; on train, as `_OF_TRAIN` says."""
+    if part == "train" and isinstance(net, Mixture):
+        net = CrossFitted(net, batches)
+    return evaluate(net, batches).loss
 
 
 def print_names(checkpoint: Checkpoint, splits: Splits) -> None:
