@@ -20,7 +20,7 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
-from results import row_of
+from results import refuse, refuse_same_names, row_of
 
 from charlm.cli.main import short_errors
 from charlm.cli.table import Table, render
@@ -57,8 +57,9 @@ def main(lists: tuple[str, ...], sizes: tuple[PositiveInt, ...] = (), seed: int 
 
     Raises:
         OSError: a list cannot be read.
-        ValueError: a list has bad names, or fewer than a size.
+        ValueError: a list has bad names.
     """
+    refuse_same_names(lists)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -74,7 +75,7 @@ def parts_of(file: str, sizes: tuple[int, ...], folder: Path) -> list[Path]:
     names = sorted(set(read_corpus(file).names()))
     random.Random(0).shuffle(names)
     if max(sizes) > len(names):
-        raise ValueError(f"{file} has {len(names):,} distinct names, fewer than {max(sizes):,}")
+        refuse(f"{file} has {len(names):,} distinct names, fewer than {max(sizes):,}")
     parts = [folder / f"{Path(file).stem}-{size}.txt" for size in sizes]
     for part, size in zip(parts, sizes, strict=True):
         part.write_text("\n".join(names[:size]) + "\n", encoding="utf-8")
@@ -83,8 +84,8 @@ def parts_of(file: str, sizes: tuple[int, ...], folder: Path) -> list[Path]:
 
 def column_of(file: Path, folder: Path, seed: int) -> dict[str, float]:
     """The lowest val loss of each model on a list."""
-    sha256, options = read_corpus(str(file)).sha256, [f"--data.path={file}"]
-    counted, best = (row_of(folder / file.stem, options, sha256, config, seed)["val"] for config in ("ngram", "best"))
+    given = folder / file.stem, [f"--data.path={file}"], file.read_bytes()
+    counted, best = (row_of(*given, config, seed)["val"] for config in ("ngram", "best"))
     others = {"ngram": counted} | {name: lowest_val(file, *of_grid, seed) for name, of_grid in GRID.items()}
     lowest = min(others.values())
     print(f"{file.stem}: best {best:.4f}, the others {lowest:.4f}", file=sys.stderr, flush=True)

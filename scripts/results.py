@@ -4,6 +4,7 @@ python scripts/results.py                                          the bundled n
 python scripts/results.py --data makemore                          the course's 32,033 names
 python scripts/results.py --data my_names.txt --configs [mlp,gru] --seeds 1
 python scripts/results.py --lists [small.txt,bundled,makemore] --configs [ngram,mlp,gru]     one table of all
+python scripts/results.py --data table.csv --fit [--data.column=name]      further options of charlm fit
 
 Each row is a config. Its losses are means and standard deviations over the seeds, in nats per character, at the
 checkpoint with the lowest val loss; settings were tuned on val, and test was evaluated once, for the table. With
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
@@ -35,7 +36,7 @@ from charlm.cli.main import short_errors
 from charlm.cli.table import Table, render
 from charlm.cli.trainer.configs import CONFIGS, config_names
 from charlm.cli.training_names import training_splits
-from charlm.data.corpus import read_corpus
+from charlm.data.corpus import names_file
 from charlm.data.splits import PARTS
 from charlm.inference.sampling import sample_names
 from charlm.inference.scoring import score_names
@@ -70,26 +71,25 @@ def main(
         split_by: name or line, as in `charlm fit`.
         jobs: trainings at the same time, on one thread each.
         fit: further options of `charlm fit`, for every training.
-        lists: several lists instead of `data`, each with a subfolder of `out`, and a table of their val losses at the
-            end; "bundled" stands for the bundled names.
+        lists: several lists instead of `data`, each with a subfolder of `out` by its name, and a table of their val
+            losses at the end; "bundled" stands for the bundled names.
 
     Raises:
-        OSError: the list of names cannot be read.
-        ValueError: the list has bad names.
+        OSError: a list of names cannot be read.
     """
+    refuse_same_names(lists)
     for name in configs:
         if name not in config_names():
-            print(f"results.py: error: there is no config {name!r}: {', '.join(config_names())}", file=sys.stderr)
-            raise SystemExit(2)
+            refuse(f"there is no config {name!r}: {', '.join(config_names())}")
     columns = {}
     for name in lists or (data or "bundled",):
         path = None if name == "bundled" else name
         options = [*(["--data.path", path] if path else []), f"--data.split_by={split_by}", *fit]
-        corpus, place = read_corpus(path), Path(out, *[Path(name).stem] * bool(lists), split_by)
+        names, place = names_file(path).read_bytes(), Path(out, *[Path(name).stem] * bool(lists), split_by)
         todo = [(config, seed) for config in configs for seed in range(seeds)]
         with ThreadPoolExecutor(jobs) as workers:
-            rows = list(workers.map(partial(row_of, place, options, corpus.sha256), *zip(*todo, strict=True)))
-        columns[f"{Path(name).stem} ({len(corpus):,})"] = rows
+            rows = list(workers.map(partial(row_of, place, options, names), *zip(*todo, strict=True)))
+        columns[f"{Path(name).stem} ({rows[0]['names']:,})"] = rows
         table = render(table_of(configs, rows, repeated=split_by != "name"), "markdown")
         (place / "results.md").write_text(table + "\n", encoding="utf-8")
         print(f"\n{path or 'the bundled names'}, split by {split_by}, losses in nats per character:\n\n{table}")
@@ -97,10 +97,24 @@ def main(
         print(f"\nThe val losses side by side:\n\n{render(side_by_side(configs, columns), 'markdown')}")
 
 
-def row_of(out: Path, options: Sequence[str], names: str, config: str, seed: int) -> dict[str, Any]:
-    """The figures of one run, which is trained unless it is finished."""
+def refuse_same_names(lists: Sequence[str]) -> None:
+    """Refuse lists whose folders and columns would have the same name."""
+    stems = [Path(file).stem for file in lists]
+    if repeated := [stem for stem in stems if stems.count(stem) > 1]:
+        refuse(f"--lists has two files called {repeated[0]}, which names a folder and a column; rename one")
+
+
+def refuse(why: str) -> NoReturn:
+    """End with a sentence and exit status 2."""
+    print(f"{Path(sys.argv[0]).name}: error: {why}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def row_of(out: Path, options: Sequence[str], names: bytes, config: str, seed: int) -> dict[str, Any]:
+    """The figures of one run on a file with these `names`, which is trained unless it is finished."""
     run = out / f"{config}-seed{seed}"
-    settings = [config, hashlib.sha256((CONFIGS / f"{config}.yaml").read_bytes()).hexdigest(), *options, names]
+    contents = ((CONFIGS / f"{config}.yaml").read_bytes(), names)
+    settings = [config, *options, *(hashlib.sha256(content).hexdigest() for content in contents)]
     file = run / "row.json"
     if file.is_file() and (row := json.loads(file.read_text(encoding="utf-8")))["settings"] == settings:
         return row
@@ -150,7 +164,7 @@ def figures(run: Path) -> dict[str, Any]:
         unseen[f"{part}_unseen"] = sum(score.total for score in scores) / characters if scores else None
     drawn = sample_names(loaded.net, loaded.tokenizer, _DRAWN, seed=0)
     new = [name for name in dict.fromkeys(drawn) if name not in known]
-    facts = {key: results[key] for key in ("model", "parameters", "train", "val", "test")}
+    facts = {key: results[key] for key in ("model", "names", "parameters", "train", "val", "test")}
     return {**facts, **unseen, "new": len(new), "examples": new[:_EXAMPLES]}
 
 

@@ -20,5 +20,10 @@ def test_best_stands_beside_the_lowest_of_the_others(script, capsys, monkeypatch
     assert losses["best above it"] == pytest.approx(losses["best"] - losses["lowest but best"], abs=2e-4)
     short, longer = (read_corpus(str(part)).names() for part in grid.parts_of(str(file), (5, 40), tmp_path))
     assert (short, len(set(longer))) == (longer[:5], 40)
-    with pytest.raises(ValueError, match="44 distinct names, fewer than 45"):
+    with pytest.raises(SystemExit, match="2"):
         grid.parts_of(str(file), (45,), tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        grid.main((str(file), "other/names.csv"))
+    said = capsys.readouterr().err
+    assert "44 distinct names, fewer than 45" in said
+    assert "two files called names" in said

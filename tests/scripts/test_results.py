@@ -26,10 +26,10 @@ def done(results, tmp_path_factory):
     """The rows of a config with two seeds: their folder, the list of names, and a function to make them again."""
     folder = tmp_path_factory.mktemp("results")
     names = folder / "names.txt"
-    names.write_text("\n".join(read_corpus().names()[::25]) + "\n", encoding="utf-8")
+    names.write_text("".join(f"{name},a\n" for name in read_corpus().names()[::25]), encoding="utf-8")
 
     def make(**options):
-        given = {"configs": ("bow",), "seeds": 2, "split_by": "line", "fit": FEWER}
+        given = {"configs": ("bow",), "seeds": 2, "split_by": "line", "fit": ("--data.column=1", *FEWER)}
         results.main(str(names), str(folder / "out"), **{**given, **options})
 
     make()
@@ -40,7 +40,7 @@ def test_a_row_has_the_losses_of_the_best_checkpoint_and_names_that_it_draws(don
     out, names, _ = done
     row = json.loads((out / "bow-seed1" / "row.json").read_text())
     loaded = load_checkpoint(out / "bow-seed1")
-    splits = load_splits(str(names), split_by="line", block_size=65)
+    splits = load_splits(str(names), split_by="line", block_size=65, column=1)
     train = set(splits.names("train"))
     for key, part, known in (("val", "val", set()), ("test_unseen", "test", train)):
         wanted = [name for name in splits.names(part) if name not in known]
@@ -69,7 +69,21 @@ def test_a_finished_run_is_repeated_only_for_another_list(done, results, monkeyp
     monkeypatch.setattr(results, "train", lambda run, *_: trained.append(run.name) or 1 / 0)
     make()
     assert trained == []
-    names.write_text(names.read_text(encoding="utf-8") + "zoe\n", encoding="utf-8")
+    names.write_text(names.read_text(encoding="utf-8") + "zoe,a\n", encoding="utf-8")
     with pytest.raises(ZeroDivisionError):
         make(seeds=1)
     assert trained == ["bow-seed0"]
+
+
+def test_lists_stand_side_by_side_and_two_of_the_same_name_are_refused(done, results, capsys):
+    """Their runs and their columns would be one."""
+    out, names, make = done
+    (copy := names.with_name("copy.csv")).write_bytes(names.read_bytes())
+    make(lists=(str(names), str(copy)), configs=("ngram",), seeds=1, fit=("--data.column=1",))
+    loss = json.loads((out.parent / "copy" / "line" / "ngram-seed0" / "row.json").read_text())["val"]
+    header, _, ngram = capsys.readouterr().out.splitlines()[-3:]
+    assert [cell.strip() for cell in header.split("|")][1:-1] == ["config", "names (221)", "copy (221)"]
+    assert [cell.strip() for cell in ngram.split("|")][1:-1] == ["ngram", *[f"{loss:.4f}"] * 2]
+    with pytest.raises(SystemExit, match="2"):
+        make(lists=("a/names.txt", "b/names.csv"))
+    assert "--lists has two files called names, which names a folder and a column; rename" in capsys.readouterr().err
