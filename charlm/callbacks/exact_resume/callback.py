@@ -26,6 +26,7 @@ class ExactResume(BaseCallback):
     - the gradients of an accumulation that was not complete, and under manual optimization all gradients;
     - the sums of `self.log(..., on_epoch=True)` and the states of torchmetrics, so that an epoch's means are complete;
     - `callback_metrics`;
+    - which weights are frozen: Lightning's BackboneFinetuning would leave all of its backbone frozen;
     - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first;
     - Lightning's counters corrected: every validation and every epoch hook comes once, also after a checkpoint of an
       epoch's last batch and after a second resume.
@@ -54,6 +55,7 @@ class ExactResume(BaseCallback):
     def __init__(self) -> None:
         self._loaded: tuple[dict[str, Any], dict[str, Any]] | None = None  # the callback's entry, the loops' counters
         self._float64: dict[str, Tensor] = {}  # the float64 part of the checkpoint's weights
+        self._frozen: list[str] | None = None  # the frozen weights as the training began
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the callback's entry, and correct the counters."""
@@ -65,6 +67,7 @@ class ExactResume(BaseCallback):
         }
         metrics = {key: value.detach().cpu() for key, value in trainer.callback_metrics.items()}
         checkpoint[ENTRY] = {"loop": loop, "metrics": metrics, "ranks": gather(own, trainer.world_size)}
+        checkpoint[ENTRY]["frozen"] = [self._frozen, _frozen(pl_module)]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the callback's entry until training starts.
@@ -95,9 +98,14 @@ class ExactResume(BaseCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the loop continue from the state in the checkpoint."""
+        self._frozen = _frozen(pl_module)
         if self._loaded is None:
             return
         (entry, loops), self._loaded = self._loaded, None
+        began, saved = entry.get("frozen", (None, []))
+        if began == self._frozen:  # else the user has chosen other weights to train
+            for name, weight in pl_module.named_parameters():
+                weight.requires_grad_(name not in saved)
         restore_loop_state(trainer, entry["loop"], loops, lambda: self._restore(trainer, pl_module, entry))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -121,6 +129,10 @@ class ExactResume(BaseCallback):
         for name, gradient in own["gradients"].items():
             weights[name].grad = gradient.to(weights[name].device)
         set_rng_state(own["rng"])
+
+
+def _frozen(pl_module: LightningModule) -> list[str]:
+    return [name for name, weight in pl_module.named_parameters() if not weight.requires_grad]
 
 
 def _accumulated_gradients(trainer: Trainer, pl_module: LightningModule, inside: bool) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import BaseFinetuning, EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
@@ -88,6 +88,17 @@ class Watch(Callback):
     def on_train_end(self, trainer, pl_module):
         means = {key: value.item() for key, value in trainer.callback_metrics.items()}
         self.seen.append(("end", trainer.global_step, sorted(means.items())))
+
+
+class Thaw(BaseFinetuning):
+    """Keep the first layer as it is for one epoch."""
+
+    def freeze_before_training(self, pl_module):
+        self.freeze(pl_module.net[0])
+
+    def finetune_function(self, pl_module, epoch, optimizer):
+        if epoch == 1:
+            self.make_trainable(pl_module.net[0])
 
 
 NUMBERS = TensorDataset(torch.arange(3.0 * 2 * BATCHES).view(-1, 3))
@@ -205,6 +216,7 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
         pytest.param(OfEveryEpoch, {"loader": plain_loader}, id="a plain DataLoader from the end of an epoch"),
         pytest.param(of_every_validation, {"manual": True, "val_check_interval": 2}, id="an accumulation by hand"),
         pytest.param(OfEveryEpoch, {"manual": True}, id="an accumulation by hand over the end of an epoch"),
+        pytest.param(of_every_iteration, {"more": [Thaw()]}, id="a layer that trains from the second epoch on"),
         pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
     ],
 )
