@@ -33,7 +33,7 @@ from charlm.nets.interface import positions_of, takes_names
 from charlm.nets.ngram import NGram
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
-_FIRST_BATCHES = (256, 768)  # small, so that a few names cost little
+_FIRST_BATCHES = (512, 512)  # small, so that a few names cost little; one is enough for NameSamples
 _LONGEST = 1 << 30  # characters: longer names are never drawn, and more would be too many for torch
 _PLAIN = 1 << 14  # candidates drawn before there is a look-ahead, which may be estimated from them; whole batches
 _ENOUGH = 1 / 16  # if this share of them meets the conditions, a look-ahead would not be faster

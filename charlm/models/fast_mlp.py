@@ -17,9 +17,10 @@ from torch.autograd.function import once_differentiable
 from charlm.callbacks.internals.hooks import has_hooks
 from charlm.callbacks.internals.step import GradientFunction
 from charlm.nets.mlp import MLP
+from charlm.nets.parts.layers import Tanh
 
 _SMALL = 1 << 18  # multiplications up to which OpenBLAS, which numpy brings, takes no second thread
-_PARTS = [MLP, nn.Embedding, nn.Linear, nn.Tanh, nn.Linear]
+_PARTS = [MLP, nn.Embedding, nn.Linear, Tanh, nn.Linear]
 
 
 def is_plain(net: MLP) -> bool:

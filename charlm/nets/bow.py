@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from charlm.nets.parts.layers import start_logits
+from charlm.nets.parts.layers import Tanh, start_logits
 from charlm.nets.parts.sizes import check_sizes
 from charlm.tokenizer import LONGEST_NAME
 
@@ -42,7 +42,7 @@ class BoW(nn.Module):
         self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         self.positions = nn.Embedding(block_size, n_embd)
         self.hidden = nn.Linear(n_embd, n_hidden)
-        self.tanh = nn.Tanh()
+        self.tanh = Tanh()
         self.added = nn.Linear(n_hidden, n_embd)
         self.output = nn.Linear(n_embd, vocab_size)
         start_logits(self.output)

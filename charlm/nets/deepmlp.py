@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from charlm.nets.parts.layers import BatchNorm, start_logits, start_tanh
+from charlm.nets.parts.layers import BatchNorm, Tanh, start_logits, start_tanh
 from charlm.nets.parts.sizes import check_dropout, check_sizes
 
 
@@ -56,4 +56,4 @@ def _layer(fan_in: int, n_hidden: int, dropout: float) -> nn.Sequential:
     """Linear, batch norm, tanh, dropout; the linear layer needs no bias, as the batch norm has one."""
     linear = nn.Linear(fan_in, n_hidden, bias=False)
     start_tanh(linear)
-    return nn.Sequential(linear, BatchNorm(n_hidden), nn.Tanh(), nn.Dropout(dropout))
+    return nn.Sequential(linear, BatchNorm(n_hidden), Tanh(), nn.Dropout(dropout))

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from charlm.nets.parts.layers import start_logits, start_tanh
+from charlm.nets.parts.layers import Tanh, start_logits, start_tanh
 from charlm.nets.parts.sizes import check_choice, check_sizes
 
 
@@ -47,7 +47,7 @@ class MLP(nn.Module):
         with torch.random.fork_rng(devices=[]):
             self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
             self.hidden = nn.Linear(self.block_size * n_embd, n_hidden)
-            self.tanh = nn.Tanh()  # a module, so that hooks can look at the hidden units
+            self.tanh = Tanh()  # a module, so that hooks can look at the hidden units
             self.output = nn.Linear(n_hidden, vocab_size)
         if init == "notebook":
             self._init_notebook()

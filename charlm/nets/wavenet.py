@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from charlm.nets.parts.layers import BatchNorm, start_logits, start_tanh
+from charlm.nets.parts.layers import BatchNorm, Tanh, start_logits, start_tanh
 from charlm.nets.parts.sizes import check_dropout, check_sizes
 
 
@@ -72,7 +72,7 @@ class _Level(nn.Module):
         super().__init__()
         self.linear = nn.Linear(2 * size, n_hidden, bias=False)  # the normalisation has a bias
         self.norm = BatchNorm(n_hidden)
-        self.tanh = nn.Tanh()
+        self.tanh = Tanh()
         self.dropout = nn.Dropout(dropout)
         start_tanh(self.linear)
 

@@ -8,7 +8,7 @@ python scripts/bench/bench.py --format markdown                the table in READ
 A row is measured in pairs: ours, the peer, ours, the peer. Its ratio is the median over the pairs, and so are its two
 values, so that a machine that is busy for a while moves neither. Every measurement is a new process in an empty folder,
 on the CPU, with nothing else beside it. No number of threads is set: the notebooks' loops use torch's default, charlm
-what a user gets; the rows for nets of whole names use one thread on both sides.
+what a user gets; the rows for a step of charlm fit and for nets of whole names use one thread on both sides.
 """
 
 import datetime
