@@ -94,9 +94,9 @@ class CharTokenizer:
             return BOUNDARY
         if label not in self.labels:
             if not self.labels:
-                raise ValueError(f"the label is {label!r}, and the model's names have no labels; leave it out")
-            given = "the model's names have labels" if label is None else f"the label {label!r} is not the model's"
-            raise ValueError(f"{given}; give a label, one of {first_few(self.labels, _SHOWN_LABELS)}")
+                raise ValueError(f"label is {label!r}, and the model's names have no labels; leave it out")
+            given = "the model's names have labels" if label is None else f"{label!r} is none of the model's labels"
+            raise ValueError(f"{given}; give one of them as `label`: {first_few(self.labels, _SHOWN_LABELS)}")
         return self.vocab_size + self.labels.index(label)
 
     def encode(self, name: str) -> list[int]:
@@ -179,7 +179,7 @@ class CharTokenizer:
         name = text[start : text.find("\n", at)]
         return (
             f"name {line}, {name!r}, has {text[at]!r} at position {at - start}, outside the alphabet"
-            f" {shortened(self.alphabet)}; clean the names file or widen data.alphabet"
+            f" {shortened(self.alphabet)}; clean the names file or widen --data.alphabet"
         )
 
 

@@ -107,7 +107,7 @@ def test_encode_says_which_character_is_wrong(name, culprit):
 )
 def test_encode_lines_says_which_name_and_character_is_wrong(monkeypatch, text, culprit, chunk):
     monkeypatch.setattr(tokenizer_file, "_CHUNK", chunk)
-    message = f"{culprit}, outside the alphabet 'ab'; clean the names file or widen data.alphabet"
+    message = f"{culprit}, outside the alphabet 'ab'; clean the names file or widen --data.alphabet"
     with pytest.raises(ValueError, match=re.escape(message)):
         CharTokenizer("ab").encode_lines(text)
 

@@ -8,14 +8,17 @@ from typing import Any
 from docstring_parser import parse as parse_docstring
 
 from charlm.cli.fast_cpu import fast_products
+from charlm.cli.options_named import options_named
 from charlm.cli.short_errors import ShortErrors
 from charlm.cli.without_gc import without_gc
 
 
 def run_command(name: str, args: list[str]) -> None:
     """Parse `args` and run the command `name`; a mistake in them ends with exit status 2."""
-    settings = command_parser(name).parse_args(args).as_dict()
-    with fast_products():
+    parser = command_parser(name)
+    settings = parser.parse_args(args).as_dict()
+    options = {option.dest: option.option_strings[-1] for option in parser.options()}
+    with fast_products(), options_named(options):
         command_function(name)(**settings)
 
 

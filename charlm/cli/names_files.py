@@ -7,7 +7,7 @@ from charlm.data.corpus import Corpus, read_corpus
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.tokenizer import LONGEST_NAME
 
-_OPTION = re.compile(r"(?:--)?\bdata\.(column|encoding|bad_lines)\b")
+_OPTION = re.compile(r"--data\.(column|encoding|bad_lines)\b")
 
 
 def read_names(

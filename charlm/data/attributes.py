@@ -61,7 +61,7 @@ class AttributeColumns(NamedTuple):
         label = "" if self.label is None else _label(row[self.label])
         if label and self.labels is not None and label not in self.labels:
             known = shortened(", ".join(self.labels))
-            raise ValueError(f"the label {shortened(label)} is not one of {known}; correct it, or widen data.labels")
+            raise ValueError(f"the label {shortened(label)} is not one of {known}; correct it, or widen --data.labels")
         return Attributes(weight, label)
 
 
@@ -115,7 +115,7 @@ class AttributeList:
             self._numbers.setdefault(label, len(self._numbers))
         if len(self._numbers) > MOST_LABELS:
             raise ValueError(
-                f"the column data.label has more than {MOST_LABELS:,} different labels; give a column with what many"
+                f"the column --data.label has more than {MOST_LABELS:,} different labels; give a column with what many"
                 " names share"
             )
         numbers = np.array([self._numbers[label] for label in labels], np.int16)

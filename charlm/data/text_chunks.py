@@ -51,7 +51,7 @@ def _check_encoding(encoding: str) -> str:
         return codecs.lookup(encoding).name
     except (LookupError, ValueError):
         raise ValueError(
-            f"data.encoding is {encoding!r}, which Python does not know; give utf-8, utf-16, cp1252, shift_jis"
+            f"--data.encoding is {encoding!r}, which Python does not know; give utf-8, utf-16, cp1252, shift_jis"
             " or the like"
         ) from None
 

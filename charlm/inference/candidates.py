@@ -185,7 +185,7 @@ class Candidates:
         if len(self.prefix) >= self.limit:
             raise ValueError(
                 f"the prefix {self.conditions.prefix!r} has {len(self.prefix)} characters, and names are cut at"
-                f" {self.limit}; give a shorter one"
+                f" {self.limit}; give a shorter `prefix`"
             )
         read = len(self.prefix)
         lengths = range(max(self.lengths.start, read), self.lengths.stop)

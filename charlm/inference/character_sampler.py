@@ -35,7 +35,7 @@ class CharacterSampler:
                 f"temperature is {self.temperature}; it must be a number above 0 (1 is the net's own distribution)"
             )
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}; it must be at least 1, or None for all characters")
+            raise ValueError(f"top_k is {self.top_k}; give 1 or more, or leave it out for all characters")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; give a share of the probability above 0, up to 1")
 

@@ -35,13 +35,13 @@ class Conditions:
             raise ValueError(f"match is {self.match!r}, which is no regular expression: {error}") from None
         if self.min_length < 1 or (self.max_length is not None and self.max_length < self.min_length):
             raise ValueError(
-                f"min_length is {self.min_length} and max_length is {self.max_length}; they must be at least 1, and"
-                " max_length not below min_length"
+                f"min_length is {self.min_length} and `max_length` is {self.max_length}; they must be at least 1, and"
+                " `max_length` not below `min_length`"
             )
         if self.max_length is not None and self.max_length < len(self.prefix):
             raise ValueError(
                 f"max_length is {self.max_length}, and the prefix {self.prefix!r} has {len(self.prefix)} characters;"
-                " max_length counts them too"
+                " `max_length` counts them too"
             )
 
     @property
@@ -67,9 +67,9 @@ class Conditions:
         return is_short and is_long and name.startswith(self.prefix) and all(re.search(p, name) for p in self.patterns)
 
     def __str__(self) -> str:
-        """As a user would give them, such as "suffix 'lyn', max_length 8"; "" if there are none."""
+        """As a user would give them, such as "`suffix` 'lyn', `max_length` 8"; "" if there are none."""
         given = {"prefix": self.prefix, "suffix": self.suffix, "contains": self.contains, "match": self.match}
-        words = [f"{name} {text!r}" for name, text in given.items() if text]
-        words += [f"min_length {self.min_length}"] if self.min_length > 1 else []
-        words += [f"max_length {self.max_length}"] if self.max_length is not None else []
+        words = [f"`{name}` {text!r}" for name, text in given.items() if text]
+        words += [f"`min_length` {self.min_length}"] if self.min_length > 1 else []
+        words += [f"`max_length` {self.max_length}"] if self.max_length is not None else []
         return ", ".join(words)

@@ -139,8 +139,9 @@ def draw_names(
     wanted = [f"meet the conditions ({conditions})" if str(conditions) else ""]
     wanted += [f"are outside the {len(frozenset(exclude)):,} excluded ones" if exclude else ""]
     wanted += ["are distinct" if distinct else ""]
-    one_label = "give one label, " if len(nets) > 1 else ""  # rare names of many labels take too long to find
+    one_label = "give one `label`, " if len(nets) > 1 else ""  # rare names of many labels take too long to find
     raise ValueError(
         f"only {found:,} of {candidates.drawn:,} drawn names {' and '.join(filter(None, wanted))}, and {n:,} were asked"
-        f" for{candidates.rarity}; {one_label}ask for fewer, relax the conditions, or raise temperature, top_k or top_p"
+        f" for{candidates.rarity}; {one_label}ask for fewer (`n`), relax the conditions, or raise `temperature`,"
+        " `top_k` or `top_p`"
     )

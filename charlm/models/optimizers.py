@@ -53,7 +53,7 @@ def one_cycle(optimizer: Optimizer, lr: float, steps: float, warmup: float) -> O
         ValueError: the number of steps is unknown.
     """
     if not 0 < steps < math.inf:
-        raise ValueError("schedule one-cycle needs to know the end of the training; give trainer.max_steps")
+        raise ValueError("schedule one-cycle needs to know the end of the training; give --trainer.max_steps")
     if abs(warmup * steps - 1) < _NEAR:  # torch would divide by warmup * steps - 1
         warmup *= 1 + 2 * _NEAR
     return OneCycleLR(optimizer, lr, int(steps), pct_start=warmup, cycle_momentum=False)

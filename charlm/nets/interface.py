@@ -73,7 +73,7 @@ def net_arguments(kind: type[nn.Module], given: Mapping[str, Any], sizes: dict[s
     """
     known = parameters_of(kind)
     if sizes["n_labels"] and "n_labels" not in known:
-        raise ValueError(f"{kind.__name__} takes no labels, as it has no argument n_labels; leave data.label out")
+        raise ValueError(f"{kind.__name__} takes no labels, as it has no argument n_labels; leave --data.label out")
     return {**{name: given[name] for name in known if name in given}, **{key: n for key, n in sizes.items() if n}}
 
 

@@ -220,4 +220,7 @@ def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
     assert re.search(r"loss/test/F .*\n +loss/test/M ", capsys.readouterr().out)
     with pytest.raises(SystemExit):
         main(["sample", "--label", "X"])
-    assert "the label 'X' is not the model's; give a label, one of F, M" in capsys.readouterr().err
+    assert "'X' is none of the model's labels; give one of them as --label: F, M" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["sample", "--label", "F", "--top-k", "0"])
+    assert " --top-k is 0; give 1 or more" in capsys.readouterr().err

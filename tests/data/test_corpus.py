@@ -19,7 +19,7 @@ from charlm.data.text_chunks import text_chunks
 NAMES = "anna\nbo\nanna\nzoë\n"
 TWENTY = [a + b for a, b in product("abcd", "vwxyz")]
 LETTERS = "".join(map(chr, [*range(0x20000, 0x2A6D6), *range(0xAC00, 0xD7A4), *range(0x4E00, 0xA000)]))
-LONG = r"at most 64 are accepted \(data.max_length\), one name a line"
+LONG = r"at most 64 are accepted \(--data.max_length\), one name a line"
 
 
 DROPPED = "soft hyphens, marks of direction or variation selectors dropped"
@@ -185,7 +185,7 @@ def test_a_character_outside_the_alphabet_is_refused_with_its_line(write):
     path = write("\n\nanna\n \nnab\n")
     assert refusal(path, alphabet="an") == (
         "FILE, line 5: 'nab' has 'b' at position 2, outside the alphabet 'an'; clean the names file or widen"
-        " data.alphabet"
+        " --data.alphabet"
     )
     assert read_corpus(path, alphabet="bna").names() == ["anna", "nab"]
     long = refusal(write("a" * 500 + "b"), max_length=1000, alphabet="a")

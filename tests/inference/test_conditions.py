@@ -154,7 +154,7 @@ def test_rare_names_are_found_with_a_dozen_labels_too():
     drawn = draw_names([counted()] * 12, ABC, 20, conditions, CharacterSampler(), shares=[1.0] * 12, seed=0)
     assert all("cccccccc" in name for part in drawn for name, _ in part)
     never = draw_names([counted()] * 2, ABC, 1, Conditions(match="^(?=b)a"), CharacterSampler(), shares=[1, 1], seed=0)
-    with pytest.raises(ValueError, match=r"only 0 of [\d,]+ .*; give one label, ask for fewer, "):
+    with pytest.raises(ValueError, match=r"only 0 of [\d,]+ .*; give one `label`, ask for fewer "):
         list(never)
 
 

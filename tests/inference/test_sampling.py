@@ -234,7 +234,7 @@ def test_a_name_that_does_not_end_is_cut_or_refused_where_there_is_a_greatest_le
     net = table([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert sample_names(net, AB, 2, prefix="ba", cut=5) == ["baaaa"] * 2
     with pytest.raises(
-        ValueError, match=r"only 0 of [\d,]+ drawn names meet the conditions \(max_length 5\), and 2 were"
+        ValueError, match=r"only 0 of [\d,]+ drawn names meet the conditions \(`max_length` 5\), and 2 were"
     ):
         sample_names(net, AB, 2, max_length=5)
 
@@ -262,15 +262,15 @@ def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": math.inf}, "temperature is inf"),
-        ({"top_k": 0}, "top_k is 0; it must be at least 1"),
+        ({"top_k": 0}, "top_k is 0; give 1 or more"),
         *(({"top_p": share}, r"top_p is \S+; give a share .* above 0, up to 1") for share in (0.0, 1.01, math.nan)),
         ({"seed": 2**64}, "seed is 18446744073709551616; give a whole number of at most 64 bits"),
-        ({"max_length": 0}, "min_length is 1 and max_length is 0; they must be at least 1"),
-        ({"min_length": 5, "max_length": 4}, "max_length not below min_length"),
+        ({"max_length": 0}, "min_length is 1 and `max_length` is 0; they must be at least 1"),
+        ({"min_length": 5, "max_length": 4}, "`max_length` not below `min_length`"),
         ({"prefix": "abc", "max_length": 2}, "the prefix 'abc' has 3 characters"),
         ({"match": "(ab"}, r"match is '\(ab', which is no regular expression: missing \)"),
         ({"match": f"a{{{10**20}}}"}, r"which is no regular expression: the repetition number is too large"),
-        ({"suffix": "é"}, "no name of at most 64 characters over the model's alphabet meets .*: suffix 'é'"),
+        ({"suffix": "é"}, "no name of at most 64 characters over the model's alphabet meets .*: `suffix` 'é'"),
         ({"match": "^.{9}$", "max_length": 8}, "no name of at most 8 characters"),
         ({"prefix": "jöe"}, "'ö' at position 1, outside the alphabet"),
     ],

@@ -147,7 +147,7 @@ def test_one_cycle_ends_with_the_steps_of_an_accumulation_to_come(make, data, tr
 
 
 def test_one_cycle_needs_an_end(make, data, trainer):
-    with pytest.raises(ValueError, match=r"needs to know the end of the training; give trainer.max_steps"):
+    with pytest.raises(ValueError, match=r"needs to know the end of the training; give --trainer.max_steps"):
         trainer(max_epochs=-1).fit(make(LitMLP, schedule="one-cycle"), data)
 
 

@@ -186,8 +186,8 @@ def test_labels_are_drawn_by_their_shares():
     assert set(drawn) == {("F", "a"), ("M", "b")}
     assert 270 < drawn.count(("F", "a")) < 330
     assert sample_with_labels(First(), tokenizer, 10, 1, [0.75, 0.25]) == drawn[:10]
-    for label, message in (("X", "the label 'X' is not the model's"), (None, "the model's names have labels")):
-        with pytest.raises(ValueError, match=f"{message}; give a label, one of F, M"):
+    for label, message in (("X", "'X' is none of the model's labels"), (None, "the model's names have labels")):
+        with pytest.raises(ValueError, match=f"{message}; give one of them as `label`: F, M"):
             net_given_label(First(), tokenizer, label)
-    with pytest.raises(ValueError, match="the label is 'F', and the model's names have no labels; leave it out"):
+    with pytest.raises(ValueError, match=r"^label is 'F', and the model's names have no labels; leave it out"):
         net_given_label(First(), CharTokenizer("ab"), "F")

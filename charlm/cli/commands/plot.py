@@ -180,7 +180,7 @@ def _curves(read: dict[Path, Scalars], tags: dict[str, str], named: Sequence[Pat
         if of_run and tags["train"] not in scalars.curves:
             print(
                 f"{run} has no {tags['train']}, so only {tags['val']} is drawn. The training loss is logged every"
-                " trainer.log_every_n_steps steps: train for longer, or lower that number",
+                " --trainer.log_every_n_steps steps: train for longer, or lower that number",
                 file=sys.stderr,
             )
     for run in (run for run in read if run not in curves):

@@ -14,13 +14,14 @@ from torch import Tensor
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.cli.command_parser import command_parser
+from charlm.cli.options_named import options_named
 from charlm.cli.subcommands import COMMANDS
 from charlm.cli.terminal_text import visible_output
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
 from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
 from charlm.cli.trainer.loggers import add_name, loggers_of, loggers_of_new_run, words_of_run
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_logger
-from charlm.cli.trainer.parser import TrainerParser
+from charlm.cli.trainer.parser import TrainerParser, options_of_arguments
 from charlm.cli.trainer.predictions import write_predictions
 from charlm.cli.trainer.processes import LostProcess, add_timeout, is_of_other_process, processes_of
 from charlm.cli.trainer.quiet import quiet
@@ -125,13 +126,13 @@ class TrainerCLI(LightningCLI):
         """
         config = self.config[self.subcommand]
         for name in ("val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches"):
-            if isinstance(given := config.trainer[name], int | float) and given <= 0:
-                raise ValueError(f"trainer.{name} is {given}; give 1 or more (limit_val_batches 0: no validation)")
+            if isinstance(n := config.trainer[name], int | float) and n <= 0:
+                raise ValueError(f"--trainer.{name} is {n}; give 1 or more (never: --trainer.limit_val_batches 0)")
         choose_threads(config.data.batch_size)
         use_matmul_precision(config.float32_matmul_precision, config.data.batch_size)
         part = {"validate": 1, "test": 2, "predict": 2}.get(str(self.subcommand), 0)
         if part and config.data.split[part] == 0:
-            raise ValueError(f"data.split is {list(config.data.split)}, so there is nothing to {self.subcommand} on")
+            raise ValueError(f"--data.split is {list(config.data.split)}, so there is nothing to {self.subcommand} on")
         if self.subcommand != "fit" or config.trainer.enable_checkpointing is False:
             for parser in self._parsers:
                 parser.callback_keys.remove("checkpoint")
@@ -235,7 +236,7 @@ class TrainerCLI(LightningCLI):
 def run_trainer(args: list[str]) -> None:
     """Run `charlm ARGS...` for a command that needs a Trainer."""
     set_parsing_settings(add_print_completion_argument=True)
-    with quiet():
+    with quiet(), options_named(options_of_arguments()):
         try:
             TrainerCLI(prepare(args, {name: kind.__name__ for name, kind in MODELS.items()}))
         except Stopped as stopped:

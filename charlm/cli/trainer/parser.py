@@ -10,6 +10,7 @@ from charlm.cli.short_errors import ShortErrors, subclasses
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import config_names
 from charlm.cli.trainer.short_help import short_help
+from charlm.data.datamodule import NamesDataModule
 from charlm.messages import parameters_of
 from charlm.models.registry import MODELS
 
@@ -47,6 +48,12 @@ class TrainerParser(ShortErrors, LightningArgumentParser):
     def class_names(self) -> list[str]:
         """Short names of the models and of all callbacks."""
         return [*(kind.__name__ for kind in MODELS.values()), *(kind.__name__ for kind in subclasses(Callback))]
+
+
+def options_of_arguments() -> dict[str, str]:
+    """The option of each argument of the data and of the models, which take what both have from the data."""
+    of_models = {name: f"--model.{name}" for kind in MODELS.values() for name in parameters_of(kind)}
+    return of_models | {name: f"--data.{name}" for name in parameters_of(NamesDataModule)}
 
 
 class _HelpAll(Action):

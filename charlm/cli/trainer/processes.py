@@ -47,7 +47,7 @@ def processes_of(options: Namespace) -> dict[str, Any]:
     several = nodes > 1 or "," in str(devices) or (str(devices).isdecimal() and int(devices) > 1)
     if str(strategy).endswith(("spawn", "fork", "notebook")):
         raise ValueError(
-            f"trainer.strategy {strategy} is for notebooks; give ddp, which starts the same number of processes"
+            f"--trainer.strategy {strategy} is for notebooks; give ddp, which starts the same number of processes"
         )
     if strategy == "ddp" or (strategy == "auto" and several):
         strategy = DDPStrategy(timeout=timedelta(seconds=options.ddp_timeout))

@@ -111,7 +111,9 @@ class _CommandLine:
         if self.given.last("--name") is not None and named != AUTO:
             raise ValueError(f"{OPTION} goes on with a run, which keeps its name; leave --name out")
         if _loaded(self.trainer.get("fast_dev_run")):
-            raise ValueError(f"{OPTION} goes on with a run, and fast_dev_run leaves none; leave one of the two out")
+            raise ValueError(
+                f"{OPTION} goes on with a run, and --trainer.fast_dev_run leaves none; leave one of them out"
+            )
 
     def _resumed(self, named: str | None) -> Prepared:
         """A run goes on by its own config and the settings of its checkpoint."""
