@@ -72,7 +72,9 @@ class StepsPerExecution(BaseCallback):
         """One execution in place of the loop's one step."""
         with log.recording():
             rest = fetcher
-            if not trainer.fit_loop.epoch_loop.restarting:  # else Lightning first has to find where to continue
+            loop = trainer.fit_loop.epoch_loop
+            # else Lightning first finds where to continue, or takes no steps, as in StochasticWeightAveraging's last epoch
+            if not (loop.restarting or loop.automatic_optimization._skip_backward):
                 rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
             log.give_latest()
             log.hook = None

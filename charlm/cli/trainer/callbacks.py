@@ -54,7 +54,7 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
             *(c for c in given if isinstance(c, StepDecay) or not isinstance(c, (*_OWN, ProgressBar))),
         ]
     # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
-    callbacks: list[Callback] = list({c.state_key if isinstance(c, _OWN) else id(c): c for c in given}.values())
+    callbacks: list[Callback] = list({c.state_key if _comes_once(c) else id(c): c for c in given}.values())
     by_itself: list[Callback | None] = []
     if command == "fit":
         rates = StepDecay([])  # without milestones it logs the rates, and changes none
@@ -67,6 +67,10 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     return sorted(
         callbacks, key=lambda callback: isinstance(callback, ProgressBar) - isinstance(callback, GracefulStop)
     )
+
+
+def _comes_once(callback: Callback) -> bool:
+    return isinstance(callback, _OWN) or type(callback).state_dict is not Callback.state_dict
 
 
 def plugins_of(options: Namespace) -> list[Any]:

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import (
     GradientAccumulationScheduler,
     LearningRateMonitor,
     ModelCheckpoint,
+    StochasticWeightAveraging,
     WeightAveraging,
 )  # fmt: skip
 from lightning.pytorch.demos.boring_classes import BoringModel, ManualOptimBoringModel, RandomIterableDataset
@@ -223,6 +224,12 @@ class AddsGroup(Callback):
             trainer.optimizers[0].add_param_group({"params": list(module.layer[2].parameters()), "lr": 0.002})
 
 
+class Normalized(Model):
+    def __init__(self):
+        super().__init__(torch.optim.AdamW)
+        self.layer.append(torch.nn.BatchNorm1d(2))
+
+
 class OneLayer(Model):
     def configure_optimizers(self):
         return torch.optim.SGD(self.layer[0].parameters(), lr=0.003, momentum=0)
@@ -269,6 +276,7 @@ CASES = {  # the model, the options of the Trainer, what makes another callback
     "plateau of every step": (lambda: Model(scheduler=step_plateau), {"min_steps": 20}, Stop),
     "should_stop": (Model, {}, Stop),
     "averaging": (Model, {}, WeightAveraging),
+    "an epoch without steps, for batch norm": (Normalized, {}, lambda: StochasticWeightAveraging(0.01, 1)),
     "early stopping": (Model, {}, lambda: EarlyStopping("val", patience=0)),
     "decay by steps": (Model, {}, lambda: StepDecay([3, 4, 9], gamma=0.5)),
     "accumulation by epochs": (Model, {}, lambda: GradientAccumulationScheduler({1: 3, 2: 2})),

@@ -1,6 +1,6 @@
 import pytest
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 
 from charlm.callbacks import Dashboard, NameSamples, StepDecay, StepProgressBar
 from charlm.cli.trainer.lightning_cli import TrainerCLI
@@ -44,6 +44,9 @@ def test_those_that_are_given_take_their_place(callbacks):
     assert [own.histograms for own in of(Dashboard, found)] == [True]
     assert len(of(ProgressBar, found)) == 1
     assert [own.milestones for own in of(StepDecay, found)] == [[2]]
+    stops = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor"]
+    found = callbacks("fit", "--config=best", *stops, "loss/val", "--trainer.callbacks.patience=2", *stops, "loss")
+    assert [(own.monitor, own.patience) for own in of(EarlyStopping, found)] == [("loss/val", 2), ("loss", 3)]
 
 
 def test_a_sweep_shows_nothing(callbacks):
