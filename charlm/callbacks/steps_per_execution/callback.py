@@ -73,7 +73,7 @@ class StepsPerExecution(BaseCallback):
         with log.recording():
             rest = fetcher
             loop = trainer.fit_loop.epoch_loop
-            # else Lightning first finds where to continue, or takes no steps, as in StochasticWeightAveraging's last epoch
+            # else Lightning finds where to continue, or takes no steps, as in the epoch that SWA adds for batch norm
             if not (loop.restarting or loop.automatic_optimization._skip_backward):
                 rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
             log.give_latest()
