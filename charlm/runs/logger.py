@@ -89,7 +89,12 @@ class RunLogger(TensorBoardLogger):
                 for key, value in dict(self.hparams).items():
                     _set(start, key, value)
                 self._write(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
-            super().log_metrics(metrics, step)
+            writer = self.experiment.file_writer
+            if writer is None or any(isinstance(value, dict) for value in metrics.values()):
+                super().log_metrics(metrics, step)
+            else:  # in one event instead of one for each scalar, which is half of the time and of the bytes
+                scalars = [Summary.Value(tag=tag, simple_value=float(value)) for tag, value in metrics.items()]
+                writer.add_summary(Summary(value=scalars), step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

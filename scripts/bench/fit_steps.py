@@ -15,13 +15,13 @@ from charlm.nets.mlp import MLP
 
 
 class SecondHalf(pl.Callback):
-    """CPU seconds of the second half of a training, after which a validation and a picture would be due."""
+    """CPU seconds of the second half of a training, with what comes between its steps."""
 
     per_execution = True  # no step is called for the sake of this callback
     seconds = 0.0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.global_step in (trainer.max_steps // 2, trainer.max_steps):
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step + 1 in (trainer.max_steps // 2, trainer.max_steps):
             SecondHalf.seconds = time.process_time() - SecondHalf.seconds
 
 

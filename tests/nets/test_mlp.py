@@ -33,6 +33,8 @@ def test_the_notebook_is_drawn_and_computed_as_in_the_course(V, T, C, H):
     context = torch.randint(0, V, (7, T))
     logits = torch.tanh(table[context].view(7, T * C) @ W1 + b1) @ W2 + b2
     torch.testing.assert_close(net(context), logits)
+    with torch.inference_mode():
+        torch.testing.assert_close(net(context), logits)
 
 
 @pytest.mark.parametrize("sizes", [{}, {"n_hidden": 1000}, {"block_size": 8, "n_embd": 2}, {"n_hidden": 2}])

@@ -34,7 +34,7 @@ def png(pixels: np.ndarray) -> bytes:
     from PIL import Image
 
     picture = Image.fromarray(pixels)
-    few = picture.quantize(256, dither=Image.Dither.NONE)
+    few = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # half of the default's time
     if np.abs(np.asarray(few.convert("RGB"), np.int16) - pixels).mean() > _SEEN:
         few = picture
     file = io.BytesIO()

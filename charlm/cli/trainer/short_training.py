@@ -1,4 +1,4 @@
-"""Validations of a training that a short list makes shorter than its config's max_steps."""
+"""Validations and points of a training that a short list makes shorter than its config's max_steps."""
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -7,11 +7,16 @@ from charlm.callbacks.shared.progress import training_steps
 
 
 class ShortTraining(Callback):
-    """Where max_epochs ends a training before max_steps, validate as often as in max_steps, at the end of epochs."""
+    """Where max_epochs ends a training before max_steps, validate as often as in max_steps, at the end of epochs.
+
+    The loss is logged as often, too, but not more often than every 10 steps, unless the config asks for that.
+    """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count epochs instead of steps between the validations."""
-        most, interval = trainer.max_steps, trainer.val_check_interval
-        if trainer.check_val_every_n_epoch is None and training_steps(trainer) < most:
+        most, interval, steps = trainer.max_steps, trainer.val_check_interval, training_steps(trainer)
+        if trainer.check_val_every_n_epoch is None and steps < most:
+            every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+            trainer.log_every_n_steps = min(every, max(10, int(every * steps / most)))  # type: ignore[attr-defined]
             trainer.check_val_every_n_epoch = max(1, int(interval / most * (trainer.max_epochs or 0)))
             trainer.val_check_batch = trainer.num_training_batches
