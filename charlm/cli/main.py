@@ -78,9 +78,12 @@ def run(args: list[str]) -> None:
     """Hand `args` to the part of the package that answers them."""
     if not args or args[0] in ("-h", "--help"):
         print(help_text())
-    elif args[0] == "--version":
+        return
+    if args[0] == "--version":
         print(f"charlm {__version__}")
-    elif args[0] in COMMANDS:
+        return
+    check_surroundings()
+    if args[0] in COMMANDS:
         with visible_output():
             import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
     else:
@@ -89,6 +92,22 @@ def run(args: list[str]) -> None:
         keep_freed_memory()
         with fast_products():
             run_trainer(args)
+
+
+def check_surroundings() -> None:
+    """Check what no package could be imported with.
+
+    Raises:
+        OSError: the working directory was deleted.
+        ValueError: the environment gives a process a number that is none.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the directory you are in was deleted; change to another one (cd)") from None
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
+        if not os.environ.get(name, "0").isdecimal():
+            raise ValueError(f"the environment has {name}={os.environ[name]!r}, which must be a whole number; unset it")
 
 
 @contextmanager
@@ -127,6 +146,8 @@ def message_of(error: BaseException) -> str | None:
     """
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
         return "not enough memory; make the model, the batch or the file smaller"
+    if str(error).startswith("Key backend:"):  # from the import of matplotlib
+        return f"the environment has MPLBACKEND={os.environ.get('MPLBACKEND')}, which matplotlib refuses; unset it"
     is_making = origin(error).parent.name == "jsonargparse"
     while origin(error).parent.name == "jsonargparse" and error.__cause__ is not None:
         error = error.__cause__  # why jsonargparse could not make an object

@@ -28,7 +28,7 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = RUNS, pr
         prefer: `BEST` or `LAST`, the file to use if a run has both.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
+        OSError: there is no checkpoint, or this user may not look into a directory.
         ValueError: an address instead of a path, a name that several runs have, or a run of an older charlm, whose
             files have other names.
     """
@@ -38,6 +38,7 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = RUNS, pr
         return place
     files = sorted(file for file in place.rglob("*.ckpt") if not file.name.startswith("."))
     if not files:
+        refuse_closed(place)
         if where is None:
             raise FileNotFoundError(f"no run under {root}; train one with `charlm fit`, or give a checkpoint file")
         missing = "has no checkpoint (*.ckpt) in it" if place.is_dir() else "does not exist"
@@ -47,6 +48,32 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = RUNS, pr
         raise ValueError(f"{newest.parent} is a run of an older charlm; pass one of its files, for instance {older}")
     named = [newest.with_name(name) for name in (prefer, BEST, LAST)]
     return next((file for file in named if file.is_file()), newest)
+
+
+def refuse_closed(place: Path) -> None:
+    """Call it where nothing was found at or below a directory, since glob passes over what may not be listed.
+
+    Raises:
+        PermissionError: there is a directory that this user may not list.
+    """
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise error
+
+    for _ in os.walk(place, onerror=refuse):
+        pass
+
+
+def refuse_pipes(run: Path) -> None:
+    """Refuse a run with pipes or devices among its files: opening one could wait for ever, or write to a device.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for file in run.rglob("*"):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise ValueError(f"{file} is a pipe or a device; move it away, since charlm may write to it")
 
 
 @contextmanager
@@ -88,7 +115,7 @@ def newest_run(root: str | Path = RUNS) -> Path | None:
 
 def newest_first(root: str | Path) -> list[Path]:
     """The run directories in `root` that have a config.yaml, the one with the most recent change first."""
-    runs = [config.parent for config in Path(root).glob("*/config.yaml")]
+    runs = [config.parent for config in Path(root).glob("*/config.yaml") if config.is_file()]
     return sorted(runs, key=_last_written, reverse=True)
 
 

@@ -39,6 +39,21 @@ def test_a_command_without_standard_output_does_its_work(monkeypatch):
     assert stop.value.code == 0
 
 
+@pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", ""), ("SLURM_PROCID", "x"), ("MPLBACKEND", "Qt4Agg")])
+def test_what_the_environment_has_wrong_is_a_sentence(name, value, tmp_path):
+    command = [sys.executable, "-P", "-m", "charlm", "plot", "--out", "a.jpgg"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, name: value}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert re.match(f"charlm: error: the environment has {name}='?{value}'?, which .*; unset it", done.stderr)
+
+
+def test_a_working_directory_that_was_deleted_is_a_sentence(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir((tmp_path / "here").mkdir() or tmp_path / "here")
+    Path("../here").rmdir()
+    assert cli("summary").err == "charlm: error: the directory you are in was deleted; change to another one (cd)\n"
+    assert cli("--version").status == 0
+
+
 @pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *COMMANDS])
 def test_every_command_has_a_help_of_its_own(command, cli):
     done = cli(command, "--help")

@@ -168,6 +168,13 @@ def test_a_bad_file_is_refused_with_the_line_the_cause_and_what_to_do(row, write
     assert re.match(message, refusal(write(content)))
 
 
+def test_more_names_than_memory_holds_are_refused(write, monkeypatch):
+    """As in a compressed file of a few megabytes."""
+    monkeypatch.setattr(corpus_file, "_MOST_NAMES", 3)
+    assert re.match("FILE has more than 3 names up to line 4; give a part of the file", refusal(write("a\n" * 4)))
+    assert len(read_corpus(write("a\n" * 3))) == 3
+
+
 def test_as_many_different_letters_as_are_stated_are_accepted(write):
     splits = load_splits(write([LETTERS[i : i + 4] for i in range(0, 65_536, 4)]))
     assert (splits.tokenizer.vocab_size, splits.train.stream.element_size()) == (65_537, 4)

@@ -9,6 +9,7 @@ from charlm.runs.directory import (
     checkpoints_of,
     find_checkpoint,
     hold,
+    newest_run,
     read_results,
     run_directory,
     write_results,
@@ -66,6 +67,23 @@ def test_where_there_is_none_the_message_says_what_to_do(tmp_path, monkeypatch):
         find_checkpoint("gone.ckpt")
     with pytest.raises(FileNotFoundError, match=r"has no checkpoint \(\*.ckpt\) in it"):
         find_checkpoint(tmp_path)
+
+
+def test_a_run_that_may_not_be_read_is_not_called_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = touch(Path("lightning_logs/001-mlp/checkpoints/best.ckpt")).parent
+    tmp_path.chmod(0o755)
+    folder.chmod(0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        with pytest.raises(PermissionError, match=str(folder)):
+            find_checkpoint()
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+    os.mkfifo("lightning_logs/001-mlp/config.yaml")
+    assert newest_run() is None, "a pipe is no config; opening it would wait for ever"
 
 
 def test_results_come_back(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from charlm.cli.out_file import write_out
 from charlm.runs.curves import MOST_RUNS, Curve, loss_curves
+from charlm.runs.directory import refuse_closed
 from charlm.runs.events import Drop, Scalars, is_rate, rate_drops
 from charlm.runs.logged import find_logged_runs, last_logged, read_logged
 from charlm.runs.naming import RUNS, place_of
@@ -141,6 +142,7 @@ def _runs(place: Path) -> list[Path]:
     """The directory itself if it has event files, else all runs below it."""
     below = find_logged_runs(place)
     if not below:
+        refuse_closed(place)
         missing = "holds no run with event files or a metrics.csv" if place.is_dir() else "is not a directory"
         raise FileNotFoundError(f"{place} {missing}; train one with `charlm fit`, or give a directory with runs")
     return [place] if place in below else below

@@ -13,7 +13,7 @@ from charlm.cli.table import Cell, Format, Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.messages import did_you_mean, visible
 from charlm.runs.checkpoint_facts import checkpoint_facts
-from charlm.runs.directory import find_checkpoint, read_results, run_directory
+from charlm.runs.directory import find_checkpoint, read_results, refuse_closed, run_directory
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.runs.naming import RUNS, place_of
 from charlm.runs.settings import read_settings
@@ -92,6 +92,7 @@ def find_runs(place: Path) -> list[Path]:
     checkpoints = [run_directory(file) for file in place.rglob("*.ckpt") if not file.name.startswith(".")]
     runs = sorted({*checkpoints, *[file.parent for file in place.rglob("results.json")]})
     if not runs:
+        refuse_closed(place)
         missing = "holds no run" if place.is_dir() else "is not a directory"
         raise FileNotFoundError(f"{place} {missing}; train one with `charlm fit`, or give a directory with runs")
     return runs

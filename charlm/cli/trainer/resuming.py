@@ -14,7 +14,14 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.checkpoint_settings import weights_alone
 from charlm.cli.trainer.options import Options
-from charlm.runs.directory import checkpoints_of, newest_first, newest_run, read_results
+from charlm.runs.directory import (
+    checkpoints_of,
+    newest_first,
+    newest_run,
+    read_results,
+    refuse_closed,
+    refuse_pipes,
+)
 from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.logger import OfRun
 from charlm.runs.naming import RUNS, place_of
@@ -92,6 +99,7 @@ def find_resumed(named: str | None, root: Path) -> Resumed:
     """
     run = _named_run(named, root) if named is not None else newest_run(root)
     if run is None:
+        refuse_closed(root)
         raise FileNotFoundError(f"no run under {root} to go on with; start one with `charlm fit`")
     return _from_newest_checkpoint(run)
 
@@ -139,9 +147,7 @@ def _ended(run: Path) -> int | None:
 
 
 def _from_newest_checkpoint(run: Path) -> Resumed:
-    for file in run.rglob("*"):  # opening a pipe would wait for ever
-        if file.exists() and not (file.is_file() or file.is_dir()):
-            raise ValueError(f"{file} is a pipe or a device; move it away, since training may write to it")
+    refuse_pipes(run)
     bad = []
     for file in checkpoints_of(run):
         try:
