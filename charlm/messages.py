@@ -59,7 +59,7 @@ def parameters_of(kind: type) -> list[str]:
     """The arguments of a class, including those of the base class to which it passes its `**kwargs`."""
     names: list[str] = []
     for part in (part for part in kind.__mro__ if "__init__" in vars(part)):
-        of_part = list(inspect.signature(part.__init__).parameters.values())[1:]  # type: ignore[misc]  # of the class
+        of_part = list(inspect.signature(vars(part)["__init__"]).parameters.values())[1:]
         plain = [p for p in of_part if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         # the subclass passes the base class's required arguments itself
         names += [p.name for p in plain if p.name not in names and (part is kind or p.default is not p.empty)]

@@ -39,8 +39,8 @@ class BatchLosses(pl.Callback):
         self.losses: list[float] = []
         self.penalties: list[float] = []
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self.penalties.append(pl_module.penalty().item())  # type: ignore[operator]  # typed as any attribute
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        self.penalties.append(pl_module.penalty().item())
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         self.losses.append(outputs["loss"].item())
@@ -60,11 +60,11 @@ class SplitLosses(pl.Callback):
         self.steps: list[int] = []
         self.losses: dict[str, list[float]] = {part: [] for part in parts}
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         if (trainer.global_step - 1) % self.every == 0 or trainer.global_step == trainer.max_steps:
             self.steps.append(trainer.global_step)
             for part, loader in self.loaders.items():
-                self.losses[part].append(evaluate(pl_module.net, loader).loss)  # type: ignore[arg-type]  # typed as any attribute
+                self.losses[part].append(evaluate(pl_module.net, loader).loss)
 
 
 def loss_table(runs: dict[str, SplitLosses]) -> Table:

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.shared.base_callback import BaseProgressBar
 from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.terminal import Nowhere, can_redraw
@@ -198,7 +199,7 @@ class StepProgressBar(BaseProgressBar):
         monitoring = _monitoring(trainer)
         if monitoring is not None:
             cells["best"] = "*" * self._is_best(float(logged.get(monitoring.monitor, math.nan)), monitoring.mode)
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set from outside the class
+        for callback in callbacks_of(trainer):
             cells |= getattr(callback, "progress_columns", {})
         if self._rate is not None:
             rate = float(self._rate)

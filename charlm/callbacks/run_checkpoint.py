@@ -10,6 +10,7 @@ from torch import Tensor
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.internals.loop_state import save_loop_state
+from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.base_callback import BaseCheckpoint
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
@@ -118,7 +119,7 @@ class RunCheckpoint(BaseCheckpoint):
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self._folder, self._last_step, folder = None, -1, self.dirpath
-            if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
+            if not is_trial(trainer):
                 if folder is None:  # where Lightning's ModelCheckpoint has it too
                     folder = os.path.join(folder_below_shared(trainer), "checkpoints")
                 self._folder = Path(trainer.strategy.broadcast(os.path.realpath(os.path.expanduser(folder))))

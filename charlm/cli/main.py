@@ -39,6 +39,8 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe that cannot show a letter gets its escape
             stream.reconfigure(errors="backslashreplace")
+    if args is None and {*sys.argv[1:2]} & TRAINER_COMMANDS.keys():  # a process of its own
+        keep_freed_memory()
     with short_errors("charlm"):
         try:
             run(sys.argv[1:] if args is None else args)
@@ -89,7 +91,6 @@ def run(args: list[str]) -> None:
     else:
         with starting("charlm" if args[0].startswith("-") else f"charlm {args[0]}"), without_gc():
             run_trainer = import_module("charlm.cli.trainer.lightning_cli").run_trainer
-        keep_freed_memory()
         with fast_products():
             run_trainer(args)
 

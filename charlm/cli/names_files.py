@@ -25,8 +25,9 @@ def read_names(
     """
     lowercase, longest = checkpoint.data.get("lowercase") or False, checkpoint.data.get("max_length")
     longest = max(longest, LONGEST_NAME) if isinstance(longest, int) else LONGEST_NAME
-    settings = {"column": column, "encoding": encoding, "bad_lines": bad_lines}
     try:
-        return read_corpus(file, lowercase=lowercase, max_length=longest, **settings)  # type: ignore[arg-type]
+        return read_corpus(
+            file, lowercase=lowercase, max_length=longest, column=column, encoding=encoding, bad_lines=bad_lines
+        )
     except ValueError as error:  # which names the options of `charlm fit`
         raise ValueError(_OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}", str(error))) from None

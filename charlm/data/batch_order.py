@@ -81,7 +81,7 @@ class BatchOrder:
     @cached_property
     def _offset(self) -> Tensor:
         """float64 (), in [0, 1); drawn after the shuffle, whatever is asked for first."""
-        self._shuffle  # noqa: B018
+        _ = self._shuffle
         return torch.rand((), dtype=torch.float64, generator=self._generator)
 
     def _weighted(self, shares: Tensor) -> Tensor:

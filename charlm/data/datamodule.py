@@ -135,7 +135,7 @@ class NamesDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and split the names before the first step, so that errors in the file appear at once."""
-        self.splits  # noqa: B018
+        _ = self.splits
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of context int64 (B, T) and target int64 (B,); for whole names, both are int64 (B, L).

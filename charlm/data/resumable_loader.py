@@ -56,7 +56,8 @@ class ResumableLoader(BatchLoader):
         spread = dist.is_available() and dist.is_initialized()
         rank = rank if rank is not None else dist.get_rank() if spread else 0
         world_size = world_size if world_size is not None else dist.get_world_size() if spread else 1
-        super().__init__(dataset, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)  # type: ignore[arg-type]  # only its length is asked for there
+        examples: Any = dataset  # of which the base class asks the length alone
+        super().__init__(examples, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)
         self.options = options
 
     def _keeps_whole_split(self) -> bool:
@@ -66,7 +67,8 @@ class ResumableLoader(BatchLoader):
         rest = _RemainingBatches(self._order(), self._batches_done)
         # for the workers' seeds, so that the global generator is left alone
         generator = epoch_generator(int(self.seed or 0), self.epoch)
-        for batch in DataLoader(self.examples, batch_sampler=rest, generator=generator, **self.options):  # type: ignore[arg-type]  # a dataset, see __init__
+        dataset: Any = self.examples
+        for batch in DataLoader(dataset, batch_sampler=rest, generator=generator, **self.options):
             self._batches_done += 1
             yield batch
 

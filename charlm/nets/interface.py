@@ -1,7 +1,7 @@
 """What a net owes, and what it says of itself. Dimension key: B rows, L positions, T = block_size, V = vocab_size."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ def takes_names(net: nn.Module) -> bool:
 
 def block_size_of(net: nn.Module) -> int:
     """T of a `WindowNet`."""
-    return int(net.block_size)  # type: ignore[arg-type]  # nn.Module types every attribute as Tensor | Module
+    return cast("WindowNet", net).block_size
 
 
 def positions_of(net: nn.Module) -> int | None:

@@ -8,8 +8,9 @@ One thread, the shipped configs' sizes, medians over alternating steps, so that 
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class PlainGRU(Recurrent):
 
 def with_torchs_dropout(net: GRU) -> GRU:
     """Replace charlm's dropout by torch's."""
-    net.dropout = nn.Dropout(net.dropout.p)  # type: ignore[assignment]
+    net.dropout = nn.Dropout(net.dropout.p)  # type: ignore[assignment]  # is used in the same way
     return net
 
 
@@ -98,7 +99,7 @@ def products(of: Callable[[Tensor], list[tuple[int, ...]]]) -> Callable[[Tensor,
     return step
 
 
-def compare(title: str, ways: dict[str, Callable[[Tensor, Tensor], object]], batches: Batches, steps: int) -> None:
+def compare(title: str, ways: Mapping[str, Callable[[Tensor, Tensor], object]], batches: Batches, steps: int) -> None:
     """Print the median CPU milliseconds of each way."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(steps):
@@ -123,18 +124,20 @@ def main(path: str | None = None, steps: int = 200) -> None:
     weights = list(net.parameters())
     arrays = [weight.detach().numpy() for weight in weights]
     for size in (32, 1024):
-        windows = [tuple(part[:size] for part in build_contexts(names[start::20], tokenizer, 3)) for start in range(20)]
+        starts = (build_contexts(names[start::20], tokenizer, 3) for start in range(20))
+        windows = [(context[:size], target[:size]) for context, target in starts]
         ways = {
             "analytic": lambda context, target: mlp_gradients(arrays, context, target),
             "autograd": lambda context, target: torch.autograd.grad(F.cross_entropy(net(context), target), weights),
         }
-        compare(f"MLP's gradients, {size} examples:", ways, windows, 10 * steps)  # type: ignore[arg-type]
+        compare(f"MLP's gradients, {size} examples:", ways, windows, 10 * steps)
 
-    gru, transformer = {"n_embd": 64, "n_hidden": 256, "dropout": 0.3}, {"n_layer": 3, "n_embd": 96, "dropout": 0.15}
-    nets = {"charlm": GRU(V, **gru), "nn.Dropout": with_torchs_dropout(GRU(V, **gru)), "nn.GRU": PlainGRU(V, **gru)}  # type: ignore[arg-type]
+    gru: dict[str, Any] = {"n_embd": 64, "n_hidden": 256, "dropout": 0.3}
+    transformer: dict[str, Any] = {"n_layer": 3, "n_embd": 96, "dropout": 0.15}
+    nets = {"charlm": GRU(V, **gru), "nn.Dropout": with_torchs_dropout(GRU(V, **gru)), "nn.GRU": PlainGRU(V, **gru)}
     alone = {"products alone": products(of_gru)}
     compare("GRU, 128 names:", alone | {name: autograd(net) for name, net in nets.items()}, whole, steps)
-    step = autograd(Transformer(V, **transformer))  # type: ignore[arg-type]
+    step = autograd(Transformer(V, **transformer))
     turned = {
         "products alone": products(of_transformer),
         "without padding": step,

@@ -85,8 +85,8 @@ def measured(loaded: Checkpoint, conditions: Conditions) -> list[Cell]:
 def seconds_for(n: int, loaded: Checkpoint, conditions: Conditions) -> float:
     """CPU seconds to draw so many names."""
     start = time.process_time()
-    options = {"seed": 0, "exclude": (), "distinct": False, "cut": LONGEST_NAME}
-    for _ in draw_names([loaded.net], loaded.tokenizer, n, conditions, CharacterSampler(), **options):  # type: ignore[arg-type]
+    asked = (loaded.tokenizer, n, conditions, CharacterSampler())
+    for _ in draw_names([loaded.net], *asked, seed=0, exclude=(), distinct=False, cut=LONGEST_NAME):
         pass
     return time.process_time() - start
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from charlm.callbacks.dashboard.activations import ActivationWatch, evenly
 from charlm.callbacks.dashboard.layout import layout, with_band
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, get_filesystem
+from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.evaluating import evaluating
 from charlm.callbacks.shared.logger_adapters import (
@@ -130,7 +131,7 @@ class Dashboard(BaseCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._lay_out(trainer)
         directory = run_directory(trainer)  # in every process: they agree on it
-        trial: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
+        trial = is_trial(trainer)
         if trainer.is_global_zero and not trial and hasattr(pl_module, "figures"):
             self._tell(attempt("drawing figures()", lambda: self._draw(trainer, pl_module, directory)))
 

@@ -13,7 +13,8 @@ from charlm.callbacks.embedding_pca.output import Output, of
 from charlm.callbacks.embedding_pca.probe import Probe, told_apart
 from charlm.callbacks.embedding_pca.scatter import embedding_figure
 from charlm.callbacks.embedding_pca.table import Rows, choose_rows, find_table, get_table
-from charlm.callbacks.internals.lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
+from charlm.callbacks.internals.trainer_attributes import callbacks_of, is_trial
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.fonts import missing_fonts
 from charlm.callbacks.shared.logger_adapters import Failed, attempt, run_directory, send_scalars, tell
@@ -132,8 +133,7 @@ class EmbeddingPCA(BaseCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._directory = run_directory(trainer)
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
-        all_of_them = [callback for callback in callbacks if isinstance(callback, EmbeddingPCA)]
+        all_of_them = [callback for callback in callbacks_of(trainer) if isinstance(callback, EmbeddingPCA)]
         same = [callback for callback in all_of_them if callback._name == self._name]
         number = f"-{same.index(self) + 1}" if len(same) > 1 else ""
         self._suffix = f"/{self._name}{number}" if len(all_of_them) > 1 else ""  # tells tags and files apart
@@ -230,7 +230,7 @@ class EmbeddingPCA(BaseCallback):
         return send_scalars(trainer, {f"{tag}/auc": probe.auc, **chance}, step)
 
     def _end(self, trainer: Trainer, table: Tensor) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
+        if not trainer.is_global_zero or is_trial(trainer):
             return
         to, table = self._output(trainer), table[: len(self._rows.labels)].cpu()
         self._try("at the end", "writing the frames", lambda: to.frames(self._frames))

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from charlm.callbacks.internals.lightning import Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 
 def add_iteration_end(trainer: Trainer) -> None:
@@ -30,7 +31,7 @@ def remove_iteration_end(trainer: Trainer) -> None:
 
 def _then_call_hooks(trainer: Trainer, on_advance_end: Callable[..., None], *fetcher: Any) -> None:
     on_advance_end(*fetcher)
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     for callback in callbacks:
         if hasattr(callback, "on_iteration_end"):
             callback.on_iteration_end(trainer, trainer.lightning_module)

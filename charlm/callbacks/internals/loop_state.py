@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from charlm.callbacks.internals.lightning import RestartStage, Timer, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 Pending = Literal["nothing", "rest of iteration", "rest of iteration but validation"]
 _EPOCHS, _BATCHES = "epoch_progress", "epoch_loop.batch_progress"
@@ -53,7 +54,7 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
 
 def time_is_up(trainer: Trainer) -> bool:
     """Whether `max_time` is used up. A resumed training asks this anew, since it may have another limit."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
     return any(seconds is not None and seconds <= 0 for seconds in left)
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 _lightning_log = LightningModule.log
 
@@ -21,7 +22,7 @@ def captured_log(trainer: Trainer, pl_module: LightningModule, take: Callable[..
         take: gets the arguments of `log`.
     """
     before: Any = LightningModule.log
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     holding = [(vars(callback), vars(callback)["log"]) for callback in callbacks if "log" in vars(callback)]
 
     def log(module: LightningModule, *args: Any, **kwargs: Any) -> None:

@@ -21,6 +21,7 @@ from charlm.callbacks.internals.lightning import (
     is_param_in_hook_signature,
 )
 from charlm.callbacks.internals.step_hooks import offers, overrides, step_hooks
+from charlm.callbacks.internals.trainer_attributes import datamodule_of
 
 Outputs = dict[str, Any]
 GradientFunction = Callable[[Any, bool], tuple[float, list[Tensor]]]
@@ -69,7 +70,7 @@ class OneStep:
         self.takes_index = is_param_in_hook_signature(pl_module.training_step, "batch_idx", min_args=2)
         self.weights, self._own = list(pl_module.parameters()), None
         precision = trainer.precision_plugin
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set from outside the class
+        data = datamodule_of(trainer)
         self._is_ready = (  # whether the loader gives a batch as the model gets it
             type(trainer.strategy) is SingleDeviceStrategy
             and trainer.strategy.root_device.type == "cpu"
@@ -88,7 +89,7 @@ class OneStep:
         self.clips = trainer.gradient_clip_val is not None or overrides(pl_module, "configure_gradient_clipping")
         waits = mixed or self.accumulates > 1 or "on_before_backward" in self.hooks  # for the loss of autograd
         if not waits and offers(pl_module, "gradient_function", "training_step"):
-            self._own, self._places = pl_module.gradient_function(), self._where()  # type: ignore[operator]
+            self._own, self._places = pl_module.gradient_function(), self._where()  # type: ignore[operator]  # typed as any attribute
         self.no_grad = torch.no_grad()  # to make one takes half as long as the subtraction
 
     def prepare(self, batch: Any) -> Any:

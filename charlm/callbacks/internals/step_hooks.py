@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from charlm.callbacks.internals.lightning import PACKAGE, Callback, LightningModule, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 Hook = Callable[..., Any]
 
@@ -46,7 +47,7 @@ def acts_every_step(callback: Callback, name: str) -> bool:
 
 def step_hooks(name: str, trainer: Trainer, pl_module: LightningModule) -> list[Hook]:
     """The hooks `name` to call at every step, in Lightning's order: those of the callbacks, then the module's."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     hooks: list[Hook] = [
         partial(getattr(callback, name), trainer, pl_module)
         for callback in callbacks

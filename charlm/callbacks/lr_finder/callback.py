@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info, rank_zero_warn
+from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.lr_finder.applying import apply, check, refuse_later_setters, replace_hyperparameter
 from charlm.callbacks.lr_finder.arguments import check_arguments, rates_between
 from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
@@ -173,7 +174,7 @@ class LRFinder(BaseCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         result = self.result
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
+        if is_trial(trainer):
             rank_zero_info("LRFinder: no search in a fast_dev_run")
         elif trainer.global_step == 0 and result is None and 0 in self.at_epochs:
             self._keeping(trainer, pl_module, self._search)

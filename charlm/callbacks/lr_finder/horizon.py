@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.rates import peak_rates, rated_groups
 
@@ -37,7 +38,7 @@ def horizon(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) 
             times = (steps if config.interval == "step" else epochs) // config.frequency
             rates = _rates(config.scheduler, optimizer, pl_module, times)
             schedule = [factor * rates[place * len(rates) // _POINTS] for place, factor in enumerate(schedule)]
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     for callback in callbacks:
         if hasattr(callback, "rate_factor") and 0 < steps < math.inf:
             for place in range(_POINTS):

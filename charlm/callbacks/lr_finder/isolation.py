@@ -14,6 +14,7 @@ from charlm.callbacks.internals.lightning import (
 )
 from charlm.callbacks.internals.loaders import second_loader
 from charlm.callbacks.internals.module_log import captured_log
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def endless_batches(trainer: Trainer, validation: bool = False) -> Generator[Any
 @contextmanager
 def untimed(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
     """Stop the clocks of Lightning's timers meanwhile, so that the time does not count towards `max_time`."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     timers = [(each, each.state_dict()) for each in callbacks if isinstance(each, Timer) and each.start_time()]
     try:
         yield

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from charlm.callbacks.internals.early_end import leave_fit
 from charlm.callbacks.internals.lightning import Callback, DummyLogger, LightningModule, Trainer, isolate_rng
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.lr_finder.climb import TRIAL_STEPS
 from charlm.callbacks.lr_finder.result import LRFinderResult
@@ -99,7 +100,7 @@ def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: LR
         ValueError: there was no search, as the training has no step, or the search failed.
     """
     finder.is_alone = True
-    before: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    before = callbacks_of(trainer)
     trainer.callbacks = [finder, _Leave(), *before]  # type: ignore[attr-defined]
     try:
         trainer.fit(model, data)

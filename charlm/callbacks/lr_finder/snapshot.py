@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.loaders import train_loaders
 from charlm.callbacks.internals.module_parts import part_names, replace_buffer
+from charlm.callbacks.internals.trainer_attributes import datamodule_of
 from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored
 
 _OF_MODULES = set(vars(nn.Module())) - {"training"}  # torch's own attributes, which hold parts and hooks
@@ -71,7 +72,7 @@ def data_snapshot(trainer: Trainer) -> Snapshots:
 def data_parts(trainer: Trainer) -> Iterator[object]:
     """The datamodule, and every loader of the training with its samplers and all datasets inside its dataset, once."""
     coming: list[Any] = [*train_loaders(trainer), *train_loaders(trainer, validation=True)]
-    coming.append(trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
+    coming.append(datamodule_of(trainer))
     seen: dict[int, Any] = {}
     while coming:
         part = coming.pop()

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from charlm.callbacks.internals.lightning import Callback, LightningModule, Trainer, is_param_in_hook_signature
 from charlm.callbacks.internals.step import OneStep, is_plain
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.lr_finder.isolation import endless_batches, silenced
 from charlm.callbacks.lr_finder.restore import Snapshots
 from charlm.callbacks.lr_finder.snapshot import data_snapshot, training_snapshot
@@ -65,7 +66,7 @@ class LRSweep:
         self.logged: dict[str, Any] = {}
         self.error: Exception | None = None  # of a step that counts as diverged
         self.begins = trainer.global_step == 0  # else the module's on_train_start has been called already
-        self.callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]  # set from outside the class
+        self.callbacks = list(callbacks_of(trainer))
         self.progress = trainer.fit_loop.epoch_loop.batch_progress
         # an epoch shorter than the accumulation ends each window early
         self.window = int(min(trainer.accumulate_grad_batches, trainer.num_training_batches))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charlm.callbacks.internals.lightning import Trainer, get_filesystem, rank_zero_warn
+from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.shared.render import add_picture_file
 from charlm.callbacks.shared.whole_file import replacing
 
@@ -58,7 +59,7 @@ def write_file(trainer: Trainer, directory: str, name: str, content: bytes) -> F
         name: the name of the file.
         content: the content of the file.
     """
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set from outside the class
+    if is_trial(trainer):
         return {}
     return attempt(f"writing to {directory}", lambda: _write(directory, name, content))
 

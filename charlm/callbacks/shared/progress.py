@@ -19,6 +19,7 @@ from typing import Any
 
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, Trainer
 from charlm.callbacks.internals.step_count import scalar_step as scalar_step
+from charlm.callbacks.internals.trainer_attributes import callbacks_of, steps_per_log
 
 
 def training_steps(trainer: Trainer) -> float:
@@ -34,7 +35,7 @@ def training_steps(trainer: Trainer) -> float:
     batches, epochs = trainer.num_training_batches, trainer.max_epochs
     if epochs in (None, -1) or batches == math.inf:
         return most
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     schedulers = [callback for callback in callbacks if isinstance(callback, GradientAccumulationScheduler)]
     accumulation = schedulers[0].scheduling if schedulers else {0: trainer.accumulate_grad_batches}
     loop = trainer.fit_loop
@@ -81,7 +82,7 @@ def log_is_due(trainer: Trainer) -> bool:
     Lightning writes them at every `log_every_n_steps`-th step, and at every step once training is told to stop, but not
     for a batch that only accumulates gradients.
     """
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+    every = steps_per_log(trainer)
     if not every or not (trainer.should_stop or (scalar_step(trainer) + 1) % every == 0):
         return False
     batches = trainer.fit_loop.epoch_loop.batch_progress

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 
 from charlm.callbacks.internals.lightning import Trainer
+from charlm.callbacks.internals.trainer_attributes import steps_per_log
 from charlm.callbacks.shared.logger_adapters import send_scalars, tell
 from charlm.callbacks.shared.rates import tagged_rates
 from charlm.callbacks.step_decay.table import send_table
@@ -49,7 +50,7 @@ class RateLog:
         """
         if step < self.due:
             return
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+        every = steps_per_log(trainer)
         self.rates = _rates(trainer.optimizers)
         self.due = (step + 1) // every * every + every - 1 if every else math.inf
         if every:

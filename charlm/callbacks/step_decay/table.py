@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of, epochs_per_reload
 from charlm.callbacks.shared.logger_adapters import send_text, tell
 from charlm.callbacks.shared.progress import training_steps
 from charlm.callbacks.shared.rates import tagged_rates
@@ -98,8 +99,8 @@ def first_step(milestone: float, length: float) -> int:
 
 def _steps_per_epoch(trainer: Trainer) -> int | None:
     """None if an epoch is endless or its length can change from one epoch to the next."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     changes = any(isinstance(each, GradientAccumulationScheduler) and len(each.scheduling) > 1 for each in callbacks)
-    reloads = trainer.reload_dataloaders_every_n_epochs  # type: ignore[attr-defined]  # set from outside the class
+    reloads = epochs_per_reload(trainer)
     batches = trainer.num_training_batches
     return None if changes or reloads or batches == math.inf else math.ceil(batches / trainer.accumulate_grad_batches)

@@ -13,6 +13,7 @@ from charlm.callbacks.internals.step_count import (
     steps_between_checkpoints,
 )
 from charlm.callbacks.internals.step_hooks import STEP_HOOKS, acts_every_step, offers, overrides, step_hooks
+from charlm.callbacks.internals.trainer_attributes import callbacks_of, steps_per_log
 from charlm.callbacks.steps_per_execution.step_log import StepLog
 
 
@@ -28,7 +29,7 @@ class Execution:
         self.progress = self.loop.batch_progress
         self.starts = step_hooks("on_train_batch_start", trainer, pl_module)
         self.ends = step_hooks("on_train_batch_end", trainer, pl_module)
-        self.callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+        self.callbacks = callbacks_of(trainer)
         self.stopper = next((callback for callback in self.callbacks if hasattr(callback, "stops_now")), None)
         self.step = OneStep(trainer, pl_module, partial(setattr, log, "hook"))
         self.acting = [each for each in self.callbacks if any(acts_every_step(each, hook) for hook in STEP_HOOKS)]
@@ -83,7 +84,7 @@ class Execution:
 
         That is one whose loss is NaN or infinite, which a callback may wait for.
         """
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set from outside the class
+        every = steps_per_log(self.trainer)
         until_log = every - 1 - scalar_step(self.trainer) % every if every else math.inf
         begun, done = self.trainer.global_step, 0
         most = min(most, until_log, *(callback.next_step(self.trainer) - begun for callback in self.acting))
@@ -167,7 +168,7 @@ def batches_left(trainer: Trainer, steps: int) -> int:
     Due are the end of the epoch and of the training, a validation, and a checkpoint of every so many steps.
     """
     progress, done = trainer.fit_loop.epoch_loop.batch_progress, trainer.global_step
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     if any(config.reduce_on_plateau and config.interval == "step" for config in trainer.lr_scheduler_configs):
         return 1  # the scheduler reads trainer.callback_metrics after every step
     periods = [steps, *map(steps_between_checkpoints, callbacks)]

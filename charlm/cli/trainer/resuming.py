@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
+from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.checkpoint_settings import weights_alone
@@ -172,8 +173,7 @@ def say_where_checkpoints_are(trainer: pl.Trainer) -> None:
     place = Path(trainer.log_dir or trainer.default_root_dir)
     runs = Path(trainer.default_root_dir) / RUNS
     in_runs = isinstance(trainer.logger, OfRun) and os.path.realpath(place.parent) == os.path.realpath(runs)
-    is_trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set from outside the class
-    if saver is not None and not is_trial and not (in_runs and saver.dirpath is None):
+    if saver is not None and not is_trial(trainer) and not (in_runs and saver.dirpath is None):
         last = Path(saver.dirpath or place / "checkpoints") / "last.ckpt"
         log.info(f"{OPTION} will not find this training, which is no run in {runs}; go on with --ckpt_path {last}")
 

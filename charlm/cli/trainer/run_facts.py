@@ -3,13 +3,14 @@
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from charlm.callbacks.internals.trainer_attributes import datamodule_of
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.shared.logger_adapters import send_name, send_text, tell
 from charlm.cli.trainer.checkpoint_settings import FROM_DATA
@@ -69,7 +70,7 @@ class RunFacts(Callback):
         self.settings |= {key: value for key, value in own.items() if isinstance(value, int | float)}
         if "model.lr" in self.settings and "lr" in pl_module.hparams:
             self.settings["model.lr"] = pl_module.hparams["lr"]
-        data = cast("NamesDataModule", trainer.datamodule)  # type: ignore[attr-defined]  # set from outside the class
+        data: NamesDataModule = datamodule_of(trainer)
         # TensorBoard shows a column at first if its values differ, and one that is missing does not count
         corpus = data.splits.corpus
         known = {"data.path": Path(corpus.source).name, "data.names": len(corpus), "step_decay.milestones": "none"}

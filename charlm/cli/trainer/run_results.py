@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.losses_picture import log_losses
@@ -37,7 +37,7 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     before: dict[str, Any] = {}
     with suppress(ValueError):  # damaged, and about to be written anew
         before = read_results(run)
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set from outside the class
+    callbacks = callbacks_of(trainer)
     validations = next(callback for callback in callbacks if isinstance(callback, Validations))
     events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
     patience = trainer.early_stopping_callback
