@@ -84,7 +84,10 @@ def run(args: list[str]) -> None:
     if args[0] == "--version":
         print(f"charlm {__version__}")
         return
-    check_surroundings()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the directory you are in was deleted; change to another one (cd)") from None
     if args[0] in COMMANDS:
         with visible_output():
             import_module("charlm.cli.command_parser").run_command(args[0], args[1:])
@@ -93,22 +96,6 @@ def run(args: list[str]) -> None:
             run_trainer = import_module("charlm.cli.trainer.lightning_cli").run_trainer
         with fast_products():
             run_trainer(args)
-
-
-def check_surroundings() -> None:
-    """Check what no package could be imported with.
-
-    Raises:
-        OSError: the working directory was deleted.
-        ValueError: the environment gives a process a number that is none.
-    """
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise FileNotFoundError("the directory you are in was deleted; change to another one (cd)") from None
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
-        if not os.environ.get(name, "0").isdecimal():
-            raise ValueError(f"the environment has {name}={os.environ[name]!r}, which must be a whole number; unset it")
 
 
 @contextmanager

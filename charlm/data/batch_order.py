@@ -31,6 +31,7 @@ class BatchOrder:
         world_size: number of processes.
         cumulative: float64 (N,), the sum of the weights up to each example, which is drawn in proportion to its own;
             None: every example is as likely as any other.
+        began: without a seed, in a resumed epoch: the state of torch's global generator in which its order was drawn.
     """
 
     total: int
@@ -41,6 +42,7 @@ class BatchOrder:
     rank: int
     world_size: int
     cumulative: Tensor | None = None
+    began: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.global_size = self.batch_size * self.world_size
@@ -72,6 +74,8 @@ class BatchOrder:
 
     @cached_property
     def _generator(self) -> torch.Generator | None:
+        if self.began is not None:
+            return torch.Generator().set_state(self.began)
         return None if self.seed is None else epoch_generator(self.seed, self.epoch)
 
     @cached_property

@@ -45,7 +45,7 @@ class BatchLoader:
             course's `torch.randint` loop does, and calls ceil(N / B) batches an epoch; "sequential" keeps the order.
             If the examples have weights, the first two draw in proportion to them, N examples an epoch; "sequential"
             gives the weights as a third part of each batch, float32 (B,).
-        seed: of the order; None draws from torch's global generator, and such an order cannot be resumed exactly.
+        seed: of the order; None draws from torch's global generator.
         rank: number of this process.
         world_size: number of processes.
         device: where the batches go, many of them in one copy, so that a training step does not wait for its own.
@@ -95,6 +95,7 @@ class BatchLoader:
         self.device = device or torch.device("cpu")
         self.epoch = 0
         self._batches_done = 0  # in the current pass
+        self._began: Tensor | None = None  # torch's global generator, which the current order was drawn from
         self._resumes = False  # whether the next pass goes on after `_batches_done`
         self._whole_split: tuple[Tensor, ...] | None = None
         # a dataset of ResumableLoader has none
@@ -118,7 +119,8 @@ class BatchLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the epoch, as plain numbers, and everything that the order depends on."""
-        return {"epoch": self.epoch, "batch": self._batches_done, **self._identity()}
+        began = {} if self._began is None else {"began": self._began}
+        return {"epoch": self.epoch, "batch": self._batches_done, **began, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass continue at the position in `state`.
@@ -133,7 +135,7 @@ class BatchLoader:
                 f"the checkpoint was made with other batches ({'; '.join(differing)});"
                 " resume with the data settings of that run, or start a new run"
             )
-        self.epoch, self._batches_done = state["epoch"], state["batch"]
+        self.epoch, self._batches_done, self._began = state["epoch"], state["batch"], state.get("began")
         self._resumes = True
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
@@ -154,7 +156,8 @@ class BatchLoader:
 
     def _order(self) -> BatchOrder:
         sizes, process = (len(self.examples), self.batch_size), (self.rank, self.world_size)
-        return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *process, self._cumulative)
+        began = self._began if self._batches_done else None
+        return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *process, self._cumulative, began)
 
     def _keeps_whole_split(self) -> bool:
         """Whether every epoch is one and the same batch, whose order does not matter."""
@@ -177,6 +180,8 @@ class BatchLoader:
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         order = self._order()
+        if self.seed is None and self.sampling == "epoch" and not self._batches_done:
+            self._began = torch.get_rng_state()
         # without a seed one at a time: torch's global generator serves the training step in between, too
         at_once = max(1, _GATHERED // self.batch_size) if self.seed is not None else 1
         while self._batches_done < len(order):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from charlm.data.sequences import Sequences
@@ -76,6 +77,8 @@ class LitMixture(LitCharLM):
         splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
         if splits is None:
             raise ValueError("LitMixture counts its names before it trains; pass a NamesDataModule to trainer.fit")
+        if any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks):
+            raise ValueError("LitMixture already trains a mean of its weights; leave WeightAveraging out")
         names = Sequences.of_contexts(splits.train)
         held_out = HeldOut(self.net.output.out_features, len(self.tokenizer.labels))
         self.net.clear()

@@ -39,12 +39,15 @@ def test_a_command_without_standard_output_does_its_work(monkeypatch):
     assert stop.value.code == 0
 
 
-@pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", ""), ("SLURM_PROCID", "x"), ("MPLBACKEND", "Qt4Agg")])
-def test_what_the_environment_has_wrong_is_a_sentence(name, value, tmp_path):
+def test_a_backend_that_matplotlib_has_no_more_is_a_sentence(tmp_path):
     command = [sys.executable, "-P", "-m", "charlm", "plot", "--out", "a.jpgg"]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, name: value}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "MPLBACKEND": "Qt4Agg"}, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert re.match(f"charlm: error: the environment has {name}='?{value}'?, which .*; unset it", done.stderr)
+    assert re.match(
+        "charlm: error: the environment has MPLBACKEND=Qt4Agg, which matplotlib refuses; unset it", done.stderr
+    )
 
 
 def test_a_working_directory_that_was_deleted_is_a_sentence(cli, tmp_path, monkeypatch):

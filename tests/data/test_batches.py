@@ -101,6 +101,23 @@ def test_replacement_without_a_seed_is_the_courses_randint_once_a_batch():
 
 
 @pytest.mark.usefixtures("either_order")
+@pytest.mark.parametrize("weights", [None, *(weights for sampling, weights in WEIGHTED if sampling == "epoch")])
+def test_an_epoch_without_a_seed_goes_on_with_the_next_batch(weights):
+    def loader():
+        return BatchLoader(examples(60, weights), 8, sampling="epoch", seed=None)
+
+    torch.manual_seed(3)
+    unbroken = numbers(loader())
+    torch.manual_seed(3)
+    first, second = loader(), loader()
+    numbers(islice(first, 3))
+    torch.rand(1)
+    second.load_state_dict(first.state_dict())
+    assert numbers(second) == unbroken[3:]
+    assert numbers(second) != unbroken
+
+
+@pytest.mark.usefixtures("either_order")
 @pytest.mark.parametrize("gathered", [20, 1 << 14])
 @pytest.mark.parametrize(("batch_size", "ranks"), [(8, 1), (4, 2), (None, 1)])
 @pytest.mark.parametrize(("sampling", "weights"), [*((order, None) for order in ORDERS), *WEIGHTED])

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch.nn import functional as F
 
@@ -219,6 +220,12 @@ def test_counting_ends_after_one_pass_begins_anew_in_another_fit_and_takes_one_p
 def test_arguments_outside_their_range_are_refused(arguments, message, make):
     with pytest.raises(ValueError, match=message):
         make(LitMLP, **arguments)
+
+
+def test_a_second_mean_of_the_weights_is_refused(make, data, trainer):
+    training = trainer(EMAWeightAveraging(), max_steps=1)
+    with pytest.raises(ValueError, match="LitMixture already trains a mean of its weights; leave WeightAveraging out"):
+        training.fit(make(LitMixture), data)
 
 
 @kinds(*(kind for kind in LEARNED if kind is not LitMixture))  # it looks up n-grams on the CPU

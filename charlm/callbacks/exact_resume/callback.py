@@ -82,7 +82,7 @@ class ExactResume(BaseCallback):
                 " continue from it; use another checkpoint or start a new run"
             )
         self._loaded = (entry, checkpoint["loops"]) if entry is not None else None
-        weights = checkpoint.get("state_dict", {})
+        weights = checkpoint.get("current_model_state", checkpoint.get("state_dict", {}))  # WeightAveraging has both
         self._float64 = {name: w for name, w in weights.items() if getattr(w, "dtype", None) is torch.float64}
         if entry is None:
             rank_zero_info("The checkpoint was made without ExactResume: training continues, but not bit for bit.")

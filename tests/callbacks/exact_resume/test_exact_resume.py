@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
-from lightning.pytorch.callbacks import BaseFinetuning, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import BaseFinetuning, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
@@ -218,6 +218,9 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
         pytest.param(OfEveryEpoch, {"manual": True}, id="an accumulation by hand over the end of an epoch"),
         pytest.param(of_every_iteration, {"more": [Thaw()]}, id="a layer that trains from the second epoch on"),
         pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
+        pytest.param(
+            of_every_iteration, {"precision": "64-true", "more": [EMAWeightAveraging()]}, id="float64 with an average"
+        ),
     ],
 )
 def test_other_schedules_and_loaders_continue_as_they_did(fit, saver, options):
