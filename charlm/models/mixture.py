@@ -77,7 +77,7 @@ class LitMixture(LitCharLM):
         splits = getattr(getattr(self.trainer, "datamodule", None), "splits", None)
         if splits is None:
             raise ValueError("LitMixture counts its names before it trains; pass a NamesDataModule to trainer.fit")
-        if any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks):
+        if any(isinstance(callback, WeightAveraging) for callback in getattr(self.trainer, "callbacks", [])):
             raise ValueError("LitMixture already trains a mean of its weights; leave WeightAveraging out")
         names = Sequences.of_contexts(splits.train)
         held_out = HeldOut(self.net.output.out_features, len(self.tokenizer.labels))

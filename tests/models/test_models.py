@@ -223,7 +223,7 @@ def test_arguments_outside_their_range_are_refused(arguments, message, make):
 
 
 def test_a_second_mean_of_the_weights_is_refused(make, data, trainer):
-    training = trainer(EMAWeightAveraging(), max_steps=1)
+    training = trainer(callbacks=[EMAWeightAveraging()], max_steps=1)
     with pytest.raises(ValueError, match="LitMixture already trains a mean of its weights; leave WeightAveraging out"):
         training.fit(make(LitMixture), data)
 
