@@ -12,7 +12,7 @@ these steps."""
 
 TRIAL_STEPS = 200  # shorter trials may choose a rate that only looks good at first
 MIN_TRIAL_STEPS = 30  # with fewer, the mean over a third of the steps is noise
-MOST_TRIALS = 12  # of one length
+_MOST_TRIALS = 12  # of one length
 _HALF_DECADE = math.sqrt(10)
 _LONGER = (2, 4)  # times as many steps, where trials end on the plateau that they began on
 _FALL = 0.05  # share of the first loss; on a plateau the loss may still fall by 3 %, as the net learns the mean target
@@ -67,7 +67,6 @@ def climb(
     trial_steps: int = TRIAL_STEPS,
     steps: float = math.inf,
     decays: bool = False,
-    most: int = MOST_TRIALS,
 ) -> Climb:
     """Train for a few steps at `start` and at rates half a decade apart, up or down for as long as the loss gets lower.
 
@@ -81,14 +80,13 @@ def climb(
         trial_steps: steps of a trial.
         steps: optimizer steps of the training that follows; infinite if not known. No longer trial is as long as that.
         decays: whether the training's schedule lowers the rate.
-        most: number of trials of one length, at most.
 
     Example:
         >>> found = climb(lambda rate, steps: [3.0] * 10 + [(math.log10(rate) + 1.5) ** 2] * (steps - 10), 1e-3)
         >>> [f"{trial.rate:.2g}" for trial in found.trials], round(found.rate, 4)
         (['0.001', '0.00032', '0.0032', '0.01', '0.032', '0.1'], 0.0316)
     """
-    used = _Trials(train, start, trial_steps, most)
+    used = _Trials(train, start, trial_steps)
     best = used.climb(0)
     made = [used]
     if math.isfinite(used.loss(best)) and not used.falls(best):
@@ -97,7 +95,7 @@ def climb(
         for length in (times * trial_steps for times in _LONGER if times * trial_steps <= steps):
             if used.falls(best):
                 break
-            made.append(longer := _Trials(train, start, length, most))
+            made.append(longer := _Trials(train, start, length))
             if longer.falls(highest):
                 used, best = longer, longer.climb(highest)
     trials = [Trial(each.rate(place), each.steps, each.loss(place)) for each in made for place in each.losses]
@@ -121,8 +119,8 @@ def factor(trial_steps: int, steps: float, decays: bool) -> float:
 class _Trials:
     """Trials of one length. Their place is the number of half decades above `start`."""
 
-    def __init__(self, train: Train, start: float, steps: int, most: int) -> None:
-        self.train, self.start, self.steps, self.most = train, start, steps, most
+    def __init__(self, train: Train, start: float, steps: int) -> None:
+        self.train, self.start, self.steps = train, start, steps
         self.losses: dict[int, Sequence[float]] = {}
 
     def rate(self, place: float) -> float:
@@ -130,7 +128,7 @@ class _Trials:
 
     def loss(self, place: int) -> float:
         """The mean of the last third; infinite where the training diverged, or where there may be no more trials."""
-        if place not in self.losses and len(self.losses) < self.most:
+        if place not in self.losses and len(self.losses) < _MOST_TRIALS:
             self.losses[place] = self.train(self.rate(place), self.steps)
         losses = self.losses.get(place, ())
         return fmean(self._end(place)) if len(losses) == self.steps and all(map(math.isfinite, losses)) else math.inf
@@ -138,7 +136,7 @@ class _Trials:
     def climb(self, place: int) -> int:
         """The place where both neighbours are worse."""
         while self.loss(place) > self.loss(place - 1) or self.loss(place) == math.inf:
-            if len(self.losses) == self.most:
+            if len(self.losses) == _MOST_TRIALS:
                 break
             place -= 1
         while self.loss(place + 1) < self.loss(place):

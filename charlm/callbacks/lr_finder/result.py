@@ -97,15 +97,9 @@ class LRFinderResult:
                 f"the loss became NaN or infinite in each of {len(rates)} trials, at rates from {min(rates):.2g} to"
                 f" {max(rates):.2g}; check the loss and the data, or configure a lower rate to begin with"
             )
-        return f"the best of {len(rates)} trials is near {climb.rate:.3g}" + f"; {self.horizon}" * bool(self.horizon)
-
-    @property
-    def horizon(self) -> str:
-        """The factor between the trials' best rate and the suggestion in words; "" where it is 1."""
-        climb = self.climb
-        if climb is None or climb.factor == 1:
-            return ""
-        return f"times {climb.factor:.2g} for {climb.steps:,.0f} steps" + " with decay" * climb.decays
+        best = f"the best of {len(rates)} trials is near {climb.rate:.3g}"
+        longer = f"; times {climb.factor:.2g} for {climb.steps:,.0f} steps" + " with decay" * climb.decays
+        return best + longer * (climb.factor != 1)
 
     def __repr__(self) -> str:
         found = "no learning rate" if self.suggestion is None else f"learning rate {self.suggestion:.3g}"

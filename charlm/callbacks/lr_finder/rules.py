@@ -136,14 +136,9 @@ class Divergence:
 
     Args:
         stop_factor: > 0; at 1 the sweep stops when the loss is back at its start.
-
-    Raises:
-        ValueError: `stop_factor` <= 0.
     """
 
     def __init__(self, stop_factor: float = STOP_FACTOR) -> None:
-        if not stop_factor > 0:
-            raise ValueError(f"stop_factor is {stop_factor}; give a number above 0, such as {STOP_FACTOR}")
         self.stop_factor = stop_factor
         self._n, self._sum, self._start, self._last = 0, 0.0, 0.0, 0.0
         self._best = math.inf

@@ -11,19 +11,19 @@ import numpy as np
 
 def steepest(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """Where the loss falls fastest per decade. Source: "steep" of fastai."""
-    x, y = _averaged(lrs, losses, "steepest", len(lrs) // 10, 5)
+    x, y = _averaged(lrs, losses, "steepest")
     return float(x[np.argmin(np.diff(y) / np.diff(np.log(x)))])
 
 
 def minimum_tenth(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """A tenth of the rate with the lowest loss, but at least the first rate. Source: "minimum" of fastai."""
-    x, y = _averaged(lrs, losses, "minimum_tenth", len(lrs) // 10, 5, least=1)
+    x, y = _averaged(lrs, losses, "minimum_tenth", least=1)
     return max(float(x[np.argmin(y)]) / 10, float(lrs[0]))
 
 
 def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """Halfway along the longest falling subsequence of the losses. Source: "valley", the default of fastai."""
-    x, y = _averaged(lrs, losses, "valley", len(lrs) // 10, 5)
+    x, y = _averaged(lrs, losses, "valley")
     length = np.ones(len(y), int)
     for i in range(1, len(y)):
         length[i] = 1 + max(length[:i][y[:i] > y[i]], default=0)
@@ -32,13 +32,14 @@ def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
 
 
 def _averaged(
-    lrs: Sequence[float], losses: Sequence[float], rule: str, skipped: int, dropped: int, least: int = 2
+    lrs: Sequence[float], losses: Sequence[float], rule: str, least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and running means without the first and the last points; at least `least` must be left."""
-    need_points(lrs, rule, skipped + dropped + least)
+    """Rates and running means without the first tenth and the last five; at least `least` must be left."""
+    skipped = len(lrs) // 10
+    need_points(lrs, rule, skipped + 5 + least)
     weights = 0.98 ** np.arange(len(lrs))
     mean = np.convolve(losses, weights)[: len(lrs)] / np.cumsum(weights)
-    return np.array(lrs[skipped:-dropped], float), mean[skipped:-dropped]
+    return np.array(lrs[skipped:-5], float), mean[skipped:-5]
 
 
 def need_points(lrs: Sequence[float], rule: str, least: int) -> None:
