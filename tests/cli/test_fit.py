@@ -113,6 +113,7 @@ def test_the_sizes_that_best_chooses_and_its_losses_are_in_the_results(cli, name
         settings = json.loads((RUN / "results.json").read_text())["settings"]
         assert (settings["model.n_embd"], settings["model.n_hidden"], settings["model.dropout"]) == (32, 32, 0.5)
         assert "model.train_names" not in settings
+        assert yaml.safe_load((RUN / "config.yaml").read_text())["model"]["init_args"]["n_embd"] is None
     # each training name by n-grams that have not counted it
     (whole,) = NameLoader(Sequences.of_contexts(load_splits(names).train), None)
     net, held_out = load_checkpoint(RUN).net, HeldOut(27)

@@ -76,13 +76,19 @@ def test_a_run_goes_on_in_its_own_directory_and_says_so(run, how, capsys):
 
 
 def test_the_newest_run_comes_to_what_one_that_was_not_stopped_comes_to(run):
-    constant = [*OPTIONS, "--trainer.callbacks=[]", *QUIET]  # a decay comes at a fraction of all steps
-    main(["fit", *constant, "--trainer.max_steps=13"])
-    main(["fit", *constant, "--trainer.max_steps=7"])
-    main(["fit", "--resume", "--trainer.max_steps=13", *QUIET])
+    # two searches instead of a decay, which comes at a fraction of all steps
+    finder = '{"class_path": "LRFinder", "init_args": {"num_steps": 30, "trial_steps": 30, "at_epochs": [0, 5]}}'
+    searching = [*OPTIONS, f"--trainer.callbacks=[{finder}]", *QUIET]
+    main(["fit", *searching, "--trainer.max_steps=11"])
+    main(["fit", *searching, "--trainer.max_steps=7"])
+    main(["fit", "--resume", "--trainer.max_steps=9", *QUIET])
     other, one = run.with_name("002-run"), run.with_name("003-run")
+    (one / "results.json").unlink()  # killed after the last validation
+    main(["fit", "--resume", "--trainer.max_steps=11", *QUIET])
     assert all(torch.equal(weight, weights(other)[name]) for name, weight in weights(one).items())
     assert results(one) == results(other)
+    assert "last_val" in results(one)
+    assert yaml.safe_load((one / "config.yaml").read_text()) == yaml.safe_load((other / "config.yaml").read_text())
     hparams = yaml.safe_load((one / "hparams.yaml").read_text())
     assert hparams["step_decay.milestones"] == "none", "in TensorBoard it differs from runs with a decay"
 

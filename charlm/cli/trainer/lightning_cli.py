@@ -18,7 +18,7 @@ from charlm.cli.options_named import options_named
 from charlm.cli.subcommands import COMMANDS
 from charlm.cli.terminal_text import visible_output
 from charlm.cli.trainer.callbacks import add_showing, callbacks_of, plugins_of
-from charlm.cli.trainer.checkpoint_settings import refuse_conflicts
+from charlm.cli.trainer.checkpoint_settings import checkpoint_settings, refuse_conflicts
 from charlm.cli.trainer.loggers import add_name, loggers_of, loggers_of_new_run, words_of_run
 from charlm.cli.trainer.lr_find import SweepTrainer, sweep_logger
 from charlm.cli.trainer.parser import TrainerParser, options_of_arguments
@@ -41,7 +41,6 @@ from charlm.runs.logger import its_own_run
 from charlm.runs.naming import RUNS, check_name
 
 log = logging.getLogger(__name__)
-
 DEFAULT_SEED = 42
 
 
@@ -58,12 +57,13 @@ class TrainerCLI(LightningCLI):
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self._parsers: list[LightningArgumentParser] = []
+        taken = checkpoint_settings(prepared.checkpoint, prepared.kind) if prepared.checkpoint is not None else {}
         super().__init__(
             LitCharLM,
             NamesDataModule,
             trainer_class=SweepTrainer,
             save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False, "taken": taken},
             seed_everything_default=DEFAULT_SEED,
             # `prepare` knows whole options only
             parser_kwargs={"prog": "charlm", "allow_abbrev": False},

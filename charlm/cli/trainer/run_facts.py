@@ -42,6 +42,9 @@ class RunFacts(Callback):
         self.left_open = left_open
         self.settings, self.note, self.logs, self.names = dict(settings), note, logs, names
         self.has_trained = False
+        self._latest: Mapping[str, float] = {}  # of the run's logger
+        self._last: dict[str, float] = {}  # what results.json takes of it, as far as a resumed training had come
+        self._lr: float | None = None  # that a resumed training began with, which LRFinder may have changed since
         self._before = 0.0
         self._began: float | None = None
 
@@ -51,10 +54,15 @@ class RunFacts(Callback):
         return self._before + (0.0 if self._began is None else time.monotonic() - self._began)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "last": self._last_logged(), "lr": self.settings.get("model.lr")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = float(state_dict["seconds"])
+        self._last, self._lr = state_dict.get("last", {}), state_dict.get("lr")  # older checkpoints lack them
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        run = own_logger(trainer)
+        self._latest = run.latest if run is not None else {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began = time.monotonic()
@@ -69,7 +77,7 @@ class RunFacts(Callback):
         own = {f"model.{key}": value for key, value in pl_module.hparams.items() if key in self.left_open}
         self.settings |= {key: value for key, value in own.items() if isinstance(value, int | float)}
         if "model.lr" in self.settings and "lr" in pl_module.hparams:
-            self.settings["model.lr"] = pl_module.hparams["lr"]
+            self.settings["model.lr"] = pl_module.hparams["lr"] if self._lr is None else self._lr
         data: NamesDataModule = datamodule_of(trainer)
         # TensorBoard shows a column at first if its values differ, and one that is missing does not count
         corpus = data.splits.corpus
@@ -83,19 +91,19 @@ class RunFacts(Callback):
             failed |= send_text(trainer, self.note, "note", 0)
         tell("charlm fit", failed, set())
 
-    def results(self, trainer: pl.Trainer, data: NamesDataModule) -> dict[str, Any]:
+    def results(self, data: NamesDataModule) -> dict[str, Any]:
         """What results.json says besides the losses of a checkpoint."""
-        run = own_logger(trainer)
-        latest = run.latest if run is not None else {}
-        names = {"loss_mean/train": "last_train", "loss/val": "last_val", "samples/new": "new"}
-        last = {name: float(latest[tag]) for tag, name in names.items() if tag in latest}
         corpus = data.splits.corpus
         return {
             **{"source": corpus.source, "sha256": corpus.sha256, "names": len(corpus)},
             **({"settings": self.settings} if self.has_trained else {}),
             **{"note": self.note, "seconds": round(self.seconds, 1)},
-            **last,
+            **self._last_logged(),
         }
+
+    def _last_logged(self) -> dict[str, float]:
+        names = {"loss_mean/train": "last_train", "loss/val": "last_val", "samples/new": "new"}
+        return self._last | {name: float(self._latest[tag]) for tag, name in names.items() if tag in self._latest}
 
 
 def add_facts(callbacks: list[Callback], config: Namespace) -> None:

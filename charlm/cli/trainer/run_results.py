@@ -45,7 +45,7 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     parts, seen = datamodule.whole_splits(), [] if ended_itself else validations.all
     losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, trainer.global_step)
     of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
-    facts = of_run.results(trainer, datamodule)
+    facts = of_run.results(datamodule)
     _log_end(trainer, checkpoint, losses, facts["seconds"])
     has_curves = len(validations.all) >= _FEWEST and any(isinstance(each, RunLogger) for each in trainer.loggers)
     if has_curves and of_run.has_trained:

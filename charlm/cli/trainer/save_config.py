@@ -18,9 +18,18 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.repres
 
 
 class SaveConfig(SaveConfigCallback):
-    """Write config.yaml to the run's directory, for `fit` with a logger."""
+    """Write config.yaml to the run's directory, for `fit` with a logger.
+
+    Args:
+        taken: the settings that this process took from a checkpoint, as a config has them; {} without one.
+        arguments: of Lightning's callback.
+    """
 
     folder = ""
+
+    def __init__(self, *arguments: Any, taken: dict[str, Any], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.taken = taken
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Save the config, unless the run has no logger."""
@@ -31,14 +40,21 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file completely or not at all, without the checkpoint that this process resumes from.
 
-        A resumed run gets its alphabet and labels from the checkpoint; the file says null if it said so before.
+        What a resumed run took from its checkpoint, such as the sizes that the model had chosen or the rate that
+        LRFinder had found, the file says as before.
         """
         config, file = self.config.clone(), Path(self.folder) / self.config_filename
-        before = yaml.safe_load(file.read_text(encoding="utf-8")) if config["ckpt_path"] and file.is_file() else {}
-        for key in ("alphabet", "labels"):
-            if "data" in before and before["data"].get(key) is None:
-                config["data"][key] = None
+        if self.taken and file.is_file():
+            before = yaml.safe_load(file.read_text(encoding="utf-8"))
+            _keep(before["data"], config["data"], self.taken["data"])
+            _keep(before["model"]["init_args"], config["model"]["init_args"], self.taken["model"]["init_args"])
         write_text(file, config_text(self.parser, config))
+
+
+def _keep(before: dict[str, Any], config: Namespace, taken: dict[str, Any]) -> None:
+    for key in before.keys() & taken.keys():
+        if config[key] == taken[key]:
+            config[key] = before[key]
 
 
 def config_text(parser: LightningArgumentParser, config: Namespace) -> str:
