@@ -140,7 +140,7 @@ REFUSED = {
     "--resume names": r"names has no config.yaml, so it is no run of `charlm fit`",
     "--resume lightning_logs": "lightning_logs holds several runs; name one of them",
     "--resume --name my-try": "--resume goes on with a run, which keeps its name; leave --name out",
-    "--resume --trainer.fast_dev_run=true": "fast_dev_run leaves none; leave one of the two out",
+    "--resume --trainer.fast_dev_run=true": "fast_dev_run leaves none; leave one of them out",
     "--config resume.yaml": "--resume is given on the command line; leave `resume` out of the config",
     "--resume --model.n_hidden 6": r"--model.n_hidden is 6, and \S+last.ckpt was trained with 5; leave the option out",
     "--resume --data.batch_size 4": r"made with other batches \(batch_size 8, now 4\); resume with the data settings",
