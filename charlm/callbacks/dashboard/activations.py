@@ -11,7 +11,7 @@ from charlm.callbacks.shared.logger_adapters import Failed, attempt
 _KINDS = {nn.Tanh: "saturation", nn.Sigmoid: "saturation", nn.ReLU: "dead"}
 _SATURATED = 0.97
 _COMPILED = "_orig_mod"  # the name under which torch.compile keeps the original module
-VALUES = 50_000
+VALUES = 10_000  # of more, numpy adds up the squares on all cores, which then wait for more work for 0.1 s
 """The most values that a histogram is made of; of more, an evenly spaced part."""
 
 

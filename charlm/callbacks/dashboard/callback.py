@@ -39,7 +39,7 @@ class Dashboard(BaseCallback):
       returns matplotlib figures made without pyplot by tag. The run directory gets them as well.
 
     Each logger gets what it takes. Training is not affected: weights and losses are the same, bit for bit. What cannot
-    be drawn or logged is left out with a warning. It costs hooks on one batch of each validation, and at most 50,000
+    be drawn or logged is left out with a warning. It costs hooks on one batch of each validation, and at most 10,000
     values of a layer or weight for its histogram. It does not start TensorBoard.
 
     Args:
