@@ -155,7 +155,7 @@ class OneStep:
         self.progress.zero_grad.increment_by(1)
         self.set_gradients(gradients)
         self._call("on_after_backward")
-        return {"loss": torch.tensor(loss)}
+        return {"loss": torch.tensor(loss, dtype=self.weights[0].dtype)}
 
     def _gradients(self, batch: Any, batch_idx: int) -> Outputs:
         """Set every `.grad` by `training_step` and `backward`, or add to it."""

@@ -491,6 +491,9 @@ class Derived(Model):
         super().__init__(**options)
         self.layer, self.asked = torch.nn.Linear(32, 2), 0
 
+    def forward(self, x):
+        return super().forward(x.to(self.layer.weight.dtype))
+
     def gradient_function(self):
         def gradients(batch, logs):
             self.asked += 1
@@ -515,7 +518,7 @@ class Named(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.ended.append((trainer.global_step, trainer.fit_loop.total_batch_idx, batch_idx))
-        self.losses.append(outputs["loss"].item())
+        self.losses.append(outputs["loss"])
 
 
 class AskedBefore(Named):
@@ -552,6 +555,7 @@ def test_a_callback_that_names_its_steps_is_called_at_them_and_where_the_loss_is
     def fit(steps, kind, model):
         pl.seed_everything(5)
         callback, made = kind(), model(optimizer=getattr(torch.optim, optimizer))
+        made = made.double() if optimizer == "AdamW" else made
         fits = trainer(StepsPerExecution(steps), callback, max_epochs=2, log_every_n_steps=50, **options)
         fits.fit(made)
         state = fits._checkpoint_connector.dump_checkpoint(True)
