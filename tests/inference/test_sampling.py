@@ -213,11 +213,6 @@ def test_no_name_is_empty():
     assert set(sample_names(net, AB, 200)) == {"a", "b"}
 
 
-def test_with_a_prefix_the_name_may_end_at_once():
-    net = table([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-    assert sample_names(net, AB, 2, prefix="b") == ["b", "b"]
-
-
 def test_an_mlp_sees_the_whole_prefix_that_fits_its_context():
     net = MLP(3, block_size=2, n_embd=3, n_hidden=4)
     with torch.no_grad():  # the output looks at the older of the two characters: after a comes a, after b the end
@@ -259,7 +254,6 @@ def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
     [
         ({"n": 0}, "n is 0; ask for at least 1 name"),
         ({"temperature": 0.0}, "temperature is 0.0; it must be a number above 0"),
-        ({"temperature": -1.0}, "temperature is -1.0"),
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": math.inf}, "temperature is inf"),
         ({"top_k": 0}, "top_k is 0; give 1 or more"),
@@ -271,7 +265,6 @@ def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
         ({"match": "(ab"}, r"match is '\(ab', which is no regular expression: missing \)"),
         ({"match": f"a{{{10**20}}}"}, r"which is no regular expression: the repetition number is too large"),
         ({"suffix": "é"}, "no name of at most 64 characters over the model's alphabet meets .*: `suffix` 'é'"),
-        ({"match": "^.{9}$", "max_length": 8}, "no name of at most 8 characters"),
         ({"prefix": "jöe"}, "'ö' at position 1, outside the alphabet"),
     ],
 )

@@ -47,10 +47,10 @@ def curve(folder, tag="loss/train"):
         {},
         {"gradient_clip_val": 0.05},
         {"accumulate_grad_batches": 2},
-        {"precision": "bf16-mixed"},
+        {"precision": "bf16-mixed", "gradient_clip_val": 0.05},
         {"batch_size": 1000, "max_steps": 20},  # products that torch does, not numpy
     ],
-    ids=["plain", "clipped", "accumulated", "bf16", "large"],
+    ids=["plain", "clipped", "accumulated", "bf16, clipped", "large"],
 )
 def test_the_weights_are_bit_identical(options, optimizer, kind, tmp_path):
     decay = [StepDecay([50, 65], gamma=0.5)]

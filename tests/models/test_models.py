@@ -190,13 +190,6 @@ def test_a_training_batch_may_have_one_example(kind, make, data, trainer):
     assert all(weight.isfinite().all() for weight in model.state_dict().values())
 
 
-def test_mixed_precision_and_clipping_go_together(make, data, trainer):
-    model = make(LitMLP, optimizer="AdamW")
-    before = [weight.clone() for weight in model.parameters()]
-    trainer(max_steps=2, precision="bf16-mixed", gradient_clip_val=1.0).fit(model, data)
-    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-
-
 def test_counting_ends_after_one_pass_begins_anew_in_another_fit_and_takes_one_process(make, data, trainer):
     model, examples = make(LitNGram), len(data.splits.train)
     for _ in range(2):

@@ -613,9 +613,3 @@ def test_ctrl_c_during_the_search_leaves_everything_as_it_was(last, trainer, tmp
         trainer(look, callback, LearningRateMonitor(), max_steps=1, logger=CSVLogger(tmp_path)).fit(Ending())
     assert look.before == look.after
     assert callback.result is None
-
-
-def test_indices_of_batches_stay_within_an_epoch(trainer):
-    seen = recorded(model := Line(), lambda batch, batch_idx: batch_idx)
-    swept(trainer, model, {"limit_train_batches": 5})
-    assert seen[:20] == list(range(5)) * 4

@@ -351,7 +351,8 @@ def test_more_steps_of_the_same_trainer_stay_on_the_curve(trainer, milestone, un
 
 
 def with_scheduler(parts):
-    optimizer = RecordingSGD(parts[0].parameters(), lr=0.1)
+    """Two groups of the same rate."""
+    optimizer = RecordingSGD([{"params": [weight]} for weight in parts[0].parameters()], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -407,7 +408,7 @@ def test_a_base_rate_of_0_is_refused(trainer):
         trainer(StepDecay([4]), max_epochs=1).fit(Model(lambda parts: torch.optim.SGD(parts[0].parameters(), lr=0.0)))
 
 
-def test_without_milestones_the_rate_is_logged_and_left_alone(trainer, tmp_path):
+def test_without_milestones_the_rate_is_logged_as_one_curve_and_left_alone(trainer, tmp_path):
     model, logger = Model(with_scheduler), TensorBoardLogger(tmp_path, name="", version="run")
     trainer(StepDecay([]), max_epochs=1, logger=logger, log_every_n_steps=1).fit(model)
     assert model.rates() == pytest.approx([0.1 * 0.9**step for step in range(5)])
@@ -439,14 +440,6 @@ def test_a_batch_logs_what_its_first_steps_use_by_optimizer_and_group(trainer, t
     assert logged(tmp_path / "run", "lr/optimizer0/group0") == [(0, 0.1), (1, 0.05), (2, 0.025)]
     assert logged(tmp_path / "run", "lr/optimizer0/group1") == [(0, 0.2), (1, 0.1), (2, 0.05)]
     assert logged(tmp_path / "run", "lr/optimizer1") == [(0, 0.3), (1, 0.3), (2, 0.15)]
-
-
-def test_groups_of_the_same_rate_have_one_curve(trainer, tmp_path):
-    """A schedule's rates are logged by a StepDecay without milestones too."""
-    model = Model(lambda parts: RecordingSGD([{"params": [p]} for p in parts[0].parameters()], lr=0.3))
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    trainer(StepDecay([]), logger=logger, log_every_n_steps=2, max_epochs=1).fit(model)
-    assert logged(tmp_path / "run", "lr") == [(0, 0.3), (1, 0.3), (3, 0.3)]
 
 
 def texts(directory):
