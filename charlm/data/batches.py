@@ -143,6 +143,8 @@ class BatchLoader:
         if not self._resumes:
             self._batches_done = 0
         self._resumes = False
+        if self.seed is None and self.sampling == "epoch" and not self._batches_done:
+            self._began = torch.get_rng_state()
         yield from self._one_batch() if self._keeps_whole_split() else self._batches()
 
     def _identity(self) -> dict[str, Any]:
@@ -180,8 +182,6 @@ class BatchLoader:
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         order = self._order()
-        if self.seed is None and self.sampling == "epoch" and not self._batches_done:
-            self._began = torch.get_rng_state()
         # without a seed one at a time: torch's global generator serves the training step in between, too
         at_once = max(1, _GATHERED // self.batch_size) if self.seed is not None else 1
         while self._batches_done < len(order):

@@ -13,7 +13,7 @@ from charlm.cli.table import Cell, Format, Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.messages import did_you_mean, visible
 from charlm.runs.checkpoint_facts import checkpoint_facts
-from charlm.runs.directory import find_checkpoint, read_results, refuse_closed, run_directory
+from charlm.runs.directory import BEST, find_checkpoint, read_results, refuse_closed, run_directory
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.runs.naming import RUNS, place_of
 from charlm.runs.settings import read_settings
@@ -120,7 +120,9 @@ def read_run(path: Path) -> Run:
         print(error, file=sys.stderr)
     if not {"parameters", "sha256"} <= results.keys():
         with suppress(OSError, ValueError):  # a run without a readable checkpoint still gets a line
-            results = {**checkpoint_facts(find_checkpoint(path)), **results}
+            file = find_checkpoint(path)
+            facts = checkpoint_facts(file)
+            results = {**facts, "step": facts.get("step") if file.name == BEST else None, **results}
     logged = results.get("settings")
     settings = {**read_settings(path), **(logged if isinstance(logged, dict) else {})}
     title = str(settings.pop("data.path", "")) or ("charlm's own list" if settings else "a list that is not known")

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from charlm.cli.commands.summary import summary, summary_table
+from charlm.cli.commands.summary import read_run, summary, summary_table
 from charlm.cli.main import main
 from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.directory import write_results
@@ -120,6 +120,13 @@ def test_a_damaged_checkpoint_leaves_its_results(runs):
     (runs[0] / "checkpoints" / "best.ckpt").write_bytes(b"")
     row = summary_table([runs[0]]).rows[0]
     assert row == ["version_0", None, None, 2.451, 2.46, 2.47]
+
+
+def test_without_a_report_only_a_best_checkpoint_tells_the_best_step(write_run):
+    checkpoint = write_run() / "checkpoints" / "best.ckpt"
+    assert read_run(checkpoint.parents[1]).facts["best_step"] == 12
+    checkpoint.rename(checkpoint.with_name("last.ckpt"))
+    assert "best_step" not in read_run(checkpoint.parents[1]).facts
 
 
 def test_results_of_another_make_are_unknown(runs, capsys):
