@@ -120,12 +120,12 @@ class NameSamples(BaseCallback):
         names: list[str] = []
         failed |= attempt("sample_names", lambda: self._draw(pl_module, names))
         if names:
-            marks = [self._mark(name) for name in names] if self._known else []
-            scalars = self._measured(names, marks)
-            if marks:
+            origins = [self._origin(name) for name in names] if self._known else []
+            scalars = self._measured(names, origins)
+            if origins:
                 self.progress_columns = {"new": f"{scalars['samples/new']:.0%}"}
             failed |= send_scalars(trainer, scalars, step)
-            self._keep(step, names[: self.n], marks)
+            self._keep(step, names[: self.n], origins)
             failed |= send_text(trainer, self._text(len(names), scalars), "samples", step)
         tell(f"NameSamples, after {trainer.global_step} steps", failed, self._warned)
 
@@ -148,22 +148,22 @@ class NameSamples(BaseCallback):
             raise ValueError(f"it returned no names instead of {self.scored}")
         names += drawn
 
-    def _mark(self, name: str) -> str:
+    def _origin(self, name: str) -> str:
         known = self._known or {}
         return next((f"in {split}" for split, names in known.items() if name in names), _NEW)
 
-    def _measured(self, names: Sequence[str], marks: Sequence[str]) -> dict[str, float]:
+    def _measured(self, names: Sequence[str], origins: Sequence[str]) -> dict[str, float]:
         scalars = {"samples/distinct": len(set(names)) / len(names), "samples/mean_length": _mean_length(names)}
-        if marks:
-            scalars["samples/new"] = marks.count(_NEW) / len(marks)
+        if origins:
+            scalars["samples/new"] = origins.count(_NEW) / len(origins)
         if self._length is not None:
             scalars["samples/mean_length_data"] = self._length
         return scalars
 
-    def _keep(self, step: int, names: Sequence[str], marks: Sequence[str]) -> None:
+    def _keep(self, step: int, names: Sequence[str], origins: Sequence[str]) -> None:
         """Add a column for these names; of too many columns, leave out the one whose neighbours are closest."""
-        told = [f" ({mark})" if mark != _NEW else "" for mark in marks] or [""] * len(names)
-        cells = [cell(name) + mark for name, mark in zip(names, told, strict=False)]
+        told = [f" ({origin})" if origin != _NEW else "" for origin in origins] or [""] * len(names)
+        cells = [cell(name) + origin for name, origin in zip(names, told, strict=False)]
         self._columns = [*(column for column in self._columns if column[0] < step), (step, cells)]
         if len(self._columns) > _COLUMNS:
             steps = [step for step, _ in self._columns]

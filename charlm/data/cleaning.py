@@ -20,14 +20,14 @@ _ANY_SPACE = re.compile(f"[{_SPACES}]")
 _OUTER_SPACE = re.compile(f"(?m)^[{_SPACES}]++|(?<![{_SPACES}])[{_SPACES}]++$")
 _UNTRIMMED = re.compile(f"(?m)^[{_SPACES}].*$|^.*[{_SPACES}]$")
 _COMBINING = {"Mn", "Mc", "Me"}
-# soft hyphen, marks of direction, BOM and variation selectors: they say how a text is shown, not how it is spelt
+# soft hyphen, directional marks, BOM and variation selectors: they say how a text is shown, not how it is spelt
 _DROPPED = {*"\xad\u061c\u200e\u200f\ufeff", *map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])}
 _REFUSED = {
     **UNPRINTABLE,
     "Cn": "no character of Unicode",
     **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", "a blank that counts as a letter"),
     "\u034f": "an invisible character",
-    "\ufffd": "the mark of bytes that could not be decoded (see --data.encoding)",
+    "\ufffd": "the replacement character for bytes that could not be decoded (see --data.encoding)",
 }
 _VIRAMA = 9  # the combining class of the signs that join consonants in the scripts of India
 _HEH = "\u0647"  # in Kurdish, the joiner after it makes it another letter
@@ -85,14 +85,14 @@ def clean(chunk: Chunk, lowercase: bool | Language, max_length: int, alphabet: s
     chunk = chunk._replace(text=text)
     _refuse_unprintable(chunk, characters)
     lengths = _refuse_long(chunk, max_length)
-    _refuse_lone_marks(chunk, characters)
+    _refuse_lone_accents(chunk, characters)
     _refuse_out_of_vocabulary(chunk, characters, alphabet)
     blank = int((lengths == 0).sum())
     if blank:
         text = re.sub("\n{2,}", "\n", text).lstrip("\n")
     changes = {
         "{} blank lines dropped": blank,
-        "soft hyphens, marks of direction or variation selectors dropped from {} lines": dropped,
+        "soft hyphens, directional marks or variation selectors dropped from {} lines": dropped,
         "outer white space cut in {} lines": trimmed,
         "letters and accents composed (NFC) in {} lines": composed,
     }
@@ -181,9 +181,9 @@ def _refuse_long(chunk: Chunk, max_length: int, composed_of: int = 1) -> np.ndar
     return lengths
 
 
-def _refuse_lone_marks(chunk: Chunk, characters: set[str]) -> None:
-    marks = "".join(ch for ch in characters if unicodedata.category(ch) in _COMBINING)
-    if marks and (lone := re.search(f"[\n{_SPACES}][{marks}]", f"\n{chunk.text}")):
+def _refuse_lone_accents(chunk: Chunk, characters: set[str]) -> None:
+    accents = "".join(ch for ch in characters if unicodedata.category(ch) in _COMBINING)
+    if accents and (lone := re.search(f"[\n{_SPACES}][{accents}]", f"\n{chunk.text}")):
         at = lone.start()
         raise ValueError(
             f"{chunk.where(at)}: U+{ord(chunk.text[at]):04X} is an accent without a letter before it; remove it"

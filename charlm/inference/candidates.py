@@ -77,7 +77,7 @@ class Candidates:
         self.lengths = range(conditions.min_length, self.limit + (longest is None))
         self.automaton = automaton_of(conditions.patterns, tokenizer)
         self._refuse_impossible()
-        self.batch = decoder_for(net).max_rows
+        self.batch_size = decoder_for(net).max_rows
         self.drawn = 0
         """The number of candidates so far."""
         self.lookahead: Lookahead | None = None
@@ -95,32 +95,33 @@ class Candidates:
 
     def batches(self) -> Iterator[Sequence[str | None]]:
         """Batches of candidates, without an end; None stands for those that are not kept."""
-        sizes = itertools.chain(_FIRST_BATCHES, itertools.repeat(self.batch))
+        sizes = itertools.chain(_FIRST_BATCHES, itertools.repeat(self.batch_size))
         plain = (self._draw(size)[0] for size in sizes)
         if not self.conditions.restrict:
-            yield from plain
+            yield from plain  # which has no end
         seen: list[str] = []
         while len(seen) < _PLAIN:
             seen += (names := next(plain))
-            yield self._those_that_meet(names)
+            yield self._without_others(names)
         met = sum(map(self._meets, seen))
         if met < _ENOUGH * _PLAIN and (lookahead := self._look_ahead(seen, met)):
             yield from self._steered(lookahead)
-        yield from map(self._those_that_meet, plain)
+        yield from map(self._without_others, plain)
 
     def _steered(self, lookahead: Lookahead) -> Iterator[list[str | None]]:
         """Names drawn with a look-ahead, if that is faster; each is kept with p / q as a share of the greatest p / q.
 
         Source: von Neumann 1951, "Various techniques used in connection with random digits" (rejection).
         """
-        trial = [self._draw(self.batch, lookahead) for _ in range(_TRIAL)]
+        trial = [self._draw(self.batch_size, lookahead) for _ in range(_TRIAL)]
         weights = torch.cat([weights for _, _, weights in trial])
         self.share = float(weights.mean()) * lookahead.probability
         greatest = float(weights.max())
         if not float(weights.mean()) > _FASTER * self.share * greatest:
             return
         self.lookahead = lookahead
-        for names, uniforms, weights in itertools.chain(trial, iter(lambda: self._draw(self.batch, lookahead), None)):
+        more = (self._draw(self.batch_size, lookahead) for _ in itertools.count())
+        for names, uniforms, weights in itertools.chain(trial, more):
             greatest = max(greatest, float(weights.max()))
             self.scale = lookahead.probability * greatest
             kept = (uniforms * greatest < weights).tolist()
@@ -174,7 +175,8 @@ class Candidates:
         names = self.tokenizer.decode_lines(ids[(ended.cumsum(1) - ended.long()) == 0])  # up to the first boundary
         return names, uniforms[-1], steering.log_weight.exp() if steering else torch.ones(rows).double()
 
-    def _those_that_meet(self, names: list[str]) -> list[str | None]:
+    def _without_others(self, names: list[str]) -> list[str | None]:
+        """The names, with None for those that do not meet the conditions."""
         return [name if self._meets(name) else None for name in names]
 
     def _meets(self, name: str) -> bool:
@@ -187,15 +189,12 @@ class Candidates:
                 f"the prefix {self.conditions.prefix!r} has {len(self.prefix)} characters, and names are cut at"
                 f" {self.limit}; give a shorter `prefix`"
             )
-        read = len(self.prefix)
-        lengths = range(max(self.lengths.start, read), self.lengths.stop)
-        if not lengths or (
-            self.automaton is not None
-            and not self.automaton.accepts_some(
-                self.automaton.after(self.prefix), lengths.start - read, lengths.stop - 1 - read
-            )
-        ):
+        read, shortest, longest = len(self.prefix), max(self.lengths.start, len(self.prefix)), self.lengths.stop - 1
+        possible = shortest <= longest
+        if possible and self.automaton is not None:
+            possible = self.automaton.accepts_some(self.automaton.after(self.prefix), shortest - read, longest - read)
+        if not possible:
             raise ValueError(
-                f"no name of at most {self.lengths.stop - 1} characters over the model's alphabet meets the conditions:"
+                f"no name of at most {longest} characters over the model's alphabet meets the conditions:"
                 f" {self.conditions}"
             )

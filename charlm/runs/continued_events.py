@@ -1,7 +1,7 @@
 """Continue the event files of a resumed run, so that TensorBoard shows each point of the whole training once.
 
 A resumed training logs some points again. What the killed process logged after its last checkpoint is cut out of its
-files: a mark that tells TensorBoard to drop it would not do, as EventAccumulator ignores the mark for texts. What a
+files: an event that tells TensorBoard to drop it would not do, as EventAccumulator ignores it for texts. What a
 training logs at its start and at its end, such as the config, is not written if the run has it already.
 """
 
@@ -24,7 +24,7 @@ def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, sav
     """Let a new event file continue the older ones of its run.
 
     Events of `step` that were logged before the checkpoint, as by a validation amid gradient accumulation, move to the
-    new file. It begins with the mark at which an open TensorBoard drops what it has read from `step` on.
+    new file. It begins with a session start, at which an open TensorBoard drops what it has read from `step` on.
 
     Args:
         writer: of the new file.

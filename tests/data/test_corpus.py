@@ -22,7 +22,7 @@ LETTERS = "".join(map(chr, [*range(0x20000, 0x2A6D6), *range(0xAC00, 0xD7A4), *r
 LONG = r"at most 64 are accepted \(--data.max_length\), one name a line"
 
 
-DROPPED = "soft hyphens, marks of direction or variation selectors dropped"
+DROPPED = "soft hyphens, directional marks or variation selectors dropped"
 
 
 def refusal(path, **options):
@@ -92,7 +92,7 @@ def test_bad_lines_are_skipped_and_counted(write):
     assert corpus.names() == ["anna", "bo"]
     skipped = "5 bad lines skipped, the first one: line 2: U+200B is an invisible character"
     assert corpus.note == f"1 blank lines dropped, {skipped}"
-    assert "line 3: U+FFFD is the mark of bytes" in refusal(write("a\nb\n\ufffd\n"))
+    assert "line 3: U+FFFD is the replacement character" in refusal(write("a\nb\n\ufffd\n"))
     with pytest.raises(ValueError, match=r"no names in .*: 1 bad line skipped, the first one: line 1"):
         read_corpus(write("\x00\n"), bad_lines="skip")
     with pytest.raises(ValueError, match="bad_lines is 'drop'; give 'refuse' or 'skip'"):
@@ -108,7 +108,7 @@ def test_a_file_may_have_another_encoding(write, encoding):
 
 
 def test_an_encoding_that_does_not_fit_is_refused(write):
-    assert "line 2: U+FFFD is the mark of bytes" in refusal(write(b"abc\n\x80\xff\n"), encoding="shift_jis")
+    assert "line 2: U+FFFD is the replacement character" in refusal(write(b"abc\n\x80\xff\n"), encoding="shift_jis")
     assert "cannot be read as utf-16 (UTF-16 stream does not start with BOM)" in refusal(
         write(NAMES), encoding="utf-16"
     )

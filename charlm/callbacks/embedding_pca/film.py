@@ -28,16 +28,16 @@ def draw_frames(
 ) -> np.ndarray:
     """Draw points (F, V, 2) on the same axes, with a note for each frame: uint8 (F, height, width, 3).
 
-    Only the marks and the note are drawn for each frame: ten times as fast as drawing the whole figure anew.
+    Only the markers and the note are drawn for each frame: ten times as fast as drawing the whole figure anew.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     names = ("first axis of the last step", "second axis of the last step")
-    figure, marks = panel(labels, kinds, square(points.flatten(0, 1)), names, name, " ")
+    figure, markers = panel(labels, kinds, square(points.flatten(0, 1)), names, name, " ")
     figure.set_dpi(_DPI)
     text = figure.texts[1]
     text.set(x=(LEFT + SIDE / 2) / WIDTH, y=1 - (TOP - 0.29) / figure.get_figheight(), fontsize=17)
-    moving = [*marks.artists, text]
+    moving = [*markers.artists, text]
     for artist in moving:
         artist.set_animated(True)
     canvas, drawn = FigureCanvasAgg(figure), []
@@ -46,7 +46,7 @@ def draw_frames(
     for of_frame, note in zip(points.numpy(), notes, strict=True):
         canvas.restore_region(background)
         text.set_text(note)
-        marks.move(of_frame)
+        markers.move(of_frame)
         for artist in moving:
             figure.draw_artist(artist)
         drawn.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WRITTEN = 120  # up to this many points, labels are written
-_INSIDE = 2  # characters of labels that are written inside their marks, if all are that short
-_MARK, _DOT, _SPECK, _WORD = 16.0, 5.0, 2.8, 9.0  # widths of marks and size of words, in typographic points
+_INSIDE = 2  # characters of labels that are written inside their markers, if all are that short
+_MARKER, _DOT, _SPECK, _WORD = 16.0, 5.0, 2.8, 9.0  # widths of markers and size of words, in typographic points
 WIDTH, SIDE, LEFT, TOP = 5.3, 4.5, 0.7, 0.75  # inches: of a picture and its panel, and the margins of the panel
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
@@ -35,21 +35,21 @@ def embedding_figure(
 
     Args:
         found: two axes and the points of V rows on them.
-        labels: V texts; up to 120 are written, those of one or two characters inside the marks, and none over another.
+        labels: V texts; up to 120 are written, those of one or two characters inside markers, and none over another.
         title: above the panel.
         kinds: V texts, the eight most frequent ones with a colour and a marker each; (): all rows look alike.
         note: a line below the title.
     """
     names = [f"{100 * share:.0f} % of the variance" for share in found.explained]
-    figure, marks = panel(labels, kinds, square(found.points), names, title, note)
-    marks.move(found.points.numpy())
+    figure, markers = panel(labels, kinds, square(found.points), names, title, note)
+    markers.move(found.points.numpy())
     return figure
 
 
 def panel(
     labels: Sequence[str], kinds: Sequence[str], limits: Limits, names: Sequence[str], title: str, note: str
-) -> tuple[Figure, Marks]:
-    """Prepare a figure of one square panel, and the marks of V points, which are still to be moved to their places."""
+) -> tuple[Figure, Markers]:
+    """Prepare a figure of one square panel, and the markers of V points, which are yet to be moved to their places."""
     from matplotlib.figure import Figure
 
     advice = textwrap.wrap(missing_fonts(labels), 72)
@@ -71,7 +71,7 @@ def panel(
     axes.set_axisbelow(True)
     axes.grid(alpha=0.25)
     add_legend(figure, kinds, below)
-    return figure, Marks(axes, labels, kinds)
+    return figure, Markers(axes, labels, kinds)
 
 
 def square(points: Tensor) -> Limits:
@@ -86,11 +86,11 @@ def square(points: Tensor) -> Limits:
     return (x - half, x + half), (y - half, y + half)
 
 
-class Marks:
-    """The marks of V points in an Axes, with their labels inside or beside, which move together.
+class Markers:
+    """The markers of V points in an Axes, with their labels inside or beside, which move together.
 
-    A mark or label that would cover another one stands aside, with a line to a dot at its point. A label without room,
-    one of more than 120, and one that no font can write, leaves the dot alone.
+    A marker or label that would cover another one stands aside, with a line to a dot at its point. A label without
+    room, one of more than 120, and one that no font can write, leaves the dot alone.
     """
 
     def __init__(self, axes: Axes, labels: Sequence[str], kinds: Sequence[str]) -> None:
@@ -104,10 +104,10 @@ class Marks:
         self.axes = axes
         self.inside = max(map(len, texts)) <= _INSIDE
         self.written = np.array([bool(text) for text in texts])
-        mark = _MARK * min(1.0, max(0.7, (45 / len(labels)) ** 0.5))  # smaller where there are many
+        width = _MARKER * min(1.0, max(0.7, (45 / len(labels)) ** 0.5))  # smaller where there are many
         if self.inside:
-            shapes, self.sizes = outlines(texts, family, 0.84 * mark, 0.78 * mark)
-            self.sizes[:] = mark
+            shapes, self.sizes = outlines(texts, family, 0.84 * width, 0.78 * width)
+            self.sizes[:] = width
         else:
             shapes, self.sizes = outlines(texts, family, _WORD)
             self.sizes += 1.5
@@ -121,7 +121,7 @@ class Marks:
         self.dots = _add(axes, markers, colors, self.dot, linewidth=0, zorder=2)
         self.signs = []  # what stands aside
         if self.inside:
-            self.signs.append(_add(axes, markers, colors, mark, edgecolors="white", linewidth=0.7, zorder=3))
+            self.signs.append(_add(axes, markers, colors, width, edgecolors="white", linewidth=0.7, zorder=3))
         self.signs.append(_add(axes, shapes, inks, 1.0, linewidth=0, zorder=4))
         self.artists = [self.leaders, self.dots, *self.signs]
 

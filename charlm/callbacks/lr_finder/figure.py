@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _FAINT, _STRONG, _CHOSEN = palette.SKY_BLUE, palette.BLUE, palette.VERMILION
-_MARKS = "osD^vP*X"
+_MARKERS = "osD^vP*X"
 _LARGE, _SMALL = 15, 12  # half as large on a card
 
 
@@ -23,8 +23,8 @@ def lr_figure(result: Any) -> Figure:
 
     Raw losses are faint and smoothed ones strong; several sweeps are a band from the lowest to the highest loss. A
     dashed line is the rate that is suggested, a dotted one the best rate of the trials, with an arrow between the two,
-    and the mark on the sweep is where they began. Without trials there is a mark for the rate of each rule. Crosses are
-    where the loss diverged.
+    and the marker on the sweep is where they began. Without trials there is a marker for the rate of each rule. Crosses
+    are where the loss diverged.
 
     Args:
         result: an `LRFinderResult`.
@@ -81,8 +81,8 @@ def _rules(ax: Axes, result: Any, smoothed: list[float]) -> None:
             continue
         nearest = min(range(len(smoothed)), key=lambda point: abs(math.log(result.lrs[point] / rate)))
         label = f"{name} {rate:.2g}" + ": start" * bool(result.climb)
-        (mark,) = ax.plot(rate, smoothed[nearest], _MARKS[place % len(_MARKS)], zorder=3, label=label)
-        mark.set(color=_STRONG if result.climb else _CHOSEN if chosen else "0.35", markersize=10 if chosen else 7)
+        (marker,) = ax.plot(rate, smoothed[nearest], _MARKERS[place % len(_MARKERS)], zorder=3, label=label)
+        marker.set(color=_STRONG if result.climb else _CHOSEN if chosen else "0.35", markersize=10 if chosen else 7)
 
 
 def _ending(ax: Axes, result: Any, smoothed: list[float]) -> None:
@@ -101,7 +101,7 @@ def _trials(ax: Axes, climb: Any) -> None:
         kept = sorted((t.rate, t.loss) for t in climb.trials if t.steps == steps and math.isfinite(t.loss))
         label = f"trials of {steps:,} steps" if kept else None
         rates, losses = [rate for rate, _ in kept], [loss for _, loss in kept]
-        ax.plot(rates, losses, _MARKS[place % len(_MARKS)] + "-", color=_STRONG, markersize=8, label=label)
+        ax.plot(rates, losses, _MARKERS[place % len(_MARKERS)] + "-", color=_STRONG, markersize=8, label=label)
     lost = [trial.rate for trial in climb.trials if not math.isfinite(trial.loss)]
     if finite := [trial.loss for trial in climb.trials if math.isfinite(trial.loss)]:
         low, high = min(finite), max(finite)

@@ -7,7 +7,7 @@ _MOVES = (0.0, 0.8, 1.8, 3.0)  # how far candidates are from the point, in half 
 
 
 def place_labels(
-    points: np.ndarray, sizes: np.ndarray, page: np.ndarray, gap: float | None, marks: float = 0.0
+    points: np.ndarray, sizes: np.ndarray, page: np.ndarray, gap: float | None, marker: float = 0.0
 ) -> np.ndarray:
     """Choose a place for each label, greedily: first those that find their first place free, then those that give way.
 
@@ -16,15 +16,15 @@ def place_labels(
         sizes: (V, 2), width and height of each label, in the same units.
         page: the lower left and upper right corner of the page, (2, 2), which no label may leave.
         gap: from the point to a label that stands beside it, first on the right; None: labels stand on their points.
-        marks: width of the marks at all points, on which no label may stand.
+        marker: width of the markers at all points, on which no label may stand.
 
     Returns:
         The centre of each label minus its point, (V, 2); nan where there is no room.
     """
     half = sizes / 2
     first = np.zeros_like(points) if gap is None else np.stack([half[:, 0] + gap, 0 * half[:, 1]], 1)
-    centres, clear = points + first, np.full_like(points, marks / 2)
-    at, taken = (points, clear) if marks else (points[:0], clear[:0])
+    centres, clear = points + first, np.full_like(points, marker / 2)
+    at, taken = (points, clear) if marker else (points[:0], clear[:0])
     possible = _free(centres, half, page, at, taken)
     clashes = (np.abs(centres[:, None] - centres) < half[:, None] + half - 1e-9).all(-1)
     placed = np.zeros(len(points), bool)

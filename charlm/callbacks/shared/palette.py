@@ -1,4 +1,4 @@
-"""The colours of every chart, which colour-blind readers can tell apart, and the marks of groups of points.
+"""The colours of every chart, which colour-blind readers can tell apart, and the markers of groups of points.
 
 Source: Okabe and Ito 2008, Color Universal Design.
 """

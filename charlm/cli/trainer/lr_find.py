@@ -114,7 +114,7 @@ def report(result: LRFinderResult, directory: Path) -> str:
     """What the sweep and the trials showed, and how to use it."""
     lines = ["", *textwrap.wrap(f"Learning-rate sweep: {REASONS[result.status]}.", 80)]
     if result.suggestions:
-        rows = [[name, f"{rate:.3g}", _mark(result, name)] for name, rate in result.suggestions.items()]
+        rows = [[name, f"{rate:.3g}", _note(result, name)] for name, rate in result.suggestions.items()]
         lines += ["", render(Table(("rule", "learning rate", ""), rows), width=80)]
     if result.climb is not None:
         best = min(result.climb.trials, key=lambda trial: trial.loss)
@@ -131,7 +131,7 @@ def report(result: LRFinderResult, directory: Path) -> str:
     return "\n".join(lines)
 
 
-def _mark(result: LRFinderResult, rule: str) -> str:
+def _note(result: LRFinderResult, rule: str) -> str:
     if rule != result.rule:
         return ""
     return "<-" if result.climb is None else "where the trials began"

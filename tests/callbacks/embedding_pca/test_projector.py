@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from charlm.callbacks.embedding_pca.projector import marks_of, send_to_projector
+from charlm.callbacks.embedding_pca.projector import markers_of, send_to_projector
 
 
 def trainer_with(*loggers):
@@ -62,11 +62,11 @@ def test_every_row_is_one_line_whatever_its_label(tmp_path):
 
 
 def test_a_letter_has_a_mark_in_the_colour_of_its_kind_and_words_have_none():
-    marks = marks_of(["a", "b", "."], ["vowel", "consonant", "boundary"])
-    assert marks.shape == (3, 3, 48, 48)
+    markers = markers_of(["a", "b", "."], ["vowel", "consonant", "boundary"])
+    assert markers.shape == (3, 3, 48, 48)
     colors = [(213, 94, 0), (0, 114, 178), (0, 0, 0)]
-    for mark, color in zip(marks, colors, strict=True):
-        colored = (mark * 255 - torch.tensor(color)[:, None, None]).abs().amax(0) < 1
+    for marker, color in zip(markers, colors, strict=True):
+        colored = (marker * 255 - torch.tensor(color)[:, None, None]).abs().amax(0) < 1
         assert 0.2 < colored.float().mean() < 0.8
-        assert mark[:, 0, 0].tolist() == pytest.approx([1, 1, 1])
-    assert marks_of(["word", "b"], []) is None
+        assert marker[:, 0, 0].tolist() == pytest.approx([1, 1, 1])
+    assert markers_of(["word", "b"], []) is None
