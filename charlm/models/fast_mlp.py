@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from charlm.callbacks.internals.hooks import has_hooks
 from charlm.callbacks.internals.step import GradientFunction
 from charlm.nets.mlp import MLP
+from charlm.nets.parts.first_order import first_order
 from charlm.nets.parts.layers import Tanh
 
 _SMALL = 1 << 18  # multiplications up to which OpenBLAS, which numpy brings, takes no second thread
@@ -68,7 +68,7 @@ class AnalyticLoss(Function):
         return torch.tensor(loss, dtype=weights[0].dtype)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients times `slope`, float ()."""
         return None, None, *(slope * gradient for gradient in ctx.gradients)

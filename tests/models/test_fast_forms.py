@@ -71,7 +71,7 @@ def test_a_net_that_was_changed_is_left_to_autograd(change):
     torch.testing.assert_close(model.loss(context, target), F.cross_entropy(model.net(context), target))
 
 
-def test_label_smoothing_autocast_and_functional_weights_are_left_to_autograd():
+def test_label_smoothing_autocast_functional_weights_and_second_derivatives_are_left_to_autograd():
     assert small(label_smoothing=0.1).gradient_function() is None
     model, (context, target) = small(), batch()
     with torch.autocast("cpu"):
@@ -79,6 +79,8 @@ def test_label_smoothing_autocast_and_functional_weights_are_left_to_autograd():
     model.forward = model.loss
     given = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     found = torch.func.grad(lambda weights: torch.func.functional_call(model, weights, (context, target)))(given)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(model.loss(context, target), list(model.parameters()), create_graph=True)
     model.loss(context, target).backward()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(found[name], weight.grad)

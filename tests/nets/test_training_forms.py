@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from charlm.data.sequences import build_sequences
 from charlm.nets.gru import GRU
@@ -52,7 +53,13 @@ def test_that_share_is_dropped_and_the_mean_stays(share):
 
 
 @pytest.mark.parametrize("kind", [GRU, Transformer])
-def test_the_gradients_may_be_computed_under_autocast(kind):
-    names, target = build_sequences(NAMES, CharTokenizer("abc"))
+def test_the_gradients_may_be_computed_under_autocast_and_are_not_silently_differentiated_again(kind):
+    net, (names, target) = kind(vocab_size=4), build_sequences(NAMES, CharTokenizer("abc"))
     with torch.autocast("cpu", torch.bfloat16):
-        cross_entropy(kind(vocab_size=4)(names), target).backward()
+        cross_entropy(net(names), target).backward()
+    weights = list(net.parameters())
+    with pytest.raises(RuntimeError, match="no second derivatives; take the loss from the net in eval mode"):
+        torch.autograd.grad(cross_entropy(net(names), target), weights, create_graph=True)
+    with sdpa_kernel(SDPBackend.MATH):
+        slopes = torch.autograd.grad(cross_entropy(net.eval()(names), target), weights, create_graph=True)
+        sum(slope.square().sum() for slope in slopes).backward()

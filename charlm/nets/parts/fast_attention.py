@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from charlm.nets.parts.dropout import mask
+from charlm.nets.parts.first_order import first_order
 from charlm.nets.parts.packing import Packing
 
 
@@ -49,7 +49,7 @@ class _Attention(Function):
 
     @staticmethod
     @custom_bwd(device_type="cpu")
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         (query, key, value), weights, kept = ctx.saved_tensors
         B, L = ctx.packing.shape

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from charlm.nets.parts.first_order import first_order
 from charlm.nets.parts.packing import inside_names
 from charlm.nets.parts.recurrence import Recurrent
 
@@ -105,7 +105,7 @@ class _GRU(Function):
 
     @staticmethod
     @custom_bwd(device_type="cpu")
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         x, w_ih, w_hh, gates, states, remembered = ctx.saved_tensors
         H, rows, at = w_hh.shape[1], ctx.rows, ctx.at
