@@ -36,10 +36,8 @@ def test_training_stops_at_that_step_and_says_where(trainer, tmp_path, value, st
     training = trainer(
         FiniteLoss(), StepsPerExecution(steps), keep, max_steps=20, max_epochs=-1, enable_checkpointing=True
     )
-    with pytest.raises(
-        NonFiniteLoss,
-        match=r"^the loss is \S+ at step 14 \(batch 3 of epoch 1\), at a learning rate of 0.01; lower it, or clip",
-    ):
+    said = r"^the loss is \S+ at step 14 \(batch 3 of epoch 1\), at a learning rate of 0.01; lower it, or clip"
+    with pytest.raises(NonFiniteLoss, match=said):
         training.fit(Model(13, value))
     kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 13

@@ -79,9 +79,7 @@ def test_the_mode_comes_back_after_an_error():
     net = MLP(27).train()
     with torch.no_grad():
         net.output.bias.fill_(math.nan)
-    with pytest.raises(
-        ValueError, match="the net gives no character a probability: its logits are NaN or infinite, or it is a count"
-    ):
+    with pytest.raises(ValueError, match="the net gives no character a probability: its logits are NaN or infinite"):
         sample_names(net, LETTERS, 3)
     assert net.training
 
@@ -188,9 +186,7 @@ def test_distinct_names_may_run_out():
     assert sorted(sample_names(net, AB, 2, distinct=True)) == ["a", "b"]
     with pytest.raises(ValueError, match=r"only 2 of [\d,]+ drawn names are distinct, and 3 were .*; ask for fewer"):
         sample_names(net, AB, 3, distinct=True)
-    with pytest.raises(
-        ValueError, match=r"only 1 of [\d,]+ .* are outside the 1 excluded ones and are distinct, and 2 were"
-    ):
+    with pytest.raises(ValueError, match=r"only 1 of [\d,]+ .* are outside the 1 excluded ones and are distinct"):
         sample_names(net, AB, 2, distinct=True, exclude=["a"])
 
 
@@ -228,9 +224,7 @@ def test_an_mlp_sees_the_whole_prefix_that_fits_its_context():
 def test_a_name_that_does_not_end_is_cut_or_refused_where_there_is_a_greatest_length():
     net = table([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     assert sample_names(net, AB, 2, prefix="ba", cut=5) == ["baaaa"] * 2
-    with pytest.raises(
-        ValueError, match=r"only 0 of [\d,]+ drawn names meet the conditions \(`max_length` 5\), and 2 were"
-    ):
+    with pytest.raises(ValueError, match=r"only 0 of [\d,]+ drawn names meet the conditions \(`max_length` 5\)"):
         sample_names(net, AB, 2, max_length=5)
 
 

@@ -84,9 +84,7 @@ def test_a_name_that_is_no_table_gets_a_list_of_those_that_are(name):
 def test_a_table_that_cannot_be_shown_is_refused(table):
     net = nn.Module()
     net.register_buffer("odd", table)
-    with pytest.raises(
-        ValueError, match=r"^Module's table odd \(., 3\) is sparse, complex or empty; name one with .* candidates: odd"
-    ):
+    with pytest.raises(ValueError, match=r"^Module's table odd \(., 3\) is sparse, complex or empty; .*: odd"):
         find_table(net, "odd")
 
 
