@@ -175,12 +175,12 @@ class EmbeddingPCA(BaseCallback):
             self._directory = ""  # a later exception is not one of this training
 
     def state_dict(self) -> dict[str, Any]:
-        frames = self._frames.state_dict()
-        return ({} if self._axes is None else {"axes": self._axes}) | ({"frames": frames} if frames else {})
+        kept = {"axes": self._axes, "frames": self._frames.state_dict(), "done": [self._shown_at, self._logged_at]}
+        return {key: value for key, value in kept.items() if value is not None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._axes = state_dict.get("axes")
-        self._resumed_frames = state_dict.get("frames", {})
+        self._axes, self._resumed_frames = state_dict.get("axes"), state_dict.get("frames", {})
+        self._shown_at, self._logged_at = state_dict.get("done", (-1, -1))  # older checkpoints lack it
 
     def _keep(self, trainer: Trainer, pl_module: LightningModule, last: bool = False) -> None:
         """Keep a frame of the table if one is due, or the last. All processes read it: it may be spread over them."""

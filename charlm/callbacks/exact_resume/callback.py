@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
+from charlm.callbacks.internals.averaging import go_on_averaging
 from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
@@ -26,6 +27,7 @@ class ExactResume(BaseCallback):
     - the gradients of an accumulation that was not complete, and under manual optimization all gradients;
     - the sums of `self.log(..., on_epoch=True)` and the states of torchmetrics, so that an epoch's means are complete;
     - `callback_metrics`;
+    - the schedule of Lightning's StochasticWeightAveraging, which it takes up only where an epoch starts;
     - which weights are frozen: Lightning's BackboneFinetuning would leave all of its backbone frozen;
     - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first;
     - Lightning's counters corrected: every validation and every epoch hook comes once, also after a checkpoint of an
@@ -123,6 +125,8 @@ class ExactResume(BaseCallback):
                 " training continues, but not bit for bit."
             )
             return
+        if entry["loop"]["inside"]:
+            go_on_averaging(trainer, pl_module)
         own = entry["ranks"][trainer.global_rank]
         restore_sums(trainer, pl_module, own["sums"])
         weights = dict(pl_module.named_parameters())

@@ -21,6 +21,7 @@ if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
     from lightning.pytorch.callbacks import GradientAccumulationScheduler as GradientAccumulationScheduler
     from lightning.pytorch.callbacks import ModelCheckpoint as ModelCheckpoint
     from lightning.pytorch.callbacks import ProgressBar as ProgressBar
+    from lightning.pytorch.callbacks import StochasticWeightAveraging as StochasticWeightAveraging
     from lightning.pytorch.callbacks import Timer as Timer
     from lightning.pytorch.loggers.logger import DummyLogger as DummyLogger
     from lightning.pytorch.loops.fit_loop import RestartStage as RestartStage
@@ -49,6 +50,7 @@ else:
     from pytorch_lightning.callbacks import GradientAccumulationScheduler as GradientAccumulationScheduler
     from pytorch_lightning.callbacks import ModelCheckpoint as ModelCheckpoint
     from pytorch_lightning.callbacks import ProgressBar as ProgressBar
+    from pytorch_lightning.callbacks import StochasticWeightAveraging as StochasticWeightAveraging
     from pytorch_lightning.callbacks import Timer as Timer
     from pytorch_lightning.loggers.logger import DummyLogger as DummyLogger
     from pytorch_lightning.loops.fit_loop import RestartStage as RestartStage

@@ -17,6 +17,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
+from charlm.callbacks.internals.averaging import epochs_with_steps
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, Trainer
 from charlm.callbacks.internals.step_count import scalar_step as scalar_step
 from charlm.callbacks.internals.trainer_attributes import callbacks_of, steps_per_log
@@ -42,7 +43,7 @@ def training_steps(trainer: Trainer) -> float:
     now: Any = loop.epoch_progress.current  # its class has more counters than its declaration
     of_epoch = loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.current.completed
     steps = trainer.global_step - of_epoch * (now.started > now.processed)
-    last = max(1, epochs)
+    last = max(1, epochs_with_steps(trainer))
     for first, end in pairwise([*sorted(accumulation), last]):
         left = min(end, last) - max(first, now.processed)
         steps += max(0, left) * math.ceil(batches / accumulation[first])

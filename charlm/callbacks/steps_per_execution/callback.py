@@ -7,6 +7,7 @@ does many steps by itself (execution.py, each step by internals/step.py) and the
 from functools import partial
 from typing import Any
 
+from charlm.callbacks.internals.averaging import steps_are_left_out
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, is_param_in_hook_signature
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.steps_per_execution.execution import Execution
@@ -72,9 +73,8 @@ class StepsPerExecution(BaseCallback):
         """One execution in place of the loop's one step."""
         with log.recording():
             rest = fetcher
-            loop = trainer.fit_loop.epoch_loop
-            # else Lightning finds where to continue, or takes no steps, as in the epoch that SWA adds for batch norm
-            if not (loop.restarting or loop.automatic_optimization._skip_backward):
+            # else Lightning first has to find where to continue
+            if not trainer.fit_loop.epoch_loop.restarting and not steps_are_left_out(trainer):
                 rest = Execution(trainer, pl_module, log).lead(fetcher, self.steps)
             log.give_latest()
             log.hook = None

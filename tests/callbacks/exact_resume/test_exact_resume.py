@@ -1,5 +1,6 @@
 """A training resumed from any of its checkpoints, by any kind of ModelCheckpoint, is the one that was never stopped."""
 
+import copy
 import itertools
 import random
 import shutil
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, seed_everything
-from lightning.pytorch.callbacks import BaseFinetuning, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric
@@ -121,6 +128,7 @@ def fit(trainer, tmp_path):
         seed_everything(0 if ckpt_path is None else 99, verbose=False)
         watch, folder = Watch(), tmp_path / str(next(number))
         keep, files = saver(folder), []
+        more = copy.deepcopy(more)
         callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), *more, keep]
         options = {"max_epochs": 3, "num_sanity_val_steps": 1, "limit_val_batches": 1.0, **options}
         validation = DataLoader(TensorDataset(torch.ones(4, 3)), 2)
@@ -217,6 +225,11 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
         pytest.param(of_every_validation, {"manual": True, "val_check_interval": 2}, id="an accumulation by hand"),
         pytest.param(OfEveryEpoch, {"manual": True}, id="an accumulation by hand over the end of an epoch"),
         pytest.param(of_every_iteration, {"more": [Thaw()]}, id="a layer that trains from the second epoch on"),
+        pytest.param(
+            of_every_iteration,
+            {"plateau": True, "more": [StochasticWeightAveraging(0.05, 2, annealing_epochs=2)], "max_epochs": 4},
+            id="an average of weights, and an epoch for batch norm",
+        ),
         pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
         pytest.param(
             of_every_iteration, {"precision": "64-true", "more": [EMAWeightAveraging()]}, id="float64 with an average"

@@ -1,0 +1,33 @@
+"""What Lightning's StochasticWeightAveraging (SWA) does to a training."""
+
+from copy import deepcopy
+
+from charlm.callbacks.internals.lightning import LightningModule, StochasticWeightAveraging, Trainer
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
+
+
+def epochs_with_steps(trainer: Trainer) -> int:
+    """`max_epochs`, without the epoch that SWA adds for the statistics of batch norm."""
+    most = trainer.max_epochs or 0
+    return min([most, *(getattr(callback, "_max_epochs", most) for callback in _averaging(trainer))])
+
+
+def steps_are_left_out(trainer: Trainer) -> bool:
+    """Whether that epoch has begun, in which the weights stay as they are."""
+    return trainer.fit_loop.epoch_loop.automatic_optimization._skip_backward
+
+
+def go_on_averaging(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Let SWA go on in a training that is resumed within an epoch: it looks at what is to be done where one starts."""
+    for callback in _averaging(trainer):
+        # which sets the first rate of its schedule and, in the last epoch, begins the statistics of batch norm
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        rates, state = [group["lr"] for group in groups], deepcopy(pl_module.state_dict())
+        callback.on_train_epoch_start(trainer, pl_module)
+        pl_module.load_state_dict(state)
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+
+
+def _averaging(trainer: Trainer) -> list[StochasticWeightAveraging]:
+    return [callback for callback in callbacks_of(trainer) if isinstance(callback, StochasticWeightAveraging)]
