@@ -26,6 +26,7 @@ class SaveConfig(SaveConfigCallback):
     """
 
     folder = ""
+    before: bytes | None = None  # the config.yaml of a resumed run, until training starts
 
     def __init__(self, *arguments: Any, taken: dict[str, Any], **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -35,7 +36,18 @@ class SaveConfig(SaveConfigCallback):
         """Save the config, unless the run has no logger."""
         if stage == "fit" and not isinstance(trainer.logger, DummyLogger | None):
             self.folder = str(trainer.log_dir)  # in every process, as Lightning broadcasts it
+            file = Path(self.folder) / self.config_filename
+            self.before = file.read_bytes() if trainer.is_global_zero and file.is_file() else None
             super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep what was saved, now that no option has been refused."""
+        self.before = None
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the run as it was if it could not go on."""
+        if self.before is not None:
+            write_text(Path(self.folder) / self.config_filename, self.before.decode())
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file completely or not at all, without the checkpoint that this process resumes from.
