@@ -122,6 +122,11 @@ def test_the_sizes_that_best_chooses_and_its_losses_are_in_the_results(cli, name
     assert "\nTrain is measured with n-grams that have not counted the name.\n" in done.out
 
 
+def test_best_keeps_a_training_that_ends_before_its_first_validation(cli, names):
+    done = cli("fit", "--config=best", "--data", names, "--name=run", "--trainer.max_steps=2")
+    assert (done.status, "last.ckpt (step 2)" in done.out) == (0, True)
+
+
 def test_a_short_list_is_passed_over_22_times_and_validated_after_every_second(cli, names, scalars):
     assert cli("fit", "--data", names).status == 0
     run = Path("lightning_logs/001-mlp-names")
