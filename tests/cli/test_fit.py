@@ -105,6 +105,16 @@ def test_a_note_and_the_settings_that_were_used_are_in_the_log_and_in_the_result
     assert "--name is 'a/b'; give at most 40 letters" in cli("fit", "--config", small, "--name", "a/b").err
 
 
+def test_early_stopping_does_not_end_a_training_within_its_first_epoch(cli, names):
+    line = ("fit", "--config=best", "--name=run", "--data", names, "--model.n_hidden=4", "--trainer.max_steps=2")
+    assert cli(*line).status == 0
+    assert [file.name for file in Path("lightning_logs/001-run/checkpoints").iterdir()] == ["last.ckpt"]
+    assert (
+        "conditioned on metric `loss/val` which is not available"
+        in cli(*line, "--data.split=[1,0,0]", "--trainer.max_steps=40").err
+    )
+
+
 def test_the_sizes_that_best_chooses_and_its_losses_are_in_the_results(cli, names):
     short = ("--trainer.val_check_interval=2", "--trainer.callbacks=null")
     for steps, run in ((2, ("--name=run", "--config=best", "--data", names)), (4, ("--resume=run",))):

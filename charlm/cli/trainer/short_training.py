@@ -9,7 +9,8 @@ from charlm.callbacks.shared.progress import training_steps
 class ShortTraining(Callback):
     """Where max_epochs ends a training before max_steps, validate as often as in max_steps, at the end of epochs.
 
-    The loss is logged as often, too, but not more often than every 10 steps, unless the config asks for that.
+    The loss is logged as often, too, but not more often than every 10 steps, unless the config asks for that. Where a
+    training ends within its first epoch, EarlyStopping does not ask for the loss on val, which nothing has measured.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -20,3 +21,6 @@ class ShortTraining(Callback):
             trainer.log_every_n_steps = min(every, max(10, int(every * steps / most)))  # type: ignore[attr-defined]
             trainer.check_val_every_n_epoch = max(1, int(interval / most * (trainer.max_epochs or 0)))
             trainer.val_check_batch = trainer.num_training_batches
+        if steps * trainer.accumulate_grad_batches < trainer.num_training_batches:
+            for callback in trainer.early_stopping_callbacks:
+                callback.strict = not str(callback.monitor).endswith("/val")
