@@ -92,10 +92,12 @@ def mlp_gradients(weights: Sequence[np.ndarray], context: Tensor, target: Tensor
         ValueError: the shapes of context and target do not fit the weights or each other.
     """
     table, W1, b1, W2, b2 = weights
-    (rows, C), B = table.shape, len(target)
-    if (*target.shape, W1.shape[1] // C) != tuple(context.shape):
-        raise ValueError(f"context is {tuple(context.shape)}, target {tuple(target.shape)}; give (B, T) and (B,)")
-    ids = _checked(context, rows, "context")
+    ids, targets = context.numpy(), target.numpy()  # whose shapes and lengths take less time than tensors'
+    (rows, C), B = table.shape, len(targets)
+    if (*targets.shape, W1.shape[1] // C) != ids.shape:
+        raise ValueError(f"context is {ids.shape}, target {targets.shape}; give (B, T) and (B,)")
+    _check(ids, rows, "context")
+    _check(targets, len(W2), "target")
     dot = np.ndarray.dot if B * max(W1.size, W2.size) <= _SMALL else _large_product
     ones = _ones(B, b1.dtype)
     embedded = table.take(ids, 0).reshape(B, -1)
@@ -104,7 +106,7 @@ def mlp_gradients(weights: Sequence[np.ndarray], context: Tensor, target: Tensor
     np.tanh(h, h)
     logits = dot(W2, h.T)  # (V, B): numpy sums over rows sooner than within them
     logits += b2[:, None]
-    loss, slope = _cross_entropy(logits, _checked(target, len(W2), "target"))
+    loss, slope = _cross_entropy(logits, targets, ones)
     d_hidden = dot(slope.T, W2)
     d_W2 = dot(slope, h)
     h *= h
@@ -120,11 +122,9 @@ def _arrays(weights: Sequence[Tensor]) -> list[np.ndarray]:
     return [weight.detach().numpy() for weight in weights]
 
 
-def _checked(ids: Tensor, size: int, what: str) -> np.ndarray:
-    array = ids.numpy()
-    if np.maximum.reduce(array.view(np.uint64), None) >= size:  # without its sign a negative id is a huge one
+def _check(ids: np.ndarray, size: int, what: str) -> None:
+    if np.maximum.reduce(ids.view(np.uint64), None) >= size:  # without its sign a negative id is a huge one
         raise IndexError(f"{what} has an id outside 0..{size - 1}")
-    return array
 
 
 def _large_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def _large_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return torch.from_numpy(a).mm(torch.from_numpy(b)).numpy()
 
 
-def _cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+def _cross_entropy(logits: np.ndarray, target: np.ndarray, ones: np.ndarray) -> tuple[float, np.ndarray]:
     """The mean over the batch, and its gradient (V, B), which takes the memory of `logits` (V, B)."""
     V, B = logits.shape
     at = target * B
@@ -144,7 +144,7 @@ def _cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[float, np.nd
     of_target = logits.take(at)
     slope = np.exp(logits, logits)
     total = _ones(V, logits.dtype).dot(slope)
-    loss = (np.log(total) - of_target).dot(_ones(B, logits.dtype)) / B
+    loss = (np.log(total) - of_target).dot(ones) / B
     total *= B
     slope /= total
     slope.reshape(-1)[at] -= 1 / B
