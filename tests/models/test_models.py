@@ -105,7 +105,7 @@ def test_a_prediction_tells_of_every_character(kind, make, data, trainer):
 def test_weight_decay_is_for_the_tables_that_inputs_are_multiplied_with(kind, make):
     model = make(kind, weight_decay=0.1, optimizer="AdamW", lr=0.25)
     groups = model.configure_optimizers().param_groups
-    assert {group["lr"] for group in groups} == {0.25}
+    assert {(group["lr"], group["fused"]) for group in groups} == {(0.25, True)}
     names = {id(weight): name for name, weight in getattr(model, "learner", model.net).named_parameters()}
     for group in groups:
         for weight in group["params"]:

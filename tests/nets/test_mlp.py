@@ -47,11 +47,8 @@ def test_the_default_begins_within_a_twentieth_of_a_nat_of_guessing(sizes):
 
 
 @pytest.mark.parametrize("size", ["vocab_size", "block_size", "n_embd", "n_hidden"])
-def test_a_size_below_1_is_refused(size):
+def test_a_size_below_1_and_an_unknown_init_are_refused(size):
     with pytest.raises(ValueError, match=f"{size} is 0; it must be at least 1"):
         MLP(**{size: 0})
-
-
-def test_an_unknown_init_is_refused():
     with pytest.raises(ValueError, match="init is 'notebok'; give 'default' or 'notebook'"):
         MLP(init="notebok")
