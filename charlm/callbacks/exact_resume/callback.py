@@ -8,9 +8,10 @@ from torch import Tensor
 from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
 from charlm.callbacks.internals.averaging import go_on_averaging
 from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
-from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_info
+from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, LightningModule, Trainer, rank_zero_info
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
 from charlm.callbacks.internals.module_log import restore_callback_metrics
+from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.processes import gather
 
@@ -119,6 +120,9 @@ class ExactResume(BaseCallback):
 
     def _restore(self, trainer: Trainer, pl_module: LightningModule, entry: dict[str, Any]) -> None:
         restore_callback_metrics(trainer, entry["metrics"])
+        for callback in callbacks_of(trainer):
+            if isinstance(callback, GradientAccumulationScheduler):
+                callback.on_train_epoch_start(trainer)  # which Lightning leaves out amid an epoch
         if len(entry["ranks"]) != trainer.world_size:
             rank_zero_info(
                 f"The checkpoint is from {len(entry['ranks'])} processes and this training has {trainer.world_size}:"

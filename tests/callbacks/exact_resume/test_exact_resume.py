@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     BaseFinetuning,
     EarlyStopping,
     EMAWeightAveraging,
+    GradientAccumulationScheduler,
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
@@ -224,6 +225,9 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
         pytest.param(OfEveryEpoch, {"loader": plain_loader}, id="a plain DataLoader from the end of an epoch"),
         pytest.param(of_every_validation, {"manual": True, "val_check_interval": 2}, id="an accumulation by hand"),
         pytest.param(OfEveryEpoch, {"manual": True}, id="an accumulation by hand over the end of an epoch"),
+        pytest.param(
+            of_every_iteration, {"more": [GradientAccumulationScheduler({0: 1, 1: 3})]}, id="a schedule of accumulation"
+        ),
         pytest.param(of_every_iteration, {"more": [Thaw()]}, id="a layer that trains from the second epoch on"),
         pytest.param(
             of_every_iteration,
