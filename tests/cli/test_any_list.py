@@ -222,5 +222,8 @@ def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
         main(["sample", "--label", "X"])
     assert "'X' is none of the model's labels; give one of them as --label: F, M" in capsys.readouterr().err
     with pytest.raises(SystemExit):
+        main(["test", "--data.label", "null"])
+    assert re.search(r"--data.label is None, and \S+ckpt was trained with 'sex'; leave the", capsys.readouterr().err)
+    with pytest.raises(SystemExit):
         main(["sample", "--label", "F", "--top-k", "0"])
     assert " --top-k is 0; give 1 or more" in capsys.readouterr().err

@@ -63,10 +63,13 @@ def refuse_conflicts(checkpoint: Checkpoint, kind: str, model: dict[str, Any], d
     given_args["alphabet"] = given_args.get("alphabet") or checkpoint.tokenizer.alphabet
     fixed = {"alphabet", *checkpoint.net_args} - {"dropout"}
     fixed |= {"optimizer", "lr", "weight_decay", "schedule", "warmup"} if fit else set()
-    for key in sorted(fixed & set(checkpoint.hyperparameters) & set(given_args)):
-        if given_args[key] != checkpoint.hyperparameters[key]:
-            where = "data" if key in FROM_DATA else "model"
+    trained_with = {key: checkpoint.hyperparameters[key] for key in sorted(fixed & set(checkpoint.hyperparameters))}
+    if bool(checkpoint.tokenizer.labels) != (data.get("label") is not None):  # any column may hold the same labels
+        trained_with["label"], given_args["label"] = checkpoint.data.get("label"), data.get("label")
+    for key, value in trained_with.items():
+        if key in given_args and given_args[key] != value:
+            where = "data" if key in (*FROM_DATA, "label") else "model"
             raise ValueError(
-                f"--{where}.{key} is {given_args[key]!r}, and {checkpoint.path} was trained with"
-                f" {checkpoint.hyperparameters[key]!r}; leave the option out, or start a new run without the checkpoint"
+                f"--{where}.{key} is {given_args[key]!r}, and {checkpoint.path} was trained with {value!r}; leave the"
+                " option out, or start a new run without the checkpoint"
             )
