@@ -7,6 +7,7 @@ training logs at its start and at its end, such as the config, is not written if
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.shared.whole_file import replacing
-from charlm.runs.events import read_events
+from charlm.runs.events import event_files, read_events
 
 _Key = tuple[int, str, bytes]
 
@@ -32,6 +33,7 @@ def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, sav
         step: optimizer steps of the checkpoint.
         saved: when the checkpoint was written, in seconds since 1970; 0.0: unknown.
     """
+    older = _named_before(older, next(file for file in event_files(Path(writer.log_dir)) if file not in older))
     later: dict[Path, list[tuple[int, int]]] = {}  # the bytes of events from `step` on
     before: dict[bytes, Event] = {}  # by content, as a process that was killed in here has left some twice
     known: set[_Key] = set()
@@ -53,6 +55,18 @@ def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, sav
     for file, places in later.items():
         _cut_out(file, places)
     files.event_writer = _Once(files.event_writer, step, known)
+
+
+def _named_before(older: Sequence[Path], new: Path) -> Sequence[Path]:
+    """Rename older files whose names, which begin with the time, follow the new one's, as after a clock was set back.
+
+    TensorBoard reads files in the order of their names.
+    """
+    if all(file.name < new.name for file in older):
+        return older
+    first = int(new.name.split(".")[3]) - len(older)
+    names = [re.sub(r"(?<=tfevents\.)\d+", f"{first + at:010d}", file.name) for at, file in enumerate(older)]
+    return [file.rename(file.with_name(name)) for file, name in zip(older, names, strict=True)]
 
 
 class _Once:

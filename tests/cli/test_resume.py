@@ -141,6 +141,7 @@ REFUSED = {
     "--resume lightning_logs": "lightning_logs holds several runs; name one of them",
     "--resume --name my-try": "--resume goes on with a run, which keeps its name; leave --name out",
     "--resume --trainer.fast_dev_run=true": "fast_dev_run leaves none; leave one of them out",
+    "--resume --seed_everything 7": "--resume goes on with the run's random numbers; leave --seed_everything out",
     "--config resume.yaml": "--resume is given on the command line; leave `resume` out of the config",
     "--resume --model.n_hidden 6": r"--model.n_hidden is 6, and \S+last.ckpt was trained with 5; leave the option out",
     "--resume --data.batch_size 4 --trainer.gradient_clip_val 0.1": r"made with other batches \(batch_size 8, now 4\);",

@@ -119,6 +119,9 @@ class _CommandLine:
         """A run goes on by its own config and the settings of its checkpoint."""
         resumed = find_resumed(named, self.runs)
         config = read_config(str(resumed.run / "config.yaml"))
+        seed = _loaded(self.given.last("--seed_everything"))
+        if resumed.checkpoint is not None and seed not in (None, config.settings.get("seed_everything")):
+            raise ValueError(f"{OPTION} goes on with the run's random numbers; leave --seed_everything out")
         self.configs.insert(0, config.settings)
         kind = self._kind(resumed.checkpoint) if resumed.checkpoint is not None else ""
         start = self._start() if resumed.checkpoint is None else None
