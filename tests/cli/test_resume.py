@@ -192,6 +192,11 @@ def test_a_finished_run_that_is_resumed_is_reported_on_and_logs_nothing_twice(ru
         main(["fit", *args, *QUIET])
     assert capsys.readouterr().out.count("More names") == 4, "also where no validation has made a best.ckpt"
     assert points(run) == before
+    main(["fit", *OPTIONS, "--trainer.accumulate_grad_batches=3", "--trainer.max_steps=4", *QUIET])
+    (accumulated,) = run.parent.glob("003-*")
+    of_accumulated = points(accumulated)
+    main(["fit", "--resume", *QUIET])
+    assert points(accumulated) == of_accumulated
     assert {"loss/val", "loss/test", "lr", "yaml/text_summary", "samples/text_summary"} <= {tag for _, tag in before}
 
 

@@ -46,7 +46,7 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, trainer.global_step)
     of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
     facts = of_run.results(datamodule)
-    _log_end(trainer, checkpoint, losses, facts["seconds"])
+    _log_end(trainer, checkpoint, losses, facts["seconds"], validated=bool(validations.all))
     has_curves = len(validations.all) >= _FEWEST and any(isinstance(each, RunLogger) for each in trainer.loggers)
     if has_curves and of_run.has_trained:
         log_losses(run, trainer.global_step - 1)
@@ -58,9 +58,11 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     validations.check(checkpoint.tokenizer.vocab_size)
 
 
-def _log_end(trainer: pl.Trainer, checkpoint: Checkpoint, losses: dict[str, float], seconds: float) -> None:
+def _log_end(
+    trainer: pl.Trainer, checkpoint: Checkpoint, losses: dict[str, float], seconds: float, validated: bool
+) -> None:
     """Log the best checkpoint's losses that are not in the log yet, and figures for the HParams tab."""
-    parts = ["test"] + ["val"] * ("loss/val" not in trainer.callback_metrics)  # a short run has no validation
+    parts = ["test"] + ["val"] * (not validated)  # a short run has no validation
     last = {f"loss/{part}": losses[part] for part in parts if part in losses}
     last |= {"best/step": float(checkpoint.step), "best/val": losses["val"]} if "val" in losses else {}
     last |= {"summary/steps": float(trainer.global_step), "summary/seconds": seconds}
