@@ -209,6 +209,11 @@ def test_a_model_and_its_arguments_by_short_name(cli, small):
     assert "n_hidden" not in model["init_args"]
 
 
+def test_one_batch_is_not_all_of_them(cli):
+    given = config_of(cli, "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1.0")["trainer"]
+    assert [type(given[f"limit_{part}_batches"]) for part in ("train", "val")] == [int, float]
+
+
 SHIPPED = ["StepsPerExecution", "StepDecay", "EmbeddingPCA"]
 
 

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 
@@ -35,7 +36,33 @@ class ReportedSearch(LRFinder):
 
 
 class SweepTrainer(pl.Trainer):
-    """Lightning's Trainer, with `lr_find`."""
+    """Lightning's Trainer, with `lr_find`.
+
+    Args:
+        limit_train_batches: the number of training batches in an epoch, or with a decimal point their share, as 0.5.
+        limit_val_batches: the same of the val split.
+        limit_test_batches: the same of the test split.
+        limit_predict_batches: the same of what is predicted.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        # for Python, Lightning's Union[int, float] is the same as another Union[float, int], by which 1 would be 1.0
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args,
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            **kwargs,
+        )
 
     def lr_find(
         self,

@@ -40,6 +40,7 @@ def finish(
     tensorboard: bool = True,
     validations: Sequence[Validation] = (),
     steps: int = 0,
+    epochs: int | None = None,
 ) -> tuple[dict[str, float], str]:
     """Evaluate a checkpoint on every split, write the losses to results.json of its run, and print the report.
 
@@ -50,6 +51,7 @@ def finish(
         tensorboard: whether the run has a TensorBoard log.
         validations: of the training.
         steps: optimizer steps of the training.
+        epochs: between two validations; None: epochs are not counted.
 
     Returns:
         The losses in nats per character, by split, and the verdict on the training, "" if there is none.
@@ -75,7 +77,7 @@ def finish(
         listed = first_few([f"{label} {loss:.4f}" for label, loss in by_label.items()], MOST_LABELS)
         print(f"\n{textwrap.fill(f'val by label: {listed}', width - 1)}")
     said = verdict(validations, losses, checkpoint.tokenizer.vocab_size)
-    for text in filter(None, (unvalidated(validations, steps), said)):
+    for text in filter(None, (unvalidated(validations, steps, epochs), said)):
         print(f"\n{textwrap.fill(text, width - 1)}")
     print_names(checkpoint, splits)
     print_next(run, tensorboard)

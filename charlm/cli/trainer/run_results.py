@@ -43,7 +43,8 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     patience = trainer.early_stopping_callback
     ended_itself = patience is not None and patience.wait_count >= patience.patience  # when val had stopped falling
     parts, seen = datamodule.whole_splits(), [] if ended_itself else validations.all
-    losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, trainer.global_step)
+    lengths = trainer.global_step, trainer.check_val_every_n_epoch
+    losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, *lengths)
     of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
     facts = of_run.results(datamodule)
     _log_end(trainer, checkpoint, losses, facts["seconds"], validated=bool(validations.all))

@@ -86,19 +86,21 @@ def log_verdict(trainer: Trainer, text: str) -> None:
             logger.experiment.close()
 
 
-def unvalidated(validations: Sequence[Validation], steps: int) -> str:
+def unvalidated(validations: Sequence[Validation], steps: int, epochs: int | None = None) -> str:
     """A sentence about the steps after the last validation, which best.ckpt cannot come from; "" if there are none.
 
     Args:
         validations: all of them, in their order.
         steps: optimizer steps of the training.
+        epochs: between two validations; None: epochs are not counted.
     """
+    option = "--trainer.val_check_interval" if epochs in (None, 1) else "--trainer.check_val_every_n_epoch"
     last = validations[-1].step if validations else steps
     if last >= steps:
         return ""
     return (
         f"Training ended at step {steps:,}, and its last validation was at step {last:,}: the final weights, in"
-        " last.ckpt, were not validated. Give a lower --trainer.val_check_interval to validate them, too."
+        f" last.ckpt, were not validated. Give a lower {option} to validate them, too."
     )
 
 

@@ -75,6 +75,8 @@ def test_steps_after_the_last_validation_are_named():
     assert unvalidated(seen, 1300).startswith(
         "Training ended at step 1,300, and its last validation was at step 1,000:"
     )
+    assert "Give a lower --trainer.val_check_interval to" in unvalidated(seen, 1300)
+    assert "Give a lower --trainer.check_val_every_n_epoch to" in unvalidated(seen, 1300, epochs=2)
     assert (unvalidated(seen, 1000), unvalidated([], 1300)) == ("", "")
 
 
