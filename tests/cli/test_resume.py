@@ -192,11 +192,18 @@ def test_a_finished_run_that_is_resumed_is_reported_on_and_logs_nothing_twice(ru
         main(["fit", *args, *QUIET])
     assert capsys.readouterr().out.count("More names") == 4, "also where no validation has made a best.ckpt"
     assert points(run) == before
-    main(["fit", *OPTIONS, "--trainer.accumulate_grad_batches=3", "--trainer.max_steps=4", *QUIET])
-    (accumulated,) = run.parent.glob("003-*")
-    of_accumulated = points(accumulated)
-    main(["fit", "--resume", *QUIET])
-    assert points(accumulated) == of_accumulated
+    stopper = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=loss/val"]
+    stopper += ["--trainer.callbacks.min_delta=9", "--trainer.callbacks.patience=3", "--trainer.val_check_interval=1"]
+    for number, more in ((3, ["--trainer.accumulate_grad_batches=3"]), (4, stopper)):
+        main(["fit", *OPTIONS, *more, f"--trainer.max_steps={5 * number - 11}", *QUIET])
+        (ended,) = run.parent.glob(f"00{number}-*")
+        once = points(ended)
+        main(["fit", "--resume", *QUIET])
+        again = points(ended)
+        assert {key: steps for key, steps in again.items() if "custom_scalars" not in key[1]} == {
+            key: steps for key, steps in once.items() if "custom_scalars" not in key[1]
+        }
+    assert "losses" in {tag for _, tag in once}
     assert {"loss/val", "loss/test", "lr", "yaml/text_summary", "samples/text_summary"} <= {tag for _, tag in before}
 
 

@@ -49,10 +49,11 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     facts = of_run.results(datamodule)
     _log_end(trainer, checkpoint, losses, facts["seconds"], validated=bool(validations.all))
     has_curves = len(validations.all) >= _FEWEST and any(isinstance(each, RunLogger) for each in trainer.loggers)
-    if has_curves and of_run.has_trained:
-        log_losses(run, trainer.global_step - 1)
-    if said:
-        log_verdict(trainer, said)
+    if before.get("ended") != trainer.global_step:  # else an earlier process has logged them
+        if has_curves:
+            log_losses(run, trainer.global_step - 1)
+        if said:
+            log_verdict(trainer, said)
     earlier = {name: before[name] for name in before if name in ("settings", "last_train", "last_val", "new")}
     ended = {} if time_is_up(trainer) else {"ended": trainer.global_step}  # last of all, for `--resume auto`
     write_results(run, {**read_results(run), **earlier, **facts, **ended})
