@@ -29,4 +29,5 @@ def options_named(options: Mapping[str, str]) -> Iterator[None]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    return Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(_CHARLM)
+    frames = traceback.extract_tb(error.__traceback__)  # none of a cause that was never raised
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(_CHARLM)

@@ -168,25 +168,24 @@ class LitCharLM(pl.LightningModule, ABC):
             self.log("perplexity/train", mean.exp(), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means, and that of the training loss since the last validation of this training."""
-        self._val_metrics.log(self)
+        """Log the mean of the training loss since the last validation of this training."""
         if is_of_fit(self.trainer) and (mean := self._train_means.since_validation.take()) is not None:
             self.log("loss_mean/train", mean, sync_dist=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the val split."""
         context, *targets = batch
-        self._val_metrics.add(self.net(context), *targets)
+        self._val_metrics.add(self, batch_idx, self.net(context), *targets)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the exact means over the test split, and to those by label."""
         context, *targets = batch
         number = context[:, 0] - self.tokenizer.vocab_size if self.tokenizer.labels else None
-        self._test_metrics.add(self.net(context), *targets, number=number)
+        self._test_metrics.add(self, batch_idx, self.net(context), *targets, number=number)
 
     def on_test_epoch_end(self) -> None:
-        """Log the means."""
-        self._test_metrics.log(self)
+        """Log the losses by label."""
+        self._test_metrics.log_by_label(self)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Predict each of the N characters of a batch.

@@ -56,19 +56,23 @@ class SplitMetrics(nn.Module):
 
     def add(
         self,
+        model: pl.LightningModule,
+        batch_idx: int,
         logits: Tensor,
         target: Tensor,
         weights: Tensor | None = None,
         *,
         number: Tensor | None = None,
     ) -> None:
-        """Add a batch.
+        """Add a batch; with the first one, the model logs the means, which Lightning computes at the end of the split.
 
         Args:
+            model: in a validation or a test.
+            batch_idx: the batch's number, from 0 on.
             logits: float (B, V) or (B, L, V).
             target: int64 (B,) or (B, L); -1 is ignored.
             weights: float (B,); None: every name counts once.
-            number: int64 (B,), that of each name's label; None: without labels.
+            number: int64 (B,), that of each name's label, for `log_by_label`; None: without labels.
         """
         with torch.inference_mode():  # also within fit: after a `validate` the metrics' states are inference tensors
             weight, surprise = target_weights(target, weights), nats(logits, target)
@@ -77,13 +81,11 @@ class SplitMetrics(nn.Module):
             self.means["accuracy"].update((logits.argmax(-1) == target).float(), weight)
             if number is not None:
                 self.by_label.update(number, surprise, weight)
+        for name, metric in self.means.items() if batch_idx == 0 else ():
+            model.log(name, metric, prog_bar=name.startswith("loss"), on_epoch=True)
 
-    def log(self, model: pl.LightningModule) -> None:
-        """At the end of a split, let the model log the means, and the losses of the labels that occur in it."""
-        if not self.means["loss"].update_called:  # a subclass has a validation_step or test_step of its own
-            return
-        for name, metric in self.means.items():
-            model.log(name, metric, prog_bar=name.startswith("loss"))
+    def log_by_label(self, model: pl.LightningModule) -> None:
+        """At the end of a split, log the losses of the labels that occur in it."""
         if not self.labels:
             return
         for label, loss in zip(self.labels, self.by_label.compute(), strict=True):

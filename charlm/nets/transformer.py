@@ -43,10 +43,10 @@ class Attention(nn.Module):
         return self.output(gathered.transpose(1, 2).flatten(2))
 
     def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather from the positions before and the next one, without dropout.
+        """Gather from the positions before and its own, without dropout.
 
-        The names come last, so that all but the products goes along contiguous numbers: a third of the time of
-        torch's attention, which is made for many queries at once.
+        The names are the last dimension, so that numbers of one kind are neighbours in memory: a third of the
+        time of torch's attention, which is made for many queries at once.
 
         Args:
             x: float (B, C).
@@ -57,10 +57,10 @@ class Attention(nn.Module):
             present: the same as `past`, of P + 1 positions.
         """
         C, B = x.shape[1], len(x)
-        of_all = self.query_key_value
-        parts = torch.addmm(of_all.bias[:, None], of_all.weight, x.t())  # (3C, B)
+        parts = self.query_key_value(x).t().contiguous()  # (3C, B)
         present = torch.cat([past, parts[C:]])
-        key, value = present.view(-1, 2, self.n_head, C // self.n_head, B).unbind(1)  # each (P + 1, N, D, B)
+        P = len(past) // (2 * C)
+        key, value = present.view(P + 1, 2, self.n_head, C // self.n_head, B).unbind(1)  # each (P + 1, N, D, B)
         scores = (key * parts[:C].view(key.shape[1:])).sum(2) * key.shape[2] ** -0.5  # (P + 1, N, B)
         gathered = (value * scores.softmax(0)[:, :, None]).sum(0)
         return self.output(gathered.view(C, B).t()), present

@@ -66,11 +66,15 @@ def weights(run):
 
 @pytest.mark.parametrize("how", [["--resume"], ["--resume", "001-run"], ["--resume=lightning_logs/001-run"]])
 def test_a_run_goes_on_in_its_own_directory_and_says_so(run, how, capsys):
+    if how == ["--resume"]:  # what a config leaves out comes from the checkpoint
+        short = yaml.safe_load((run / "config.yaml").read_text()) | {"model": "charlm.LitMLP"}
+        (run / "config.yaml").write_text(yaml.safe_dump({key: short[key] for key in ("model", "trainer")}))
     main(["fit", *how, "--trainer.max_steps=12", *QUIET])
     assert re.search(r"Going on with \S+001-run after 8 steps, from last.ckpt", capsys.readouterr().err)
     assert [folder.name for folder in run.parent.iterdir()] == ["001-run"]
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert (config["trainer"]["max_steps"], config["ckpt_path"]) == (12, None)
+    assert (config["model"]["init_args"]["n_hidden"], config["data"]["batch_size"]) == (5, 8)
     steps, _ = read_scalars(run, lambda tag: tag == "loss/val").curves["loss/val"]
     assert steps.tolist() == [3, 7, 11]
 

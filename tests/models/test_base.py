@@ -47,6 +47,28 @@ def test_the_mean_train_loss_is_of_all_steps_since_the_last_validation(make, dat
     assert perplexities == pytest.approx([math.exp(loss) for loss in losses])
 
 
+class Losses(pl.Callback):
+    """What is known of the loss at the end of a validation, in both hooks."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            self.seen.append(trainer.callback_metrics["loss/val"].item())
+
+    on_validation_end = on_validation_epoch_end
+
+
+def test_callbacks_know_the_loss_of_a_validation_at_its_end(make, data, trainer):
+    losses = Losses()
+    given = {"max_steps": 4, "val_check_interval": 2, "check_val_every_n_epoch": None, "limit_val_batches": 1}
+    trainer(**given, callbacks=[losses]).fit(make(LitMLP), data)
+    first, also_first, second, also_second = losses.seen
+    assert (first, second) == (also_first, also_second)
+    assert first != second
+
+
 def test_an_evaluation_and_a_sanity_check_leave_the_mean_train_loss_alone(make, data, trainer):
     """Three of five steps after the validation, then an evaluation, then a training that goes on with its check."""
     model, states = make(LitMLP), []

@@ -18,7 +18,7 @@ def steps_are_left_out(trainer: Trainer) -> bool:
 
 
 def go_on_averaging(trainer: Trainer, pl_module: LightningModule) -> None:
-    """Let SWA go on in a training that is resumed within an epoch: it looks at what is to be done where one starts."""
+    """Let SWA go on in a training that is resumed within an epoch: it acts only where an epoch starts."""
     for callback in _averaging(trainer):
         # which sets the first rate of its schedule and, in the last epoch, begins the statistics of batch norm
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]

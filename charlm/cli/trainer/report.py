@@ -71,8 +71,9 @@ def finish(
     width = min(80, terminal_width())
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))
-    if "train" in loaders and type(checkpoint.net) in _OF_TRAIN:
-        print(f"\n{textwrap.fill(_OF_TRAIN[type(checkpoint.net)], width - 1)}")
+    for kind, text in _OF_TRAIN.items():
+        if "train" in loaders and isinstance(checkpoint.net, kind):
+            print(f"\n{textwrap.fill(text, width - 1)}")
     if by_label := facts.get("val_by_label"):
         listed = first_few([f"{label} {loss:.4f}" for label, loss in by_label.items()], MOST_LABELS)
         print(f"\n{textwrap.fill(f'val by label: {listed}', width - 1)}")

@@ -58,14 +58,17 @@ class SaveConfig(SaveConfigCallback):
         config, file = self.config.clone(), Path(self.folder) / self.config_filename
         if self.taken and file.is_file():
             before = yaml.safe_load(file.read_text(encoding="utf-8"))
-            _keep(before["data"], config["data"], self.taken["data"])
-            _keep(before["model"]["init_args"], config["model"]["init_args"], self.taken["model"]["init_args"])
+            for section in ("data", "model"):
+                _keep(before.get(section), config[section], self.taken[section])
         write_text(file, config_text(self.parser, config))
 
 
-def _keep(before: dict[str, Any], config: Namespace, taken: dict[str, Any]) -> None:
-    for key in before.keys() & taken.keys():
-        if config[key] == taken[key]:
+def _keep(before: Any, config: Any, taken: dict[str, Any]) -> None:
+    """Set what is as in `taken` back to what it was before."""
+    for key in before.keys() & taken.keys() if isinstance(before, dict) else ():
+        if isinstance(taken[key], dict):
+            _keep(before[key], config[key], taken[key])
+        elif config[key] == taken[key]:
             config[key] = before[key]
 
 

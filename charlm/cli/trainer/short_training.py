@@ -23,4 +23,4 @@ class ShortTraining(Callback):
             trainer.val_check_batch = trainer.num_training_batches
         if steps * trainer.accumulate_grad_batches < trainer.num_training_batches:
             for callback in trainer.early_stopping_callbacks:
-                callback.strict = not str(callback.monitor).endswith("/val")
+                callback.strict &= not str(callback.monitor).endswith("/val")

@@ -43,7 +43,7 @@ class WithoutInitialValues(TorchFunctionMode):
 
 
 class Tanh(nn.Tanh):
-    """torch's, but evaluated by the sigmoid, within float32 rounding: on a CPU it takes a fifth of tanh's time."""
+    """torch's; without gradients, on a CPU in float32, by the sigmoid: within 2e-7, in a fifth of the time."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Float in and out, of any shape."""
