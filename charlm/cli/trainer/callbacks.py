@@ -13,6 +13,7 @@ from charlm.callbacks.embedding_pca.callback import EmbeddingPCA
 from charlm.callbacks.exact_resume.callback import ExactResume
 from charlm.callbacks.finite_loss import FiniteLoss
 from charlm.callbacks.graceful_stop import GracefulStop
+from charlm.callbacks.internals.step_hooks import overrides
 from charlm.callbacks.lr_finder.callback import LRFinder
 from charlm.callbacks.name_samples import NameSamples
 from charlm.callbacks.progress_bar import StepProgressBar
@@ -70,7 +71,7 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
 
 
 def _comes_once(callback: Callback) -> bool:
-    return isinstance(callback, _OWN) or type(callback).state_dict is not Callback.state_dict
+    return isinstance(callback, _OWN) or overrides(callback, "state_dict")
 
 
 def plugins_of(options: Namespace) -> list[Any]:
