@@ -89,6 +89,7 @@ class OneStep:
         self.clips = trainer.gradient_clip_val is not None or overrides(pl_module, "configure_gradient_clipping")
         waits = mixed or self.accumulates > 1 or "on_before_backward" in self.hooks  # for the loss of autograd
         if not waits and offers(pl_module, "gradient_function", "training_step"):
+            # any attribute of a module may be a tensor, for type checkers
             self._own, self._places = pl_module.gradient_function(), self._where()  # type: ignore[operator]
         self.no_grad = torch.no_grad()  # to make one takes half as long as the subtraction
 

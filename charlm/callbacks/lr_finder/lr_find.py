@@ -101,6 +101,7 @@ def search_alone(trainer: Trainer, model: LightningModule, data: Any, finder: LR
     """
     finder.is_alone = True
     before = callbacks_of(trainer)
+    # Lightning, too, sets it from outside of the class
     trainer.callbacks = [finder, _Leave(), *before]  # type: ignore[attr-defined]
     try:
         trainer.fit(model, data)

@@ -18,7 +18,7 @@ class ShortTraining(Callback):
         """Count epochs instead of steps between the validations."""
         most, interval, steps = trainer.max_steps, trainer.val_check_interval, training_steps(trainer)
         if trainer.check_val_every_n_epoch is None and steps < most:
-            every = steps_per_log(trainer)
+            every = steps_per_log(trainer)  # set from outside of the Trainer's class, as in the next line
             trainer.log_every_n_steps = min(every, max(10, int(every * steps / most)))  # type: ignore[attr-defined]
             trainer.check_val_every_n_epoch = max(1, int(interval / most * (trainer.max_epochs or 0)))
             trainer.val_check_batch = trainer.num_training_batches
