@@ -6,21 +6,15 @@ the archive that torch.save writes, complete and unchanged.
 
 from __future__ import annotations
 
-import os
 import re
-import struct
 import warnings
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from charlm.callbacks.shared.pickled_size import unfolded_size
-
 _AGAIN = "copy it again, or use another checkpoint of the run"
-_END = struct.Struct("<4s4H2LH")  # what a zip archive ends with: mark, disks, parts here and in all, ..., comment
 _WHOSE = "a Trainer's"
-_MOST_PARTS = 10_000_000  # beside as many as the file has bytes
 
 
 def read_archive(
@@ -43,7 +37,7 @@ def read_archive(
 
     refuse_address(path)
     with open(path, "rb") as file:
-        _check(file, path, weights_only)
+        _check(file, path)
         file.seek(0)
         if not weights_only:
             return torch.load(file, map_location=map_location, weights_only=False)
@@ -73,7 +67,7 @@ def refuse_address(path: str | Path) -> None:
         )
 
 
-def _check(file: IO[bytes], path: str | Path, weights_only: bool) -> None:
+def _check(file: IO[bytes], path: str | Path) -> None:
     head = file.read(512)
     if not head:
         raise ValueError(f"{path} is empty (0 bytes); {_AGAIN}")
@@ -83,48 +77,22 @@ def _check(file: IO[bytes], path: str | Path, weights_only: bool) -> None:
         kind = "a web page or the like" if head.lstrip().startswith(b"<") else "some other file"
         raise ValueError(f"{path} is {kind}, not a checkpoint; pass a .ckpt file that a training wrote")
     try:
-        sound = _is_sound(file)
-        endless = sound and weights_only and _is_endless(file)
+        is_whole = _is_whole(file)
     except Exception:  # zipfile raises half a dozen unrelated types for a damaged directory
-        sound = False
-    if not sound:
+        is_whole = False
+    if not is_whole:
         raise ValueError(f"{path} is damaged, or torch.save did not write it; {_AGAIN}")
-    if endless:
-        raise ValueError(f"{path} repeats its values so often that reading would not end; use another checkpoint")
 
 
-def _is_sound(file: IO[bytes]) -> bool:
-    """Whether all parts of the archive are as torch.save writes them, with the right checksums.
-
-    Another reader of zip archives must find the same parts, so the archive may have one reading only: each part occurs
-    once, the first one at the start of the file, and the directory at its end. No part may claim more bytes than the
-    file has.
-    """
-    size = os.fstat(file.fileno()).st_size
-    file.seek(size - _END.size)
-    end = _END.unpack(file.read(_END.size))
+def _is_whole(file: IO[bytes]) -> bool:
+    """Whether all parts of the archive are as torch.save writes them, with the right checksums."""
     with zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
-        sizes = {part.orig_filename: part.file_size for part in parts}
-        folder = parts[0].orig_filename.partition("/")[0]
         return (
-            end[0] == b"PK\5\6"
-            and end[-1] == 0
-            and end[3] == end[4] == len(parts) == len(sizes)
-            and parts[0].header_offset == 0
-            and all(part.compress_type == 0 and part.compress_size == part.file_size for part in parts)
+            all(part.compress_type == zipfile.ZIP_STORED for part in parts)
             and not any(part.external_attr for part in parts)  # torch would read a part marked as a folder as empty
-            and sum(sizes.values()) <= size  # else some share their bytes
-            and all(name.startswith(f"{folder}/") and "\0" not in name for name in sizes)
             and archive.testzip() is None
         )
-
-
-def _is_endless(file: IO[bytes]) -> bool:
-    """Whether the tensors and plain values are so entangled that nothing could go through all of them."""
-    with zipfile.ZipFile(file) as archive:
-        folder = archive.namelist()[0].partition("/")[0]
-        return unfolded_size(archive.read(f"{folder}/data.pkl")) > os.fstat(file.fileno()).st_size + _MOST_PARTS
 
 
 def foreign_names(file: str | Path | IO[bytes]) -> list[str]:

@@ -1,10 +1,7 @@
-"""Initial weights, or none, tanh and batch normalisation. Dimension key: B rows, H units."""
-
-from typing import Any
+"""Initial weights, tanh and batch normalisation. Dimension key: B rows, H units."""
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 _LOGITS = 0.1  # standard deviation of the first logits, so that the first loss is about ln V
 
@@ -26,20 +23,6 @@ def start_logits(layer: nn.Linear) -> None:
     nn.init.normal_(layer.weight, std=_LOGITS / layer.in_features**0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-class WithoutInitialValues(TorchFunctionMode):
-    """Within this context, a new net gets no random weights, for it will load others.
-
-    On the meta device, torch's `normal_` would import the compiler, which takes a second.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        """Call a function of torch, but leave the tensor of `normal_` or `uniform_` as it is."""
-        arguments = kwargs or {}
-        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
-            return args[0] if args else arguments["tensor"]
-        return func(*args, **arguments)
 
 
 class Tanh(nn.Tanh):

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import warnings
 import zipfile
-from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -141,13 +140,24 @@ def foreign(folder):
         "numbers beyond numbers": oversized(10**30),
         "deep lists": packed(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
         "a text longer than the file": packed(b"\x80\x02X\xff\xff\xff\x7fx."),
-        "a key of 2**40 parts": packed(b"\x80\x02})" + b"q\0h\0\x86" * 40 + b"K\x01s."),
-        "a step of 2**40 parts": saved(content(global_step=reduce(lambda part, _: [part, part], range(40), []))),
         "an empty pickle": packed(b""),
         "half a pickle": packed(good[: len(good) // 2]),
         "a zip bomb": packed(call("collections OrderedDict"), ("a/data/0", bytes(10**8)), compression=8),
-        "two pickles of one name": packed(good, ("a/data.pkl", call("os system", order))),
-        "two folders": packed(good, ("b/data.pkl", call("os system", order))),
+        "compiled code": script_module(),
+        "a tensor's subclass": saved(weights(torch.ones(5, 6).as_subclass(Own))),
+        "a whole net": saved(MLP(**ARGS)),
+        "a path": saved(content(extra=Path("a"))),
+    }
+
+
+def odd(folder):
+    """Archives that torch.save does not write, by their bytes; a door may read what is in them."""
+    with zipfile.ZipFile(io.BytesIO(saved(content()))) as archive:
+        good = archive.read(archive.namelist()[0])
+    runs = call("os system", MARK.format(folder))
+    return {
+        "two pickles of one name": packed(good, ("a/data.pkl", runs)),
+        "two folders": packed(good, ("b/data.pkl", runs)),
         "a path that leads out": packed(good, (f"../../../..{folder}/marker", "x")),
         "overlapping parts": overlapping(),
         "something before it": b"#!/bin/sh\n" + saved(content()),
@@ -155,10 +165,6 @@ def foreign(folder):
         "a comment": saved(content())[:-2] + b"\x04\x00evil",
         "a part of another folder": saved(content()).replace(b"archive/version", b"brchive/version"),
         "the end of a name in it": saved(content()).replace(b"/version", b"/versio\0"),
-        "compiled code": script_module(),
-        "a tensor's subclass": saved(weights(torch.ones(5, 6).as_subclass(Own))),
-        "a whole net": saved(MLP(**ARGS)),
-        "a path": saved(content(extra=Path("a"))),
     }
 
 
@@ -228,7 +234,7 @@ def answers(tmp_path_factory):
     (folder / "good.ckpt").write_bytes(saved(content()))
     (folder / "warm.ckpt").write_bytes(saved(content(extra=Path("a"))))
     (folder / "inner.ckpt").write_bytes(saved(Runs(folder)))
-    cases = foreign(folder) | names_of_classes()
+    cases = foreign(folder) | odd(folder) | names_of_classes()
     for number, data in enumerate(cases.values()):
         (folder / f"case{number:03}.ckpt").write_bytes(data)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
@@ -248,7 +254,7 @@ def test_nothing_runs_and_what_is_foreign_is_refused_in_a_sentence(door, answers
     found, refused = answers[door], set(foreign("/nowhere"))
     assert {case for case, (_, modules, ran) in found.items() if modules or ran} == set()
     assert {case for case in refused if not is_sentence(found[case][0])} == set()
-    assert {case for case in names_of_classes() if found[case][0] and not is_sentence(found[case][0])} == set()
+    assert {case for case in found if found[case][0] and not is_sentence(found[case][0])} == set()
 
 
 def is_sentence(error):
