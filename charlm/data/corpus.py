@@ -26,8 +26,6 @@ BUNDLED = Path(__file__).with_name("us_census_1990.csv")
 BUNDLED_COLUMN = "name"
 
 _CHUNK_BYTES = 1 << 16  # small enough for the processor's cache, with everything that is computed from a chunk
-_MOST_CHARACTERS = 1 << 16  # different ones: three times what any language writes its names with
-_MOST_NAMES = 1 << 28  # a training on so many takes 32 GB; a compressed file of 2 MB can hold more
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,8 @@ def read_corpus(
     Raises:
         OSError: no such file, a directory, a pipe or a device, no permission to read it, or no network.
         ValueError: bytes that are not text in `encoding`, control or invisible characters, characters outside
-            `alphabet`, a longer name, more than 65,536 different characters or 268,435,456 names, or no name at all;
-            the message gives the line. Or a table without `column`, a bad weight or label, the file changed while it
-            was read, or an argument outside its range.
+            `alphabet`, a longer name, or no name at all; the message gives the line. Or a table without `column`, a bad
+            weight or label, the file changed while it was read, or an argument outside its range.
     """
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; it must be at least 1 character")
@@ -166,7 +163,6 @@ def read_corpus(
             names += cleaned.names
             changes.update(cleaned.changes)
             attributes.add(cleaned.attributes)
-        _refuse_many(characters, names, chunk)
     changed = [change.format(n) for change, n in changes.items() if n]
     where = table.note if table and path is not None else ""
     note = ", ".join(filter(None, [where, *attributes.notes, *changed, bad.note]))
@@ -194,14 +190,3 @@ def _read_table(
         table = table._replace(attributes=table.attributes._replace(labels=tuple(labels)))
     chunks = itertools.chain(begin, chunks)
     return table, table.names(chunks, bad) if table else chunks
-
-
-def _refuse_many(characters: set[str], names: int, chunk: Chunk) -> None:
-    line = chunk.lines_before + chunk.text.count("\n")
-    if names > _MOST_NAMES:
-        raise ValueError(f"{chunk.file} has more than {_MOST_NAMES:,} names up to line {line}; give a part of the file")
-    if len(characters) > _MOST_CHARACTERS:
-        raise ValueError(
-            f"{chunk.file}, up to line {line}: {len(characters):,} different characters, more than any list of names"
-            f" has; at most {_MOST_CHARACTERS:,} are accepted, give another file"
-        )

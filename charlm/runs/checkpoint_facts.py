@@ -5,15 +5,13 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
     """The net's "model", "block_size", "parameters", "n_embd" and "n_hidden", its "step", the "sha256" of its names.
 
-    What the file does not have is left out.
-
-    Nothing is checked but the types: for a table of runs, not to use the net.
+    What the file does not have is left out. Nothing is checked: for a table of runs, not to use the net.
 
     Args:
         path: a checkpoint of this version of charlm.
@@ -23,25 +21,18 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
         ValueError: any other file.
     """
     try:
-        content = _Reader(io.BytesIO(_pickle_of(path))).load()
-        entry, settings = content["charlm"], content["hyper_parameters"]
-        facts = {"model": entry["net"], "block_size": entry.get("block_size"), "parameters": entry.get("parameters")}
+        with zipfile.ZipFile(path) as archive:
+            data = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            content = _Reader(io.BytesIO(archive.read(data))).load()
+        entry, settings, names = content["charlm"], content["hyper_parameters"], content.get("NamesDataModule") or {}
+        facts = {"model": entry["net"], "step": content.get("global_step"), "sha256": names.get("sha256")}
+        facts |= {key: entry.get(key) for key in ("block_size", "parameters")}
+        facts |= {key: settings.get(key) for key in ("n_embd", "n_hidden")}
     except OSError:
         raise
     except Exception as error:  # zipfile and pickle raise anything for a damaged file
         raise ValueError(f"{path} is not a checkpoint of this version of charlm") from error
-    facts |= {key: settings.get(key) for key in ("n_embd", "n_hidden")}
-    names = content.get("NamesDataModule")
-    facts |= {"step": content.get("global_step"), "sha256": names.get("sha256") if isinstance(names, dict) else None}
-    return {key: value for key, value in facts.items() if type(value) is (str if key in ("model", "sha256") else int)}
-
-
-def _pickle_of(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        part = next(part for part in archive.infolist() if part.filename.endswith("/data.pkl"))
-        if part.compress_type != zipfile.ZIP_STORED:  # it could unpack to any size
-            raise ValueError("compressed")
-        return archive.read(part)
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 class _Ignored:
@@ -54,9 +45,7 @@ class _Ignored:
         pass
 
 
-class _Reader(pickle._Unpickler):  # in C, a short file could ask for any memory
-    dispatch: ClassVar = {code: do for code, do in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
-
+class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         return OrderedDict if (module, name) == ("collections", "OrderedDict") else _Ignored
 

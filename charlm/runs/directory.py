@@ -65,17 +65,6 @@ def refuse_closed(place: Path) -> None:
         pass
 
 
-def refuse_pipes(run: Path) -> None:
-    """Refuse a run with pipes or devices among its files: opening one could wait for ever, or write to a device.
-
-    Raises:
-        ValueError: there is one.
-    """
-    for file in run.rglob("*"):
-        if file.exists() and not (file.is_file() or file.is_dir()):
-            raise ValueError(f"{file} is a pipe or a device; move it away, since charlm may write to it")
-
-
 @contextmanager
 def hold(run: Path) -> Iterator[None]:
     """Lock a run's directory, so that no other process trains in it; the directory is created if needed.
@@ -108,11 +97,6 @@ def hold(run: Path) -> Iterator[None]:
         os.close(directory)
 
 
-def newest_run(root: str | Path = RUNS) -> Path | None:
-    """The run directory in `root` with the most recent change, among those with a config.yaml; None if none has."""
-    return next(iter(newest_first(root)), None)
-
-
 def newest_first(root: str | Path) -> list[Path]:
     """The run directories in `root` that have a config.yaml, the one with the most recent change first."""
     runs = [config.parent for config in Path(root).glob("*/config.yaml") if config.is_file()]
@@ -141,14 +125,9 @@ def read_results(run: Path) -> dict[str, Any]:
     """
     file = run / "results.json"
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8"), parse_int=_whole)) if file.is_file() else {}
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
     except (TypeError, ValueError, RecursionError):
         raise ValueError(f"{file} is not a table of results in JSON; delete it, or write it again") from None
-
-
-def _whole(digits: str) -> float:
-    """A whole number; one that no float could hold is infinity."""
-    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def write_results(run: Path, losses: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.runs.continued_events import continue_events
-from charlm.runs.directory import hold, refuse_pipes
+from charlm.runs.directory import hold
 from charlm.runs.events import event_files, read_scalars
 from charlm.runs.naming import RUNS, claim_run
 
@@ -199,9 +199,7 @@ def log_later(run: Path, metrics: dict[str, float], step: int) -> None:
 
     Raises:
         OSError: they cannot be written.
-        ValueError: there is a pipe or a device among the run's files.
     """
-    refuse_pipes(run)
     curves = read_scalars(run, lambda tag: tag in metrics).curves
     new = {tag: value for tag, value in metrics.items() if tag not in curves or step not in curves[tag][0]}
     if new:

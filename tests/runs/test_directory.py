@@ -9,7 +9,6 @@ from charlm.runs.directory import (
     checkpoints_of,
     find_checkpoint,
     hold,
-    newest_run,
     read_results,
     run_directory,
     write_results,
@@ -79,8 +78,6 @@ def test_a_run_that_may_not_be_read_is_not_called_missing(tmp_path, monkeypatch)
     finally:
         os.seteuid(user)
         folder.chmod(0o755)
-    os.mkfifo("lightning_logs/001-mlp/config.yaml")
-    assert newest_run() is None, "a pipe is no config; opening it would wait for ever"
 
 
 def test_results_come_back(tmp_path):
@@ -94,8 +91,6 @@ def test_results_come_back(tmp_path):
         write_results(run, {"val": object()})
     assert read_results(run) == results, "those that cannot be written leave the old ones"
     assert [file.name for file in run.iterdir()] == ["results.json"]
-    (run / "results.json").write_text('{"val": 1%s, "step": 10}' % ("0" * 400))
-    assert read_results(run) == {"val": float("inf"), "step": 10}
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "3", "\xff", pytest.param("[" * 200_000, id="nested")])

@@ -15,14 +15,7 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.shared.trainer_state import time_is_up
 from charlm.cli.trainer.checkpoint_settings import weights_alone
 from charlm.cli.trainer.options import Options
-from charlm.runs.directory import (
-    checkpoints_of,
-    newest_first,
-    newest_run,
-    read_results,
-    refuse_closed,
-    refuse_pipes,
-)
+from charlm.runs.directory import checkpoints_of, newest_first, read_results, refuse_closed
 from charlm.runs.load_checkpoint import Checkpoint, load_checkpoint
 from charlm.runs.logger import OfRun
 from charlm.runs.naming import RUNS, place_of
@@ -98,7 +91,7 @@ def find_resumed(named: str | None, root: Path) -> Resumed:
         FileNotFoundError: no such run.
         ValueError: several runs have the name, the run is not in `root`, or none of its checkpoints can be read.
     """
-    run = _named_run(named, root) if named is not None else newest_run(root)
+    run = _named_run(named, root) if named is not None else next(iter(newest_first(root)), None)
     if run is None:
         refuse_closed(root)
         raise FileNotFoundError(f"no run under {root} to go on with; start one with `charlm fit`")
@@ -148,7 +141,6 @@ def _ended(run: Path) -> int | None:
 
 
 def _from_newest_checkpoint(run: Path) -> Resumed:
-    refuse_pipes(run)
     bad = []
     for file in checkpoints_of(run):
         try:

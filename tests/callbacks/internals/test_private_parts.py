@@ -46,7 +46,6 @@ ELSEWHERE = {  # the files outside of internals/ that may name a private part
     "cli/trainer/lightning_cli.py": {"_subcommands_action", "_add_subcommands", "_parse_ckpt_path"},
     "cli/short_errors.py": {"_actions"},
     "inference/tracing.py": {"_C", "_decomp"},
-    "runs/checkpoint_facts.py": {"_Unpickler"},  # in the C one, a short file could ask for any memory
 }
 SOURCES = sorted(CHARLM.rglob("*.py"))
 
