@@ -1,7 +1,9 @@
-"""A callback for killloop.py: a line for each step, with everything that a resumed training has to repeat."""
+"""Callbacks for killloop.py and combinations.py: one writes a line for each step, one ends the process at a moment."""
 
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,31 @@ class Recorder(Callback):
     def _write(self, **line: Any) -> None:
         with self.file.open("ab", buffering=0) as file:
             file.write((json.dumps(line) + "\n").encode())
+
+
+class Striker(Callback):
+    """Send this process a signal at the moment that the variable STRIKE gives, such as "train_batch_end 14 SIGTERM".
+
+    The moment is the first such hook after so many batches of the whole training; without the variable there is none.
+    """
+
+    def __init__(self) -> None:
+        self.hook, batch, self.signal = os.environ.get("STRIKE", "none 0 none").split()
+        self.batch = int(batch)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._strike("train_batch_end", trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._strike("validation_end", trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._strike("train_epoch_end", trainer)
+
+    def _strike(self, hook: str, trainer: Trainer) -> None:
+        if hook == self.hook and trainer.fit_loop.total_batch_idx + 1 >= self.batch:
+            self.hook = "none"
+            os.kill(os.getpid(), getattr(signal, self.signal))
 
 
 def digest(tensors: Any) -> str:

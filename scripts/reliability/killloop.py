@@ -5,9 +5,8 @@ python scripts/reliability/killloop.py --kills 100 --seeds 3 --data my_names.txt
 
 Both trainings are `charlm fit` in processes of their own, with dropout, AdamW, a falling rate, validations and epoch
 means. Compared are, step by step, the batch, loss, rate, weights, optimizer state and random generators (to the bit);
-the order of epoch starts, validations and epoch ends; every scalar; the steps of all that TensorBoard's two readers
-find; and the final weights. The kills come at moments that are drawn evenly over the time a process may take, its start
-included.
+the order of epoch starts, validations and epoch ends; and, as by `compare_runs.py`, all that the two runs left. The
+kills come at moments that are drawn evenly over the time a process may take, its start included.
 
 The exit status is 1 where anything differs or is missing.
 """
@@ -21,21 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from compare_runs import differences, run_in
 from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
-
-from charlm.runs.events import read_scalars
-from charlm.runs.load_checkpoint import load_checkpoint
-
-Points = dict[tuple[str, str], tuple[int, ...]]
-"""The steps by a reader's kind of value and the tag."""
 
 _SCRIPTS = Path(__file__).resolve().parent
 MODEL = (
@@ -47,8 +38,8 @@ MODEL = (
     "--trainer.check_val_every_n_epoch=1",
     "--data.batch_size=16",
 )
-
-FAULTS = ("differing", "missing", "hooks out of place", "scalars differing", "tags differing")
+RECORDER = ("--trainer.callbacks+=kill_recorder.Recorder", "--trainer.callbacks.file=records.jsonl")
+FAULTS = ("differing", "missing", "hooks out of place", "differing in the end")
 
 
 def main(
@@ -73,7 +64,7 @@ def main(
         out: a folder to keep the runs in.
         fit: more options of `charlm fit`.
     """
-    options = [*MODEL, *([f"--data.path={Path(data).resolve()}"] if data else []), *fit]
+    options = [*MODEL, *RECORDER, *([f"--data.path={Path(data).resolve()}"] if data else []), *fit]
     total, bad = 0, 0
     for seed in range(first_seed, first_seed + seeds):
         place = Path(out or tempfile.mkdtemp(prefix="killloop-")) / f"seed{seed}"
@@ -108,16 +99,22 @@ def killed_again(folder: Path, options: Sequence[str], seed: int, kills: int, lo
 
 
 class Training:
-    """`charlm fit` in a folder, in a process of its own; goes on with the run that is there, if one has got so far."""
+    """`charlm fit` in a folder, in a process of its own; goes on with the run that is there, if one has got so far.
 
-    def __init__(self, folder: Path, options: Sequence[str]) -> None:
+    Args:
+        folder: the folder, which is made.
+        options: of `charlm fit`, for a new run.
+        variables: more variables of the environment.
+    """
+
+    def __init__(self, folder: Path, options: Sequence[str], **variables: str) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        recorder = ["--trainer.callbacks+=kill_recorder.Recorder", "--trainer.callbacks.file=records.jsonl"]
         quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
         begun = any(folder.glob("lightning_logs/*/config.yaml"))
-        command = [sys.executable, "-m", "charlm", "fit", *(["--resume"] if begun else [*options, *recorder, *quiet])]
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(_SCRIPTS)}
+        command = [sys.executable, "-m", "charlm", "fit", *(["--resume"] if begun else [*options, *quiet])]
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, **variables}
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (_SCRIPTS, _SCRIPTS.parents[1])))
         with (folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -140,57 +137,21 @@ class Training:
 
 
 def compare(place: Path) -> dict[str, Any]:
-    """How many records, hooks and scalars of the killed training are not those of the other one."""
+    """How many records, hooks and traces on the disk of the killed training are not those of the other one."""
     alone, killed = place / "alone", place / "killed"
     expected, found = records(alone), records(killed)
     wanted = by_batch(expected)
     steps = [line for line in found if "hook" not in line]
     seen = by_batch(found).keys()
-    (run,) = alone.glob("lightning_logs/*/config.yaml")
-    (other,) = killed.glob("lightning_logs/*/config.yaml")
-    run, other = run.parent, other.parent
-    scalars, others = (read_scalars(folder, lambda tag: tag != "summary/seconds").curves for folder in (run, other))
-    same = [
-        tag in others
-        and all((a == b).all() if a.shape == b.shape else False for a, b in zip(scalars[tag], others[tag], strict=True))
-        for tag in scalars
-    ]
-    weights = [load_checkpoint(folder / "checkpoints" / "last.ckpt").net.state_dict() for folder in (run, other)]
-    final = all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     return {
         "step records": len(steps),
         "steps": len(wanted),
         "repeated": len(steps) - len(seen),
-        "differing": sum(wanted.get((line["epoch"], line["place"])) != line for line in steps) + (not final),
+        "differing": sum(wanted.get((line["epoch"], line["place"])) != line for line in steps),
         "missing": len(wanted.keys() - seen),
         "hooks out of place": int(surviving_hooks(found) != surviving_hooks(expected)),
-        "scalars": len(scalars),
-        "scalars differing": same.count(False) + len(others.keys() - scalars.keys()),
-        "tags differing": len(other_tags(points(run), points(other))),
+        "differing in the end": len(differences(run_in(alone), run_in(killed))),
     }
-
-
-def other_tags(expected: Points, found: Points) -> set[tuple[str, str]]:
-    """The tags with other steps, or with a step more often.
-
-    Less often is no fault: Lightning logs `epoch` with the training loss and with the validation's, twice at one step.
-    """
-    steps = {tag: (expected.get(tag, ()), found.get(tag, ())) for tag in {*expected, *found}}
-    return {tag for tag, (one, other) in steps.items() if set(one) != set(other) or Counter(other) - Counter(one)}
-
-
-def points(run: Path) -> Points:
-    """The steps that each of TensorBoard's readers gives, by the reader's kind of value and the tag."""
-    every = dict.fromkeys(("scalars", "images", "tensors", "histograms"), 0)  # no sample of them
-    found = {}
-    for reader in (event_accumulator, plugin_event_accumulator):
-        events = reader.EventAccumulator(str(run), size_guidance=every).Reload()
-        name = reader.__name__.rpartition(".")[2]
-        for kind, tags in events.Tags().items():
-            for tag in tags if kind in every else ():
-                steps = tuple(event.step for event in getattr(events, kind.capitalize())(tag))
-                found[f"{name} {kind}", tag] = steps
-    return found
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

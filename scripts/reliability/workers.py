@@ -20,13 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
+from compare_runs import differences, run_in
 from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from killloop import MODEL
-
-from charlm.runs.directory import read_results
-from charlm.runs.events import read_scalars
 
 How = Literal["worker", "stop", "node", "plain"]
 Process = subprocess.Popen[bytes]
@@ -58,7 +55,7 @@ def main(
     alone, killed = (Training(place / name, how, fit, kills, 2 * ddp_timeout + 60) for name in ("alone", "killed"))
     alone.run(0, random.Random(seed), longest)
     killed.run(kills, random.Random(seed), longest)
-    faults = [*killed.faults, *differences(alone.folder, killed.folder)]
+    faults = [*killed.faults, *differences(run_in(alone.folder), run_in(killed.folder))]
     waits = f", at most {max(killed.waits):.0f} s until the other had ended" if killed.waits else ""
     print(f"{how}: {killed.kills} kills, {killed.starts} starts{waits}; faults: {', '.join(faults) or 'none'}")
     if faults:
@@ -169,25 +166,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def differences(alone: Path, killed: Path) -> list[str]:
-    """What is not the same in the two runs, but for the seconds that they took."""
-    found = [config.parent for config in killed.glob("lightning_logs/*/config.yaml")]
-    if len(found) != 1:
-        return [f"{len(found)} runs"]
-    (config,), (other,) = alone.glob("lightning_logs/*/config.yaml"), found
-    one = config.parent
-    weights = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (one, other)]
-    curves = [read_scalars(run, lambda tag: tag != "summary/seconds").curves for run in (one, other)]
-    reports = [{**read_results(run), "seconds": None} for run in (one, other)]
-    points = [{tag: [part.tolist() for part in curve] for tag, curve in of_run.items()} for of_run in curves]
-    same = {
-        "weights": all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0]),
-        "curves": points[0] == points[1],
-        "report": reports[0] == reports[1],
-    }
-    return [f"other {name}" for name, is_same in same.items() if not is_same]
 
 
 if __name__ == "__main__":

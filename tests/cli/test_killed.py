@@ -17,7 +17,7 @@ def killloop(forking):
 def left_alone(killloop, tmp_path_factory):
     """A training by the options of killloop.py that is left alone; the options, and where it is."""
     place = tmp_path_factory.mktemp("loop")
-    options = [*killloop.MODEL, "--seed_everything=3", "--trainer.max_steps=700"]
+    options = [*killloop.MODEL, *killloop.RECORDER, "--seed_everything=3", "--trainer.max_steps=700"]
     killloop.Training(place / "alone", options).wait_for_end()
     return options, place
 
@@ -27,10 +27,10 @@ def faults(killloop, place):
     return {name: figures[name] for name in killloop.FAULTS if figures[name]}
 
 
-def test_points_that_readers_get_more_often_or_not_at_all_are_faults_of_a_resumed_run(killloop):
-    expected = {"epoch": (1, 1, 2), "lr": (1, 2)}
-    assert killloop.other_tags(expected, {"epoch": (1, 2), "lr": (1, 2)}) == set()
-    assert killloop.other_tags(expected, {"epoch": (1, 1, 1, 2), "lr": (1,), "other": (3,)}) == {"epoch", "lr", "other"}
+def test_points_that_readers_get_more_often_or_not_at_all_are_faults_of_a_resumed_run(script):
+    other_points, expected = script("compare_runs").other_points, {"epoch": (1, 1, 2), "lr": (1, 2)}
+    assert other_points(expected, {"epoch": (1, 2), "lr": (1, 2)}) == set()
+    assert other_points(expected, {"epoch": (1, 1, 1, 2), "lr": (1,), "other": (3,)}) == {"epoch", "lr", "other"}
 
 
 @pytest.mark.slow

@@ -183,7 +183,7 @@ def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):
 
 
 def test_a_finished_run_that_is_resumed_is_reported_on_and_logs_nothing_twice(run, script, capsys):
-    points = script("killloop").points
+    points = script("compare_runs").points
     before = points(run)
     for args in (["--resume"], ["--resume"], [*OPTIONS, "--trainer.max_steps=3"], ["--resume"]):
         main(["fit", *args, *QUIET])

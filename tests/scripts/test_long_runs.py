@@ -1,8 +1,10 @@
 """The scripts that measure for long what nobody waits for, for seconds."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 pytestmark = pytest.mark.slow
@@ -22,3 +24,25 @@ def test_a_process_that_trains_again_and_again_keeps_no_files(python):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("4 rounds in 0 minutes: ")
     assert done.stdout.endswith(" +0 open files, 0 stray files, 0 runs differing\n")
+
+
+def test_a_drawn_case_is_stopped_and_resumed_and_a_difference_would_be_seen(forking, script, tmp_path):
+    forking("killloop")
+    combinations, compare_runs = script("combinations"), script("compare_runs")
+    assert combinations.Case.drawn(1) == combinations.Case.drawn(1) != combinations.Case.drawn(2)
+    combinations.write_lists(tmp_path)
+    options = "--config=mlp --data.path={folder}/40.csv --data.column=name --trainer.max_steps=12"
+    options += " --trainer.val_check_interval=4 --trainer.check_val_every_n_epoch=null"
+    case = combinations.Case(options, ("train_batch_end 7 SIGKILL", "validation_end 8 SIGTERM"))
+    assert case.outcome(tmp_path, tmp_path) == ("same", [])
+    alone, stopped = (compare_runs.run_in(tmp_path / name) for name in ("alone", "stopped"))
+    state = torch.load(stopped / "checkpoints" / "last.ckpt", weights_only=True)
+    state["state_dict"]["net.hidden.bias"][0] += 1
+    torch.save(state, stopped / "checkpoints" / "last.ckpt")
+    results = json.loads((stopped / "results.json").read_text())
+    (stopped / "results.json").write_text(json.dumps(results | {"val": 9.0}))
+    for events in stopped.glob("events*"):
+        events.unlink()
+    found = compare_runs.differences(alone, stopped)
+    assert found[:2] == ["last.ckpt /state_dict/net.hidden.bias", "results.json val"]
+    assert {"event_accumulator scalars loss/val", "plugin_event_accumulator tensors loss/val"} < set(found[2:])

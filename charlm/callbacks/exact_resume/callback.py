@@ -66,7 +66,7 @@ class ExactResume(BaseCallback):
         own: dict[str, Any] = {
             "rng": rng_state(),
             "gradients": _accumulated_gradients(trainer, pl_module, loop["inside"]),
-            "sums": save_sums(trainer, pl_module) if loop["inside"] else {"logged": {}, "metrics": {}},
+            "sums": save_sums(trainer, pl_module, loop["inside"]),
         }
         metrics = {key: value.detach().cpu() for key, value in trainer.callback_metrics.items()}
         checkpoint[ENTRY] = {"loop": loop, "metrics": metrics, "ranks": gather(own, trainer.world_size)}

@@ -1,7 +1,8 @@
 """What an epoch has added up so far: the means of `self.log(on_epoch=True)` and the states of torchmetrics.
 
 Lightning leaves both out of its checkpoints, so the metrics of a resumed epoch would be those of its last batches.
-charlm's own models log nothing of this kind in training; other projects do.
+charlm's own models log nothing of this kind in training; other projects do. With `precision="64-true"`, a metric adds
+in float32 until Lightning has moved it for the first time, so how far that had come is saved as well.
 """
 
 import builtins
@@ -13,19 +14,31 @@ from torchmetrics import Metric
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 
-Sums = dict[str, dict[str, Any]]
+Sums = dict[str, Any]
 _FUNCTIONS = {"builtins": builtins, "torch": torch}  # where Lightning takes min, max and sum from
 _OPTIONS = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "add_dataloader_idx", "metric_attribute")
 _CPU = torch.device("cpu")
 
 
-def save_sums(trainer: Trainer, pl_module: LightningModule) -> Sums:
-    """The sums as plain values, by key of Lightning's results and by name of the metric in the module."""
-    items = trainer.fit_loop.epoch_loop._results.items()
+def save_sums(trainer: Trainer, pl_module: LightningModule, inside: bool) -> Sums:
+    """The sums as plain values, by key of Lightning's results and by name of the metric in the module.
+
+    Args:
+        trainer: the trainer.
+        pl_module: the module.
+        inside: whether an epoch is under way; between two, there are none.
+    """
+    epoch_loop = trainer.fit_loop.epoch_loop
+    items = epoch_loop._results.items() if inside else ()
     metrics = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, Metric)]
+    # of a validation that has just ended, Lightning resets them after the hooks
+    ended = {item.meta.metric_attribute for item in epoch_loop.val_loop._results.values() if not item.has_reset}
     return {
         "logged": {key: _logged(item) for key, item in items if item.meta.on_epoch and not item.has_reset},
-        "metrics": {name: _state(metric) for name, metric in metrics if metric._update_count},
+        "metrics": {
+            name: _state(metric) for name, metric in metrics if inside and metric._update_count and name not in ended
+        },
+        "float64": [name for name, metric in metrics if metric.dtype is torch.float64],
     }
 
 
@@ -37,6 +50,8 @@ def restore_sums(trainer: Trainer, pl_module: LightningModule, sums: Sums) -> No
             for key, value in saved["state"].items():
                 setattr(metric, key, _on(metric.device, value))
             metric._update_count, metric._computed = saved["updates"], None
+    for name in metrics.keys() & sums.get("float64", ()):  # which older checkpoints lack
+        metrics[name]._dtype = torch.float64
     results = trainer.fit_loop.epoch_loop._results
     trainer._logger_connector._first_loop_iter = False  # in the first iteration Lightning would begin at 0
     for key, saved in sums["logged"].items():

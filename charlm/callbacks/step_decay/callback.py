@@ -184,7 +184,7 @@ class StepDecay(BaseCallback):
             "base_rates": [list(rates) for rates in self._base_rates],
             "steps": list(self._steps),
             "done": self._done,
-            "furthest": self._furthest,
+            "furthest": max(self._furthest, self._done),
             "logged": [self._log.due, self._log.rates],
         }
 

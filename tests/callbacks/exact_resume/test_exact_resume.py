@@ -38,7 +38,7 @@ class Model(LightningModule):
         super().__init__()
         self.automatic_optimization = not manual
         self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
-        self.mean = MeanMetric()
+        self.mean, self.val_mean = MeanMetric(), MeanMetric()
         self.plateau = plateau
 
     def training_step(self, batch, batch_idx):
@@ -58,6 +58,8 @@ class Model(LightningModule):
 
     def validation_step(self, batch, batch_idx):
         self.log("val", self.net(batch[0]).square().mean())
+        self.val_mean.update(self.net[0](batch[0]).square())
+        self.log("val_metric", self.val_mean)
 
     def configure_optimizers(self):
         assert self.trainer.estimated_stepping_batches > 0  # makes the loaders before the checkpoint is restored
@@ -91,7 +93,8 @@ class Watch(Callback):
 
     def on_validation_end(self, trainer, pl_module):
         if not trainer.sanity_checking:
-            self.seen.append(("validation", trainer.global_step, trainer.callback_metrics["val"].item()))
+            means = [trainer.callback_metrics[name].item() for name in ("val", "val_metric")]
+            self.seen.append(("validation", trainer.global_step, *means))
 
     def on_train_end(self, trainer, pl_module):
         means = {key: value.item() for key, value in trainer.callback_metrics.items()}

@@ -38,7 +38,7 @@ OTHERS = {
     *("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"),
     *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_post_accumulate_grad_hooks"),
     *("_has_any_global_hook", "_iterator", "_schedulers", "_last_lr"),  # torch
-    *("_update_count", "_computed", "_forward_cache"),  # torchmetrics; Lightning's results have the last one, too
+    *("_update_count", "_computed", "_dtype", "_forward_cache"),  # torchmetrics; Lightning has the last one, too
 }
 INSIDE = LIGHTNING | OTHERS
 PUBLIC = {"_fields", "_replace"}  # of named tuples, in spite of their names

@@ -266,13 +266,15 @@ def test_it_can_join_a_run_that_began_without_it(unbroken_and_rest, scheduled):
     assert rest.rates() == [0.05] * 2 + [0.025] * 3
 
 
-def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path):
-    trainer(StepDecay([2.0]), saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
+@pytest.mark.parametrize(("milestone", "unit", "done"), [(2.0, "step", 0), (0.2, "fraction", 0.8)])
+def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path, milestone, unit, done):
+    decay = StepDecay([milestone], unit=unit)
+    trainer(decay, saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
     state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
     logged = state.pop("logged")
     assert logged == [49, {"lr": pytest.approx(0.01)}]
-    arguments = {"milestones": [2], "gamma": 0.1, "unit": "step", "over": "rate"}
-    assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": 0, "furthest": 0}
+    arguments = {"milestones": [milestone], "gamma": 0.1, "unit": unit, "over": "rate"}
+    assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": done, "furthest": done}
 
 
 @pytest.mark.parametrize(
