@@ -141,8 +141,7 @@ def message_of(error: BaseException) -> str | None:
         error = error.__cause__  # why jsonargparse could not make an object
     raised, place = is_raised(error), origin(error)
     if isinstance(error, OSError) and error.filename is not None:
-        file = error.filename2 or error.filename
-        return f"cannot use {os.fsdecode(file) if isinstance(file, bytes) else file}: {error.strerror}"
+        return f"cannot use {error.filename2 or error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         return f"cannot write everything: {error.strerror}; make room, or write to another place"
     ours = isinstance(error, ValueError | OSError) or hasattr(error, "exit_status")

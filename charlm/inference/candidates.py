@@ -34,7 +34,6 @@ from charlm.nets.ngram import NGram
 from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 _FIRST_BATCHES = (512, 512)  # small, so that a few names cost little; one is enough for NameSamples
-_LONGEST = 1 << 30  # characters: longer names are never drawn, and more would be too many for torch
 _PLAIN = 1 << 14  # candidates drawn before there is a look-ahead, which may be estimated from them; whole batches
 _ENOUGH = 1 / 16  # if this share of them meets the conditions, a look-ahead would not be faster
 _RARE = 1 / 256  # above this share no look-ahead is estimated, so that the distribution stays exact
@@ -71,7 +70,7 @@ class Candidates:
         self.generator = torch.Generator().manual_seed(seed)
         self.prefix = tokenizer.encode(conditions.prefix)
         longest = conditions.max_length
-        limit = cut if longest is None else min(longest, _LONGEST) + 1
+        limit = cut if longest is None else longest + 1
         self.limit = min(limit, positions_of(net) or limit)
         """Length at which a name is cut; with a greatest length, a cut name is one that is too long."""
         self.lengths = range(conditions.min_length, self.limit + (longest is None))

@@ -50,11 +50,7 @@ def about(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def to_torch(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
-    """Export as a torch.export program.
-
-    Args:
-        net: in eval mode; its weights are set to need no gradients.
-        description: stored in the file as charlm.json.
+    """Export a net in eval mode as a torch.export program, with the description as its extra file charlm.json.
 
     Returns:
         the file's content, and a function that runs it.
@@ -67,14 +63,7 @@ def to_torch(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
 
 
 def to_onnx(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
-    """Export as an ONNX model with the input "ids" and the output "logits".
-
-    Args:
-        net: in eval mode; its weights are set to need no gradients.
-        description: stored in the file's metadata_props.
-
-    Returns:
-        the file's content, and a function that runs it.
+    """Export as an ONNX model with the input "ids" and the output "logits"; the description is in its metadata_props.
 
     Raises:
         ModuleNotFoundError: one of the packages of lightning-charlm[export] is missing.
@@ -102,14 +91,7 @@ def to_onnx(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
 
 
 def to_safetensors(net: nn.Module, description: dict[str, Any]) -> tuple[bytes, Run]:
-    """Export the weights alone, under the names of `net.state_dict()`.
-
-    Args:
-        net: in eval mode.
-        description: stored as the file's metadata.
-
-    Returns:
-        the file's content, and a function that runs it: a new net with these weights.
+    """Export the weights alone, under the names of `net.state_dict()`, with the description as metadata.
 
     Raises:
         ModuleNotFoundError: one of the packages of lightning-charlm[export] is missing.

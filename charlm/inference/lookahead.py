@@ -68,15 +68,7 @@ class Lookahead:
 def look_ahead(
     net: nn.Module, sampler: CharacterSampler, automaton: Automaton, prefix: list[int], lengths: range, limit: int
 ) -> Lookahead | None:
-    """The look-ahead by all contexts of a net of windows.
-
-    Args:
-        net: context int64 (B, T) in, logits (B, V or more) out.
-        sampler: turns logits into probabilities.
-        automaton: accepts the names that meet the conditions, whatever their length.
-        prefix: the ids that every name begins with.
-        lengths: of the names that meet the conditions.
-        limit: length at which a name is cut.
+    """The look-ahead by all contexts of a net of windows; the other arguments are those of `Lookahead`.
 
     Returns:
         None if its tables would be too large, or if it finds no name that meets the conditions.

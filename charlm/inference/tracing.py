@@ -19,7 +19,7 @@ _RECURRENT = (torch.ops.aten.rnn_tanh.input, torch.ops.aten.gru.input, torch.ops
 
 
 def traced(net: nn.Module) -> ExportedProgram:
-    """Trace a net for batches of any size, and for names of any length that it can take.
+    """Trace a net for batches of any size, and for names of any length that it can take; its weights are then frozen.
 
     Raises:
         ValueError: a net that was counted.

@@ -123,13 +123,7 @@ def _draw(
 ) -> list[np.ndarray]:
     """Draw a run, and return the losses of each curve as drawn.
 
-    Args:
-        axes: the axes to draw on.
-        curves: "train", "val" or both.
-        look: colour and line style.
-        edge: from 0 to 1: extra width, so that a curve stays visible behind an equal one that is drawn later.
-        train_color: of the train curve; None: that of the run.
-        best: mark the lowest val.
+    `edge`, from 0 to 1, is extra width, so that a curve stays visible behind an equal one that is drawn later.
     """
     shown = []
     for part, (steps, losses) in curves.items():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 RATES_OF_SCHEDULER = ("base_lrs", "max_lrs", "_last_lr")  # max_lrs is CyclicLR's
 
@@ -12,11 +12,6 @@ def part_names(module: nn.Module) -> list[Any]:
     """The containers in which a module keeps its parameters, buffers, parts and non-persistent buffers, by name."""
     owned: list[Any] = [module._parameters, module._buffers, module._modules, module._non_persistent_buffers_set]
     return [part for part in owned if isinstance(part, dict | set)]  # a scripted module has others, which stay
-
-
-def replace_buffer(module: nn.Module, name: str, buffer: Tensor) -> None:
-    """Put another tensor in the place of a buffer."""
-    module._buffers[name] = buffer
 
 
 def inner_schedulers(scheduler: Any) -> Sequence[Any]:

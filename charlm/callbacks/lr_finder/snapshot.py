@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.loaders import train_loaders
-from charlm.callbacks.internals.module_parts import part_names, replace_buffer
+from charlm.callbacks.internals.module_parts import part_names
 from charlm.callbacks.internals.trainer_attributes import datamodule_of
 from charlm.callbacks.lr_finder.restore import Attributes, Snapshots, copied, restored
 
@@ -103,7 +103,7 @@ class _Module:
             part.update(content)
         for name, buffer, content in self.buffers:
             if (back := restored(buffer, content)) is not buffer:  # a tensor of inference mode, which cannot change
-                replace_buffer(self.module, name, back)
+                setattr(self.module, name, back)
         for weight in self.weights:
             weight.restore()
 

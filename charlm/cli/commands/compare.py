@@ -121,13 +121,7 @@ def _in_markdown(table: Table) -> str:
 
 
 def _add_to_tensorboard(places: Sequence[Path], png: bytes, text: str) -> Path:
-    """Write the page into compare-A-B beside the first run, in place of an earlier one; return that directory.
-
-    Args:
-        places: the runs; their numbers are enough for the name of the directory.
-        png: the picture.
-        text: the tables.
-    """
+    """Write the page into compare-A-B beside the first run, in place of an earlier one; return that directory."""
     from torch.utils.tensorboard import SummaryWriter
 
     words = [re.match(r"(\d{3,})-", place.resolve().name) for place in places]

@@ -89,15 +89,7 @@ def dashboard(runs: list[str] | None = None, host: str = "127.0.0.1", port: int 
 
 
 def serve(logdir: Path, host: str, port: int) -> str:
-    """Start TensorBoard in threads of this process.
-
-    Args:
-        logdir: a directory with runs below it.
-        host: the address to listen on.
-        port: the port; 0: any.
-
-    Returns:
-        The address of the page.
+    """Start TensorBoard in threads of this process, and return the address of its page.
 
     Raises:
         ValueError: TensorBoard cannot listen there.
@@ -117,10 +109,6 @@ def serve(logdir: Path, host: str, port: int) -> str:
 
 def on_free_port(app: "WSGIApplication", flags: Namespace) -> "program.WerkzeugServer":
     """TensorBoard's server on the port asked for, or on the next one that is free.
-
-    Args:
-        app: TensorBoard's application.
-        flags: its options.
 
     Raises:
         ValueError: TensorBoard cannot listen there.
@@ -143,9 +131,6 @@ def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
     the pages reload by themselves every 30 seconds. HParams has its columns in the order of use. The projector begins
     in two dimensions, where it does not turn; it can be told so neither by its address nor by its files. What the user
     has changed in TensorBoard's settings stays.
-
-    Args:
-        app: TensorBoard's application.
     """
     pins = [{"plugin": "scalars", "tag": tag} for tag in PINNED]
     query = urlencode({"pinnedCards": json.dumps(pins, separators=(",", ":")), "smoothing": 0})
@@ -170,11 +155,7 @@ def with_start_page(app: "WSGIApplication") -> "WSGIApplication":
 
 
 def in_order_of_use(columns: bytes) -> bytes:
-    """Order the columns of HParams: settings that differ between runs first, and among them those that matter most.
-
-    Args:
-        columns: TensorBoard's answer about all runs, in JSON.
-    """
+    """Order the columns of HParams: settings that differ between runs first, and among them those that matter most."""
     found = json.loads(columns)
     ranks = {name: rank for rank, name in enumerate((*SETTINGS, *METRICS))}
     for setting in (settings := found.get("hparamInfos", [])):
