@@ -17,18 +17,22 @@ MOST_LABELS = 1000
 _WEIGHTS = (1e-30, 1e30)  # float32 holds their sums
 
 _SHOWN = 6  # labels that a note lists
-_THOUSANDS = re.compile(r"\d{1,3}([,' ])\d{3}(\1\d{3})*(\.\d*)?")
+_FORMS = tuple(  # the marks of thousands and of decimals, in English and in most of Europe, and numbers with thousands
+    (thousands, point, re.compile(rf"[1-9]\d{{0,2}}([{thousands}'\s])\d{{3}}(\1\d{{3}})*([{point}]\d*)?"))
+    for thousands, point in (",.", ".,")
+)
 
 
 class Attributes(NamedTuple):
     """What a row says of its name.
 
     Args:
-        weight: as if the name stood so many times in the list; above 0.
+        weight: as if the name stood so many times in the list: the number as an English table has it, 1,000.5, and as
+            one with decimal commas has it, 1.000,5; NaN where the cell is no such number.
         label: such as "F"; "" where the list has no labels.
     """
 
-    weight: float = 1.0
+    weight: tuple[float, ...] = (1.0, 1.0)
     label: str = ""
 
 
@@ -57,7 +61,7 @@ class AttributeColumns(NamedTuple):
             ValueError: a weight that is no number from 1e-30 to 1e30, or a label that is empty, long, not printable or
                 not accepted.
         """
-        weight = 1.0 if self.weight is None else _weight(row[self.weight])
+        weight = (1.0, 1.0) if self.weight is None else _weight(row[self.weight])
         label = "" if self.label is None else _label(row[self.label])
         if label and self.labels is not None and label not in self.labels:
             known = shortened(", ".join(self.labels))
@@ -65,20 +69,25 @@ class AttributeColumns(NamedTuple):
         return Attributes(weight, label)
 
 
-def _weight(cell: str) -> float:
+def _weight(cell: str) -> tuple[float, ...]:
     text = cell.strip().removesuffix("%").rstrip()
-    if _THOUSANDS.fullmatch(text):
-        text = re.sub("[,' ]", "", text)
-    try:
-        weight = float(text.replace(",", "."))
-    except ValueError:
-        weight = math.nan
-    if not _WEIGHTS[0] <= weight <= _WEIGHTS[1]:
+    weights = tuple(_number(text, *form) for form in _FORMS)
+    if all(map(math.isnan, weights)):
         raise ValueError(
             f"the weight is {shortened(cell.strip())}; a weight is a number above 0, from 1e-30 to 1e30; correct the"
             " row or give --data.bad_lines skip"
         )
-    return weight
+    return weights
+
+
+def _number(text: str, thousands: str, point: str, grouped_number: re.Pattern[str]) -> float:
+    if grouped := grouped_number.fullmatch(text):
+        text = text.replace(grouped[1], "")
+    try:
+        number = math.nan if thousands in text else float(text.replace(point, "."))
+    except ValueError:
+        number = math.nan
+    return number if _WEIGHTS[0] <= number <= _WEIGHTS[1] else math.nan
 
 
 def _label(cell: str) -> str:
@@ -119,12 +128,31 @@ class AttributeList:
                 " names share"
             )
         numbers = np.array([self._numbers[label] for label in labels], np.int16)
-        self._pieces.append((np.array(weights, "<f8"), numbers))
+        self._pieces.append((np.array(weights, "<f8").reshape(-1, len(_FORMS)), numbers))
 
     @property
     def weights(self) -> np.ndarray | None:
-        """float64 (M,); None for a list without weights."""
-        return None if self.columns.weight is None else np.concatenate([weights for weights, _ in self._pieces])
+        """float64 (M,), all read in English or all with decimal commas; None for a list without weights.
+
+        Raises:
+            ValueError: some have a decimal comma and others a decimal point.
+        """
+        if self.columns.weight is None:
+            return None
+        english, commas = self._read_weights
+        no_english, no_commas = np.isnan(english), np.isnan(commas)
+        if no_english.any() and no_commas.any():
+            comma, point = f"{commas[no_english][0]:g}".replace(".", ","), f"{english[no_commas][0]:g}"
+            raise ValueError(
+                f"some weights have a decimal comma, as {comma} has, and others a decimal point, as {point} has; write"
+                " all of them in the same way"
+            )
+        return commas if no_english.any() else english
+
+    @property
+    def _read_weights(self) -> np.ndarray:
+        """float64 (2, M): in English, and with decimal commas."""
+        return np.concatenate([weights for weights, _ in self._pieces]).T
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -145,8 +173,15 @@ class AttributeList:
     @property
     def notes(self) -> list[str]:
         """What was read, for the user."""
-        weights, label_of = self.weights, self.label_of
-        notes = [] if weights is None else [f"weights from {weights.min():,.10g} to {weights.max():,.10g}"]
+        weights, label_of, notes = self.weights, self.label_of, []
+        if weights is not None:
+            english, commas = self._read_weights
+            form = ""
+            if np.isnan(english).any():
+                form = " (with decimal commas)"
+            elif not np.isnan(commas).any() and (english != commas).any():
+                form = " (read in English: a comma for thousands, a point for decimals)"
+            notes = [f"weights from {weights.min():,.10g} to {weights.max():,.10g}{form}"]
         if label_of is not None:
             counts = np.bincount(label_of, minlength=len(self.labels))
             listed = [f"{label} ({count:,})" for label, count in zip(self.labels, counts, strict=True)]

@@ -187,6 +187,6 @@ def _read_table(
             break
     table = find_table("".join(chunk.text for chunk in begin), file, **columns)
     if table and labels is not None:
-        table = table._replace(attributes=table.attributes._replace(labels=tuple(labels)))
+        table = table._replace(attributes=table.attributes._replace(labels=tuple(dict.fromkeys(labels))))
     chunks = itertools.chain(begin, chunks)
     return table, table.names(chunks, bad) if table else chunks

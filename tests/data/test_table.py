@@ -85,7 +85,7 @@ def test_what_does_not_fit_the_table_is_refused(write, content, column, message)
 
 def test_a_table_may_say_how_often_each_name_counts(write):
     """As a number in any of the usual forms; the weights of blank and of bad rows are left out with them."""
-    cells = {"Ab": "5", "Bo": "5,000,000", "  ": "x", "Cy": "0.002", "Di": "0,5 %", "Ed": "1 234.5", "Fo\u200b": "7"}
+    cells = {"Ab": "5", "Bo": "5,000,000", "  ": "x", "Cy": "0.002", "Di": "0.5 %", "Ed": "1 234.5", "Fo\u200b": "7"}
     bad = {"Gi": "0", "Hi": "-1", "In": "nan", "Jo": "", "Ka": "1e-300"}
     rows = [f"{weight};{name}\n" for name, weight in [*cells.items(), *bad.items(), ("Lu", "1")]]
     path = write("n;name\n" + "".join(rows))
@@ -102,13 +102,34 @@ def test_a_table_may_say_how_often_each_name_counts(write):
             read_corpus(write(f"n;name\n1;Ab\n{weight};{name}\n1;Lu\n"), column=2, weight="n")
 
 
+@pytest.mark.parametrize(
+    ("cells", "weights", "note"),
+    [
+        ("3,318 0,001 2,5 1,035 1.234,5", [3.318, 0.001, 2.5, 1.035, 1234.5], "0.001 to 1,234.5 (with decimal commas)"),
+        ("1.500 2.000 1.234.567 7", [1500, 2000, 1_234_567, 7], "7 to 1,234,567 (with decimal commas)"),
+        ("3,318 0.24 1\u202f234", [3318, 0.24, 1234], "0.24 to 3,318"),
+        ("3,318 1.035", [3318, 1.035], "1.035 to 3,318 (read in English: a comma for thousands, a point for decimals)"),
+        ("2.5 0,24 0.1", None, "decimal comma, as 0,24 has, and others a decimal point, as 2.5 has; write all of them in"),
+    ],
+)
+def test_whether_commas_are_decimal_is_the_same_in_a_whole_column(write, cells, weights, note):
+    path = write("n;name\n" + "".join(f"{cell};Bo\n" for cell in cells.split(" ")))
+    if weights is None:
+        with pytest.raises(ValueError, match=note):
+            read_corpus(path, column=2, weight=1)
+        return
+    corpus = read_corpus(path, column=2, weight=1)
+    assert corpus.weights.tolist() == weights
+    assert corpus.note.endswith(f", weights from {note}")
+
+
 def test_a_table_may_give_names_labels(write):
     """Their order is that of the alphabet, or as given; two lists with other labels have other fingerprints."""
     path = write("sex,name\nM,Bo\nF,Ada\n M ,Cy\n")
     corpus = read_corpus(path, column="name", label="sex")
     assert (corpus.names(), corpus.labels, corpus.label_of.tolist()) == (["Bo", "Ada", "Cy"], ("F", "M"), [1, 0, 1])
     assert "labels F (1), M (2)" in corpus.note
-    given = read_corpus(path, column=2, label=1, labels=["M", "X", "F"])
+    given = read_corpus(path, column=2, label=1, labels=["M", "X", "M", "F"])
     assert (given.labels, given.label_of.tolist()) == (("M", "X", "F"), [0, 2, 0])
     assert given.sha256 == corpus.sha256 != read_corpus(path, column=2).sha256
     for cell, labels, message in (
