@@ -99,11 +99,11 @@ def _find_rows(lines: list[str], asked: bool) -> tuple[str, Rows] | None:
     """The delimiter of a table, and those of its lines that are rows; None if the lines do not look like a table."""
     share = _HALF if asked else _MOST
     enough = share * len(lines)
-    for delimiter in _DELIMITERS:
-        found = _split(delimiter, lines)  # a row may have several lines
-        rows = [row for row in found if len(row) > 1]
-        if len(rows) >= share * len(found):
-            return delimiter, rows
+    tables = [(delimiter, _split(delimiter, lines)) for delimiter in _DELIMITERS]  # a row may have several lines
+    tables = [(delimiter, rows) for delimiter, rows in tables if sum(len(row) > 1 for row in rows) >= share * len(rows)]
+    if tables:  # cells may hold the other delimiters, as in "Paris; France", but the line of titles seldom does
+        delimiter, rows = max(tables, key=lambda table: len(_even(_whole(table[1]))) / len(table[1]))
+        return delimiter, [row for row in rows if len(row) > 1]
     delimiter, rows = max(
         ((blanks, _even(_split(blanks, lines))) for blanks in _BLANKS), key=lambda found: len(found[1])
     )
@@ -118,6 +118,11 @@ def _even(rows: Rows) -> Rows:
     """The rows of the most common length above 1."""
     widths = Counter(len(row) for row in rows if len(row) > 1)
     return [row for row in rows if len(row) == widths.most_common(1)[0][0]] if widths else []
+
+
+def _whole(rows: Rows) -> Rows:
+    """The rows that were not cut within quotes."""
+    return [row for row in rows if not any(cell.count('"') % 2 for cell in row)]
 
 
 def _split(delimiter: str, lines: list[str]) -> Rows:

@@ -29,6 +29,8 @@ TABLES = {  # the file: which column has the names, and which one the message su
     rows("{0:<10}{2:>8}  x", "First Name   Count  ."): (1, "1"),
     rows("{2:>8}  {0}"): (2, "2"),
     rows("{0},"): (1, "1"),
+    rows('{0},{2},"x;{1}"'): (1, "1"),
+    rows("{1},{0},x|{2}", "sex,name,others"): ("name", "name"),
     "".join(f"{name}{',x' * (1 + len(name) % 3)}\n" for name in NAMES): (1, "1"),  # rows of several lengths
 }
 
@@ -109,7 +111,11 @@ def test_a_table_may_say_how_often_each_name_counts(write):
         ("1.500 2.000 1.234.567 7", [1500, 2000, 1_234_567, 7], "7 to 1,234,567 (with decimal commas)"),
         ("3,318 0.24 1\u202f234", [3318, 0.24, 1234], "0.24 to 3,318"),
         ("3,318 1.035", [3318, 1.035], "1.035 to 3,318 (read in English: a comma for thousands, a point for decimals)"),
-        ("2.5 0,24 0.1", None, "decimal comma, as 0,24 has, and others a decimal point, as 2.5 has; write all of them in"),
+        (
+            "2.5 0,24 0.1",
+            None,
+            "decimal comma, as 0,24 has, and others a decimal point, as 2.5 has; write all of them in",
+        ),
     ],
 )
 def test_whether_commas_are_decimal_is_the_same_in_a_whole_column(write, cells, weights, note):
