@@ -41,19 +41,9 @@ def load_model(
     known = parameters_of(kind)
     own = {name: value for name, value in loaded.hyperparameters.items() if name in known}
     with torch.random.fork_rng(devices=[]):  # the initial weights are replaced below
-        try:
-            model = kind(**{**own, **hyperparameters})
-        except (
-            TypeError,
-            RuntimeError,
-            OverflowError,
-        ) as error:  # what torch and Python raise for wrong values
-            if hyperparameters:  # possibly a mistake of the caller
-                raise
-            raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
-    weights = loaded.net.state_dict()
+        model = kind(**{**own, **hyperparameters})
     try:
-        model.net.load_state_dict(weights)
+        model.net.load_state_dict(loaded.net.state_dict())
     except (RuntimeError, ValueError):
         given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items()) or "its hyperparameters"
         raise ValueError(
