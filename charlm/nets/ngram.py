@@ -13,9 +13,7 @@ from charlm.nets.parts.counting import between, discounts, find, merged
 from charlm.nets.parts.sizes import check_sizes
 from charlm.tokenizer import IGNORED
 
-_MOST_CHARACTERS = 0x110000  # of Unicode; keys of n-grams then fit into 64 bits
 _CHUNK = 1 << 20  # examples gathered at a time: bounds the memory
-_MOST_EXAMPLES = 1 << 53  # float64 then holds every count
 
 
 class NGram(nn.Module):
@@ -47,7 +45,7 @@ class NGram(nn.Module):
             its beginning, for the label.
 
     Raises:
-        ValueError: a size below 1, or a `vocab_size` of more characters than there are.
+        ValueError: a size below 1.
 
     Example:
         >>> net = NGram(vocab_size=3, block_size=1)
@@ -83,8 +81,6 @@ class NGram(nn.Module):
     def __init__(self, vocab_size: int = 27, block_size: int = 3, weighted: bool = False, n_labels: int = 0) -> None:
         super().__init__()
         check_sizes(vocab_size=vocab_size, block_size=block_size)
-        if vocab_size > _MOST_CHARACTERS:
-            raise ValueError(f"vocab_size is {vocab_size}, and Unicode has {_MOST_CHARACTERS} characters")
         self.vocab_size, self.block_size = vocab_size, block_size + (n_labels > 0)
         self.ids = vocab_size + n_labels
         self.register_load_state_dict_pre_hook(NGram._make_room)
@@ -224,13 +220,9 @@ class NGram(nn.Module):
             if ngrams.shape != (len(counts), self.block_size + 1) or ngrams.is_floating_point():
                 raise ValueError(f"its n-grams are {tuple(ngrams.shape)}, and block_size is {self.block_size}")
             self._refuse_ids(ngrams)
-            if len(counts) and (counts.min() < 1 or counts.double().sum() >= _MOST_EXAMPLES):
-                raise ValueError("it has n-grams with impossible counts, so the file is damaged")
             self.clear()
             self.ngrams, self.counts = ngrams.to(self.ngrams, copy=True), counts.to(self.counts, copy=True)
             if isinstance(weights, Tensor):
-                if weights.shape != counts.shape or not (weights > 0).all():
-                    raise ValueError("it has n-grams with impossible weights, so the file is damaged")
                 self.weights = weights.to(self.counts.device, torch.float64, copy=True)
             if len(counts):
                 self._smooth()

@@ -1,4 +1,3 @@
-import math
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -142,9 +141,6 @@ def test_its_state_is_its_counts_and_loads_into_a_new_net():
         ({"ngrams": torch.zeros(2, 4, dtype=torch.int64)}, r"its n-grams are \(2, 4\), and block_size is 2"),
         ({"ngrams": torch.zeros(1, 3, dtype=torch.int64)}, r"its n-grams are \(1, 3\)"),
         ({"ngrams": torch.tensor([[0, 1, 3], [0, 0, 0]])}, "the examples have id 3, and vocab_size is 3"),
-        ({"counts": torch.tensor([0, 1])}, "impossible counts"),
-        ({"counts": torch.tensor([1 << 62, 1])}, "impossible counts"),
-        ({"weights": torch.tensor([math.nan, 1])}, "impossible weights"),
     ],
 )
 def test_counts_that_cannot_be_are_not_loaded(state, said):
@@ -170,8 +166,6 @@ def test_windows_longer_than_its_context_count_by_their_last_characters():
 def test_sizes_out_of_range_are_refused():
     with pytest.raises(ValueError, match="block_size is 0; it must be at least 1"):
         NGram(3, 0)
-    with pytest.raises(ValueError, match="vocab_size is 2000000, and Unicode has 1114112 characters"):
-        NGram(2_000_000)
 
 
 @pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
