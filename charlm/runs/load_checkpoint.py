@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -23,14 +24,16 @@ _PLAIN = (int, float, str, bool, type(None))
 _INTEGERS = ("torch.uint8", "torch.int32", "torch.int64")
 
 
-NETS = {
-    name: f"charlm.nets.{name.lower()}"
-    for name in (
-        *("Bigram", "BoW", "DeepMLP", "Ensemble", "GRU", "LSTM"),
-        *("Mixture", "MLP", "NGram", "RNN", "Transformer", "WaveNet"),
-    )
-}
-"""The nets that a checkpoint may name, and the file of each."""
+def _nets() -> dict[str, str]:
+    sources = sorted(Path(__file__).parents[1].joinpath("nets").glob("*.py"))
+    classes = {
+        file.stem: re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE) for file in sources
+    }
+    return {name: f"charlm.nets.{stem}" for stem, names in classes.items() for name in names if name.lower() == stem}
+
+
+NETS = _nets()
+"""The nets that a checkpoint may name, and where they are: each in the file of nets/ that has its name."""
 
 
 @dataclass(frozen=True)
