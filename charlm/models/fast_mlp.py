@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from charlm.callbacks.internals.hooks import has_hooks
+from charlm.callbacks.internals.module_parts import has_hooks
 from charlm.callbacks.internals.step import GradientFunction
 from charlm.nets.mlp import MLP
 from charlm.nets.parts.first_order import first_order

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
-from charlm.callbacks.internals import hooks
+from charlm.callbacks.internals.module_parts import HOOKS_OF_MODULES, _has_any_global_hook
 
 CHARLM = Path(__file__).parents[3] / "charlm"
 LIGHTNING = {  # its private attributes and methods, which the trainings below look at
@@ -223,13 +223,13 @@ def test_the_private_attributes_of_checkpoints_metrics_and_optimizers_are_there(
     layer.register_forward_pre_hook(print)
     layer.register_full_backward_hook(print)
     layer.register_full_backward_pre_hook(print)
-    assert [len(getattr(layer, kind)) for kind in hooks.OF_MODULES] == [1, 1, 1, 1]
+    assert [len(getattr(layer, kind)) for kind in HOOKS_OF_MODULES] == [1, 1, 1, 1]
     layer.weight.register_hook(print)
     layer.weight.register_post_accumulate_grad_hook(print)
     assert len(layer.weight._backward_hooks) == len(layer.weight._post_accumulate_grad_hooks) == 1
     assert len(optimizer_file._global_optimizer_pre_hooks) == 0
     assert len(optimizer_file._global_optimizer_post_hooks) == 0
-    assert not hooks._has_any_global_hook()
+    assert not _has_any_global_hook()
 
 
 @cache
