@@ -11,6 +11,7 @@ from charlm.messages import visible
 
 Cell = str | int | float | None
 Format = Literal["text", "markdown", "csv"]
+_LARGE = 1e6  # from where a number with four decimals takes the room of other columns
 _BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -97,5 +98,5 @@ def _shortened(text: str, width: int) -> str:
 
 def _text(cell: Cell, unknown: str, thousands: str = ",") -> str:
     if isinstance(cell, int | float):
-        return f"{cell:.4f}" if isinstance(cell, float) else f"{cell:{thousands}}"
+        return f"{cell:{'.4f' if abs(cell) < _LARGE else '.4e'}}" if isinstance(cell, float) else f"{cell:{thousands}}"
     return unknown if cell is None else visible(cell).replace("\n", r"\n").replace("\t", r"\t")

@@ -13,6 +13,7 @@ def test_text_is_aligned_numbers_to_the_right():
         "a, c  -           -       7",
     ]
     assert render(Table(("run", "loss"), [])) == "run  loss"
+    assert render(Table(("loss",), [(6.71e20,), (999_999.5,)])).split() == ["loss", "6.7100e+20", "999999.5000"]
 
 
 def test_markdown():

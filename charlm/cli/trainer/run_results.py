@@ -57,7 +57,7 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     earlier = {name: before[name] for name in before if name in ("settings", "last_train", "last_val", "new")}
     ended = {} if time_is_up(trainer) else {"ended": trainer.global_step}  # last of all, for `--resume auto`
     write_results(run, {**read_results(run), **earlier, **facts, **ended})
-    validations.check(checkpoint.tokenizer.vocab_size)
+    validations.check(losses, checkpoint.tokenizer.vocab_size)
 
 
 def _log_end(

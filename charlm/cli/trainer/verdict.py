@@ -20,7 +20,7 @@ _LEARNABLE = 0.04  # nats: val that is at most so far above train can still gain
 
 
 class WorseThanGuessing(ArithmeticError):
-    """No loss of a training since its first validation was below that of guessing all characters evenly."""
+    """No loss of a training was below that of guessing all characters evenly."""
 
     exit_status = 4
     """Of `charlm fit`."""
@@ -61,17 +61,22 @@ class Validations(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.all = [Validation(*each) for each in state_dict["all"]]
 
-    def check(self, vocab_size: int) -> None:
+    def check(self, losses: Mapping[str, float], vocab_size: int) -> None:
         """Refuse a training that has learned nothing since its first validation.
 
-        Overfitting alone raises the losses of the validations, so the training losses count as well.
+        Overfitting alone raises the losses of the validations, so the training losses count as well. With less than two
+        validations, nets that have hardly begun may still be a little above guessing.
+
+        Args:
+            losses: of the weights that were kept, on each split, in nats per character.
+            vocab_size: V, the number of characters and one more.
 
         Raises:
             WorseThanGuessing: it has not.
         """
-        losses = [*(each.val for each in self.all), *(each.train for each in self.all[1:])]
-        lowest, evenly = min(losses, default=0.0), math.log(vocab_size)
-        if len(losses) > 1 and lowest > evenly:
+        seen = [*losses.values(), *(each.val for each in self.all), *(each.train for each in self.all[1:])]
+        lowest, evenly = min(seen, default=0.0), math.log(vocab_size)
+        if lowest > (evenly if len(self.all) > 1 else 2 * evenly):
             raise WorseThanGuessing(
                 f"training has failed: its lowest loss since the first validation is {lowest:.4g}, and guessing all"
                 f" {vocab_size} characters evenly has {evenly:.4f}; take a lower learning rate (--model.lr)"
@@ -122,6 +127,11 @@ def verdict(validations: Sequence[Validation], losses: Mapping[str, float], voca
         return (
             f"Overfitting: val is {val:.2f}, above {guessing:.2f}, that of guessing, while train is {train:.2f}. The"
             " list is small for this net: more names or fewer steps would help."
+        )
+    if guessing < min(train, val):
+        return (
+            f"The net is worse than guessing: train is {train:.4g} and val {val:.4g}, and guessing all {vocab_size}"
+            f" characters evenly has {guessing:.4g}. Take a lower learning rate (--model.lr), or train longer."
         )
     if len(validations) < _FEWEST:
         return ""

@@ -3,7 +3,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from charlm.cli.trainer.verdict import Validation, Validations, unvalidated, verdict
+from charlm.cli.trainer.verdict import Validation, Validations, WorseThanGuessing, unvalidated, verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
 
@@ -68,6 +68,20 @@ def test_a_val_loss_above_guessing_needs_no_curve():
     """Of 61 names, in 2,000 steps with one validation."""
     said = verdict([Validation(2000, 0.99, 3.741, 0.01)], {"train": 0.751, "val": 3.741}, vocab_size=26)
     assert said.startswith("Overfitting: val is 3.74, above 3.26, that of guessing, while train is 0.75.")
+
+
+def test_a_net_that_has_learned_nothing_is_worse_than_guessing():
+    """It has failed where its losses are far off, or still above guessing at a second validation."""
+    far, near, validations = {"train": 9004.0, "val": 7012.0}, {"train": 3.3, "val": 3.31}, Validations()
+    said = verdict([], far, vocab_size=27)
+    assert "train is 9004 and val 7012, and guessing all 27 characters evenly has 3.296." in said
+    assert verdict([], near, vocab_size=27).startswith("The net is worse than guessing: train is 3.3 ")
+    validations.check(near, 27)
+    with pytest.raises(WorseThanGuessing, match="its lowest loss since the first validation is 7012, and guessing"):
+        validations.check(far, 27)
+    validations.all = [Validation(1, 3.2, 3.31, 0.1), Validation(2, 3.3, 3.31, 0.1)]
+    with pytest.raises(WorseThanGuessing, match=r"is 3\.3, and guessing all 27 characters evenly"):
+        validations.check(near, 27)
 
 
 def test_steps_after_the_last_validation_are_named():
