@@ -1,5 +1,6 @@
 """Config files: where each one is found, and what it holds. Each is read once."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,18 @@ from charlm.messages import did_you_mean
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG_FILES = (".yaml", ".yml", ".json")
 _SECTIONS = ("trainer", "data", "checkpoint")
+
+
+class _Reader(yaml.SafeLoader):
+    """Takes 1e-3 for a number, as jsonargparse's reader does; PyYAML takes it for a text."""
+
+
+for _kind in (_Reader, yaml.SafeDumper):  # which writes a text that looks like a number in quotes
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9][0-9_]*\.?[0-9_]*[eE][-+]?[0-9]+$|\._[0-9_]*$"),
+        list("-+.0123456789"),
+    )
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,14 @@ def class_name(model: object) -> str | None:
     return path.rpartition(".")[2] if path.startswith("charlm.") else path
 
 
+def option_value(value: object) -> object:
+    """The value of an option, which is YAML; None where it is not, as the parser will say what is wrong with it."""
+    try:
+        return yaml.load(value, _Reader) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return None
+
+
 def _section(value: str, section: str) -> Config:
     file = Path(value).expanduser()
     if value.lstrip().startswith("{"):
@@ -97,7 +118,7 @@ def _read(file: Path) -> tuple[str, dict[str, Any]]:
 
 def _settings(text: str, where: str) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(text)
+        settings = yaml.load(text, _Reader)
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         cause = f"line {place.line + 1}: {getattr(error, 'problem', '')}" if place else "not text"

@@ -7,11 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.checkpoint_settings import FROM_DATA, checkpoint_settings, net_settings
-from charlm.cli.trainer.configs import CONFIG_FILES, CONFIGS, Config, as_config, class_name, config_names, read_config
+from charlm.cli.trainer.configs import (
+    CONFIG_FILES,
+    CONFIGS,
+    Config,
+    as_config,
+    class_name,
+    config_names,
+    option_value,
+    read_config,
+)
 from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
 from charlm.cli.trainer.prepared import Prepared
@@ -61,7 +68,7 @@ class _CommandLine:
         self.trainer: dict[str, Any] = {}  # what configs and options say about the trainer
         self.given = Options.read(args).changed(self._spelled_out)
         self.runs = Path(str(self.trainer.get("default_root_dir") or ".")) / "lightning_logs"
-        self.model_option = class_name(_loaded(self.given.last("--model", "--model.class_path")))
+        self.model_option = class_name(option_value(self.given.last("--model", "--model.class_path")))
 
     def prepared(self) -> Prepared:
         self._refuse_ignored()
@@ -110,7 +117,7 @@ class _CommandLine:
             raise ValueError(f"{OPTION} goes on with a training; use it with `charlm fit`")
         if self.given.last("--name") is not None and named != AUTO:
             raise ValueError(f"{OPTION} goes on with a run, which keeps its name; leave --name out")
-        if _loaded(self.trainer.get("fast_dev_run")):
+        if option_value(self.trainer.get("fast_dev_run")):
             raise ValueError(
                 f"{OPTION} goes on with a run, and --trainer.fast_dev_run leaves none; leave one of them out"
             )
@@ -119,7 +126,7 @@ class _CommandLine:
         """A run goes on by its own config and the settings of its checkpoint."""
         resumed = find_resumed(named, self.runs)
         config = read_config(str(resumed.run / "config.yaml"))
-        seed = _loaded(self.given.last("--seed_everything"))
+        seed = option_value(self.given.last("--seed_everything"))
         if resumed.checkpoint is not None and seed not in (None, config.settings.get("seed_everything")):
             raise ValueError(f"{OPTION} goes on with the run's random numbers; leave --seed_everything out")
         self.configs.insert(0, config.settings)
@@ -240,11 +247,3 @@ class _CommandLine:
             log.warning(
                 f"The config's settings are {whose}'s, and the model is {named}; leave --config out for its own"
             )
-
-
-def _loaded(value: object) -> object:
-    """The value of a setting; an option's is YAML, and the parser will say what is wrong with it."""
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError:
-        return None

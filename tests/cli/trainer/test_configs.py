@@ -4,6 +4,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonargparse import ArgumentParser
 
 from charlm.cli.trainer.configs import CONFIGS, as_config, config_names, read_config
 
@@ -52,6 +53,13 @@ def test_a_config_without_settings_is_refused_by_its_name(content, said, tmp_pat
 @given(st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False) | st.none() | st.lists(st.text())))
 def test_settings_come_back_from_a_config_in_all_of_unicode(settings):
     assert yaml.safe_load(as_config(settings)) == settings
+
+
+@given(st.lists(st.text() | st.from_regex(r"[-+]?[0-9._]{1,4}([eE][-+]?[0-9]{1,2})?", fullmatch=True)))
+def test_a_text_that_looks_like_a_number_is_still_a_text_for_jsonargparse(texts):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--texts", type=list[str])
+    assert parser.parse_string(as_config({"texts": texts})).texts == texts
 
 
 def test_a_section_comes_from_a_file_or_json_and_a_directory_is_none(tmp_path):
