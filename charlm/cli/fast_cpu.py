@@ -32,7 +32,7 @@ def fast_products() -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next step; returning it and asking for it again takes a tenth of a step.
 
-    That cannot be undone, as glibc does not tell its settings, so that it is for processes that train and then end.
+    It cannot be undone, since glibc does not reveal its settings, so it is only for processes that train and then end.
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library
         libc = ctypes.CDLL(None)

@@ -56,7 +56,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _drop_output() -> None:
-    """Let the end of Python not fail at what is left to print."""
+    """Discard what is left to print, so that Python ends without an error."""
     with suppress(OSError, AttributeError):
         sys.stdout.flush()
     with suppress(OSError, AttributeError):
@@ -100,7 +100,7 @@ def run(args: list[str]) -> None:
 
 @contextmanager
 def starting(program: str) -> Iterator[None]:
-    """Import what takes seconds: a terminal is told so, and Ctrl-C ends the process without waiting for the import."""
+    """For imports that take seconds: say so on a terminal, and let Ctrl-C end the process at once."""
     before = signal.getsignal(signal.SIGINT)
     ends = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
     if ends:

@@ -21,7 +21,7 @@ def write_out(file: Path, content: bytes) -> None:
 
 @contextmanager
 def out_stream(out: str | Path) -> Iterator[IO[bytes]]:
-    """Give a stream that replaces a file once its content is whole, or that adds to a pipe or device, as to /dev/null.
+    """Open a stream that replaces a file once its content is complete, or that writes to a pipe or device.
 
     Raises:
         OSError: the file cannot be written.
@@ -34,7 +34,7 @@ def out_stream(out: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _is_written_to(file: Path) -> bool:
-    """Whether no new file may take its place: all but files, and links except those in /dev, such as /dev/stdout."""
+    """Whether to write into what is there instead of replacing it: a pipe, a device, or a link such as /dev/stdout."""
     try:
         mode = file.lstat().st_mode
     except OSError:

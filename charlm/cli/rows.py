@@ -40,7 +40,7 @@ def _text(cell: Cell) -> str:
 
 @contextmanager
 def written(out: str | None) -> Iterator[Callable[[str], object]]:
-    """Give a function that writes text to standard output at once, or to a file that takes its place in the end.
+    """Give a function that writes text to standard output at once, or to a file that is put in place at the end.
 
     Raises:
         OSError: the file cannot be written.

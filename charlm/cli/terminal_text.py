@@ -16,7 +16,7 @@ _WITHOUT_CELL = ("Mn", "Me", "Cf")  # but a spacing mark (Mc) takes a cell
 
 @contextmanager
 def visible_output() -> Iterator[None]:
-    """Escape control characters in all that is printed meanwhile; not for progress bars, which are made of them."""
+    """Escape control characters in everything printed inside the block; not for progress bars, which need them."""
     with ExitStack() as both:
         for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
             if stream is not None:  # as in a windowed program

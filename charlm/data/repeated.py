@@ -1,4 +1,4 @@
-"""A short list of examples that comes several times in one epoch. Dimension key: N examples, B batch."""
+"""A short list of examples, repeated within an epoch. Dimension key: N examples, B batch."""
 
 from typing import Any
 

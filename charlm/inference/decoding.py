@@ -1,6 +1,6 @@
 """Incremental decoding: a net's logits, character by character, for many names side by side.
 
-Dimension key: B rows (names in the making), T = block_size of a window net, V = vocab_size.
+Dimension key: B rows (unfinished names), T = block_size of a window net, V = vocab_size.
 """
 
 from typing import Any

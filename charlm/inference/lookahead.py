@@ -1,4 +1,4 @@
-"""How probable it is that a name in the making will meet the conditions.
+"""How probable it is that an unfinished name will meet the conditions.
 
 Dimension key: N contexts of a table, S states of an automaton, B rows, V = vocab_size.
 """

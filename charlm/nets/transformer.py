@@ -143,7 +143,7 @@ class Transformer(nn.Module):
         """Logits float32 (B, L, V) for the character after each of `names`, int64 (B, L), which begin with token 0.
 
         In training on the CPU the padding of names that come longest first is left out, which saves a quarter of the
-        time; its logits are 0. A GPU would have to be waited for to know where the padding is.
+        time; its logits are 0. On a GPU, finding the padding would make the step wait for the device.
         """
         packing = Packing(names) if self.training and names.device.type == "cpu" else None
         x = self.embedding(names) + self.positions.weight[: names.shape[1]]

@@ -13,7 +13,7 @@ def epochs_with_steps(trainer: Trainer) -> int:
 
 
 def steps_are_left_out(trainer: Trainer) -> bool:
-    """Whether that epoch has begun, in which Lightning computes no gradients."""
+    """Whether SWA's extra epoch has begun, in which Lightning computes no gradients."""
     return trainer.fit_loop.epoch_loop.automatic_optimization._skip_backward
 
 

@@ -75,7 +75,7 @@ def endless_batches(trainer: Trainer, validation: bool = False) -> Generator[Any
 
 @contextmanager
 def untimed(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
-    """Stop the clocks of Lightning's timers meanwhile, so that the time does not count towards `max_time`."""
+    """Stop the clocks of Lightning's timers inside the block, so that its time does not count towards `max_time`."""
     callbacks = callbacks_of(trainer)
     timers = [(each, each.state_dict()) for each in callbacks if isinstance(each, Timer) and each.start_time()]
     try:

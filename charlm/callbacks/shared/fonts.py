@@ -186,7 +186,7 @@ def _search_known(letters: frozenset[str]) -> tuple[list[str], set[str]]:
 
 
 def _add_new_fonts() -> bool:
-    """Add fonts that were installed after matplotlib listed the fonts of this machine, which it does once for all."""
+    """Add fonts that were installed after matplotlib made its list of fonts, which it does only once."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     known = {font.fname for font in fontManager.ttflist}

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after kill -9 or a power cut. Needs nothing but Python."""
+"""Files that are written completely or not at all, even if the process is killed or the power fails. Plain Python."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno
 
 @contextmanager
 def replacing(file: Path) -> Iterator[IO[bytes]]:
-    """Give a stream whose content takes the place of `file` once it is on the disk; its folder is made if need be.
+    """Open a stream whose content replaces `file` once it is on the disk; the folder is created if needed.
 
     The content goes to a file beside `file`, which is then renamed: at every moment `file` is the old one or the new
-    one. If an error is raised meanwhile, the old file stays. What a killed process left beside `file` is removed.
+    one. If an error is raised, the old file stays. What a killed process left beside `file` is removed.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -45,7 +45,7 @@ def replacing(file: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file, in UTF-8, whole or not at all."""
+    """Write a text file, in UTF-8, completely or not at all."""
     with replacing(file) as stream:
         stream.write(text.encode())
 

@@ -63,7 +63,7 @@ class FactorInSteps:
 
 @contextmanager
 def decayed(factors: Sequence[FactorInSteps]) -> Iterator[None]:
-    """A time in which the groups of several optimizers have the rates of their steps."""
+    """Give the groups of several optimizers the rates of their steps inside the block."""
     with ExitStack() as stack:
         for factor in factors:
             stack.enter_context(factor)

@@ -47,7 +47,7 @@ def loggers_of_new_run(root: Path, words: str, given: Any) -> list[Logger]:
 
 
 def loggers_of(run: Path, checkpoint: Checkpoint | None, given: Any) -> list[Logger]:
-    """The same for a run that goes on, from a checkpoint if it has one; also in W&B, which reads its id there."""
+    """The loggers of a resumed run, from its checkpoint if it has one; W&B goes on by the id in its folder."""
     if (run / _WANDB_ID).is_file():
         os.environ.setdefault("WANDB_RUN_ID", (run / _WANDB_ID).read_text(encoding="utf-8").strip())
     resumed = (checkpoint.step, checkpoint.saved) if checkpoint else (0, 0.0)

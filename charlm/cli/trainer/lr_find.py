@@ -40,8 +40,8 @@ class SweepTrainer(pl.Trainer):
 
     Args:
         limit_train_batches: the number of training batches in an epoch, or with a decimal point their share, as 0.5.
-        limit_val_batches: the same of the val split.
-        limit_test_batches: the same of the test split.
+        limit_val_batches: the same for the val split.
+        limit_test_batches: the same for the test split.
         limit_predict_batches: the same for `predict`.
     """
 

@@ -64,7 +64,7 @@ class SaveConfig(SaveConfigCallback):
 
 
 def _keep(before: Any, config: Any, taken: dict[str, Any]) -> None:
-    """Set what is as in `taken` back to what it was before."""
+    """Restore the earlier value of each setting that still has the checkpoint's."""
     for key in before.keys() & taken.keys() if isinstance(before, dict) else ():
         if isinstance(taken[key], dict):
             _keep(before[key], config[key], taken[key])

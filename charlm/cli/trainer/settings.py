@@ -53,7 +53,7 @@ def prepare(args: list[str], kinds: Mapping[str, str]) -> Prepared:
 
 
 class _CommandLine:
-    """A command line in the making.
+    """Makes the command line for Lightning's parser.
 
     Args:
         command: fit, validate, test, predict or lr-find.

@@ -17,7 +17,7 @@ from charlm.nets.parts.packing import Packing
 
 
 def attention(query_key_value: Tensor, packing: Packing, n_head: int, dropout: float) -> Tensor:
-    """Gather values from the positions of each name up to the own one.
+    """For each position of a name, gather values from it and the positions before it.
 
     Args:
         query_key_value: float (S, 3 * N * D), on the CPU.
