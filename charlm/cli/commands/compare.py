@@ -24,7 +24,8 @@ _RESULTS = (*LOSSES, *OF_TRAINING)
 def compare(runs: list[str], n: int = 10, out: str = "compare.png") -> None:
     """Compare runs: the settings that differ, their losses, their curves in one picture, and the names they draw.
 
-    Runs on different lists of names have a panel for each list, as their losses cannot be compared.
+    Runs on different lists of names, or with different splits, have a panel for each, as their losses cannot be
+    compared.
 
     The same is added to TensorBoard as a run of its own, beside the first of the runs: the picture under Images, the
     tables under Text.
@@ -86,7 +87,7 @@ def _one_list(runs: Sequence[Run]) -> bool:
 
 def _title_of_losses(runs: Sequence[Run]) -> str:
     if not _one_list(runs):
-        return "Losses in nats per character, not to be compared: the lists of names differ"
+        return "Losses in nats per character, not to be compared: the names or their splits differ"
     return "Losses in nats per character, of the best checkpoints"
 
 

@@ -81,8 +81,10 @@ def _compare_models(models: Sequence[Checkpoint], k: float, picture: Path) -> No
     splits = training_splits(first)
     counted, ngrams = _counted(splits, first, k)
     nets = {f"bigrams (k={k:g})": counted, f"{_CONTEXT + 1}-grams": ngrams}
-    called = distinct_names([run_directory(model.path).resolve() for model in models])
-    nets |= {name: model.net for name, model in zip(called.values(), models, strict=True)}
+    of_files = {model.path.resolve(): model.net for model in models}
+    of_runs = {run_directory(file): net for file, net in of_files.items()}
+    places = of_runs if len(of_runs) == len(of_files) else of_files  # of a run several checkpoints may be meant
+    nets |= {name: places[place] for place, name in distinct_names(list(places)).items()}
     parts = [part for part in PARTS if len(getattr(splits, part))]
     shown = "val" if "val" in parts else parts[0]
     losses = {name: {part: _loss(net, getattr(splits, part)) for part in parts} for name, net in nets.items()}

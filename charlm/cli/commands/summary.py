@@ -22,6 +22,7 @@ FACTS = ("model", "block_size", "n_embd", "n_hidden", "parameters")
 LOSSES = ("train", "val", "test")
 OF_TRAINING = ("steps", "best_step", "last_val", "new", "seconds")
 MOST_LABELS = 12  # whose losses are shown; results.json has those of all
+_OF_LIST = ("split", "split_by", "split_seed", "pad")  # without which losses on a list cannot be compared
 _CUT_FIRST = ("parameters", "seconds", "last_val", "new")  # in a narrow terminal
 _CUT_LAST = ("model", "lr", "milestones", "optimizer", "n_hidden", "batch_size", "schedule", "steps", "best_step")
 
@@ -32,8 +33,8 @@ class Run:
 
     Args:
         path: its directory.
-        names: what tells its list of names from others: the fingerprint, or else the file.
-        title: of the list, such as "names.txt (4,002 names)".
+        names: what tells its list of names from others: the fingerprint, or else the file, and how it is split.
+        title: of the list, such as "names.txt (4,002 names, split_by pair)".
         facts: its settings and results, by column.
         note: of the user.
     """
@@ -48,9 +49,10 @@ class Run:
 def summary(runs: list[str] | None = None, format: Format = "text", sort: str = "val", csv: bool = False) -> None:
     """Print the settings and the losses of runs in nats per character; the lowest validation loss has a *.
 
-    There is a table for each list of names, since losses on different lists cannot be compared. What all its runs have
-    in common is said above it. The losses are those of the best checkpoint; best_step is its step, and last_val the
-    last validation loss; new is the share of sampled names that are new; steps are optimizer steps.
+    There is a table for each list of names and way to split it, since other losses cannot be compared. What all its
+    runs have in common is said above it. The losses are those of the best checkpoint; best_step is its step, and
+    last_val the last validation loss; new is the share of new names among those sampled last in training; steps are
+    optimizer steps.
 
     Args:
         runs: runs by directory, name or number, or directories with runs below them; by default lightning_logs.
@@ -127,6 +129,9 @@ def read_run(path: Path) -> Run:
     settings = {**read_settings(path), **(logged if isinstance(logged, dict) else {})}
     title = str(settings.pop("data.path", "")) or ("charlm's own list" if settings else "a list that is not known")
     names, count = results.get("sha256"), results.get("names")
+    of_split = [f"{key} {settings[f'data.{key}']}" for key in _OF_LIST if f"data.{key}" in settings]
+    of_list = [f"{count:,} names"] if isinstance(count, int) else []
+    of_list += of_split
     results["steps"], results["best_step"] = results.get("ended"), results.get("step")
     known = {key: results[key] for key in (*FACTS, *LOSSES, *OF_TRAINING) if key in results}
     by_label = results.get("val_by_label")
@@ -135,8 +140,8 @@ def read_run(path: Path) -> Run:
     every = {**dict.fromkeys(FACTS), **_by_last_word(settings), **known, **labelled}
     return Run(
         path,
-        names if isinstance(names, str) else title,
-        f"{title} ({count:,} names)" if isinstance(count, int) else title,
+        ", ".join([names if isinstance(names, str) else title, *of_split]),
+        f"{title} ({', '.join(of_list)})" if of_list else title,
         {key: value for key, value in every.items() if isinstance(value, int | float | str)},
         str(results.get("note") or ""),
     )
@@ -180,7 +185,8 @@ def _whole_table(runs: Sequence[Run]) -> Table:
 
 def _of_list(runs: Sequence[Run], format: Format) -> str:
     """The runs on one list of names: what they have in common, a table of the rest, and their notes."""
-    names, columns = _names(runs), dict.fromkeys(key for run in runs for key in run.facts)
+    names = _names(runs)
+    columns = dict.fromkeys(key for run in runs for key in run.facts if key not in _OF_LIST)
     same = [key for key in columns if key not in LOSSES and len({run.facts.get(key) for run in runs}) == 1]
     differ = [key for key in columns if key not in (*same, *LOSSES, *OF_TRAINING)]
     shown = [*differ, *(key for key in OF_TRAINING if key in columns and key not in same), *LOSSES]

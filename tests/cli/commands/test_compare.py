@@ -73,7 +73,7 @@ def test_losses_of_different_lists_are_not_compared_and_a_run_without_a_checkpoi
     (runs[1] / "checkpoints" / "best.ckpt").unlink()
     compare([str(run) for run in runs], out="picture.svg")
     out, err = capsys.readouterr()
-    assert "not to be compared: the lists of names differ" in out
+    assert "not to be compared: the names or their splits differ" in out
     assert "above the lowest" not in out
     assert "no names of 003-mlp" in err
 

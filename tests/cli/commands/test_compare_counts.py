@@ -66,6 +66,9 @@ def test_several_models_and_counting_are_ordered_by_val_in_one_table_and_one_pic
     vals = [float(row.split()[-2]) for row in rows]
     assert vals == sorted(vals, reverse=True)
     assert Path("counts.png").read_bytes().startswith(PNG)
+    torch.save(torch.load(runs[0] / "checkpoints/best.ckpt"), runs[0] / "checkpoints/last.ckpt")
+    compare_counts(runs=["1", "001-Bigram", str(runs[0] / "checkpoints/last.ckpt")])  # one run, two of its checkpoints
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 4 + 1
     write_run("MLP", "004-other", data={"split_seed": 7}, alphabet=LETTERS)
     with pytest.raises(ValueError, match=r"001-Bigram.* and .*004-other.* were trained on different names, or split"):
         compare_counts(runs=["1", "4"])

@@ -77,20 +77,26 @@ def test_what_runs_have_in_common_is_said_once_and_the_best_is_marked(trained, c
         summary(sort="vall")
 
 
-def test_runs_on_different_lists_have_a_table_each(trained, capsys):
+def test_runs_on_different_lists_or_splits_have_a_table_each(trained, capsys):
     other = {"sha256": "b" * 64, "names": 99}
     trained(a=({}, {"val": 2.3}), b=({}, {"val": 1.0, **other}), c=({"data.path": "copy.txt"}, {"val": 2.4}))
+    trained(d=({"data.split_by": "pair"}, {"val": 1.1}))
     summary()
     tables = capsys.readouterr().out.split("\n\n")
-    assert [text.partition(":")[0] for text in tables[::2]] == ["names.txt (99 names)", "names.txt (4,002 names)"]
+    assert [text.partition(":")[0] for text in tables[::2]] == [
+        "names.txt (99 names)",
+        "names.txt (4,002 names, split_by pair)",
+        "names.txt (4,002 names)",
+    ]
     assert [re.findall(r"^\w\b.*[*\d]$", text, re.MULTILINE) for text in tables[1::2]] == [
         ["b    2.1000  1.0000  2.2000  *"],
+        ["d    2.1000  1.1000  2.2000  *"],
         ["a    2.1000  2.3000  2.2000  *", "c    2.1000  2.4000  2.2000"],
     ]
     summary(csv=True)
     found = rows(capsys.readouterr().out)
-    assert list(found) == ["run", "b", "a", "c"]
-    assert [row[-2] for row in found.values()][1:3] == ["names.txt (99 names)", "names.txt (4,002 names)"]
+    assert list(found) == ["run", "b", "d", "a", "c"]
+    assert [row[-2] for row in found.values()][1:4:2] == ["names.txt (99 names)", "names.txt (4,002 names)"]
 
 
 def test_in_80_columns_those_that_matter_most_stay_and_csv_has_all(trained, capsys):
