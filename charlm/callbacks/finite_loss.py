@@ -10,6 +10,8 @@ from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_i
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.shared.base_callback import BaseCallback
 
+_Place = tuple[int, int, int, float]  # step, batch, epoch, learning rate
+
 
 class NonFiniteLoss(ArithmeticError):
     """The loss or a weight is NaN or infinite; the message names the step, the batch and the learning rate."""
@@ -45,7 +47,7 @@ class FiniteLoss(BaseCallback):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._waiting: list[tuple[int, int, float, Tensor]] = []  # step, batch, learning rate, loss
+        self._waiting: list[tuple[_Place, Tensor]] = []
         self._at_once = trainer.world_size == 1 and pl_module.device.type == "cpu"
         if not self._at_once:
             add_iteration_end(trainer)
@@ -61,22 +63,22 @@ class FiniteLoss(BaseCallback):
         if not isinstance(loss, Tensor) or loss.dim() > 0:
             return
         if not self._at_once:
-            self._waiting.append((trainer.global_step, batch_idx, _rate(trainer), loss.detach()))
+            self._waiting.append((_place(trainer, batch_idx), loss.detach()))
         elif not math.isfinite(value := loss.item()):
-            raise _error(trainer, trainer.global_step, batch_idx, _rate(trainer), value)
+            raise _error(trainer, _place(trainer, batch_idx), value)
 
     def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the losses since the last check; if one process has a bad loss, all processes stop."""
         waiting, self._waiting = self._waiting, []
         if self._at_once or not waiting:  # at the end of an epoch the hook is called once more
             return
-        finite = torch.stack([loss for *_, loss in waiting]).float().isfinite()
+        finite = torch.stack([loss for _, loss in waiting]).float().isfinite()
         mine = finite.long().cumprod(0).sum()  # number of finite losses before the first bad one
         good = int(mine if trainer.world_size == 1 else trainer.strategy.reduce(mine.clone(), reduce_op="min"))
         if good < len(waiting):
-            step, batch, rate, loss = waiting[good]
+            place, loss = waiting[good]
             elsewhere = "NaN or infinite in another process" if finite[good] else None
-            raise _error(trainer, step, batch, rate, elsewhere or loss.item())
+            raise _error(trainer, place, elsewhere or loss.item())
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save NaN or infinite weights, which can come one step before such a loss."""
@@ -91,8 +93,13 @@ class FiniteLoss(BaseCallback):
         remove_iteration_end(trainer)
 
 
-def _error(trainer: Trainer, step: int, batch: int, rate: float, loss: float | str) -> NonFiniteLoss:
-    where = f"step {step:,} (batch {batch:,} of epoch {trainer.current_epoch:,})"
+def _place(trainer: Trainer, batch_idx: int) -> _Place:
+    return trainer.global_step, batch_idx, trainer.current_epoch, _rate(trainer)
+
+
+def _error(trainer: Trainer, place: _Place, loss: float | str) -> NonFiniteLoss:
+    step, batch, epoch, rate = place
+    where = f"step {step:,} (batch {batch:,} of epoch {epoch:,})"
     return NonFiniteLoss(f"the loss is {loss} at {where}, at a learning rate of {rate:.3g}; {_advice(trainer)}")
 
 

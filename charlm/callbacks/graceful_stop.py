@@ -16,6 +16,7 @@ import torch
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.internals.loop_state import save_resumable_counters
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.trainer_state import is_over
 
@@ -91,6 +92,7 @@ class GracefulStop(BaseCallback):
         self._install(trainer)  # Lightning has installed its own handlers since `setup`
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         self._starts = True
         self._install(trainer)
         add_iteration_end(trainer)
@@ -113,6 +115,9 @@ class GracefulStop(BaseCallback):
         self.received = signum  # in every process the next signal ends it at once
         file = _save(trainer)
         raise Stopped(signum, trainer.global_step, file, None if trainer.is_global_zero else 0)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        save_resumable_counters(trainer, checkpoint)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Restore the previous signal handlers.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
-from charlm.callbacks.internals.loop_state import save_loop_state
+from charlm.callbacks.internals.loop_state import save_resumable_counters
 from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.base_callback import BaseCheckpoint
@@ -130,6 +130,7 @@ class RunCheckpoint(BaseCheckpoint):
             self._last_step = checkpoint["global_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         for other in trainer.checkpoint_callbacks:
             names = {"last"} if getattr(other, "save_last", None) else set()
             names.add(str(getattr(other, "filename", None)))
@@ -193,8 +194,7 @@ class RunCheckpoint(BaseCheckpoint):
         self._leave(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Resume an interrupted epoch at its next batch: at the end of training Lightning counts it as complete."""
-        save_loop_state(trainer, checkpoint["loops"])
+        save_resumable_counters(trainer, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._best is None else {"value": self._best[0], "step": self._best[1]}

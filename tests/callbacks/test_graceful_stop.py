@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from charlm.callbacks.graceful_stop import GracefulStop, Stopped
@@ -175,14 +175,19 @@ def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
         trainer(GracefulStop(), max_steps=2, default_root_dir=tmp_path).fit(Unprepared())
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
 @pytest.mark.parametrize("folder", ["kept", "."], ids=["of a ModelCheckpoint", "of the trainer"])
 def test_without_our_checkpoints_the_state_is_saved_all_the_same(trainer, tmp_path, folder):
-    others = [ModelCheckpoint(tmp_path / folder)] if folder == "kept" else []
-    stop = _Sends(lambda: signal.raise_signal(signal.SIGTERM))
+    callbacks = [GracefulStop(), *[ModelCheckpoint(tmp_path / folder)] * (folder == "kept")]
+    options = {"limit_train_batches": 2, "enable_checkpointing": folder == "kept", "max_steps": 4}
+    stop = _Sends(lambda: signal.raise_signal(signal.SIGTERM))  # at the last batch of an epoch
     with pytest.raises(Stopped) as stopped:
-        trainer(GracefulStop(), stop, *others, enable_checkpointing=bool(others), max_steps=4).fit(BoringModel())
+        trainer(stop, *callbacks, **options).fit(BoringModel())
     assert stopped.value.file == str(tmp_path / folder / "stopped.ckpt")
-    assert torch.load(stopped.value.file, weights_only=True)["global_step"] == 2
+    seen = []
+    rest = LambdaCallback(on_train_batch_end=lambda trainer, *_: seen.append((trainer.current_epoch, _[-1])))
+    trainer(rest, *callbacks, **options).fit(BoringModel(), ckpt_path=stopped.value.file)
+    assert seen == [(1, 0), (1, 1)]
 
 
 class _SendsAmidTheSanityCheck(Callback):

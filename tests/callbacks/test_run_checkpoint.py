@@ -149,6 +149,25 @@ def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, 
     assert (steps, Path(keep.best_model_path).name) == ({"last.ckpt": 7}, "last.ckpt")
 
 
+@pytest.mark.parametrize("last", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 15}])
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_lightning_alone_goes_on_with_the_next_batch_also_after_the_last_one_of_an_epoch(trainer, tmp_path, step, last):
+    class Counts(Callback):
+        def __init__(self, stop=None):
+            self.seen, self.stop = [], stop
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.seen.append(batch_idx)
+            if self.stop == trainer.global_step:
+                raise ZeroDivisionError
+
+    keep, options = RunCheckpoint(tmp_path, every_n_train_steps=step), {"enable_checkpointing": True}
+    with pytest.raises(ZeroDivisionError):
+        trainer(keep, Counts(step + 1), max_epochs=3, **options).fit(Model())
+    trainer(rest := Counts(), **last).fit(Model(), ckpt_path=tmp_path / "last.ckpt")
+    assert rest.seen == [*range(5), *range(5), *range(5)][step:]
+
+
 def test_a_metric_that_is_not_logged_is_said_with_those_that_are(fit):
     with pytest.warns(UserWarning, match=r"no best\.ckpt, as 'los' is not logged; monitor one of: loss"):
         assert fit(Model([1.0] * 9), monitor="los")[1] == {"last.ckpt": 6}

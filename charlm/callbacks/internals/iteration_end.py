@@ -3,8 +3,9 @@
 An iteration of Lightning's training loop is a batch (with StepsPerExecution: an execution of many batches) with its
 hooks, its logs, the validation that is due after it and the schedulers that wait for that validation. Lightning has no
 hook at this point, and a checkpoint that is saved in `on_train_batch_end` misses the step's log and the validation.
-Here `on_advance_end` of the epoch loop and of the fit loop is replaced on these two objects. Their classes, and the
-loops of other trainers, do not change.
+After the last batch of an epoch without a validation, the hook is called at the end of the epoch alone: Lightning
+resumes a state from before with one batch too many. Here `on_advance_end` of the epoch loop and of the fit loop is
+replaced on these two objects. Their classes, and the loops of other trainers, do not change.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from charlm.callbacks.internals.lightning import Trainer
+from charlm.callbacks.internals.step_count import batch_is_last
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 
@@ -30,7 +32,11 @@ def remove_iteration_end(trainer: Trainer) -> None:
 
 
 def _then_call_hooks(trainer: Trainer, on_advance_end: Callable[..., None], *fetcher: Any) -> None:
+    validated = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
+    before = validated.ready
     on_advance_end(*fetcher)
+    if fetcher and batch_is_last(trainer) and validated.ready == before:
+        return
     callbacks = callbacks_of(trainer)
     for callback in callbacks:
         if hasattr(callback, "on_iteration_end"):

@@ -34,12 +34,12 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         pending = "rest of iteration but validation"
     elif batches["current"]["completed"] < batches["current"]["ready"]:
         pending = "rest of iteration"
-    done = epochs["current"]["processed"] == epochs["current"]["ready"]
+    done = epochs["current"]["processed"] == epochs["current"]["started"]
     whole = batches["is_last_batch"] or batches["current"]["ready"] >= trainer.num_training_batches
     inside = not done or (batches["current"]["ready"] > 0 and not whole)  # or max_steps or an early stop has cut it
     for span in ("total", "current"):
-        begun = epochs[span]["ready"]
-        epochs[span] |= {"started": begun, "processed": begun - inside, "completed": begun - inside}
+        begun = epochs[span]["started"]
+        epochs[span] |= {"ready": begun, "processed": begun - inside, "completed": begun - inside}
         seen = 0 if span == "current" and not inside else batches[span]["ready"]
         batches[span] |= dict.fromkeys(batches[span], seen)
     batches["is_last_batch"] = bool(inside and batches["is_last_batch"])
@@ -50,6 +50,31 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         "stepped": stepped,
         "stop": trainer.should_stop and not time_is_up(trainer),
     }
+
+
+def save_resumable_counters(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Correct the counters of a checkpoint that is saved between two iterations, so that Lightning resumes it too.
+
+    It would train one batch too many after the last batch of an epoch, and count an epoch that `max_steps` has cut as
+    complete.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current
+    if batches.completed == batches.ready and not trainer.validating:
+        save_loop_state(trainer, checkpoint["loops"])
+
+
+def count_resumed_epoch(trainer: Trainer) -> None:
+    """Count the epoch that a training resumes with as begun; called in `on_train_start`.
+
+    From a checkpoint that was saved in a hook of an epoch's last batch Lightning goes on within the next epoch, but
+    counts one too few as begun, for all of the training.
+    """
+    fit = trainer.fit_loop
+    now: Any = fit.epoch_progress.current  # its class has more counters than its declaration
+    if fit.restarted_mid_epoch and now.processed == now.ready:
+        fit.epoch_progress.increment_ready()
+        fit.epoch_progress.increment_started()
+        fit.epoch_loop.automatic_optimization.optim_progress.reset_on_run()  # as the epoch does when it starts
 
 
 def time_is_up(trainer: Trainer) -> bool:

@@ -25,6 +25,12 @@ def count_steps(trainer: Trainer, number: int) -> None:
     count_scalar_steps(trainer, number)
 
 
+def batch_is_last(trainer: Trainer) -> bool:
+    """Whether the latest batch is the last one of its epoch, after which Lightning takes a step in any case."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    return batches.is_last_batch or batches.current.ready == trainer.num_training_batches
+
+
 def steps_between_checkpoints(callback: Callback) -> int:
     """Optimizer steps between two checkpoints of RunCheckpoint or a ModelCheckpoint; 0 where it counts none."""
     if isinstance(callback, ModelCheckpoint):

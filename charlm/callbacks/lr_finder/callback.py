@@ -173,6 +173,7 @@ class LRFinder(BaseCallback):
         self._replaced = None if state_dict.get("trial") else state_dict["replaced"]  # a trial of then changed the rate
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         result = self.result
         if is_trial(trainer):
             rank_zero_info("LRFinder: no search in a fast_dev_run")
@@ -207,8 +208,8 @@ class LRFinder(BaseCallback):
         try:
             with untimed(trainer, pl_module):
                 do(trainer, pl_module)
-        except Interrupted:
-            pass
+        except Interrupted as interrupted:
+            interrupted.callback.on_iteration_end(trainer, pl_module)  # the resumed training has the search
         except NotRestored:
             raise
         except Exception as error:

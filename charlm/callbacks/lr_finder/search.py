@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,7 +22,11 @@ _LONG = 10.0  # seconds from which an estimate is told
 
 
 class Interrupted(Exception):
-    """A callback asks for the end of the training."""
+    """A callback asks for the end of the training; its `on_iteration_end` ends it."""
+
+    def __init__(self, callback: Any) -> None:
+        super().__init__()
+        self.callback = callback
 
 
 @dataclass
@@ -94,8 +99,9 @@ class Search:
             losses.append(loss)
             if stops(loss):
                 break
-            if any(getattr(callback, "stops_now", False) for callback in self.sweep.callbacks):
-                raise Interrupted
+            for callback in self.sweep.callbacks:
+                if getattr(callback, "stops_now", False):
+                    raise Interrupted(callback)
         return losses
 
     def _estimate(self) -> None:

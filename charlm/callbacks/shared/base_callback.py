@@ -1,4 +1,4 @@
-"""The base classes of charlm's callbacks: they refuse a Trainer of Lightning's other package."""
+"""The base classes of charlm's callbacks: they refuse a Trainer of Lightning's other package, and mend its counters."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from charlm.callbacks.internals.lightning import (
     ProgressBar,
     Trainer,
 )
+from charlm.callbacks.internals.loop_state import count_resumed_epoch
 
 
 class BaseCallback(Callback):
@@ -29,6 +30,9 @@ class BaseCallback(Callback):
                 f" `import {other}` before all imports of charlm.callbacks and of {PACKAGE}"
             )
         super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        count_resumed_epoch(trainer)
 
 
 class BaseCheckpoint(BaseCallback, Checkpoint):

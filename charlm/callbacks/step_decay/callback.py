@@ -131,6 +131,7 @@ class StepDecay(BaseCallback):
             self._begin()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         if self.milestones and self.unit == "fraction":
             check_fractions(fraction_done(trainer), self._done)
         if self.milestones and self.over == "rate":
@@ -140,8 +141,7 @@ class StepDecay(BaseCallback):
         self._set_all_rates(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if not self._rates_hold(trainer):
-            self._set_all_rates(trainer)
+        self.on_train_batch_end(trainer, pl_module)
         if self._count is None or self._count.completed >= self._log.due:
             self._log_rates(trainer)
 

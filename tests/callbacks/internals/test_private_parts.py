@@ -146,6 +146,8 @@ class Look(Callback):
         assert {"_restarting", "_skip_next_val", "_batches_that_stepped", "_results"} <= set(vars(fit.epoch_loop))
         assert isinstance(connector._callback_metrics, dict)
         assert connector._first_loop_iter is (batch_idx == 0)
+        assert fit.epoch_loop.val_loop.batch_progress.total.ready == 0
+        assert fit.restarted_mid_epoch is False
         item = fit.epoch_loop._results["training_step.seen"]
         assert (item.is_tensor, item.has_reset) == (True, False)
         assert (item.meta.fx, item.meta.name) == ("training_step", "seen")
@@ -170,6 +172,7 @@ def test_the_parts_of_the_training_loop_are_there(trainer, tmp_path):
     fits.fit(Logs())
     assert look.seen == [0, 1, 2]
     fit, loop, connector = fits.fit_loop, fits.fit_loop.epoch_loop, fits._logger_connector
+    assert loop.val_loop.batch_progress.total.ready == 1
     assert arguments_of(loop.advance) == arguments_of(loop.on_run_start) == ["data_fetcher"]
     assert [arguments_of(each.on_advance_end) for each in (fit, loop)] == [[], ["data_fetcher"]]
     assert arguments_of(fit.on_advance_start) == arguments_of(fit._load_combined_loader_states) == []

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
@@ -13,7 +14,8 @@ from lightning.pytorch.callbacks import Timer
 from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader, TensorDataset
 
-from charlm.callbacks import LRFinder, StepDecay
+from charlm.callbacks import GracefulStop, LRFinder, StepDecay
+from charlm.callbacks.graceful_stop import Stopped
 from charlm.callbacks.lr_finder.climb import climb
 from charlm.callbacks.lr_finder.horizon import horizon
 
@@ -187,14 +189,23 @@ def test_a_training_without_a_rate_keeps_its_own_and_says_why(trainer):
         trainer(finder(on_failure="raise"), max_steps=2).fit(Broken())
 
 
-def test_a_callback_that_asks_for_the_end_stops_the_search(trainer):
-    """As GracefulStop does after Ctrl-C in a later epoch."""
+def test_a_signal_amid_a_later_search_stops_before_its_epoch_and_the_resumed_training_has_the_search(trainer):
+    def fit(kind, **more):
+        torch.manual_seed(0)
+        callback, model = finder(at_epochs=[1]), kind()
+        trainer(GracefulStop(), callback, max_epochs=2, limit_train_batches=5).fit(model, **more)
+        return callback.result.suggestion, model.trainer.global_step, [p.tolist() for p in model.parameters()]
 
-    class Asks(pl.Callback):
-        stops_now = True
+    class Signalled(Line):
+        def training_step(self, batch, batch_idx):
+            if self.trainer.current_epoch == 1:
+                signal.raise_signal(signal.SIGTERM)
+            return super().training_step(batch, batch_idx)
 
-    trainer(callback := finder(), Asks(), max_steps=2).fit(model := Line())
-    assert (callback.result, model.lr, model.trainer.global_step) == (None, 1e-3, 2)
+    with pytest.raises(Stopped) as stopped:
+        fit(Signalled)
+    assert stopped.value.step == 5
+    assert fit(Line, ckpt_path=stopped.value.file) == fit(Line)
 
 
 def test_a_state_of_before_the_climb_is_loaded():

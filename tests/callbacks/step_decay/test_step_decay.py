@@ -226,6 +226,7 @@ def unbroken_and_rest(trainer, tmp_path):
         (StepDecay([1], gamma=0.5, unit="epoch"), 3, 1, [0.1] * 5 + [0.05] * 5),
         (StepDecay([1], gamma=0.5, unit="epoch"), 5, 1, [0.1] * 5 + [0.05] * 5),
         (StepDecay([0.8], gamma=0.5, unit="fraction"), 9, 1, [0.1] * 8 + [0.05] * 2),
+        (StepDecay([0.8], gamma=0.5, unit="fraction"), 5, 1, [0.1] * 8 + [0.05] * 2),
     ],
 )
 def test_a_resumed_run_stays_on_its_curve_as_does_one_with_many_steps_an_execution(
