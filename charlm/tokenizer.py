@@ -1,5 +1,6 @@
 """Characters and their ids. Dimension key: N characters of text, V = vocab_size."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -56,10 +57,7 @@ class CharTokenizer:
     def __init__(self, alphabet: str, labels: Sequence[str] = ()) -> None:
         if not alphabet or "\n" in alphabet:
             raise ValueError(f"alphabet {alphabet!r} needs at least one character and no line break")
-        repeated = (
-            sorted({ch for ch in alphabet if alphabet.count(ch) > 1}) if len(set(alphabet)) < len(alphabet) else []
-        )
-        if repeated:
+        if repeated := sorted(ch for ch, times in Counter(alphabet).items() if times > 1):
             raise ValueError(
                 f"alphabet {alphabet!r} has {''.join(repeated)!r} more than once; give each character once"
             )

@@ -19,6 +19,7 @@ from charlm.data.sequences import Sequences
 from charlm.data.several_files import absolute
 from charlm.data.splits import DEFAULT_SPLIT, Part, Shares, Splits, load_splits
 from charlm.nets.interface import check_longest, learns_by_counting
+from charlm.nets.parts.sizes import check_sizes
 from charlm.tokenizer import LONGEST_NAME, CharTokenizer
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class NamesDataModule(pl.LightningDataModule):
         min_batches: int = 1,
     ) -> None:
         super().__init__()
-        _refuse_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, block_size=block_size)
+        size = 1 if batch_size is None else batch_size  # None: the whole split, of any size
+        check_sizes(batch_size=size, eval_batch_size=eval_batch_size, block_size=block_size)
         path = absolute(path)  # so that a checkpoint finds its names from every working directory
         split = list(split)  # type: ignore[assignment]  # checkpoints and YAML have no tuples
         # without the logger: the model has an `alphabet`, too, and Lightning refuses two values under one name
@@ -232,12 +234,6 @@ class NamesDataModule(pl.LightningDataModule):
         names = Sequences.of_contexts(contexts)
         check_longest(model.net, int(names.lengths.max()) - 1, f"the longest name of {self.splits.corpus.source}")
         return NameLoader(repeated(names, enough), batch_size, **order)
-
-
-def _refuse_sizes(**sizes: int | None) -> None:
-    for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise ValueError(f"{name} is {size}; it must be at least 1")
 
 
 @rank_zero_only
