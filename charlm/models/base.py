@@ -122,8 +122,8 @@ class LitCharLM(pl.LightningModule, ABC):
 
     @property
     def embedding_labels(self) -> list[str]:
-        """The label of each row of an embedding table; "." stands for the start/end token."""
-        return [".", *self.tokenizer.alphabet, *self.tokenizer.labels]
+        """The label of each row of an embedding table; "." is the start and end token, <F> the label F of names."""
+        return [".", *self.tokenizer.alphabet, *(f"<{label}>" for label in self.tokenizer.labels)]
 
     def sample_names(self, n: int, seed: int) -> list[str]:
         """Draw `n` names from the net as it is, for the callback NameSamples; a seed draws the same names again."""

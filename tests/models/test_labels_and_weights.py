@@ -114,6 +114,7 @@ def test_a_model_learns_names_given_their_label(kind, make, labelled, trainer, t
     loaded = load_checkpoint(tmp_path / "kept" / "it.ckpt")
     again = LitCharLM.load_from_checkpoint(loaded.path)
     assert loaded.tokenizer.labels == again.tokenizer.labels == tuple(LABELS)
+    assert again.embedding_labels == [".", "a", "b", "c", "<F>", "<M>", "<X>"], "labels are no letters"
     assert loaded.label_shares == labelled.label_shares
     inputs = test.tensors()[0] if model.takes == "windows" else Sequences.of_contexts(test).tensors()[0]
     for net in (loaded.net, again.net.eval()):

@@ -16,15 +16,15 @@ _VOWEL = (
 
 
 def kind_of(label: str) -> str:
-    """Return "vowel", "consonant", "boundary" (".", "·" or "<>") or "other".
+    """Return "vowel", "consonant", "boundary" (".", "·", or a token in angle brackets such as "<s>") or "other".
 
     Accents are ignored, and y is a consonant. Scripts whose letters are syllables or do not tell are "other".
 
     Example:
-        >>> [kind_of(label) for label in ("É", "y", "ж", "7", ".")]
-        ['vowel', 'consonant', 'consonant', 'other', 'boundary']
+        >>> [kind_of(label) for label in ("É", "y", "ж", "7", ".", "<F>")]
+        ['vowel', 'consonant', 'consonant', 'other', 'boundary', 'boundary']
     """
-    if label in {".", "·", "<>"}:
+    if label in {".", "·"} or re.fullmatch("<.*>", label):
         return "boundary"
     name = unicodedata.name(label, "").partition(" WITH ")[0] if len(label) == 1 else ""
     if "VOWEL SIGN" in name or re.fullmatch(_LETTER, name):

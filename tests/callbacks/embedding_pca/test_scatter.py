@@ -25,7 +25,7 @@ def legend_of(figure):
     [
         ("aeiouAEÉøæœəı\u0430\u0435ияыє\u03b1ηώअाイあ", "vowel"),
         ("bcdyzBñçłßþйжχककやカ", "consonant"),
-        ([".", "·", "<>"], "boundary"),
+        ([".", "·", "<>", "<F>"], "boundary"),
         ([*"-' 7한山אلԲ²", "", "th", "12"], "other"),
     ],
 )
