@@ -39,8 +39,7 @@ class RunCheckpoint(BaseCheckpoint):
         mode: whether the lowest ("min") or the highest ("max") value is the best.
         save_last: whether to keep last.ckpt.
         every_n_train_steps: write last.ckpt after every so many optimizer steps as well, >= 1.
-        save_weights_only: leave the optimizer's state out of best.ckpt, which makes it smaller; last.ckpt is always
-            whole.
+        save_weights_only: leave the optimizer's state out of best.ckpt, which makes it smaller, not out of last.ckpt.
 
     Raises:
         ValueError: an address as `dirpath`, an unknown `mode`, `every_n_train_steps` < 1, or nothing to save; in
@@ -122,19 +121,20 @@ class RunCheckpoint(BaseCheckpoint):
             if not is_trial(trainer):
                 if folder is None:  # where Lightning's ModelCheckpoint has it too
                     folder = os.path.join(folder_below_shared(trainer), "checkpoints")
-                self._folder = Path(trainer.strategy.broadcast(os.path.realpath(os.path.expanduser(folder))))
+                self._folder = Path(trainer.strategy.broadcast(os.path.abspath(os.path.expanduser(folder))))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take over the last.ckpt that training goes on from, also where no step is left to train."""
-        if self._folder is not None and os.path.realpath(trainer.ckpt_path or "") == str(self._folder / "last.ckpt"):
+        loaded = os.path.realpath(trainer.ckpt_path or "")
+        if self._folder is not None and loaded == os.path.realpath(self._folder / "last.ckpt"):
             self._last_step = checkpoint["global_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         for other in trainer.checkpoint_callbacks:
-            names = {"last"} if getattr(other, "save_last", None) else set()
-            names.add(str(getattr(other, "filename", None)))
-            if other is not self and getattr(other, "dirpath", None) == str(self._folder) and names & {"best", "last"}:
+            names = {str(getattr(other, "filename", None)), "last" if getattr(other, "save_last", None) else ""}
+            is_here = getattr(other, "dirpath", None) == os.path.realpath(self._folder or "")
+            if other is not self and is_here and names & {"best", "last"}:
                 raise ValueError(
                     f"{type(other).__name__} and RunCheckpoint write files of the same name in {self._folder}; give"
                     " one of them another dirpath, or the other one a filename of its own and no save_last"

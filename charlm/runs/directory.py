@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = RUNS, pr
     place = Path(root) if where is None else place_of(where, root)
     if place.is_file():
         return place
-    files = sorted(file for file in place.rglob("*.ckpt") if not file.name.startswith("."))
+    files = sorted(find_files(place, is_checkpoint))
     if not files:
         refuse_closed(place)
         if where is None:
@@ -48,6 +48,22 @@ def find_checkpoint(where: str | Path | None = None, root: str | Path = RUNS, pr
         raise ValueError(f"{newest.parent} is a run of an older charlm; pass one of its files, for instance {older}")
     named = [newest.with_name(name) for name in (prefer, BEST, LAST)]
     return next((file for file in named if file.is_file()), newest)
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a file of that name is a checkpoint; one whose name begins with a dot is being written."""
+    return name.endswith(".ckpt") and not name.startswith(".")
+
+
+def find_files(place: Path, has: Callable[[str], bool]) -> Iterator[Path]:
+    """The files at or below `place` with such a name, also in directories that are links; each directory once."""
+    seen = set()
+    for folder, below, files in os.walk(place, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads back up
+            below.clear()
+            continue
+        seen.add(real)
+        yield from (Path(folder, name) for name in files if has(name))
 
 
 def refuse_closed(place: Path) -> None:
@@ -104,12 +120,17 @@ def newest_first(root: str | Path) -> list[Path]:
 
 
 def _last_written(run: Path) -> float:
-    return max((file.stat().st_mtime for file in run.rglob("*") if file.is_file()), default=0.0)
+    return max((file.stat().st_mtime for file in find_files(run, lambda _: True) if file.is_file()), default=0.0)
 
 
 def checkpoints_of(run: Path) -> list[Path]:
     """The checkpoint files of a run: the last state, then the best one."""
     return [file for name in (LAST, BEST) if (file := run / "checkpoints" / name).is_file()]
+
+
+def whole_path(place: Path) -> Path:
+    """The whole path of a directory or file, without `.` and `..`, and with its links by their own names."""
+    return Path(os.path.abspath(place))
 
 
 def run_directory(checkpoint: Path) -> Path:

@@ -6,7 +6,6 @@ tensorboard is imported when a file is read. Dimension key: N points of a curve.
 from __future__ import annotations
 
 import math
-import os
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from charlm.runs.directory import find_files
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
@@ -53,13 +54,7 @@ def find_event_runs(place: Path) -> list[Path]:
 
 def find_folders(place: Path, has: Callable[[str], bool]) -> list[Path]:
     """The directories at or below `place` that have a file with such a name, version_2 before version_10."""
-    runs, seen = set(), set()
-    for folder, below, files in os.walk(place, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # a link that leads back up
-            below.clear()
-        elif any(map(has, files)):
-            runs.add(Path(folder))
-        seen.add(real)
+    runs = {file.parent for file in find_files(place, has)}
     # the split gives text and numbers in turn
     return sorted(runs, key=lambda run: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", str(run)))])
 

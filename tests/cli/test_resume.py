@@ -174,6 +174,19 @@ def test_a_link_out_of_the_run_is_not_followed(run):
     assert not (run / "embedding_pca.npz").is_symlink()
 
 
+@pytest.mark.parametrize("linked", ["lightning_logs/001-run", "lightning_logs/001-run/checkpoints"])
+def test_a_run_on_another_disk_is_a_run_for_every_command(run, capsys, linked):
+    shutil.move(linked, "far")
+    Path(linked).symlink_to(Path("far").resolve())
+    main(["fit", "--resume", "001-run", "--trainer.max_steps=12", *QUIET])
+    assert results(run)["ended"] == 12
+    assert "Run          lightning_logs/001-run\n" in capsys.readouterr().out
+    main(["summary"])
+    main(["sample", "-n", "1", "--checkpoint", "run"])
+    main(["test", *QUIET])
+    assert "001-run" in capsys.readouterr().out
+
+
 def test_where_no_checkpoint_can_be_read_nothing_is_trained(run, capsys):
     for file in run.rglob("*.ckpt"):
         file.write_bytes(b"")

@@ -14,6 +14,7 @@ from charlm.cli.commands.summary import LOSSES, OF_TRAINING, Run, read_run, show
 from charlm.cli.out_file import write_out
 from charlm.cli.table import Table, render
 from charlm.cli.terminal_text import cut, display_width, terminal_width
+from charlm.runs.directory import whole_path
 from charlm.runs.events import event_files
 from charlm.runs.load_checkpoint import load_checkpoint
 
@@ -125,9 +126,9 @@ def _add_to_tensorboard(places: Sequence[Path], png: bytes, text: str) -> Path:
     """Write the page into compare-A-B beside the first run, in place of an earlier one; return that directory."""
     from torch.utils.tensorboard import SummaryWriter
 
-    words = [re.match(r"(\d{3,})-", place.resolve().name) for place in places]
-    called = [word[1] if word else place.resolve().name for word, place in zip(words, places, strict=True)]
-    folder = places[0].resolve().parent / f"compare-{'-'.join(called)}"
+    words = [re.match(r"(\d{3,})-", whole_path(place).name) for place in places]
+    called = [word[1] if word else whole_path(place).name for word, place in zip(words, places, strict=True)]
+    folder = whole_path(places[0]).parent / f"compare-{'-'.join(called)}"
     earlier = event_files(folder)
     with SummaryWriter(str(folder)) as writer:
         writer.add_text("compare", text, 0)

@@ -10,7 +10,7 @@ from charlm.cli.chosen_run import load_chosen
 from charlm.cli.out_file import write_out
 from charlm.inference.export import about, check, to_onnx, to_safetensors, to_torch
 from charlm.nets.interface import block_size_of, positions_of, takes_names
-from charlm.runs.directory import run_directory
+from charlm.runs.directory import run_directory, whole_path
 
 _FORMATS = {"torch": (".pt2", to_torch), "onnx": (".onnx", to_onnx), "safetensors": (".safetensors", to_safetensors)}
 _HOW_TO_LOAD = {
@@ -69,5 +69,5 @@ def _shapes(net: nn.Module, V: int) -> str:
 
 def _name(checkpoint: Path) -> str:
     """The name of the run, or of a checkpoint that is in no run."""
-    place = checkpoint.resolve()
+    place = whole_path(checkpoint)
     return run_directory(place).name if place.parent.name == "checkpoints" else place.stem

@@ -11,7 +11,7 @@ import numpy as np
 
 from charlm.cli.out_file import write_out
 from charlm.runs.curves import MOST_RUNS, Curve, loss_curves
-from charlm.runs.directory import refuse_closed
+from charlm.runs.directory import refuse_closed, whole_path
 from charlm.runs.events import Drop, Scalars, is_rate, rate_drops
 from charlm.runs.logged import find_logged_runs, last_logged, read_logged
 from charlm.runs.naming import RUNS, place_of
@@ -95,7 +95,7 @@ def distinct_names(runs: Sequence[Path]) -> dict[Path, str]:
     Args:
         runs: different directories.
     """
-    parts = {run: run.resolve().parts for run in runs}
+    parts = {run: whole_path(run).parts for run in runs}
     names = {}
     for run, own in parts.items():
         depth = 1

@@ -13,7 +13,16 @@ from charlm.cli.table import Cell, Format, Table, render
 from charlm.cli.terminal_text import display_width, terminal_width
 from charlm.messages import did_you_mean, visible
 from charlm.runs.checkpoint_facts import checkpoint_facts
-from charlm.runs.directory import BEST, find_checkpoint, read_results, refuse_closed, run_directory
+from charlm.runs.directory import (
+    BEST,
+    find_checkpoint,
+    find_files,
+    is_checkpoint,
+    read_results,
+    refuse_closed,
+    run_directory,
+    whole_path,
+)
 from charlm.runs.load_checkpoint import Checkpoint
 from charlm.runs.naming import RUNS, place_of
 from charlm.runs.settings import read_settings
@@ -91,8 +100,8 @@ def find_runs(place: Path) -> list[Path]:
     Raises:
         FileNotFoundError: no such directory, or no run in it.
     """
-    checkpoints = [run_directory(file) for file in place.rglob("*.ckpt") if not file.name.startswith(".")]
-    runs = sorted({*checkpoints, *[file.parent for file in place.rglob("results.json")]})
+    results, checkpoints = find_files(place, lambda name: name == "results.json"), find_files(place, is_checkpoint)
+    runs = sorted({*[file.parent for file in results], *map(run_directory, checkpoints)})
     if not runs:
         refuse_closed(place)
         missing = "holds no run" if place.is_dir() else "is not a directory"
@@ -168,7 +177,7 @@ def _sorted(runs: list[Run], column: str) -> list[Run]:
 
 def _names(runs: Sequence[Run]) -> dict[Path, str]:
     """The name of each run, or its path where several have the name."""
-    names = [run.path.resolve().name for run in runs]
+    names = [whole_path(run.path).name for run in runs]
     return {run.path: name if names.count(name) == 1 else str(run.path) for run, name in zip(runs, names, strict=True)}
 
 

@@ -198,7 +198,7 @@ def _named_run(named: str, root: Path) -> Path:
             " directory of a run, or start a new one"
         )
     # a config may name any code, so the run must be one's own
-    if not os.path.realpath(config).startswith(os.path.realpath(root) + os.sep):
+    if not place.parent.resolve().is_relative_to(root.resolve()):
         raise ValueError(
             f"{place} is not in {root}, where the runs of this folder are, and its settings can name any code;"
             " go on from the folder it was trained in, or give --trainer.default_root_dir"

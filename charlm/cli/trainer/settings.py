@@ -156,8 +156,8 @@ class _CommandLine:
 
     def _config_of_run(self, checkpoint: Checkpoint) -> Config | None:
         """The config that a run of one's own began with. Not of other runs: a config may name any code."""
-        config = run_directory(checkpoint.path) / "config.yaml"
-        own = config.resolve().is_relative_to(self.runs.resolve()) and config.is_file()
+        config = run_directory(checkpoint.path.absolute()) / "config.yaml"
+        own = config.parents[1].resolve().is_relative_to(self.runs.resolve()) and config.is_file()
         return read_config(str(config)) if own else None
 
     def _settings_of_run(self, config: Config | None) -> list[str]:
