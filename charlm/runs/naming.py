@@ -12,11 +12,6 @@ _NAME = re.compile(r"(?=.*[^\W\d_])[\w.-]{0,39}\w")
 _TAKEN = ("auto", "last", "best", "null", "true", "false", "checkpoints")  # by --resume, --ckpt_path and YAML
 
 
-def next_number(root: Path) -> int:
-    """The number for the next run in `root`: one more than the highest."""
-    return max((number for number, _, _ in _numbered(root)), default=-1) + 1
-
-
 def claim_run(root: Path, words: str) -> str:
     """Create the directory of a new run in `root`, and return its name; its number is 1 or more.
 
@@ -32,7 +27,7 @@ def claim_run(root: Path, words: str) -> str:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        number = max(next_number(root), 1)
+        number = max((of_run for of_run, _, _ in _numbered(root)), default=0) + 1
         while not _is_claimed(root, number):
             number += 1
         (root / f"{number:03}").rename(root / f"{number:03}-{words}")

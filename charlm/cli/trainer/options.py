@@ -44,13 +44,9 @@ class Options:
         """The arguments again, each option and its value as one."""
         return [name if value is None else f"{name}={value}" if name else value for name, value in self.pairs]
 
-    def values(self, *names: str) -> list[str]:
-        """All values that are given for one of `names`."""
-        return [value for name, value in self.pairs if name in names and value is not None]
-
     def last(self, *names: str) -> str | None:
         """The last value that is given for one of `names`; None if there is none."""
-        return next(reversed(self.values(*names)), None)
+        return next((value for name, value in reversed(self.pairs) if name in names and value is not None), None)
 
     def without(self, name: str) -> "Options":
         """All but one option."""
