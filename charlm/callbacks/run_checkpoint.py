@@ -28,8 +28,8 @@ class RunCheckpoint(BaseCheckpoint):
     them. The files of the last step come after `on_train_end` of the other callbacks, so a run that is killed before
     does its end again. They replace those of an earlier training in the same folder, after a warning.
 
-    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. For more files
-    or other names add Lightning's ModelCheckpoint beside it.
+    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. For more files,
+    other names or `ckpt_path="last"` add Lightning's ModelCheckpoint beside it.
 
     Args:
         dirpath: folder of the two files; null: `checkpoints` in the logger's run, or in the trainer's
@@ -82,8 +82,7 @@ class RunCheckpoint(BaseCheckpoint):
         self._folder: Path | None = None
         self._told = ""  # by Lightning: the best file, where all processes that train are others, as in a notebook
         self._best: tuple[float, int] | None = None  # value and step
-        self._best_is_due = self._last_is_due = self._validated = False
-        self._measured = False  # whether `monitor` had a value
+        self._best_is_due = self._last_is_due = self._validated = self._measured = False  # `monitor` had a value
         self._earlier: Tensor | None = None  # its value before the validation
         self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
         self._ends = False  # the files wait for the end of training
@@ -141,7 +140,8 @@ class RunCheckpoint(BaseCheckpoint):
                 )
         there = [file for name in ("best.ckpt", "last.ckpt") if (file := self._existing(name, True))]
         if there and trainer.ckpt_path is None:
-            rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; another dirpath keeps them")
+            advice = "another dirpath keeps them, and ckpt_path goes on from one, by its path (not by 'last')"
+            rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; {advice}")
         if not trainer.strategy.broadcast(self._existing("best.ckpt", True)):
             self._best = None  # this run goes on from another one's checkpoint, and has no best state yet
         self._best_is_due = self._last_is_due = self._ends = self._validated = self._measured = False

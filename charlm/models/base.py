@@ -221,7 +221,7 @@ class LitCharLM(pl.LightningModule, ABC):
         Raises:
             ValueError: the schedule ends before the training does.
         """
-        if self.trainer.global_step == 0:  # losses so far are of an earlier training, or of a learning-rate sweep
+        if not (self.trainer.global_step or self.trainer.ckpt_path):  # the losses are of an earlier training or a sweep
             self._train_means.load()
         for config in self.trainer.lr_scheduler_configs:
             check_end(config.scheduler.state_dict(), training_steps(self.trainer))

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from charlm.callbacks.shared.whole_file import replacing
 from charlm.runs.events import event_files, read_events
 
-_Key = tuple[int, str, bytes]
+_Key = tuple[int, str, bytes, float]
 
 
 def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, saved: float) -> None:
@@ -46,6 +46,7 @@ def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, sav
                 later.setdefault(file, []).append((begin, end))
                 if event.wall_time <= saved:
                     before[event.SerializeToString()] = event
+                    known.update(_keys(event, exact=True) if step == 0 else ())  # the start is logged at step 0
             begin = end
     files: Any = writer.file_writer
     files.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
@@ -70,12 +71,12 @@ def _named_before(older: Sequence[Path], new: Path) -> Sequence[Path]:
 
 
 class _Once:
-    """An event writer that leaves out known events of earlier steps.
+    """An event writer that leaves out known events, such as those that every training logs at its start.
 
     Args:
         writer: writes all other events.
-        step: all events from this step on are new.
-        known: the keys of earlier events.
+        step: all later events are new.
+        known: the keys of earlier events; of `step` itself the exact ones.
     """
 
     def __init__(self, writer: Any, step: int, known: set[_Key]) -> None:
@@ -83,16 +84,20 @@ class _Once:
 
     def add_event(self, event: Event) -> None:
         """Write the event, unless all its values are known."""
-        if event.step >= self._step or not event.summary.value or not self._known.issuperset(_keys(event)):
+        keys = _keys(event, exact=event.step == self._step)
+        if event.step > self._step or not keys or not self._known.issuperset(keys):
             self._writer.add_event(event)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
 
 
-def _keys(event: Event) -> list[_Key]:
-    """The key of a text holds the text; a scalar or a picture is known by its step and tag alone."""
-    return [(event.step, value.tag, value.tensor.SerializeToString()) for value in event.summary.value]
+def _keys(event: Event, exact: bool = False) -> list[_Key]:
+    """The key of a text holds the text; a scalar is known by its step and tag alone, or exactly by its value too."""
+    return [
+        (event.step, value.tag, value.tensor.SerializeToString(), value.simple_value if exact else 0.0)
+        for value in event.summary.value
+    ]
 
 
 def _cut_out(file: Path, places: Sequence[tuple[int, int]]) -> None:

@@ -61,6 +61,17 @@ def test_each_point_is_there_once_however_often_it_is_killed(tmp_path):
     assert steps(tmp_path, event_accumulator, "Tensors", "config/text_summary") == [0, 0], "another one is said"
 
 
+def test_what_a_training_logs_at_its_start_is_there_once_if_it_was_stopped_in_its_first_step(tmp_path):
+    for resumed in (None, (0, time.time() + 9)):
+        logger = RunLogger(tmp_path, version=None if resumed is None else "001-run", resumed=resumed)
+        logger.experiment.add_text("config", "lr: 1", 0)
+        logger.log_metrics({"samples/new": 0.5}, 0)
+        logger.log_metrics({"loss/val": 3.0 if resumed is None else 2.0}, 0)
+        logger.save()
+    tags = ("config/text_summary", "samples/new", "loss/val")
+    assert [steps(tmp_path, plugin_event_accumulator, "Tensors", tag) for tag in tags] == [[0], [0], [0, 0]]
+
+
 def test_nothing_is_lost_where_the_clock_was_set_back(tmp_path):
     saved = life(tmp_path)
     unbroken, (file,) = read(tmp_path), (tmp_path / "lightning_logs" / "001-run").glob("events*")

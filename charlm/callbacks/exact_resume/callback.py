@@ -86,6 +86,8 @@ class ExactResume(BaseCallback):
                 " continue from it; use another checkpoint or start a new run"
             )
         self._loaded = (entry, checkpoint["loops"]) if entry is not None else None
+        if entry is not None and entry["loop"]["stop"] and entry["loop"]["pending"] == "nothing":
+            trainer.should_stop = True  # training had ended, so no hook of it is called, as where max_steps is reached
         weights = checkpoint.get("current_model_state", checkpoint.get("state_dict", {}))  # WeightAveraging has both
         self._float64 = {name: w for name, w in weights.items() if getattr(w, "dtype", None) is torch.float64}
         if entry is None:

@@ -97,8 +97,6 @@ def restore_loop_state(
         loops: the counters in that checkpoint.
         restored: called when the loop is in that state, before it does anything else.
     """
-    if state["stop"] and state["pending"] == "nothing":  # training had ended, and its epoch too
-        trainer.should_stop = True
     _call_once(trainer.fit_loop, "on_advance_start", lambda: _enter_epoch(trainer, state, loops["fit_loop"], restored))
     if state["inside"]:
         _call_once(

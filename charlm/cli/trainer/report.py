@@ -37,6 +37,7 @@ def finish(
     checkpoint: Checkpoint,
     loaders: Mapping[Part, Batches],
     splits: Splits,
+    of_run: Mapping[str, Any],
     tensorboard: bool = True,
     validations: Sequence[Validation] = (),
     steps: int = 0,
@@ -48,6 +49,7 @@ def finish(
         checkpoint: the checkpoint to report on.
         loaders: the batches of each split that is not empty, by name of the split.
         splits: the names, to tell new names from known ones.
+        of_run: what results.json says besides; it is written before the report is printed, which a pipe may cut off.
         tensorboard: whether the run has a TensorBoard log.
         validations: of the training.
         steps: optimizer steps of the training.
@@ -67,7 +69,7 @@ def finish(
     facts: dict[str, Any] = net_facts(checkpoint)
     if checkpoint.tokenizer.labels and "val" in loaders:
         facts["val_by_label"] = losses_by_label(checkpoint.net, checkpoint.tokenizer, loaders["val"])
-    write_results(run, {**losses, **facts, "checkpoint": checkpoint.path.name, "step": checkpoint.step})
+    write_results(run, {**losses, **facts, "checkpoint": checkpoint.path.name, "step": checkpoint.step, **of_run})
     width = min(80, terminal_width())
     print(f"\nLosses in nats per character, at {checkpoint.path.name} (step {checkpoint.step:,}):\n")
     print(render(summary_table([run]), width=width))

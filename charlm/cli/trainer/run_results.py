@@ -44,9 +44,9 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
     ended_itself = patience is not None and patience.wait_count >= patience.patience  # when val had stopped falling
     parts, seen = datamodule.whole_splits(), [] if ended_itself else validations.all
     lengths = trainer.global_step, trainer.check_val_every_n_epoch
-    losses, said = finish(checkpoint, parts, datamodule.splits, events, seen, *lengths)
-    of_run = next(callback for callback in callbacks if isinstance(callback, RunFacts))
-    facts = of_run.results(datamodule)
+    facts = next(callback for callback in callbacks if isinstance(callback, RunFacts)).results(datamodule)
+    earlier = {name: before[name] for name in before if name in ("settings", "last_train", "last_val", "new")}
+    losses, said = finish(checkpoint, parts, datamodule.splits, {**earlier, **facts}, events, seen, *lengths)
     _log_end(trainer, checkpoint, losses, facts["seconds"], validated=bool(validations.all))
     has_curves = len(validations.all) >= _FEWEST and any(isinstance(each, RunLogger) for each in trainer.loggers)
     if before.get("ended") != trainer.global_step:  # else an earlier process has logged them
@@ -54,9 +54,8 @@ def report_on_run(trainer: pl.Trainer, datamodule: NamesDataModule) -> None:
             log_losses(run, trainer.global_step - 1)
         if said:
             log_verdict(trainer, said)
-    earlier = {name: before[name] for name in before if name in ("settings", "last_train", "last_val", "new")}
-    ended = {} if time_is_up(trainer) else {"ended": trainer.global_step}  # last of all, for `--resume auto`
-    write_results(run, {**read_results(run), **earlier, **facts, **ended})
+    if not time_is_up(trainer):  # last of all, for `--resume auto`
+        write_results(run, {**read_results(run), "ended": trainer.global_step})
     validations.check(losses, checkpoint.tokenizer.vocab_size)
 
 

@@ -40,7 +40,7 @@ def test_ctrl_c_amid_the_evaluation_says_that_the_training_is_saved(splits, chec
         yield
 
     with pytest.raises(KeyboardInterrupt):
-        finish(checkpoint, {"train": batches()}, splits)
+        finish(checkpoint, {"train": batches()}, splits, {})
     said = capsys.readouterr().err
     assert "The training has ended and is saved; only its report is missing." in said
     assert re.search(r"\n\S*charlm test --ckpt_path lightning_logs/version_3/checkpoints/best.ckpt\n$", said)
