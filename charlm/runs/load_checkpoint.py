@@ -106,6 +106,9 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         net, net_args = _net(entry.get("net"), entry.get("net_args"), content["state_dict"], tokenizer)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # also what torch says to odd arguments
         raise ValueError(f"{path} cannot be used: {str(error).partition(chr(10))[0]}") from None
+    step, saved, model = content.get("global_step", 0), entry.get("saved", 0.0), entry.get("model") or ""
+    if [type(part) for part in (step, saved, model, content.get("NamesDataModule", {}))] != [int, float, str, dict]:
+        raise ValueError(f"{path} holds something else than charlm writes; use another checkpoint of the run")
     names, labels = _plain(content.get("NamesDataModule")), len(tokenizer.labels)
     return Checkpoint(
         path,
@@ -114,10 +117,10 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
         hyperparameters=_plain(content.get("hyper_parameters")),
         data=_plain(content.get("datamodule_hyper_parameters")),
         data_sha256=names.get("sha256"),
-        step=content.get("global_step", 0),
-        saved=entry.get("saved", 0.0),
+        step=step,
+        saved=saved,
         net_args=net_args,
-        kind=entry.get("model") or f"Lit{type(net).__name__}",
+        kind=model or f"Lit{type(net).__name__}",
         is_whole="optimizer_states" in content,
         label_shares=names.get("label_shares") or [1 / labels] * labels if labels else [],
     )

@@ -125,6 +125,7 @@ UNFIT = {
         ngrams(ngrams=torch.full((1, 3), 27, dtype=torch.uint8), counts=torch.ones(1, dtype=torch.int64)),
         "the examples have id 27, and vocab_size is 27",
     ),
+    "a step that is text": ({**content(), "global_step": "7"}, "holds something else than charlm writes"),
     "no alphabet": (content(alphabet=None), "alphabet '' needs at least one character"),
     "a large alphabet": (content(alphabet=string.ascii_letters), "its alphabet needs 53 ids, and its net has 27"),
     "an empty file": (b"", r"is empty \(0 bytes\); copy it again"),
