@@ -87,6 +87,7 @@ class LitCharLM(pl.LightningModule, ABC):
         self.net = self.net_class(**self._net_args)
         self.tokenizer = CharTokenizer(alphabet, labels or ())
         self._train_means = TrainMeans()
+        self._train_losses = self._train_means.content  # plain, so that LRFinder restores it after a search
         self._val_metrics = SplitMetrics("val")
         self._test_metrics = SplitMetrics("test", self.tokenizer.labels)
 

@@ -1,6 +1,7 @@
 """The means of the training losses, which cost a step next to nothing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,11 +10,14 @@ _LISTED = 4096  # numbers that are kept one by one, on their device
 
 
 class StepMean:
-    """A mean that starts again whenever it is taken. `add` takes a tenth of a microsecond; torchmetrics takes ten."""
+    """A mean that starts again whenever it is taken. `add` takes a tenth of a microsecond; torchmetrics takes ten.
+
+    `content` holds the numbers in a dict, which stays the same one.
+    """
 
     def __init__(self) -> None:
         self._listed: list[Tensor | float] = []
-        self._total, self._count = 0.0, 0
+        self.content: dict[str, Any] = {"listed": self._listed, "total": 0.0, "count": 0}
 
     def add(self, value: Tensor | float) -> None:
         """Record a step's number; a tensor, float (), must not be changed afterwards."""
@@ -24,22 +28,23 @@ class StepMean:
     def take(self) -> float | None:
         """The mean since the last call; None if nothing was added."""
         total, count = self.state()
-        self._total, self._count = 0.0, 0
+        self.load((0.0, 0))
         return total / count if count else None
 
     def state(self) -> tuple[float, int]:
         """The sum so far, and the number of values in it."""
         if self._listed:
             tensors = [value for value in self._listed if isinstance(value, Tensor)]
-            self._total += torch.stack(tensors).double().sum().item() if tensors else 0.0
-            self._total += sum(value for value in self._listed if not isinstance(value, Tensor))
-            self._count += len(self._listed)
-            self._listed = []
-        return self._total, self._count
+            self.content["total"] += torch.stack(tensors).double().sum().item() if tensors else 0.0
+            self.content["total"] += sum(value for value in self._listed if not isinstance(value, Tensor))
+            self.content["count"] += len(self._listed)
+            self._listed.clear()
+        return self.content["total"], self.content["count"]
 
     def load(self, state: Sequence[float]) -> None:
         """Continue from what `state` gave."""
-        self._listed, self._total, self._count = [], float(state[0]), int(state[1])
+        self._listed.clear()
+        self.content |= {"total": float(state[0]), "count": int(state[1])}
 
 
 class TrainMeans:
@@ -47,6 +52,7 @@ class TrainMeans:
 
     def __init__(self) -> None:
         self.since_log, self.since_validation = StepMean(), StepMean()
+        self.content = [self.since_log.content, self.since_validation.content]
 
     def add(self, loss: Tensor | float) -> None:
         """Record a step's loss; a tensor is float ()."""

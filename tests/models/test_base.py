@@ -7,6 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from charlm.callbacks import LRFinder
 from charlm.models.registry import LitCharLM
 from charlm.models.windows import LitBigram, LitMLP
 
@@ -27,23 +28,25 @@ class Rates(pl.Callback):
 
 
 def test_the_mean_train_loss_is_of_all_steps_since_the_last_validation(make, data, trainer, tmp_path):
-    """With few steps logged, and resumed from a checkpoint between two validations; beside it are the steps' losses."""
+    """With few steps logged, resumed between two validations, and around a search; beside it are the steps' losses."""
     saver = pl.callbacks.ModelCheckpoint(tmp_path / "saved", filename="{step}", save_top_k=-1, every_n_train_steps=3)
-    means = {}
-    for name, every, resumed in (("all", 1, None), ("few", 4, None), ("on", 4, tmp_path / "saved" / "step=3.ckpt")):
+    finder, means = LRFinder(num_steps=20, trial_steps=0, apply=False, at_epochs=[1]), {}
+    callbacks = {"few": [saver], "searched": [finder]}
+    every, resumed = {"all": 1}, {"on": tmp_path / "saved" / "step=3.ckpt"}
+    for name in ("all", "few", "on", "searched"):
         logger = pl.loggers.TensorBoardLogger(tmp_path, name=name, default_hp_metric=False)
-        callbacks = [saver] if name == "few" else []
         given = {"max_steps": 5, "val_check_interval": 5, "check_val_every_n_epoch": None, "limit_val_batches": 1}
-        given |= {"logger": logger, "callbacks": callbacks, "enable_checkpointing": bool(callbacks)}
-        trainer(**given, log_every_n_steps=every).fit(make(LitMLP), data, ckpt_path=resumed)
+        given |= {"logger": logger, "callbacks": callbacks.get(name, []), "enable_checkpointing": name == "few"}
+        given |= {"log_every_n_steps": every.get(name, 4), "limit_train_batches": 2}
+        trainer(**given).fit(make(LitMLP), data, ckpt_path=resumed.get(name))
         events = EventAccumulator(logger.log_dir).Reload()
         means[name] = [(event.step, event.value) for event in events.Scalars("loss_mean/train")]
-        if every == 1:
+        if name == "all":
             losses, perplexities = (
                 [event.value for event in events.Scalars(f"{name}/train")] for name in ("loss", "perplexity")
             )
     assert means["all"] == [(4, pytest.approx(sum(losses) / 5, rel=1e-6))]
-    assert means["few"] == means["all"] == means["on"]
+    assert means["few"] == means["all"] == means["on"] == means["searched"]
     assert perplexities == pytest.approx([math.exp(loss) for loss in losses])
 
 
