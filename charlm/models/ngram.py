@@ -4,8 +4,10 @@ import string
 
 from charlm.callbacks.shared.progress import log_is_due
 from charlm.models.base import Batch, LitCharLM
-from charlm.nets.loss import nats, target_weights
+from charlm.nets.loss import evaluate
 from charlm.nets.ngram import NGram
+
+_ROWS = 1 << 10  # contexts evaluated at a time, each with a float64 for every character of an alphabet of any size
 
 
 class LitNGram(LitCharLM):
@@ -20,7 +22,8 @@ class LitNGram(LitCharLM):
         labels: of names, which begin them in place of the start token; with `charlm fit` they come from the data.
 
     Raises:
-        ValueError: a training in several processes, each of which would count its own names only.
+        ValueError: a training in several processes, each of which would count its own names only, or with a datamodule
+            that repeats the names (min_batches).
 
     Source: Chen and Goodman 1999, Computer Speech and Language 13:359-394.
     """
@@ -43,9 +46,12 @@ class LitNGram(LitCharLM):
         """None: counting has nothing to optimize."""
 
     def setup(self, stage: str) -> None:
-        """Refuse a training in several processes."""
+        """Refuse a training in several processes, or on names that are repeated."""
         if stage == "fit" and self.trainer.world_size > 1:
             raise ValueError("an n-gram model is counted by one process; give --trainer.devices 1")
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and data is not None and data.hparams.get("min_batches", 1) > 1:
+            raise ValueError("an n-gram model counts each name once; leave --data.min_batches out")
 
     def on_train_start(self) -> None:
         """Start to count anew in a new training."""
@@ -58,9 +64,8 @@ class LitNGram(LitCharLM):
         if self.trainer.current_epoch == 0:  # a second pass would count every name twice
             self.net.count(*batch)
         if log_is_due(self.trainer):
-            context, target, *weights = batch
-            surprise, weight = nats(self.net(context), target), target_weights(target, *weights)
-            self.log_step((surprise * weight).sum() / weight.sum())
+            parts = zip(*(part.split(_ROWS) for part in batch), strict=True)
+            self.log_step(evaluate(self.net, parts).loss)
         self.optimizers().step()  # type: ignore[union-attr]  # Lightning's stand-in, which counts the step
 
     def on_train_epoch_end(self) -> None:

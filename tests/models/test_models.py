@@ -11,6 +11,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 from charlm.inference.sampling import sample_names
@@ -199,6 +200,20 @@ def test_counting_ends_after_one_pass_begins_anew_in_another_fit_and_takes_one_p
     model.trainer = pl.Trainer(devices=2, strategy="ddp", accelerator="cpu", logger=False, enable_checkpointing=False)
     with pytest.raises(ValueError, match="an n-gram model is counted by one process; give --trainer"):
         model.setup("fit")
+    data.hparams["min_batches"] = 2
+    with pytest.raises(ValueError, match="counts each name once; leave --data"):
+        trainer(max_epochs=1).fit(model, data)
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but")
+def test_counting_a_large_batch_takes_little_memory(make, trainer):
+    """A list may have thousands of characters, and a training batch a million contexts."""
+    model, run, rows = make(LitNGram), trainer(max_epochs=1, log_every_n_steps=1, limit_val_batches=0), []
+    model.net.register_forward_pre_hook(lambda net, inputs: rows.append(len(inputs[0])))
+    batches = [(context := torch.randint(4, (3000, 3)), context[:, 0])]
+    run.fit(model, DataLoader(batches, batch_size=None))
+    assert rows == [1024, 1024, 952]
+    assert float(run.callback_metrics["loss/train"]) == pytest.approx(evaluate(model.net, batches).loss)
 
 
 @pytest.mark.parametrize(
