@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -217,6 +216,6 @@ def _save(trainer: Trainer) -> str:
         if hasattr(callback, "save_now"):
             return str(callback.save_now(trainer))
     folders = [str(folder) for c in trainer.checkpoint_callbacks if (folder := getattr(c, "dirpath", None))]
-    file = Path((folders or [trainer.default_root_dir])[0]) / "stopped.ckpt"
+    file = os.path.join((folders or [trainer.default_root_dir])[0], "stopped.ckpt")  # the folder may be an address
     trainer.save_checkpoint(file)
-    return str(file)
+    return file

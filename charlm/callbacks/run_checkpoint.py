@@ -15,7 +15,7 @@ from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.base_callback import BaseCheckpoint
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
 from charlm.callbacks.shared.processes import mean_over_processes
-from charlm.callbacks.shared.trainer_state import is_of_fit, is_over
+from charlm.callbacks.shared.trainer_state import is_of_fit, is_over, logged_now
 
 
 class RunCheckpoint(BaseCheckpoint):
@@ -42,8 +42,8 @@ class RunCheckpoint(BaseCheckpoint):
         save_weights_only: leave the optimizer's state out of best.ckpt, which makes it smaller, not out of last.ckpt.
 
     Raises:
-        ValueError: an address as `dirpath`, an unknown `mode`, `every_n_train_steps` < 1, or nothing to save; in
-            training: a ModelCheckpoint that writes the same file.
+        ValueError: an address as the folder, an unknown `mode`, `every_n_train_steps` < 1, or nothing to save; in
+            training: a RunCheckpoint or ModelCheckpoint that writes the same file.
 
     Example:
         >>> from charlm.callbacks import RunCheckpoint
@@ -120,6 +120,7 @@ class RunCheckpoint(BaseCheckpoint):
             if not is_trial(trainer):
                 if folder is None:  # where Lightning's ModelCheckpoint has it too
                     folder = os.path.join(folder_below_shared(trainer), "checkpoints")
+                refuse_address(folder)
                 self._folder = Path(trainer.strategy.broadcast(os.path.abspath(os.path.expanduser(folder))))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -131,14 +132,12 @@ class RunCheckpoint(BaseCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         for other in trainer.checkpoint_callbacks:
-            names = {str(getattr(other, "filename", None)), "last" if getattr(other, "save_last", None) else ""}
-            is_here = getattr(other, "dirpath", None) == os.path.realpath(self._folder or "")
-            if other is not self and is_here and names & {"best", "last"}:
+            if other is not self and _files_of(other) & _files_of(self):
                 raise ValueError(
                     f"{type(other).__name__} and RunCheckpoint write files of the same name in {self._folder}; give"
-                    " one of them another dirpath, or the other one a filename of its own and no save_last"
+                    " one of them another dirpath, or a ModelCheckpoint a filename of its own and no save_last"
                 )
-        there = [file for name in ("best.ckpt", "last.ckpt") if (file := self._existing(name, True))]
+        there = [file for name in self._names if (file := self._existing(name, True))]
         if there and trainer.ckpt_path is None:
             advice = "another dirpath keeps them, and ckpt_path goes on from one, by its path (not by 'last')"
             rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; {advice}")
@@ -185,13 +184,13 @@ class RunCheckpoint(BaseCheckpoint):
         """Write what is due, and the last state."""
         self._last_is_due = trainer.global_step != self._last_step or self._last_is_due
         self._write(trainer)
-        self._leave(trainer)
+        remove_iteration_end(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write what waited for the end of training, where an error comes in between."""
         if self._ends:
             self._write(trainer)
-        self._leave(trainer)
+        remove_iteration_end(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         save_resumable_counters(trainer, checkpoint)
@@ -213,7 +212,7 @@ class RunCheckpoint(BaseCheckpoint):
         """Mark the current state as the best one if the value just measured is the best so far."""
         if self.monitor is None:
             return
-        logged, latest = _logged_now(trainer, self.monitor), trainer.callback_metrics.get(self.monitor)
+        logged, latest = logged_now(trainer, self.monitor), trainer.callback_metrics.get(self.monitor)
         if logged is None and in_validation and latest is not self._earlier:
             logged = latest  # of one of several loaders: Lightning adds its values when it ends
         self._measured |= logged is not None
@@ -232,19 +231,20 @@ class RunCheckpoint(BaseCheckpoint):
             self._last_step = trainer.global_step
         self._best_is_due = self._last_is_due = False
 
+    @property
+    def _names(self) -> list[str]:
+        return ["best.ckpt"] * (self.monitor is not None) + ["last.ckpt"] * self.save_last
+
     def _existing(self, name: str, is_own: bool) -> str:
         file = (self._folder or Path()) / name
         return str(file) if is_own and self._folder is not None and os.path.isfile(file) else ""
 
-    def _leave(self, trainer: Trainer) -> None:
-        self._ends = False
-        remove_iteration_end(trainer)
 
-
-def _logged_now(trainer: Trainer, name: str) -> Tensor | None:
-    """The value that the loop which runs now has logged, not one that an earlier loop left in `callback_metrics`."""
-    earlier = trainer.callback_metrics.pop(name, None)
-    value = trainer.callback_metrics.get(name)  # Lightning adds what the loop has logged
-    if value is None and earlier is not None:
-        trainer.callback_metrics[name] = earlier
-    return value
+def _files_of(callback: Any) -> set[str]:
+    """The real paths of the files that RunCheckpoint or a ModelCheckpoint writes under fixed names."""
+    if isinstance(callback, RunCheckpoint):
+        folder, names = callback._folder, callback._names
+    else:
+        folder, last = getattr(callback, "dirpath", None), getattr(callback, "save_last", None)
+        names = [f"{getattr(callback, 'filename', None)}.ckpt", *["last.ckpt"] * bool(last)]
+    return {os.path.realpath(os.path.join(folder, name)) for name in names} if folder else set()

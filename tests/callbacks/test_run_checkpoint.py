@@ -251,11 +251,16 @@ def test_the_folder_is_the_one_of_lightnings_own(trainer, tmp_path, monkeypatch)
         training.fit(Model())
         assert (tmp_path / folder / "checkpoints" / "last.ckpt").is_file()
     assert run_directory(training) == "all/project/run7"
+    training = trainer(RunCheckpoint(), default_root_dir="memory://root", max_steps=1, enable_checkpointing=True)
+    with pytest.raises(ValueError, match="memory://root/checkpoints is an address"):
+        training.fit(Model())
 
 
-def test_lightnings_own_is_refused_where_it_would_write_the_same_file(fit, tmp_path):
-    with pytest.raises(ValueError, match=r"ModelCheckpoint and RunCheckpoint write files of the same name in .*run"):
-        fit(Model([1.0]), ModelCheckpoint(tmp_path / "run", "top", save_last=True))
+@pytest.mark.parametrize("options", [{"filename": "top", "save_last": True}, {"monitor": "other"}])
+def test_another_one_is_refused_where_it_would_write_the_same_file(fit, tmp_path, options):
+    kind = ModelCheckpoint if "filename" in options else RunCheckpoint
+    with pytest.raises(ValueError, match=rf"{kind.__name__} and RunCheckpoint write files of the same name in .*run"):
+        fit(Model([1.0]), kind(tmp_path / "run", **options))
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def refuse_address(path: str | Path) -> None:
     if re.match(r"[A-Za-z][\w+.-]+:+/", str(path)):
         raise ValueError(
             f"{path} is an address; checkpoints are read and written as local files only: download it first and pass"
-            " its path"
+            " its path, or write to a folder of this machine"
         )
 
 

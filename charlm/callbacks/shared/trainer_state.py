@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, TrainerFn
 from charlm.callbacks.internals.loop_state import time_is_up as time_is_up
 
@@ -17,6 +19,15 @@ def trainer_of(pl_module: LightningModule) -> Trainer | None:
 def is_of_fit(trainer: Trainer) -> bool:
     """Whether the validation that is running belongs to a training and is not its sanity check."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+
+
+def logged_now(trainer: Trainer, name: str) -> Tensor | None:
+    """The value that the loop which runs now has logged, not one that an earlier loop left in `callback_metrics`."""
+    earlier = trainer.callback_metrics.pop(name, None)
+    value = trainer.callback_metrics.get(name)  # Lightning adds what the loop has logged
+    if value is None and earlier is not None:
+        trainer.callback_metrics[name] = earlier
+    return value
 
 
 def is_over(trainer: Trainer) -> bool:
