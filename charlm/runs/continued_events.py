@@ -8,7 +8,9 @@ training logs at its start and at its end, such as the config, is not written if
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ _Key = tuple[int, str, bytes, float]
 
 
 def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, saved: float) -> None:
-    """Let a new event file continue the older ones of its run.
+    """Let a new event file continue the older ones of its run, from its first event on; without one, none changes.
 
     Events of `step` that were logged before the checkpoint, as by a validation amid gradient accumulation, move to the
     new file. It begins with a session start, at which an open TensorBoard drops what it has read from `step` on.
@@ -33,7 +35,13 @@ def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, sav
         step: optimizer steps of the checkpoint.
         saved: when the checkpoint was written, in seconds since 1970; 0.0: unknown.
     """
-    older = _named_before(older, next(file for file in event_files(Path(writer.log_dir)) if file not in older))
+    files: Any = writer.file_writer
+    files.event_writer = _Once(files.event_writer, Path(writer.log_dir), older, step, saved)
+
+
+def _continue(writer: Any, run: Path, older: Sequence[Path], step: int, saved: float) -> set[_Key]:
+    """Do so; return the keys of earlier events, and the exact ones of what the training logged at its start."""
+    older = _named_before(older, next(file for file in event_files(run) if file not in older))
     later: dict[Path, list[tuple[int, int]]] = {}  # the bytes of events from `step` on
     before: dict[bytes, Event] = {}  # by content, as a process that was killed in here has left some twice
     known: set[_Key] = set()
@@ -48,14 +56,13 @@ def continue_events(writer: SummaryWriter, older: Sequence[Path], step: int, sav
                     before[event.SerializeToString()] = event
                     known.update(_keys(event, exact=True) if step == 0 else ())  # the start is logged at step 0
             begin = end
-    files: Any = writer.file_writer
-    files.add_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
-    for event in before.values():
-        files.event_writer.add_event(event)  # with the time at which it was logged
-    files.flush()
+    start = SessionLog(status=SessionLog.START)
+    for event in (Event(wall_time=time.time(), step=step, session_log=start), *before.values()):
+        writer.add_event(event)  # with the time at which it was logged
+    writer.flush()
     for file, places in later.items():
         _cut_out(file, places)
-    files.event_writer = _Once(files.event_writer, step, known)
+    return known
 
 
 def _named_before(older: Sequence[Path], new: Path) -> Sequence[Path]:
@@ -75,15 +82,19 @@ class _Once:
 
     Args:
         writer: writes all other events.
-        step: all later events are new.
-        known: the keys of earlier events; of `step` itself the exact ones.
+        run: the directory of the event files.
+        older, step, saved: as in `continue_events`.
     """
 
-    def __init__(self, writer: Any, step: int, known: set[_Key]) -> None:
-        self._writer, self._step, self._known = writer, step, known
+    def __init__(self, writer: Any, run: Path, older: Sequence[Path], step: int, saved: float) -> None:
+        self._writer, self._step = writer, step
+        self._begin = partial(_continue, writer, run, older, step, saved)
+        self._known: set[_Key] | None = None
 
     def add_event(self, event: Event) -> None:
         """Write the event, unless all its values are known."""
+        if self._known is None:
+            self._known = self._begin()
         keys = _keys(event, exact=event.step == self._step)
         if event.step > self._step or not keys or not self._known.issuperset(keys):
             self._writer.add_event(event)

@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from charlm.callbacks.graceful_stop import Stopped
 from charlm.runs.continued_events import continue_events
 from charlm.runs.directory import hold
-from charlm.runs.events import event_files, read_scalars
+from charlm.runs.events import event_files, read_events, read_scalars
 from charlm.runs.naming import RUNS, claim_run
 
 
@@ -176,7 +177,7 @@ OfRun = RunLogger | SilentLogger
 
 @contextmanager
 def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
-    """Lock the run's directory during training; remove a new directory if an error comes before the first log.
+    """Lock the run's directory during training; remove what nothing was logged in: event files, a new directory.
 
     Raises:
         ValueError: another process is training in it.
@@ -192,6 +193,10 @@ def its_own_run(trainer: pl.Trainer) -> Iterator[None]:
             if logger.claimed and not logger.started:
                 shutil.rmtree(logger.log_dir)
         raise
+    finally:
+        for file in [file for logger in runs for file in event_files(Path(logger.log_dir))]:
+            if next(islice(read_events(file), 1, None), None) is None:  # the first event is the version of the format
+                file.unlink()
 
 
 def log_later(run: Path, metrics: dict[str, float], step: int) -> None:

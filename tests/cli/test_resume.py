@@ -157,13 +157,12 @@ def test_what_cannot_go_on_is_refused_in_a_sentence_and_the_run_stays_what_it_is
     shutil.copytree(run, "elsewhere")
     Path("names").mkdir()
     Path("resume.yaml").write_text("resume: 001-run")
-    kept = [*run.rglob("*.ckpt"), *run.glob("*.yaml"), run / "results.json"]
-    before = [file.read_bytes() for file in kept]
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     code, err = said(capsys, *line.split())
     assert code == 2
     assert re.search(REFUSED[line], err)
     assert ("Going on" in err) == ("batch_size" in line), "said when the line is understood"
-    assert before == [file.read_bytes() for file in kept]
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
 
 
 def test_a_link_out_of_the_run_is_not_followed(run):

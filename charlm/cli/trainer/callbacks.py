@@ -1,5 +1,6 @@
 """The callbacks and plugins of a Trainer on the command line."""
 
+import logging
 from typing import Any
 
 from jsonargparse import Namespace
@@ -20,6 +21,8 @@ from charlm.callbacks.progress_bar import StepProgressBar
 from charlm.callbacks.step_decay.callback import StepDecay
 from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 from charlm.cli.trainer.short_training import ShortTraining
+
+log = logging.getLogger(__name__)
 
 _RELIABLE = (GracefulStop, ExactResume, FiniteLoss)
 _OWN = (
@@ -55,7 +58,16 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
             *(c for c in given if isinstance(c, StepDecay) or not isinstance(c, (*_OWN, ProgressBar))),
         ]
     # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
-    callbacks: list[Callback] = list({c.state_key if _comes_once(c) else id(c): c for c in given}.values())
+    once: dict[Any, Callback] = {}
+    for callback in given:
+        key = callback.state_key if _comes_once(callback) else id(callback)
+        if key in once and not type(callback).__module__.startswith(("charlm.", "lightning.")):
+            log.warning(
+                f"Only the last of several callbacks with the state_key {key!r} is used; to have all of them, let their"
+                " class return a state_key that holds its arguments"
+            )
+        once[key] = callback
+    callbacks = list(once.values())
     by_itself: list[Callback | None] = []
     if command == "fit":
         rates = StepDecay([])  # without milestones it logs the rates, and changes none

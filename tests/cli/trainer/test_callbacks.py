@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
@@ -47,6 +49,26 @@ def test_those_that_are_given_take_their_place(callbacks):
     stops = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor"]
     found = callbacks("fit", "--config=best", *stops, "loss/val", "--trainer.callbacks.patience=2", *stops, "loss")
     assert [(own.monitor, own.patience) for own in of(EarlyStopping, found)] == [("loss/val", 2), ("loss", 3)]
+
+
+OWN = """
+from lightning.pytorch import Callback
+
+
+class Counts(Callback):
+    def __init__(self, n: int = 0) -> None:
+        self.n = n
+
+    def state_dict(self):
+        return {"n": self.n}
+"""
+
+
+def test_of_two_with_the_same_key_the_last_one_is_used_which_is_said(callbacks, caplog):
+    Path("counts.py").write_text(OWN)
+    found = callbacks("fit", *(f"--trainer.callbacks{end}" for n in (1, 2) for end in ("+=counts.Counts", f".n={n}")))
+    assert [own.n for own in found if type(own).__name__ == "Counts"] == [2]
+    assert "Only the last of several callbacks with the state_key 'Counts' is used" in caplog.text
 
 
 def test_a_sweep_shows_nothing(callbacks):
