@@ -25,7 +25,7 @@ class LRFinder(BaseCallback):
     First a sweep: the rate rises from `min_lr` to `max_lr`, one optimizer step per rate, and a rule reads a rate off
     the losses. Then trials: trainings of `trial_steps` steps from the same weights on the same batches, at that rate
     and at rates half a decade apart, up or down for as long as the loss gets lower, 12 at most. Each has the schedule
-    of the training, compressed into its steps. Trials get longer where training begins on a plateau. A parabola
+    of the training, compressed into its steps. Longer ones follow where training begins on a plateau. A parabola
     through the three best gives the rate for a training as short as that, and a factor lowers it for a longer one. Then
     everything is restored: with `apply=False` the training is bit for bit the training without this callback (same
     batches, weights, random numbers, logged steps and values). It costs the time of about 1,000 steps, on a plateau of

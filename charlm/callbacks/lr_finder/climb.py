@@ -17,6 +17,7 @@ _HALF_DECADE = math.sqrt(10)
 _LONGER = (2, 4)  # times as many steps, where trials end on the plateau that they began on
 _FALL = 0.05  # share of the first loss; on a plateau the loss may still fall by 3 %, as the net learns the mean target
 _RISE = 0.01  # share of the first loss
+_ALIKE = 1e-4  # share of the first loss
 _FIRST = 10  # steps whose median is the first loss
 _POWER = {False: 0.4, True: 0.1}  # of the factor, at a constant rate and where the rate decays; see scripts/bench
 
@@ -42,7 +43,8 @@ class Climb:
 
     Args:
         trials: in the order in which they were made.
-        rate: the best rate for a training as long as the trials; None if no trial had finite losses.
+        rate: the best rate for a training as long as the trials; None if no trial had finite losses, or all ended
+            alike.
         factor: the rate for the training that follows, divided by `rate`.
         steps: optimizer steps of the training that follows; infinite if not known.
         decays: whether its schedule lowers the rate.
@@ -72,7 +74,7 @@ def climb(
 
     If no trial brings the loss clearly down, training may begin on a plateau, on which a low rate looks as good as any.
     Then the highest rate that is stable is tried for two and for four times as many steps, and if the loss falls, the
-    climb is repeated from there with trials of that length.
+    climb is repeated from there with trials of that length. If all trials end alike, there is no best rate.
 
     Args:
         train: makes a trial.
@@ -89,7 +91,7 @@ def climb(
     used = _Trials(train, start, trial_steps)
     best = used.climb(0)
     made = [used]
-    if math.isfinite(used.loss(best)) and not used.falls(best):
+    if math.isfinite(used.loss(best)) and not (used.falls(best) and used.differ()):
         highest = used.highest_stable(best)
         best = min(used.losses, key=used.loss)
         for length in (times * trial_steps for times in _LONGER if times * trial_steps <= steps):
@@ -99,7 +101,7 @@ def climb(
             if longer.falls(highest):
                 used, best = longer, longer.climb(highest)
     trials = [Trial(each.rate(place), each.steps, each.loss(place)) for each in made for place in each.losses]
-    rate = used.best_rate(best) if math.isfinite(used.loss(best)) else None
+    rate = used.best_rate(best) if math.isfinite(used.loss(best)) and used.differ() else None
     return Climb(trials, rate, factor(used.steps, steps, decays), steps, decays)
 
 
@@ -149,6 +151,11 @@ class _Trials:
             return False
         first = self._first()
         return first - median(self._end(place)) > _FALL * abs(first)
+
+    def differ(self) -> bool:
+        """Whether the rate makes a difference: all trials are on the same batches."""
+        ends = [self.loss(place) for place in self.losses]
+        return max(ends) - min(ends) > _ALIKE * abs(self._first())
 
     def highest_stable(self, place: int) -> int:
         """The last place above whose trial does not end above the first loss, but for noise."""

@@ -93,10 +93,11 @@ class LRFinderResult:
             return REASONS[self.status]
         rates = [trial.rate for trial in climb.trials]
         if climb.rate is None:
-            return (
-                f"the loss became NaN or infinite in each of {len(rates)} trials, at rates from {min(rates):.2g} to"
-                f" {max(rates):.2g}; check the loss and the data, or configure a lower rate to begin with"
-            )
+            what, advice = "became NaN or infinite", "check the loss and the data, or begin with a lower rate"
+            if any(math.isfinite(trial.loss) for trial in climb.trials):
+                what, advice = "stayed as it was", "check that it depends on the weights, or begin with a higher rate"
+            each = f"in each of {len(rates)} trials, at rates from {min(rates):.2g} to {max(rates):.2g}"
+            return f"the loss {what} {each}; {advice}"
         best = f"the best of {len(rates)} trials is near {climb.rate:.3g}"
         longer = f"; times {climb.factor:.2g} for {climb.steps:,.0f} steps" + " with decay" * climb.decays
         return best + longer * (climb.factor != 1)

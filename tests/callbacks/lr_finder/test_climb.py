@@ -179,9 +179,16 @@ def test_an_error_of_any_kind_ends_the_search_alone(trainer):
 
 def test_a_training_without_a_rate_keeps_its_own_and_says_why(trainer):
     class Broken(Line):
-        def training_step(self, batch, batch_idx):
-            return super().training_step(batch, batch_idx) * math.nan
+        factor = math.nan
 
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) * self.factor
+
+    class Still(Broken):
+        factor = 1e-30
+
+    with pytest.warns(UserWarning, match=r"the loss stayed as it was in each of 12 trials.* keeps the configured"):
+        trainer(finder(), max_steps=2).fit(Still())
     with pytest.warns(UserWarning, match=r"NaN or infinite in each of 12 trials, at rates .* keeps the configured"):
         trainer(callback := finder(), max_steps=2).fit(model := Broken())
     assert (model.lr, model.trainer.global_step, callback.result.suggestion) == (1e-3, 2, None)
