@@ -29,6 +29,8 @@ MISTAKES = {
     "fit --trainer.strategy ddp_spawn": r"--trainer.strategy ddp_spawn is for notebooks; give ddp",
     "fit --data.split_seed -1": r" --data.split_seed is -1; give a whole number of 0 or more",
     "fit --model GRU --model.dropout 2": r" --model.dropout is 2.0; give a share",
+    "fit --data.weight #": r"--data.weight begins with '#', and YAML reads '#' as nothing; write",
+    "test --data &names.txt": r"--data.path begins with '&', and YAML reads '&names.txt' as nothing; write ./ before a",
     "fit --data.path bad.txt": r"bad.txt, line 3: U\+0001 is a control character; remove it",
     "fit --model.block_size 5": r"--model.block_size comes from the data; give --data.block_size instead",
     "fit --trainer.default_root_dir bad.txt": r"bad.txt/lightning_logs cannot take another run \(Not a dir",

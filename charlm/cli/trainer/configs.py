@@ -95,6 +95,17 @@ def option_value(value: object) -> object:
         return None
 
 
+def refuse_nothing(name: str, value: str) -> None:
+    """Refuse a text that YAML takes for a comment or an anchor, and so for nothing.
+
+    Raises:
+        ValueError: such a text.
+    """
+    if value.startswith(("#", "&")) and option_value(value) is None:
+        advice = "write ./ before a file, the number of a column, or other text first"
+        raise ValueError(f"{name} begins with {value[0]!r}, and YAML reads {value!r} as nothing; {advice}")
+
+
 def _section(value: str, section: str) -> Config:
     file = Path(value).expanduser()
     if value.lstrip().startswith("{"):

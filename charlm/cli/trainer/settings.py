@@ -18,6 +18,7 @@ from charlm.cli.trainer.configs import (
     config_names,
     option_value,
     read_config,
+    refuse_nothing,
 )
 from charlm.cli.trainer.options import Options
 from charlm.cli.trainer.own_modules import find_own_modules, is_model
@@ -208,9 +209,9 @@ class _CommandLine:
             return name, self._spelled_model(value)
         if name.startswith("--trainer."):
             self.trainer[name.removeprefix("--trainer.")] = value
-        if name == "--data.path":
-            return name, os.path.expanduser(value)  # a Path would change an address
-        return name, value
+        refuse_nothing(name, value)
+        # of names; a Path would change an address
+        return name, os.path.expanduser(value) if name == "--data.path" else value
 
     def _spelled_model(self, name: str) -> str:
         if name in self.kinds:
