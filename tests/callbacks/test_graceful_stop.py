@@ -160,6 +160,14 @@ class _Interrupted(Callback):
         raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("end", [{"max_steps": 2}, {"max_epochs": 1, "limit_train_batches": 2}])
+@pytest.mark.parametrize("validations", [0, 1])
+def test_a_signal_during_the_last_step_lets_training_end_normally(trainer, end, validations):
+    sent = _Sends(lambda: signal.raise_signal(signal.SIGTERM))
+    (fitted := trainer(GracefulStop(), sent, limit_val_batches=validations, **end)).fit(BoringModel())
+    assert (fitted.global_step, fitted.state.status) == (2, "finished")
+
+
 def test_ctrl_c_after_the_last_step_has_the_status_of_ctrl_c(trainer, tmp_path):
     with pytest.raises(Stopped) as stopped:
         trainer(GracefulStop(), _Interrupted(), max_steps=2, default_root_dir=tmp_path).fit(BoringModel())

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, TrainerFn
 from charlm.callbacks.internals.loop_state import time_is_up as time_is_up
+from charlm.callbacks.internals.step_count import batch_is_last
 
 
 def trainer_of(pl_module: LightningModule) -> Trainer | None:
@@ -33,5 +34,6 @@ def logged_now(trainer: Trainer, name: str) -> Tensor | None:
 def is_over(trainer: Trainer) -> bool:
     """Whether the training is over after the iteration that has just ended."""
     epochs: Any = trainer.fit_loop.epoch_progress.current  # its class has more counters than its declaration
-    no_more_epochs = trainer.max_epochs not in (None, -1) and epochs.processed >= trainer.max_epochs
+    ended = epochs.processed + (epochs.started > epochs.processed and batch_is_last(trainer))
+    no_more_epochs = trainer.max_epochs not in (None, -1) and ended >= trainer.max_epochs
     return bool(trainer.should_stop or trainer.global_step == trainer.max_steps or no_more_epochs)
