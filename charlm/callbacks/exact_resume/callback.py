@@ -41,8 +41,10 @@ class ExactResume(BaseCallback):
 
     The batches are the data loader's part: ResumableLoader, charlm's BatchLoader and torchdata's StatefulDataLoader
     continue in the middle of an epoch. A plain DataLoader starts the epoch again, so with one only checkpoints between
-    two epochs are exact. Loaders need a length. A checkpoint grows by a few kilobytes and these gradients; a step costs
-    nothing. State of your own, such as a list in the module, goes into `LightningModule.on_save_checkpoint`.
+    two epochs are exact, and none are where its dataset draws random numbers in persistent workers, which go on with
+    generators of their own; ResumableLoader starts new workers each epoch. Loaders need a length. A checkpoint grows by
+    a few kilobytes and these gradients; a step costs nothing. State of your own, such as a list in the module, goes
+    into `LightningModule.on_save_checkpoint`.
 
     Example:
         >>> from charlm.callbacks import ExactResume, RunCheckpoint
