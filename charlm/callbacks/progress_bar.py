@@ -14,7 +14,7 @@ from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.shared.base_callback import BaseProgressBar
 from charlm.callbacks.shared.progress import training_steps
-from charlm.callbacks.shared.terminal import Nowhere, can_redraw
+from charlm.callbacks.shared.terminal import Nowhere, can_redraw, can_write
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 _WIDE = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -75,7 +75,7 @@ class StepProgressBar(BaseProgressBar):
 
     def print(self, *args: Any, file: Any = None, flush: bool = False, **kwargs: Any) -> None:
         """Print above the bar like Python's `print`; a disabled bar prints nothing."""
-        if self.is_enabled and (file or sys.stdout) is not None:  # windowed programs have no stdout
+        if self.is_enabled and can_write(file or sys.stdout):
             text = StringIO()
             print(*args, file=text, **kwargs)
             tqdm.write(text.getvalue(), file=file, end="")
@@ -88,7 +88,7 @@ class StepProgressBar(BaseProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the current step, which is not 0 in a resumed run."""
-        if not self.is_enabled or sys.stderr is None:
+        if not self.is_enabled or not can_write(sys.stderr):
             return
         # under manual optimization a batch may take any number of steps, so only max_steps gives the end
         total = training_steps(trainer) if pl_module.automatic_optimization else trainer.max_steps

@@ -3,6 +3,7 @@ import os
 import re
 import sys
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -150,10 +151,16 @@ def stop(trainer):
     trainer.should_stop = True
 
 
-def test_a_program_without_a_console_trains_without_a_bar(trainer, monkeypatch):
+CLOSED = StringIO()
+CLOSED.close()
+TEE = SimpleNamespace(write=len, flush=int)  # all that `print` needs
+
+
+@pytest.mark.parametrize("stream", [None, CLOSED, TEE])
+def test_a_program_without_a_console_trains_without_a_bar(trainer, monkeypatch, stream):
     """As under pythonw; what is printed goes nowhere."""
-    monkeypatch.setattr(sys, "stderr", None)
-    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(sys, "stdout", stream)
     prints = AtStep(2, lambda trainer: trainer.lightning_module.print("text"))
     callbacks = [StepProgressBar(refresh_rate=1), LRFinder(num_steps=30, apply=False), prints]
     fitted = trainer(*callbacks, enable_progress_bar=True, max_epochs=1, limit_val_batches=1)
