@@ -8,6 +8,7 @@ from torch import Tensor
 
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
+from charlm.callbacks.internals.step_count import window_is_complete
 from charlm.callbacks.shared.base_callback import BaseCallback
 
 _Place = tuple[int, int, int, float]  # step, batch, epoch, learning rate
@@ -83,7 +84,7 @@ class FiniteLoss(BaseCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save NaN or infinite weights, which can come one step before such a loss."""
         for name, weight in pl_module.named_parameters():
-            if not weight.isfinite().all():
+            if weight.requires_grad and not weight.isfinite().all():
                 raise NonFiniteLoss(
                     f"{name} is NaN or infinite after step {trainer.global_step:,}, at a learning rate of"
                     f" {_rate(trainer):.3g}, so no checkpoint was written; {_advice(trainer)}"
@@ -94,7 +95,8 @@ class FiniteLoss(BaseCallback):
 
 
 def _place(trainer: Trainer, batch_idx: int) -> _Place:
-    return trainer.global_step, batch_idx, trainer.current_epoch, _rate(trainer)
+    step = trainer.global_step + (not window_is_complete(trainer))
+    return step, batch_idx, trainer.current_epoch, _rate(trainer)
 
 
 def _error(trainer: Trainer, place: _Place, loss: float | str) -> NonFiniteLoss:

@@ -54,17 +54,23 @@ def test_the_message_names_the_last_good_checkpoint(trainer, tmp_path):
         trainer(FiniteLoss(), *others, max_steps=9, enable_checkpointing=True).fit(Model(5))
     with pytest.raises(NonFiniteLoss, match=r"clip_val\)\. No checkpoint was written before it\.$"):
         trainer(FiniteLoss(), max_steps=9).fit(Model(0))
+    with pytest.raises(NonFiniteLoss, match=r"at step 2 \(batch 4 of epoch 0\)"):
+        trainer(FiniteLoss(), max_steps=9, accumulate_grad_batches=4).fit(Model(1))
 
 
 def test_weights_that_are_no_numbers_are_not_saved_though_the_loss_is_one(trainer, tmp_path):
     class Spoilt(Model):
+        def __init__(self):
+            super().__init__(-1)
+            self.mask = torch.nn.Parameter(torch.tensor(-math.inf), requires_grad=False)  # which nothing has spoilt
+
         def on_before_zero_grad(self, optimizer):
             if self.trainer.global_step == 4:
                 self.layer.bias.data[0] = math.inf
 
     keep = RunCheckpoint(tmp_path, every_n_train_steps=1)
     with pytest.raises(NonFiniteLoss, match=r"^(layer\.bias is NaN or infinite after step|the loss is)"):
-        trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Spoilt(-1))
+        trainer(FiniteLoss(), keep, max_steps=9, enable_checkpointing=True).fit(Spoilt())
     weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert weights["layer.bias"].isfinite().all()
 

@@ -11,7 +11,7 @@ from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, LightningModule, Trainer, rank_zero_info
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
 from charlm.callbacks.internals.module_log import restore_callback_metrics
-from charlm.callbacks.internals.step_count import batch_is_last
+from charlm.callbacks.internals.step_count import window_is_complete
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.processes import gather
@@ -154,8 +154,6 @@ def _accumulated_gradients(trainer: Trainer, pl_module: LightningModule, inside:
 
     Under manual optimization these are all gradients, since only the module knows whether it goes on to add to them.
     """
-    ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    complete = batch_is_last(trainer) or ready % trainer.accumulate_grad_batches == 0
-    if pl_module.automatic_optimization and (complete or not inside):
+    if pl_module.automatic_optimization and (window_is_complete(trainer) or not inside):
         return {}
     return {name: p.grad.detach().cpu() for name, p in pl_module.named_parameters() if p.grad is not None}

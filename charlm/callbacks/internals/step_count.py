@@ -26,9 +26,15 @@ def count_steps(trainer: Trainer, number: int) -> None:
 
 
 def batch_is_last(trainer: Trainer) -> bool:
-    """Whether the latest batch is the last one of its epoch, after which Lightning takes a step in any case."""
+    """Whether the latest batch is the last one of its epoch."""
     batches = trainer.fit_loop.epoch_loop.batch_progress
     return batches.is_last_batch or batches.current.ready == trainer.num_training_batches
+
+
+def window_is_complete(trainer: Trainer) -> bool:
+    """Whether Lightning takes a step with the latest batch, as it does with the last one of an epoch in any case."""
+    ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return batch_is_last(trainer) or ready % trainer.accumulate_grad_batches == 0
 
 
 def steps_between_checkpoints(callback: Callback) -> int:

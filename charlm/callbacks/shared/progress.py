@@ -19,8 +19,8 @@ from typing import Any
 
 from charlm.callbacks.internals.averaging import epochs_with_steps
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, Trainer
-from charlm.callbacks.internals.step_count import batch_is_last
 from charlm.callbacks.internals.step_count import scalar_step as scalar_step
+from charlm.callbacks.internals.step_count import window_is_complete
 from charlm.callbacks.internals.trainer_attributes import callbacks_of, steps_per_log
 
 
@@ -87,5 +87,4 @@ def log_is_due(trainer: Trainer) -> bool:
     every = steps_per_log(trainer)
     if not every or not (trainer.should_stop or (scalar_step(trainer) + 1) % every == 0):
         return False
-    ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return batch_is_last(trainer) or ready % trainer.accumulate_grad_batches == 0
+    return window_is_complete(trainer)
