@@ -36,9 +36,9 @@ class NameSamples(BaseCallback):
 
     which returns the known names of each split, such as {"train": [...], "val": [...]}; the first split gives the mean
     length. It is called once a training. `sample_names` is called in the process of rank 0 only, in eval mode and
-    without gradients, and torch's random state is restored after it. Training is not affected: the weights are the
-    same, bit for bit. What cannot be sampled or logged is left out with a warning. It costs the time in which the model
-    samples `scored` names, and the memory of the known names.
+    without gradients. Training is not affected: the weights are the same, bit for bit, as the random states of torch,
+    Python and numpy are restored. What cannot be sampled or logged is left out with a warning. It costs the time in
+    which the model samples `scored` names, and the memory of the known names.
 
     Args:
         n: names to show, >= 1.
@@ -133,7 +133,8 @@ class NameSamples(BaseCallback):
         """Keep the known names as sets: a thousand look-ups in a list of ten thousand take a second."""
         owners = (pl_module, getattr(trainer, "datamodule", None))
         owner: Any = next((owner for owner in owners if hasattr(owner, "known_names")), None)
-        known: Mapping[str, Collection[str]] = {} if owner is None else owner.known_names()
+        with evaluating(pl_module):
+            known: Mapping[str, Collection[str]] = {} if owner is None else owner.known_names()
         first = next(iter(known.values()), [])
         length = _mean_length(first) if first else None  # of the collection, with its repetitions
         self._known = {split: frozenset(names) for split, names in known.items()}

@@ -1,9 +1,11 @@
 import html
+import random
 import re
 import warnings
 from itertools import pairwise
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -34,6 +36,8 @@ class Speller(pl.LightningModule):
         self.asked.append((n, seed))
         self.modes.append((any(part.training for part in self.modules()), torch.is_grad_enabled()))
         self.net(torch.rand(2, 3))
+        random.seed(seed)
+        np.random.seed(seed)
         return ["a" * len(self.asked), "bob", "bob", "cleo"] * (n // 4)
 
     def training_step(self, batch, batch_idx):
@@ -56,6 +60,7 @@ class Speller(pl.LightningModule):
 
 class Knowing(Speller):
     def known_names(self):
+        random.random()
         return {"train": ["bob", "bob", "a"], "val": {"cleo"}}
 
 
@@ -132,14 +137,14 @@ def test_a_resumed_run_goes_on_at_lightnings_steps(trainer, tmp_path):
 @pytest.mark.filterwarnings("ignore:Found 1 module")
 @pytest.mark.parametrize("callbacks", [[], [StepsPerExecution(2)]])
 def test_training_is_what_it_is_without_it_bit_for_bit(callbacks, trainer):
-    """Though sample_names draws from the global generator, as it ought not to, and a batch norm is frozen."""
+    """Though sample_names uses the global generators, as it ought not to, and a batch norm is frozen."""
     results = []
     for own in ([], [NameSamples(n=4, scored=4)]):
         pl.seed_everything(3, verbose=False)
         model = Knowing()
         model.net[1].eval()
         trainer(*own, *callbacks, **FIT).fit(model)
-        results.append([*model.state_dict().values(), torch.rand(1)])
+        results.append([*model.state_dict().values(), torch.rand(1), torch.tensor([random.random(), np.random.rand()])])
     assert all(map(torch.equal, *results))
     assert set(model.modes) == {(False, False)}
     assert [part.training for part in model.net] == [True, False, True, True]
