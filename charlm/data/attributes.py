@@ -65,7 +65,7 @@ class AttributeColumns(NamedTuple):
         label = "" if self.label is None else _label(row[self.label])
         if label and self.labels is not None and label not in self.labels:
             known = shortened(", ".join(self.labels))
-            raise ValueError(f"the label {shortened(label)} is not one of {known}; correct it, or widen --data.labels")
+            raise ValueError(f"the label {shortened(label)} is not one of {known}; correct it, or widen `labels`")
         return Attributes(weight, label)
 
 
@@ -75,7 +75,7 @@ def _weight(cell: str) -> tuple[float, ...]:
     if all(map(math.isnan, weights)):
         raise ValueError(
             f"the weight is {shortened(cell.strip())}; a weight is a number above 0, from 1e-30 to 1e30; correct the"
-            " row or give --data.bad_lines skip"
+            " row or give `bad_lines` skip"
         )
     return weights
 
@@ -96,7 +96,7 @@ def _label(cell: str) -> str:
     if steering or not 0 < len(label) <= LONGEST_NAME:
         raise ValueError(
             f"the label is {shortened(label)}; a label has 1 to {LONGEST_NAME} printable characters, correct the row or"
-            " give --data.bad_lines skip"
+            " give `bad_lines` skip"
         )
     return label
 
@@ -124,7 +124,7 @@ class AttributeList:
             self._numbers.setdefault(label, len(self._numbers))
         if len(self._numbers) > MOST_LABELS:
             raise ValueError(
-                f"the column --data.label has more than {MOST_LABELS:,} different labels; give a column with what many"
+                f"the column `label` has more than {MOST_LABELS:,} different labels; give a column with what many"
                 " names share"
             )
         numbers = np.array([self._numbers[label] for label in labels], np.int16)

@@ -81,9 +81,7 @@ class BatchLoader:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give at least 1, or null for the whole split in one batch")
         if len(examples) == 0:
-            raise ValueError(
-                "this split has no examples; give it a share in --data.split, or choose a smaller --data.block_size"
-            )
+            raise ValueError("this split has no examples; give it a share in `split`, or choose a smaller `block_size`")
         if world_size > 1 and len(examples) < 2 * world_size:
             raise ValueError(f"{len(examples)} examples are too few for {world_size} processes; use fewer devices")
         self.examples = examples

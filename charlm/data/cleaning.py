@@ -27,7 +27,7 @@ _REFUSED = {
     "Cn": "no character of Unicode",
     **dict.fromkeys("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0", "a blank that counts as a letter"),
     "\u034f": "an invisible character",
-    "\ufffd": "the replacement character for bytes that could not be decoded (see --data.encoding)",
+    "\ufffd": "the replacement character for bytes that could not be decoded (see `encoding`)",
 }
 _VIRAMA = 9  # the combining class of the signs that join consonants in the scripts of India
 _HEH = "\u0647"  # in Kurdish, the joiner after it makes it another letter
@@ -152,7 +152,7 @@ def _refuse_unprintable(chunk: Chunk, characters: set[str]) -> None:
         at = min(found)
         raise ValueError(
             f"{chunk.where(at)}: U+{ord(text[at]):04X} is {kinds[text[at]]}; remove it from the line, or give"
-            " --data.bad_lines skip"
+            " `bad_lines` skip"
         )
 
 
@@ -176,7 +176,7 @@ def _refuse_long(chunk: Chunk, max_length: int, composed_of: int = 1) -> np.ndar
         line = int((lengths > max_length * composed_of).argmax())
         raise ValueError(
             f"{chunk.file}, line {chunk.lines_before + line + 1}: a name of {lengths[line]} characters; at most"
-            f" {max_length} are accepted (--data.max_length), one name a line"
+            f" {max_length} are accepted (`max_length`), one name a line"
         )
     return lengths
 
@@ -187,7 +187,7 @@ def _refuse_lone_accents(chunk: Chunk, characters: set[str]) -> None:
         at = lone.start()
         raise ValueError(
             f"{chunk.where(at)}: U+{ord(chunk.text[at]):04X} is an accent without a letter before it; remove it"
-            ", or give --data.bad_lines skip"
+            ", or give `bad_lines` skip"
         )
 
 
@@ -200,7 +200,7 @@ def _refuse_out_of_vocabulary(chunk: Chunk, characters: set[str], alphabet: str 
         name = text[start : text.index("\n", at)]
         raise ValueError(
             f"{chunk.where(at)}: {shortened(name)} has {text[at]!r} at position {at - start}, outside the alphabet"
-            f" {shortened(alphabet or '')}; clean the names file or widen --data.alphabet"
+            f" {shortened(alphabet or '')}; clean the names file or widen `alphabet`"
         )
 
 

@@ -207,7 +207,7 @@ class NamesDataModule(pl.LightningDataModule):
         for key in ("split", "split_by", "split_seed"):
             if state_dict[key] != now[key]:
                 raise ValueError(
-                    f"--data.{key} is {now[key]!r}, and the checkpoint was trained with {state_dict[key]!r}: names of"
+                    f"`{key}` is {now[key]!r}, and the checkpoint was trained with {state_dict[key]!r}: names of"
                     " the val split would be trained on; leave the option out, or start a new run"
                 )
 

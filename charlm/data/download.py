@@ -60,11 +60,11 @@ def download_makemore() -> Path:
             error.close()  # the error is also the server's reply, which holds the connection
         raise OSError(
             f"cannot download {MAKEMORE_ADDRESS} ({getattr(error, 'reason', error)}); if you have a list of names,"
-            " give that file instead: --data.path FILE"
+            " give that file instead: `path` FILE"
         ) from error
     raise ValueError(
         f"{MAKEMORE_ADDRESS} did not send the expected file (its SHA-256 differs); try again, or give a file that you"
-        " have: --data.path FILE"
+        " have: `path` FILE"
     )
 
 

@@ -44,7 +44,7 @@ def find_table(
     given = {name: asked for name, asked in (("weight", weight), ("label", label)) if asked is not None}
     lines = [line for line in text.split("\n") if line.strip()][:SAMPLE]
     if given and column == 0:
-        raise ValueError(f"--data.{min(given)} is a column of a table; give the column with the names in --data.column")
+        raise ValueError(f"`{min(given)}` is a column of a table; give the column with the names in `column`")
     if column == 0 or not lines:
         return None
     if column is None:
@@ -53,15 +53,15 @@ def find_table(
                 raise ValueError(f"{file} has a single line, {shortened(lines[0])}; give one name a line")
             raise ValueError(
                 f"{file} looks like a table: its first line is {shortened(lines[0].strip())}. Give the column with the"
-                f" names, as in --data.column {_likely(found[1])}, or --data.column 0 if the whole line is a name"
+                f" names, as in `column` {_likely(found[1])}, or `column` 0 if the whole line is a name"
             )
         if given:
-            raise ValueError(f"--data.{min(given)} is a column of a table, but {file} is no table; leave it out")
+            raise ValueError(f"`{min(given)}` is a column of a table, but {file} is no table; leave it out")
         return None
     found = _find_rows(lines, asked=True)
     if not found and isinstance(column, int):
         raise ValueError(
-            f"--data.column is {column}, and {file} does not look like a table: its first line is"
+            f"`column` is {column}, and {file} does not look like a table: its first line is"
             f" {shortened(lines[0])}; leave the option out"
         )
     delimiter, rows = found or ("\t", _split("\t", lines))
@@ -85,13 +85,13 @@ def _index(rows: Rows, file: Path, option: str, given: int | str) -> int:
         if given.casefold() not in titles:
             raise ValueError(
                 f"{file} has no column {given!r}: its first row is {shortened(', '.join(first))}; give one of these"
-                f" titles in --data.{option}, or the number of the column"
+                f" titles in `{option}`, or the number of the column"
             )
         return titles.index(given.casefold())
     most = max(map(len, rows))
     if not 1 <= given <= most:
         whole = ", or 0 for the whole line" if option == "column" else ""
-        raise ValueError(f"--data.{option} is {given}; {file} has columns 1 to {most}{whole}")
+        raise ValueError(f"`{option}` is {given}; {file} has columns 1 to {most}{whole}")
     return given - 1
 
 

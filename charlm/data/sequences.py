@@ -36,7 +36,7 @@ class Sequences:
         """
         if contexts.positions is not None:
             raise ValueError(
-                "this model takes whole names, and --data.split_by pair and --data.pad false cut them; leave these out"
+                "this model takes whole names, and `split_by` pair and `pad` false cut them; leave these out"
             )
         return cls(contexts.stream[contexts.block_size :], contexts.attributes)
 

@@ -26,7 +26,7 @@ def absolute(path: Paths) -> str | list[str] | None:
         return path
     if not isinstance(path, str | Path):
         if not path:
-            raise ValueError("--data.path is an empty list; give a file of names")
+            raise ValueError("`path` is an empty list; give a file of names")
         return [str(absolute(each)) for each in path]
     refuse_address(path)
     return str(Path(path).absolute())

@@ -154,7 +154,7 @@ def split_sizes(total: int, split: Shares, what: str) -> tuple[int, int]:
     if any(share > 0 and size < 1 for share, size in zip(split, sizes, strict=True)):
         raise ValueError(
             f"the split {split} of {total} {what if total != 1 else what.removesuffix('s')} gives {sizes}; add names or"
-            " change --data.split"
+            " change `split`"
         )
     return first, second
 

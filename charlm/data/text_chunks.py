@@ -51,8 +51,7 @@ def _check_encoding(encoding: str) -> str:
         return codecs.lookup(encoding).name
     except (LookupError, ValueError):
         raise ValueError(
-            f"--data.encoding is {encoding!r}, which Python does not know; give utf-8, utf-16, cp1252, shift_jis"
-            " or the like"
+            f"`encoding` is {encoding!r}, which Python does not know; give utf-8, utf-16, cp1252, shift_jis or the like"
         ) from None
 
 
@@ -77,7 +76,7 @@ def _whole_lines(file: Path, size: int, encoding: str) -> Iterator[bytes]:
         raise PermissionError(f"{file} may not be read by this user; change its permissions (chmod u+r)") from None
     except UnicodeError as error:  # such as UTF-16 without a BOM
         raise ValueError(
-            f"{file} cannot be read as {encoding} ({error}); give its encoding as --data.encoding, such as utf-16-le"
+            f"{file} cannot be read as {encoding} ({error}); give its encoding as `encoding`, such as utf-16-le"
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise OSError(f"{file} is damaged: gzip cannot decompress it ({error}); get the file again") from None
@@ -134,5 +133,5 @@ def _decode(data: bytes, file: Path, lines_before: int, errors: str) -> str:
         line = lines_before + len(re.findall(rb"\r\n?|\n", data[: error.start])) + 1
         raise ValueError(
             f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8, or give its"
-            f" encoding, as in --data.encoding {'utf-16' if data.startswith(_UTF16) else 'cp1252'}"
+            f" encoding, as in `encoding` {'utf-16' if data.startswith(_UTF16) else 'cp1252'}"
         ) from None

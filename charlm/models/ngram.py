@@ -51,7 +51,7 @@ class LitNGram(LitCharLM):
             raise ValueError("an n-gram model is counted by one process; give --trainer.devices 1")
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and data is not None and data.hparams.get("min_batches", 1) > 1:
-            raise ValueError("an n-gram model counts each name once; leave --data.min_batches out")
+            raise ValueError("an n-gram model counts each name once; leave `min_batches` out")
 
     def on_train_start(self) -> None:
         """Start to count anew in a new training."""

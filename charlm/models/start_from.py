@@ -53,7 +53,7 @@ def start_from(model: LitCharLM, start: Checkpoint) -> str:
             if weight[there].shape != values.shape:  # of a net of windows, where a label has a place
                 had, advice = ("", "give") if start.tokenizer.labels else ("no ", "leave out")
                 raise ValueError(
-                    f"{start.path} was trained on names with {had}labels, as {kind} must be; {advice} --data.label"
+                    f"{start.path} was trained on names with {had}labels, as {kind} must be; {advice} `label`"
                 )
             weight[there] = values
     return "".join(letter for letter in letters if letter not in old_letters)

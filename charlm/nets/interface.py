@@ -73,7 +73,7 @@ def net_arguments(kind: type[nn.Module], given: Mapping[str, Any], sizes: dict[s
     """
     known = parameters_of(kind)
     if sizes["n_labels"] and "n_labels" not in known:
-        raise ValueError(f"{kind.__name__} takes no labels, as it has no argument n_labels; leave --data.label out")
+        raise ValueError(f"{kind.__name__} takes no labels, as it has no argument n_labels; leave `label` out")
     return {**{name: given[name] for name in known if name in given}, **{key: n for key, n in sizes.items() if n}}
 
 
@@ -103,5 +103,5 @@ def check_longest(net: nn.Module, longest: int, what: str) -> None:
     if positions is not None and longest >= positions:
         raise ValueError(
             f"{what} has {longest} characters, and this {type(net).__name__} takes names of at most {positions - 1}"
-            f" (block_size {positions}, less one); leave it out, or train with --data.block_size {longest + 1}"
+            f" (block_size {positions}, less one); leave it out, or train with `block_size` {longest + 1}"
         )

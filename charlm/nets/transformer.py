@@ -128,7 +128,7 @@ class Transformer(nn.Module):
         check_sizes(vocab_size=vocab_size, block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd)
         check_dropout(dropout)
         if n_embd % n_head:
-            raise ValueError(f"n_embd is {n_embd} and n_head {n_head}; n_embd must be a multiple of n_head")
+            raise ValueError(f"`n_embd` is {n_embd} and `n_head` is {n_head}; `n_embd` must be a multiple of `n_head`")
         self.block_size = block_size
         self.embedding = nn.Embedding(vocab_size + n_labels, n_embd)
         self.positions = nn.Embedding(block_size, n_embd)

@@ -220,7 +220,7 @@ def test_the_ranks_together_evaluate_every_example_once(n, batch_size, world):
 @pytest.mark.parametrize(
     ("n", "options", "message"),
     [
-        (0, {}, r"this split has no examples; give it a share in --data\.split, or choose a smaller --data"),
+        (0, {}, r"this split has no examples; give it a share in `split`, or choose a smaller `block_size`"),
         (5, {"batch_size": 0}, "batch_size is 0; give at least 1, or null for the whole split in one batch"),
         (5, {"world_size": 3}, "5 examples are too few for 3 processes; use fewer devices"),
         (5, {"sampling": "sequentail"}, "sampling is 'sequentail'; give 'sequential', 'epoch' or 'replacement'"),

@@ -19,7 +19,7 @@ from charlm.data.text_chunks import text_chunks
 NAMES = "anna\nbo\nanna\nzoë\n"
 TWENTY = [a + b for a, b in product("abcd", "vwxyz")]
 LETTERS = "".join(map(chr, [*range(0x20000, 0x2A6D6), *range(0xAC00, 0xD7A4), *range(0x4E00, 0xA000)]))
-LONG = r"at most 64 are accepted \(--data.max_length\), one name a line"
+LONG = r"at most 64 are accepted \(`max_length`\), one name a line"
 
 
 DROPPED = "soft hyphens, directional marks or variation selectors dropped"
@@ -104,7 +104,7 @@ def test_a_file_may_have_another_encoding(write, encoding):
     path = write("anna\r\njosé\r\n".encode(encoding))
     assert read_corpus(path, encoding=encoding).names() == ["anna", "josé"]
     if "8" not in encoding:
-        assert "as in --data.encoding " + ("utf-16" if encoding == "utf-16" else "cp1252") in refusal(path)
+        assert "as in `encoding` " + ("utf-16" if encoding == "utf-16" else "cp1252") in refusal(path)
 
 
 def test_an_encoding_that_does_not_fit_is_refused(write):
@@ -112,7 +112,7 @@ def test_an_encoding_that_does_not_fit_is_refused(write):
     assert "cannot be read as utf-16 (UTF-16 stream does not start with BOM)" in refusal(
         write(NAMES), encoding="utf-16"
     )
-    with pytest.raises(ValueError, match=r"data\.encoding is 'hex', which Python does not know; give utf-8"):
+    with pytest.raises(ValueError, match=r"`encoding` is 'hex', which Python does not know; give utf-8"):
         read_corpus(write(NAMES), encoding="hex")
 
 
@@ -133,7 +133,7 @@ def test_lower_case_follows_the_rules_of_a_language(write, lowercase, names):
 
 
 CONTROL, INVISIBLE = "\x00\x07\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\t", "\u200b\u200c\u200d\u202e\u2060\u034f"
-UTF8 = "is not UTF-8; save the file as UTF-8, or give its encoding, as in --data.encoding"
+UTF8 = "is not UTF-8; save the file as UTF-8, or give its encoding, as in `encoding`"
 REMOVE = "remove it from the line"
 REFUSED = {  # the file: what is said of FILE
     b"": "no names in FILE: it is empty or has blank lines only; give one name a line",
@@ -183,8 +183,7 @@ def test_length_is_counted_in_characters_after_cutting(write):
 def test_a_character_outside_the_alphabet_is_refused_with_its_line(write):
     path = write("\n\nanna\n \nnab\n")
     assert refusal(path, alphabet="an") == (
-        "FILE, line 5: 'nab' has 'b' at position 2, outside the alphabet 'an'; clean the names file or widen"
-        " --data.alphabet"
+        "FILE, line 5: 'nab' has 'b' at position 2, outside the alphabet 'an'; clean the names file or widen `alphabet`"
     )
     assert read_corpus(path, alphabet="bna").names() == ["anna", "nab"]
     long = refusal(write("a" * 500 + "b"), max_length=1000, alphabet="a")

@@ -130,8 +130,8 @@ def test_to_resume_with_other_names_is_refused(names_path, tmp_path, names, trai
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"split_seed": 7}, r"data\.split_seed is 7, and the checkpoint was trained with 42: "),
-        ({"split": (0.8, 0.2, 0)}, r"data\.split is \[0.8, 0.2, 0\], and .* with \[0.8, 0.1, 0.1\]"),
+        ({"split_seed": 7}, r"`split_seed` is 7, and the checkpoint was trained with 42: "),
+        ({"split": (0.8, 0.2, 0)}, r"`split` is \[0.8, 0.2, 0\], and .* with \[0.8, 0.1, 0.1\]"),
     ],
 )
 def test_to_resume_with_another_split_is_refused(names_path, option, message):

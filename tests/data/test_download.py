@@ -76,7 +76,7 @@ def cached_files():
 
 
 def refusal(error=OSError):
-    with pytest.raises(error, match=r"give .*file.*: --data\.path FILE$") as refused:
+    with pytest.raises(error, match=r"give .*file.*: `path` FILE$") as refused:
         read_corpus("makemore")
     assert cached_files() == [], "a part of a download was left"
     return str(refused.value)

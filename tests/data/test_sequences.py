@@ -49,7 +49,7 @@ def test_any_names_can_be_gathered_and_are_padded_to_the_longest_of_them(names, 
 
 def test_examples_that_are_not_whole_names_are_refused():
     contexts = Contexts(LETTERS.encode_lines("ab\n"), 1, positions=torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"^this model takes whole names, and --data.split_by pair and --data.pad"):
+    with pytest.raises(ValueError, match=r"^this model takes whole names, and `split_by` pair and `pad`"):
         Sequences.of_contexts(contexts)
 
 

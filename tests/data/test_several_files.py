@@ -24,5 +24,5 @@ def test_several_files_are_one_list(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no file matches n\*\.txt; give an existing file or another pattern"):
         load_splits("n*.txt")
-    with pytest.raises(ValueError, match=r"data\.path is an empty list; give a file of names"):
+    with pytest.raises(ValueError, match=r"`path` is an empty list; give a file of names"):
         NamesDataModule([])

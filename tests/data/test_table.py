@@ -42,7 +42,7 @@ def test_a_table_is_refused_until_its_column_is_given(write, content):
     said = f"{path} looks like a table: its first line is {first!r}. Give the column with the names, as in"
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         read_corpus(path)
-    assert f" --data.column {suggested}, or --data.column 0 if the whole line is a name" in str(error.value)
+    assert f" `column` {suggested}, or `column` 0 if the whole line is a name" in str(error.value)
     corpus = read_corpus(path, column=column)
     assert corpus.names() == NAMES
     assert corpus.note.startswith("the names are column ")
@@ -70,13 +70,13 @@ def test_a_table_may_be_compressed(tmp_path):
         (rows("{0},{1}") + "\nb\u200b,F\n", 1, r", line 13: U\+200B is an invisible character"),
         (rows('{0},"{1}\n"') + '"a\nb",F\n', 1, r", line 23: a row with a name of two lines"),
         (rows("{0},{1}") + 'bo,"F\n', 1, ", line 12: a cell is not quoted as in a table"),
-        (rows("{0},{1}"), -1, "^--data.column is -1; .* has columns 1 to 2, or 0 for the whole line"),
+        (rows("{0},{1}"), -1, "^`column` is -1; .* has columns 1 to 2, or 0 for the whole line"),
         (rows("{0},{1}", "name,sex"), "n", " has no column 'n': its first row is 'name, sex'; give one of these"),
         (rows("{0}"), 1, "does not look like a table: its first line is 'Emma'; leave the option out"),
-        (rows("{0},{1}"), {"column": 1, "weight": "n"}, " has no column 'n': .* titles in --data.weight"),
-        (rows("{0},{1}"), {"column": 1, "weight": 4}, "^--data.weight is 4; .* has columns 1 to 2$"),
-        (rows("{0}"), {"weight": 2}, "^--data.weight is a column of a table, but .* is no table"),
-        (rows("{0}"), {"column": 0, "weight": 2}, "^--data.weight is a column .* with the names in --data.column"),
+        (rows("{0},{1}"), {"column": 1, "weight": "n"}, " has no column 'n': .* titles in `weight`"),
+        (rows("{0},{1}"), {"column": 1, "weight": 4}, "^`weight` is 4; .* has columns 1 to 2$"),
+        (rows("{0}"), {"weight": 2}, "^`weight` is a column of a table, but .* is no table"),
+        (rows("{0}"), {"column": 0, "weight": 2}, "^`weight` is a column .* with the names in `column`"),
         ("Emma, Noah, Mia\n", None, " has a single line, 'Emma, Noah, Mia'; give one name a line"),
     ],
 )

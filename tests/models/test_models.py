@@ -175,7 +175,7 @@ def test_the_train_loss_is_the_cross_entropy_alone_and_the_penalty_is_minimised_
 def test_a_name_has_to_fit_into_the_positions(kind, make, data, trainer):
     model = make(kind, block_size=4)
     said = r"the longest name of \S+names\.txt has 4 characters, and this \w+ takes names of at most 3 \(block_size 4"
-    with pytest.raises(ValueError, match=said + r", less one\); leave it out, or train with --data\.block_size 5"):
+    with pytest.raises(ValueError, match=said + r", less one\); leave it out, or train with `block_size` 5"):
         trainer(max_steps=1).fit(model, data)
     with pytest.raises(ValueError, match=r"'abcabc' has 6 characters, and this \w+ takes names of at most 3"):
         score_names(model.net, model.tokenizer, ["a", "abcabc"])
@@ -201,7 +201,7 @@ def test_counting_ends_after_one_pass_begins_anew_in_another_fit_and_takes_one_p
     with pytest.raises(ValueError, match="an n-gram model is counted by one process; give --trainer"):
         model.setup("fit")
     data.hparams["min_batches"] = 2
-    with pytest.raises(ValueError, match="counts each name once; leave --data"):
+    with pytest.raises(ValueError, match="counts each name once; leave `min_batches` out"):
         trainer(max_epochs=1).fit(model, data)
 
 

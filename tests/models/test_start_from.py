@@ -70,7 +70,7 @@ def test_a_new_letter_and_labels_have_rows_of_their_own(make):
         (LitNGram, LitNGram, {}, "NGram has counts alone"),
         (LitGRU, LitGRU, {"n_hidden": 5}, "last.ckpt has n_hidden 5, not 4; give"),
         (LitMLP, LitMLP, {"block_size": 3}, "has block_size 3, not 8; give"),
-        (LitMLP, LitMLP, {"labels": ["F"]}, "names with labels, as MLP must be; give --data.label"),
+        (LitMLP, LitMLP, {"labels": ["F"]}, "names with labels, as MLP must be; give `label`"),
     ],
 )
 def test_another_net_is_refused(make, kind, other, arguments, message):

@@ -143,7 +143,7 @@ def test_units_are_dropped_in_training_alone(kind):
 
 
 def test_heads_share_the_width():
-    with pytest.raises(ValueError, match="n_embd is 4 and n_head 3; n_embd must be a multiple of n_head"):
+    with pytest.raises(ValueError, match="`n_embd` is 4 and `n_head` is 3; `n_embd` must be a multiple of `n_head`"):
         make(Transformer, n_head=3)
 
 

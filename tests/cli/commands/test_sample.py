@@ -107,13 +107,13 @@ def test_names_in_a_file_are_not_drawn(write_run, tmp_path, capsys):
     sure_of(write_run("Bigram"), {0: {1: 0.5, 2: 0.4, 3: 0.1}, 1: {0: 1.0}, 2: {0: 1.0}, 3: {0: 1.0}})
     (tmp_path / "known.txt").write_bytes(b"a\n\xe9\n\0\n")
     (tmp_path / "known.csv").write_text("id,name\n1,b\n2,x\n")
-    with pytest.raises(ValueError, match=r"line 2: byte 0xe9 is not UTF-8; .* as in --encoding cp1252"):
+    with pytest.raises(ValueError, match=r"line 2: byte 0xe9 is not UTF-8; .* as in `encoding` cp1252"):
         sample(n=50, not_in="known.txt")
     sample(n=50, not_in="known.txt", encoding="cp1252", bad_lines="skip", seed=0)
     assert set(lines(capsys)) == {"b", "c"}
     sample(n=50, not_in="known.csv", column="name", seed=0)
     assert set(lines(capsys)) == {"a", "c"}
-    with pytest.raises(ValueError, match=r"known.csv looks like a table: .* as in --column name, or --column 0"):
+    with pytest.raises(ValueError, match=r"known.csv looks like a table: .* as in `column` name, or `column` 0"):
         sample(n=50, not_in="known.csv")
 
 

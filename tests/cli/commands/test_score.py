@@ -85,11 +85,11 @@ def test_json_and_csv_have_the_rows_and_the_mean_is_apart(format, write_run, mon
 def test_a_table_is_read_as_training_reads_it(write_run, tmp_path, capsys):
     run = str(write_run("Bigram"))
     (tmp_path / "data.csv").write_bytes("id;name\n1;emma\n2;mi\x07a\n3;jos\xe9\n".encode("cp1252"))
-    with pytest.raises(ValueError, match=r"^data.csv, line 4: .* give its encoding, as in --encoding cp1252"):
+    with pytest.raises(ValueError, match=r"^data.csv, line 4: .* give its encoding, as in `encoding` cp1252"):
         score(["data.csv"], run, column=2)
-    with pytest.raises(ValueError, match=r"^data.csv, line 3: .* or give --bad-lines skip$"):
+    with pytest.raises(ValueError, match=r"^data.csv, line 3: .* or give `bad_lines` skip$"):
         score(["data.csv"], run, encoding="cp1252", column=2)
-    with pytest.raises(ValueError, match=r"data.csv looks like a table: .* as in --column name, or --column 0"):
+    with pytest.raises(ValueError, match=r"data.csv looks like a table: .* as in `column` name, or `column` 0"):
         score(["data.csv"], run, encoding="cp1252")
     score(["data.csv"], run, encoding="cp1252", column="name", bad_lines="skip")
     shown = capsys.readouterr()
