@@ -136,14 +136,21 @@ def test_of_files_between_validations_none_counts_as_best(fit, tmp_path):
     assert (seen[2], seen[5]) == ({"last.ckpt": 2}, {"best.ckpt": 3, "last.ckpt": 4})
 
 
-def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, tmp_path):
-    class Stops(Callback):
-        def on_train_batch_end(self, trainer, *_):
-            if trainer.global_step == 13:
-                raise ZeroDivisionError
+class Stops(Callback):
+    """Fails after so many steps; has seen the batches until then."""
 
+    def __init__(self, step=None):
+        self.step, self.seen = step, []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.seen.append(batch_idx)
+        if trainer.global_step == self.step:
+            raise ZeroDivisionError
+
+
+def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, tmp_path):
     with pytest.raises(ZeroDivisionError):
-        fit(Model(), Stops(), monitor=None, options={}, max_steps=20)
+        fit(Model(), Stops(13), monitor=None, options={}, max_steps=20)
     assert steps_of(tmp_path / "run") == {"last.ckpt": 10}
     keep, steps = fit(Model(), run="whole", monitor=None, options={}, max_steps=7)
     assert (steps, Path(keep.best_model_path).name) == ({"last.ckpt": 7}, "last.ckpt")
@@ -152,25 +159,11 @@ def test_without_validations_the_last_is_written_at_the_end_of_every_epoch(fit, 
 @pytest.mark.parametrize("last", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 15}])
 @pytest.mark.parametrize("step", [4, 5, 6])
 def test_lightning_alone_goes_on_with_the_next_batch_also_after_the_last_one_of_an_epoch(trainer, tmp_path, step, last):
-    class Counts(Callback):
-        def __init__(self, stop=None):
-            self.seen, self.stop = [], stop
-
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            self.seen.append(batch_idx)
-            if self.stop == trainer.global_step:
-                raise ZeroDivisionError
-
-    keep, options = RunCheckpoint(tmp_path, every_n_train_steps=step), {"enable_checkpointing": True}
+    keep = RunCheckpoint(tmp_path, every_n_train_steps=step)
     with pytest.raises(ZeroDivisionError):
-        trainer(keep, Counts(step + 1), max_epochs=3, **options).fit(Model())
-    trainer(rest := Counts(), **last).fit(Model(), ckpt_path=tmp_path / "last.ckpt")
+        trainer(keep, Stops(step + 2), max_epochs=3, enable_checkpointing=True).fit(Model())
+    trainer(rest := Stops(), **last).fit(Model(), ckpt_path=tmp_path / "last.ckpt")
     assert rest.seen == [*range(5), *range(5), *range(5)][step:]
-
-
-def test_a_metric_that_is_not_logged_is_said_with_those_that_are(fit):
-    with pytest.warns(UserWarning, match=r"no best\.ckpt, as 'los' is not logged; monitor one of: loss"):
-        assert fit(Model([1.0] * 9), monitor="los")[1] == {"last.ckpt": 6}
 
 
 class OfSteps(Model):
@@ -179,9 +172,11 @@ class OfSteps(Model):
         return super().training_step(batch, batch_idx)
 
 
-def test_a_metric_of_single_steps_is_no_value_of_a_state_which_is_said_once(fit):
+def test_a_metric_that_is_not_logged_or_for_single_steps_alone_is_said_once(fit):
+    with pytest.warns(UserWarning, match=r"no best\.ckpt, as 'los' is not logged; monitor one of: loss"):
+        assert fit(Model([1.0] * 9), monitor="los")[1] == {"last.ckpt": 6}
     with pytest.warns(UserWarning, match="'now' is logged for single steps, .*; log it with on_epoch=True") as said:
-        assert fit(OfSteps([1.0] * 4), options=EVERY_EPOCH, monitor="now")[1] == {"last.ckpt": 20}
+        assert fit(OfSteps([1.0] * 4), run="steps", options=EVERY_EPOCH, monitor="now")[1] == {"last.ckpt": 20}
     assert sum("no best.ckpt" in str(each.message) for each in said) == 1
 
 
