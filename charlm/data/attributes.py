@@ -18,7 +18,7 @@ _WEIGHTS = (1e-30, 1e30)  # float32 holds their sums
 
 _SHOWN = 6  # labels that a note lists
 _FORMS = tuple(  # the marks of thousands and of decimals, in English and in most of Europe, and numbers with thousands
-    (thousands, point, re.compile(rf"[1-9]\d{{0,2}}([{thousands}'\s])\d{{3}}(\1\d{{3}})*([{point}]\d*)?"))
+    (thousands, point, re.compile(rf"[1-9]\d{{0,2}}([{thousands}'\u2019\s])\d{{3}}(\1\d{{3}})*([{point}]\d*)?"))
     for thousands, point in (",.", ".,")
 )
 
@@ -142,7 +142,7 @@ class AttributeList:
         english, commas = self._read_weights
         no_english, no_commas = np.isnan(english), np.isnan(commas)
         if no_english.any() and no_commas.any():
-            comma, point = f"{commas[no_english][0]:g}".replace(".", ","), f"{english[no_commas][0]:g}"
+            comma, point = f"{commas[no_english][0]:.15g}".replace(".", ","), f"{english[no_commas][0]:.15g}"
             raise ValueError(
                 f"some weights have a decimal comma, as {comma} has, and others a decimal point, as {point} has; write"
                 " all of them in the same way"

@@ -163,12 +163,12 @@ def read_corpus(
             names += cleaned.names
             changes.update(cleaned.changes)
             attributes.add(cleaned.attributes)
-    changed = [change.format(n) for change, n in changes.items() if n]
-    where = table.note if table and path is not None else ""
-    note = ", ".join(filter(None, [where, *attributes.notes, *changed, bad.note]))
     if not characters:
         cause = bad.note or "it is empty or has blank lines only"
         raise ValueError(f"no names in {file}: {cause}; give one name a line")
+    changed = [change.format(n) for change, n in changes.items() if n]
+    where = table.note if table and path is not None else ""
+    note = ", ".join(filter(None, [where, *attributes.notes, *changed, bad.note]))
     alphabet = "".join(sorted(characters))
     of_names = (attributes.weights, attributes.labels, attributes.label_of)
     return Corpus(b"".join(pieces), alphabet, names, str(file), note, *of_names)

@@ -18,6 +18,7 @@ _BLANKS = (" {2,}", " +")  # a name may have a blank where columns are two blank
 _MOST = 0.9  # of a table's lines are rows; the others may be a title or a source
 _HALF = 0.5  # the same, where the user says that it is a table
 _NUMBER = re.compile(r"[-+]?[\d.,' ]*\d[\d.,' ]*%?")
+_QUOTED = re.compile(r'"([^"]|"")+"')  # one cell, as in a table of one column
 _TITLE = re.compile(r"(?i)^names?\b|name[s\d]?$")
 
 
@@ -104,14 +105,16 @@ def _find_rows(lines: list[str], asked: bool) -> tuple[str, Rows] | None:
     if tables:  # cells may hold the other delimiters, as in "Paris; France", but the line of titles seldom does
         delimiter, rows = max(tables, key=lambda table: len(_even(_whole(table[1]))) / len(table[1]))
         return delimiter, [row for row in rows if len(row) > 1]
+    quoted = [line for line in lines if _QUOTED.fullmatch(line.strip())]
+    if len(quoted) >= enough:
+        return ",", _split(",", quoted)
     delimiter, rows = max(
         ((blanks, _even(_split(blanks, lines))) for blanks in _BLANKS), key=lambda found: len(found[1])
     )
     # names of two words are no table, but a name and a number are
     if len(rows) >= enough and (asked or delimiter == _BLANKS[0] or any(_numeric(rows))):
         return delimiter, rows
-    quoted = [line for line in lines if len(line) > 2 and line[0] == line[-1] == '"']
-    return (",", _split(",", quoted)) if len(quoted) >= enough else None
+    return None
 
 
 def _even(rows: Rows) -> Rows:

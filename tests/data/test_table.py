@@ -54,6 +54,14 @@ def test_a_list_is_no_table(write, content):
     assert read_corpus(write(content + "Bo\n")).names() == [*content.split("\n")[:-1], "Bo"]
 
 
+def test_names_with_commas_may_be_quoted_one_a_line(write):
+    assert read_corpus(write('"Sky, Luke"\n"Solo, Han"\n"Leia"\n'), column=1).names() == [
+        "Sky, Luke",
+        "Solo, Han",
+        "Leia",
+    ]
+
+
 def test_a_table_may_be_compressed(tmp_path):
     path = tmp_path / "names.csv.gz"
     path.write_bytes(gzip.compress(rows("{0},{1}").replace("\n", "\r\n").encode("utf-8-sig")))
@@ -102,6 +110,8 @@ def test_a_table_may_say_how_often_each_name_counts(write):
     for name, weight in bad.items():
         with pytest.raises(ValueError, match=f"line 3: the weight is '{weight}'; a weight is a number above 0"):
             read_corpus(write(f"n;name\n1;Ab\n{weight};{name}\n1;Lu\n"), column=2, weight="n")
+    with pytest.raises(ValueError, match="no names in"):
+        read_corpus(write("n;name\n"), column=2, weight="n")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +119,7 @@ def test_a_table_may_say_how_often_each_name_counts(write):
     [
         ("3,318 0,001 2,5 1,035 1.234,5", [3.318, 0.001, 2.5, 1.035, 1234.5], "0.001 to 1,234.5 (with decimal commas)"),
         ("1.500 2.000 1.234.567 7", [1500, 2000, 1_234_567, 7], "7 to 1,234,567 (with decimal commas)"),
-        ("3,318 0.24 1\u202f234", [3318, 0.24, 1234], "0.24 to 3,318"),
+        ("3,318 0.24 1\u202f234 2\u2019345", [3318, 0.24, 1234, 2345], "0.24 to 3,318"),
         ("3,318 1.035", [3318, 1.035], "1.035 to 3,318 (read in English: a comma for thousands, a point for decimals)"),
         (
             "2.5 0,24 0.1",
