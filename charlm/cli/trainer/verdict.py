@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from itertools import takewhile
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -136,32 +135,17 @@ def verdict(validations: Sequence[Validation], losses: Mapping[str, float], voca
     if len(validations) < _FEWEST:
         return ""
     gap = val - train
-    return (
-        _rate_is_too_high(validations, gap, guessing) or _overfits(validations, gap) or _still_falls(validations, gap)
-    )
+    return _rate_is_too_high(validations, guessing) or _overfits(validations, gap) or _still_falls(validations, gap)
 
 
-def _rate_is_too_high(validations: Sequence[Validation], gap: float, guessing: float) -> str:
-    """The loss stayed above guessing, or stood still until a drop of the rate made it fall.
-
-    Where val is far above train, a high rate may be what keeps the net from overfitting.
-    """
-    above = [each for each in validations[1:] if not each.train <= guessing]  # the first weights may be far off
-    if above:
-        return (
-            f"The learning rate is too high: up to step {above[-1].step:,} the training loss was above"
-            f" {guessing:.2f}, that of guessing. Take a tenth of the rate (--model.lr)."
-        )
-    first, last = validations[0], validations[-1]
-    before = list(takewhile(lambda each: each.rate == first.rate, validations))
-    if gap > _LEARNABLE or len(before) < 3 or last.rate >= first.rate:
-        return ""
-    stood, fell = before[1].train - before[-1].train, before[-1].train - last.train
-    if fell < _STANDS or fell < 2 * stood:
+def _rate_is_too_high(validations: Sequence[Validation], guessing: float) -> str:
+    """The loss was above guessing after the first validation; before, the first weights may be far off."""
+    above = [each for each in validations[1:] if not each.train <= guessing]
+    if not above:
         return ""
     return (
-        f"The learning rate is too high: at {first.rate:.3g} the training loss stood still at {before[-1].train:.2f},"
-        f" and it fell to {last.train:.2f} when the rate did. Take a lower rate (--model.lr)."
+        f"The learning rate is too high: up to step {above[-1].step:,} the training loss was above"
+        f" {guessing:.2f}, that of guessing. Take a tenth of the rate (--model.lr)."
     )
 
 

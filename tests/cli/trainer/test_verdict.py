@@ -26,11 +26,7 @@ TRAININGS = {
     "mlp at the rate 1": (
         [2.591, 2.428, 2.402, 2.4, 2.396, 2.385, 2.393, 2.35, 2.264, 2.261],
         [2.424, 2.427, 2.42, 2.382, 2.38, 2.4, 2.388, 2.268, 2.258, 2.252],
-        *(
-            [1.0] * 7 + [0.1] * 3,
-            2.25,
-            "rate is too high: at 1 the training loss stood still at 2.39, and it fell to 2.26",
-        ),
+        *([1.0] * 7 + [0.1] * 3, 2.25, "Val still fell, by 0.13 since step 5,"),
     ),
     "mlp on 4,002 names at the rate 1, whose val loss is lower than at 0.1": (
         [2.707, 2.559, 2.546, 2.538, 2.536, 2.533, 2.532, 2.495, 2.441, 2.435],
