@@ -164,7 +164,7 @@ def read_corpus(
             changes.update(cleaned.changes)
             attributes.add(cleaned.attributes)
     if not characters:
-        cause = bad.note or "it is empty or has blank lines only"
+        cause = bad.note or ("it has titles only" if table and table.header else "it is empty or has blank lines only")
         raise ValueError(f"no names in {file}: {cause}; give one name a line")
     changed = [change.format(n) for change, n in changes.items() if n]
     where = table.note if table and path is not None else ""

@@ -117,5 +117,5 @@ def weighted_nats(net: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> Iter
 
 
 def device_of(net: nn.Module) -> torch.device:
-    """The device that holds the weights of a net."""
-    return next(itertools.chain(net.parameters(), net.buffers())).device
+    """The device that holds the weights of a net; of one without weights the CPU."""
+    return next(itertools.chain(net.parameters(), net.buffers()), torch.empty(0)).device

@@ -85,6 +85,7 @@ def test_a_table_may_be_compressed(tmp_path):
         (rows("{0},{1}"), {"column": 1, "weight": 4}, "^`weight` is 4; .* has columns 1 to 2$"),
         (rows("{0}"), {"weight": 2}, "^`weight` is a column of a table, but .* is no table"),
         (rows("{0}"), {"column": 0, "weight": 2}, "^`weight` is a column .* with the names in `column`"),
+        ("name,sex\n", 1, "no names in .*: it has titles only"),
         ("Emma, Noah, Mia\n", None, " has a single line, 'Emma, Noah, Mia'; give one name a line"),
     ],
 )

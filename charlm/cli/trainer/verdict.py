@@ -161,7 +161,7 @@ def _overfits(validations: Sequence[Validation], gap: float) -> str:
         said = f"was best at step {best.step:,} of {last.step:,}, {best.val:.2f}, and rose to {last.val:.2f}"
         helps = "more names or fewer steps would help"
     else:
-        said = f"was {early.val:.2f} at step {early.step:,} of {last.step:,} and never below {best.val:.2f}"
+        said = f"was {early.val:.2f} at step {early.step:,} of {last.step:,} and at best {best.val:.2f}"
         helps = "more names would help, more steps would not"
     return (
         f"Overfitting: val {said}, while the training loss fell to {last.train:.2f}. The list is small for this net:"
