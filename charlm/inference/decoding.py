@@ -48,7 +48,9 @@ class WindowDecoder:
         """
         ids, unfinished = ids.to(self.device), unfinished.to(self.device)
         self.context = torch.cat([self.context[:, 1:], ids[:, None]], dim=1)[unfinished]
-        return self.net(self.context)
+        more = -len(self.context) % _MULTIPLE  # products of ever new sizes would fill a cache of a gigabyte
+        padded = torch.cat([self.context, self.context[:1].expand(more, -1)])
+        return self.net(padded)[: len(self.context)]
 
 
 class NameDecoder:
