@@ -43,11 +43,13 @@ class AttributeColumns(NamedTuple):
         weight: index of the column with the weights, from 0 on; None: there is none.
         label: the same for the labels.
         labels: the accepted labels in the order of their numbers; None: any.
+        decimal_commas: how weights are read that could be either, such as 1.234.
     """
 
     weight: int | None = None
     label: int | None = None
     labels: tuple[str, ...] | None = None
+    decimal_commas: bool = False
 
     @property
     def last(self) -> int:
@@ -147,7 +149,8 @@ class AttributeList:
                 f"some weights have a decimal comma, as {comma} has, and others a decimal point, as {point} has; write"
                 " all of them in the same way"
             )
-        return commas if no_english.any() else english
+        undecided = not no_english.any() and not no_commas.any()
+        return commas if no_english.any() or (undecided and self.columns.decimal_commas) else english
 
     @property
     def _read_weights(self) -> np.ndarray:
@@ -181,6 +184,8 @@ class AttributeList:
                 form = " (with decimal commas)"
             elif not np.isnan(commas).any() and (english != commas).any():
                 form = " (read in English: a comma for thousands, a point for decimals)"
+                if self.columns.decimal_commas:
+                    form = " (read with decimal commas, as in other tables with semicolons)"
             notes = [f"weights from {weights.min():,.10g} to {weights.max():,.10g}{form}"]
         if label_of is not None:
             counts = np.bincount(label_of, minlength=len(self.labels))

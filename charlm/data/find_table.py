@@ -69,7 +69,8 @@ def find_table(
     asked = {"column": column, **given}
     is_titled = any(isinstance(title, str) for title in asked.values()) or _is_header(rows)
     at = {name: _index(rows, file, name, given) for name, given in asked.items()}
-    attributes = AttributeColumns(at.get("weight"), at.get("label"))
+    spreadsheet = delimiter == ";"  # which writes semicolons where the comma is the decimal mark
+    attributes = AttributeColumns(at.get("weight"), at.get("label"), decimal_commas=spreadsheet)
     widths = Counter(map(len, rows))
     width, often = widths.most_common(1)[0]
     needed = max(at["column"], attributes.last) + 1

@@ -121,7 +121,7 @@ def test_a_table_may_say_how_often_each_name_counts(write):
         ("3,318 0,001 2,5 1,035 1.234,5", [3.318, 0.001, 2.5, 1.035, 1234.5], "0.001 to 1,234.5 (with decimal commas)"),
         ("1.500 2.000 1.234.567 7", [1500, 2000, 1_234_567, 7], "7 to 1,234,567 (with decimal commas)"),
         ("3,318 0.24 1\u202f234 2\u2019345", [3318, 0.24, 1234, 2345], "0.24 to 3,318"),
-        ("3,318 1.035", [3318, 1.035], "1.035 to 3,318 (read in English: a comma for thousands, a point for decimals)"),
+        ("3,318 1.035", [3.318, 1035], "3.318 to 1,035 (read with decimal commas, as in other tables with semicolons)"),
         (
             "2.5 0,24 0.1",
             None,
@@ -138,6 +138,12 @@ def test_whether_commas_are_decimal_is_the_same_in_a_whole_column(write, cells, 
     corpus = read_corpus(path, column=2, weight=1)
     assert corpus.weights.tolist() == weights
     assert corpus.note.endswith(f", weights from {note}")
+
+
+def test_weights_of_a_table_without_semicolons_are_english_where_nothing_decides(write):
+    corpus = read_corpus(write("n\tname\n3,318\tBo\n1.035\tAda\n"), column=2, weight=1)
+    assert corpus.weights.tolist() == [3318, 1.035]
+    assert corpus.note.endswith("1.035 to 3,318 (read in English: a comma for thousands, a point for decimals)")
 
 
 def test_a_table_may_give_names_labels(write):

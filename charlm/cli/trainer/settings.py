@@ -150,7 +150,7 @@ class _CommandLine:
 
     def _shipped(self, model: str) -> list[str]:
         """The shipped config of the model, where a training names no config."""
-        name = model.removeprefix("Lit").lower()
+        name = model.removeprefix("Lit").lower().replace("mixture", "best")
         if self.command not in _TRAINING or self.configs or name not in config_names():
             return []
         return ["--config", str(CONFIGS / f"{name}.yaml")]

@@ -6,7 +6,7 @@ from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import CONFIGS
 from charlm.cli.trainer.settings import prepare
 
-KINDS = {"Bigram": "LitBigram", "MLP": "LitMLP"}
+KINDS = {"Bigram": "LitBigram", "MLP": "LitMLP", "Mixture": "LitMixture"}
 
 
 def shipped(name):
@@ -87,6 +87,7 @@ def test_a_length_in_steps_replaces_the_epochs_of_the_config(given, replaced):
     [
         ([], "mlp"),
         (["--model", "Bigram"], "bigram"),
+        (["--model", "Mixture"], "best"),
         (["--model", "charlm.LitBigram"], "bigram"),
         (["--config", "lecture"], None),
         (["--model", "my.models.Net"], None),
