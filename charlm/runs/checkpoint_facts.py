@@ -7,9 +7,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from charlm.runs.settings import model_name
+
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
-    """The net's "model", "block_size", "parameters", "n_embd" and "n_hidden", its "step", the "sha256" of its names.
+    """The "model", its "block_size", "parameters", "n_embd" and "n_hidden", its "step", the "sha256" of its names.
 
     What the file does not have is left out. Nothing is checked: for a table of runs, not to use the net.
 
@@ -25,7 +27,8 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
             data = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
             content = _Reader(io.BytesIO(archive.read(data))).load()
         entry, settings, names = content["charlm"], content["hyper_parameters"], content.get("NamesDataModule") or {}
-        facts = {"model": entry["net"], "step": content.get("global_step"), "sha256": names.get("sha256")}
+        model = model_name(entry.get("model") or entry["net"])
+        facts = {"model": model, "step": content.get("global_step"), "sha256": names.get("sha256")}
         facts |= {key: entry.get(key) for key in ("block_size", "parameters")}
         facts |= {key: settings.get(key) for key in ("n_embd", "n_hidden")}
     except OSError:

@@ -36,3 +36,16 @@ def is_model(class_path: str) -> bool:
     if isinstance(kind, type) and not issubclass(kind, LitCharLM):
         raise ValueError(f"--model is {class_path}, which is not a subclass of charlm.LitCharLM, such as charlm.LitMLP")
     return kind is not None
+
+
+def check_model(class_path: str, checkpoint: Path) -> None:
+    """Refuse a checkpoint whose model cannot be imported, as where its run was moved to another folder.
+
+    Raises:
+        ValueError: it cannot, or the class is not a subclass of LitCharLM.
+    """
+    if not is_model(class_path):
+        raise ValueError(
+            f"{checkpoint} holds a {class_path}, which cannot be imported; put its module into the working folder, or"
+            " install it"
+        )

@@ -21,7 +21,7 @@ from charlm.cli.trainer.configs import (
     refuse_nothing,
 )
 from charlm.cli.trainer.options import Options
-from charlm.cli.trainer.own_modules import find_own_modules, is_model
+from charlm.cli.trainer.own_modules import check_model, find_own_modules, is_model
 from charlm.cli.trainer.prepared import Prepared
 from charlm.cli.trainer.resuming import AUTO, OPTION, START, check_start, find_resumed, take_resume
 from charlm.messages import did_you_mean
@@ -106,6 +106,8 @@ class _CommandLine:
         if checkpoint is None:
             model = model if model in self.kinds.values() or is_model(model) else ""
             return Prepared([self.command, *base, *self.given.args()], model=model, run=run, configs=files)
+        if kind not in self.kinds.values():
+            check_model(kind, checkpoint.path)
         settings = checkpoint_settings(checkpoint, kind)
         if self.command == "fit" and run is None:  # a new run has a name and a note of its own
             settings |= {"name": None, "note": None, "init_from": None}
@@ -237,14 +239,12 @@ class _CommandLine:
 
     def _model_of_configs(self) -> str | None:
         """Class of the model in the last config that names one."""
-        named = (class_name(config.get("model")) for config in reversed(self.configs))
-        return next(filter(None, named), None)
+        return next(filter(None, (class_name(config.get("model")) for config in reversed(self.configs))), None)
 
     def _say_whose_settings(self) -> None:
         """Warn that the config's optimizer and learning rates still apply although another model was named."""
         whose, named = self._model_of_configs(), self.model_option
         if whose is not None and named is not None and whose != named:
             whose, named = whose.removeprefix("Lit"), named.removeprefix("Lit")
-            log.warning(
-                f"The config's settings are {whose}'s, and the model is {named}; leave --config out for its own"
-            )
+            advice = "leave --config out for its own"
+            log.warning(f"The config's settings are {whose}'s, and the model is {named}; {advice}")

@@ -9,6 +9,7 @@ import pytest
 
 from charlm.cli.main import main
 from charlm.cli.trainer.settings import prepare
+from charlm.runs.checkpoint_facts import checkpoint_facts
 from charlm.runs.load_checkpoint import load_checkpoint
 
 MODULE = """
@@ -58,7 +59,13 @@ def test_a_checkpoint_alone_imports_no_class(own):
     with pytest.raises(ValueError, match=r"downloaded.ckpt holds a own_net.MyNet, .* name the class with --model"):
         prepare(["test", "--ckpt_path=downloaded.ckpt"], KINDS)
     assert "own_net" not in sys.modules
-    assert prepare(["test", "--ckpt_path=downloaded.ckpt", "--model=own_net.MyNet"], KINDS).kind == "own_net.MyNet"
+    named = ["test", "--ckpt_path=downloaded.ckpt", "--model=own_net.MyNet"]
+    assert prepare(named, KINDS).kind == "own_net.MyNet"
+    assert checkpoint_facts(Path("downloaded.ckpt"))["model"] == "MyNet"
+    del sys.modules["own_net"]
+    Path("own_net.py").unlink()
+    with pytest.raises(ValueError, match=r"holds a own_net.MyNet, which cannot be imported; put its module into the"):
+        prepare(named, KINDS)
 
 
 def test_what_is_no_model_of_ones_own_is_refused(tmp_path, monkeypatch):
