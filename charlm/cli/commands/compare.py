@@ -34,7 +34,8 @@ def compare(runs: list[str], n: int = 10, out: str = "compare.png") -> None:
     Args:
         runs: two to six runs by directory, name or number.
         n: names to draw from each run, with the same seed.
-        out: the file for the picture, whose ending is the format: png, svg, pdf and others.
+        out: the file for the picture, whose ending is the format: png, svg, pdf and others; an existing file is
+            overwritten.
 
     Raises:
         OSError: no such run.

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import secrets
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -108,7 +109,7 @@ def sample(
             all labels are drawn in proportion to the labels' shares in training, each with a tab and its label after
             it; with conditions, labels whose names meet them more often come more often.
         format: of the output: text, json (one object a line) or csv.
-        out: a file to write instead of printing.
+        out: a file to write instead of printing; an existing one is overwritten, but not the lists of names in use.
 
     Raises:
         OSError: no such checkpoint or file, or one that cannot be written.
@@ -116,6 +117,8 @@ def sample(
             or too few names meet.
     """
     loaded = load_chosen(checkpoint)
+    if out is not None:
+        _refuse_lists(out, [loaded.data.get("path"), not_in])
     texts = {"prefix": prefix, "suffix": suffix, "contains": contains}
     texts = {name: cleaned(text, lowercase=loaded.data.get("lowercase")) for name, text in texts.items()}
     for name, text in texts.items():
@@ -148,6 +151,12 @@ def sample(
             write(encoded(columns, cells, format, first=number == 0))
     if errors:
         raise errors[0]
+
+
+def _refuse_lists(out: str, lists: Iterable[Any]) -> None:
+    files = [file for given in lists for file in (given if isinstance(given, list) else [given]) if file is not None]
+    if any(os.path.exists(out) and os.path.exists(file) and os.path.samefile(out, file) for file in files):
+        raise ValueError(f"--out is {out}, a list of names that would be lost; give another file")
 
 
 def _until_error(drawn: Iterable[list[Row]], errors: list[ValueError]) -> Iterator[list[Row]]:

@@ -98,6 +98,10 @@ def test_names_that_are_found_are_written_though_there_are_too_few(write_run, ca
         print("before", file=shell, flush=True)
         sample(n=1, out=f"/dev/fd/{shell.fileno()}")
     assert Path("other.txt").read_text() == "before\nmia\n"
+    with pytest.raises(
+        ValueError, match=r"--out is \./other\.txt, a list of names that would be lost; give another file"
+    ):
+        sample(n=1, not_in="other.txt", out="./other.txt")
     with pytest.raises(ValueError, match="no name of at most 64 characters"):
         sample(suffix="zz", match="^z$", out="none.txt")
     assert not Path("none.txt").exists()
