@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from charlm.data.batch_order import BatchOrder, Sampling
@@ -46,8 +47,8 @@ class BatchLoader:
             If the examples have weights, the first two draw in proportion to them, N examples an epoch; "sequential"
             gives the weights as a third part of each batch, float32 (B,).
         seed: of the order; None draws from torch's global generator.
-        rank: number of this process.
-        world_size: number of processes.
+        rank: number of this process; None: as torch.distributed says each time it is needed, 0 while it is not in use.
+        world_size: number of processes; None: likewise, 1 while it is not in use. With 0 and 1 each process has all.
         device: where the batches go, many of them in one copy, so that a training step does not wait for its own.
 
     Raises:
@@ -70,35 +71,44 @@ class BatchLoader:
         *,
         sampling: Sampling = "sequential",
         seed: int | None = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
         device: torch.device | None = None,
     ) -> None:
         if sampling not in ("sequential", "epoch", "replacement"):
             raise ValueError(f"sampling is {sampling!r}; give 'sequential', 'epoch' or 'replacement'")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank is {rank}; with {world_size} processes it is at least 0 and below {world_size}")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give at least 1, or null for the whole split in one batch")
         if len(examples) == 0:
             raise ValueError("this split has no examples; give it a share in `split`, or choose a smaller `block_size`")
-        if world_size > 1 and len(examples) < 2 * world_size:
-            raise ValueError(f"{len(examples)} examples are too few for {world_size} processes; use fewer devices")
         self.examples = examples
         self.batch_size = min(batch_size or len(examples), len(examples))
         self.sampling: Sampling = sampling
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
+        self._given_rank = rank
+        self._given_world_size = world_size
         self.device = device or torch.device("cpu")
         self.epoch = 0
         self._batches_done = 0  # in the current pass
         self._began: Tensor | None = None  # torch's global generator, which the current order was drawn from
         self._resumes = False  # whether the next pass goes on after `_batches_done`
+        self._counted_in = 1  # the number of processes that `_batches_done` counts for
         self._whole_split: tuple[Tensor, ...] | None = None
         # a dataset of ResumableLoader has none
         self._weights = weights = cast("Tensor | None", getattr(examples, "example_weights", None))
         self._cumulative = None if weights is None or sampling == "sequential" else weights.cumsum(0)
+        self._order()  # refuses a number of processes that is known to be wrong
+
+    @property
+    def rank(self) -> int:
+        """Number of this process; Lightning starts torch.distributed after the loader is made."""
+        return (dist.get_rank() if _is_spread() else 0) if self._given_rank is None else self._given_rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        given = self._given_world_size
+        return (dist.get_world_size() if _is_spread() else 1) if given is None else given
 
     @property
     def sampler(self) -> "BatchLoader":
@@ -117,15 +127,24 @@ class BatchLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the epoch, as plain numbers, and everything that the order depends on."""
-        began = {} if self._began is None else {"began": self._began}
-        return {"epoch": self.epoch, "batch": self._batches_done, **began, **self._identity()}
+        state = {"epoch": self.epoch, "batch": self._batches_done, **self._identity()}
+        if self._began is not None:
+            state["began"] = self._began
+        if self._batches_done:
+            state["world_size"] = self._counted_in  # torch.distributed may be over by now
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass continue at the position in `state`.
 
         Raises:
-            ValueError: the state belongs to other examples, or another batch size, sampling or seed.
+            ValueError: the state belongs to other examples, another batch size, sampling, seed or number of processes.
         """
+        self._refuse_others(state)
+        self.epoch, self._batches_done, self._began = state["epoch"], state["batch"], state.get("began")
+        self._resumes, self._counted_in = True, self.world_size
+
+    def _refuse_others(self, state: dict[str, Any]) -> None:
         now = self._identity()
         differing = [f"{key} {state.get(key)!r}, now {now[key]!r}" for key in now if state.get(key) != now[key]]
         if differing:
@@ -133,14 +152,14 @@ class BatchLoader:
                 f"the checkpoint was made with other batches ({'; '.join(differing)});"
                 " resume with the data settings of that run, or start a new run"
             )
-        self.epoch, self._batches_done, self._began = state["epoch"], state["batch"], state.get("began")
-        self._resumes = True
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # This is a generator, so it starts at the first next(): Lightning has set the epoch by then.
         if not self._resumes:
             self._batches_done = 0
-        self._resumes = False
+        else:
+            self._refuse_others(self.state_dict())  # torch.distributed may have begun since the state was loaded
+        self._resumes, self._counted_in = False, self.world_size
         if self.seed is None and self.sampling == "epoch" and not self._batches_done:
             self._began = torch.get_rng_state()
         yield from self._one_batch() if self._keeps_whole_split() else self._batches()
@@ -155,7 +174,12 @@ class BatchLoader:
         }
 
     def _order(self) -> BatchOrder:
-        sizes, process = (len(self.examples), self.batch_size), (self.rank, self.world_size)
+        total, rank, world_size = len(self.examples), self.rank, self.world_size
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; with {world_size} processes it is at least 0 and below {world_size}")
+        if world_size > 1 and total < 2 * world_size:
+            raise ValueError(f"{total} examples are too few for {world_size} processes; use fewer devices")
+        sizes, process = (total, self.batch_size), (rank, world_size)
         began = self._began if self._batches_done else None
         return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *process, self._cumulative, began)
 
@@ -189,3 +213,7 @@ class BatchLoader:
             for batch in zip(*parts, strict=True):
                 self._batches_done += 1
                 yield batch
+
+
+def _is_spread() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sized
 from typing import Any
 
-import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
 from charlm.data.batch_order import BatchOrder, Sampling, epoch_generator
@@ -23,8 +22,8 @@ class ResumableLoader(BatchLoader):
         batch_size: examples per batch and process; null: all of them in one.
         sampling: "epoch" shuffles every epoch, "replacement" draws every batch anew, "sequential" keeps the order.
         seed: of the order.
-        rank: number of this process; null: taken from torch.distributed when the loader is made.
-        world_size: number of processes; null: likewise.
+        rank: number of this process; null: as torch.distributed says each time it is needed, 0 while it is not in use.
+        world_size: number of processes; null: likewise, 1 while it is not in use.
         options: further options of `torch.utils.data.DataLoader`, such as `num_workers`, `collate_fn` and `pin_memory`.
 
     Raises:
@@ -53,9 +52,6 @@ class ResumableLoader(BatchLoader):
             raise ValueError(
                 f"ResumableLoader sets the order by `sampling` and `seed`; leave {', '.join(sorted(own))} out"
             )
-        spread = dist.is_available() and dist.is_initialized()
-        rank = rank if rank is not None else dist.get_rank() if spread else 0
-        world_size = world_size if world_size is not None else dist.get_world_size() if spread else 1
         examples: Any = dataset  # of which the base class asks the length alone
         super().__init__(examples, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)
         self.options = options

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.testing._internal.distributed.fake_pg import FakeStore  # processes that never speak
 
 from charlm.data.resumable_loader import ResumableLoader
 
@@ -72,6 +73,22 @@ def test_options_of_the_dataloader_are_taken(workers):
 def test_what_it_does_in_other_words_is_refused():
     with pytest.raises(ValueError, match="sets the order by `sampling` and `seed`; leave sampler, shuffle out"):
         ResumableLoader(range(3), 1, shuffle=True, sampler=None)
+
+
+def test_processes_that_begin_after_the_loader_is_made_share_its_batches():
+    loader, resumed = (ResumableLoader(range(12), 2, seed=1) for _ in range(2))
+    next(iter(loader))
+    resumed.load_state_dict(loader.state_dict())
+    assert len(loader) == 6
+    torch.distributed.init_process_group("fake", rank=1, world_size=2, store=FakeStore())
+    try:
+        assert (len(loader), loader.rank) == (3, 1)
+        assert [*map(len, loader)] == [2, 2, 2]
+        with pytest.raises(ValueError, match="world_size 1, now 2"):
+            next(iter(resumed))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert (loader.state_dict()["batch"], loader.state_dict()["world_size"], len(loader)) == (3, 2, 6)
 
 
 class Seen(pl.LightningModule):
