@@ -5,10 +5,11 @@ python scripts/reliability/combinations.py --only 34     one case once more, by 
 
 Each case is trained twice by `charlm fit`: once to its end, and once stopped up to three times by SIGTERM, Ctrl-C or
 SIGKILL after a batch, a validation or an epoch, and each time resumed by `charlm fit --resume`. Compared are last.ckpt,
-best.ckpt, results.json and every point that TensorBoard's two readers find.
+best.ckpt, results.json, every point that TensorBoard's two readers find, and the other files of the run directory.
 
-Each case is a line. The exit status is 1 where a case differs or fails; one that `charlm fit` refuses with status 2, as
-some options exclude each other, does not count.
+Each case is a line. The exit status is 1 where a case differs or fails, as it does where a stopped process ends with
+a status that is not its signal's; one that `charlm fit` refuses with status 2, as some options exclude each other, does
+not count.
 """
 
 import csv
@@ -76,6 +77,7 @@ TRAINING: tuple[tuple[Any, ...], ...] = (
     (0.2, "--checkpoint.every_n_train_steps=1", "--checkpoint.every_n_train_steps=7"),
     (0.1, "--trainer.reload_dataloaders_every_n_epochs=1"),
 )
+STATUS = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9, "none": 0}  # of a training that the signal has ended
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,14 @@ class Case:
         options += ["--trainer.callbacks+=kill_recorder.Striker"]
         if status := Training(folder / "alone", options).process.wait():
             return "refused" if status == 2 else "failed", last_lines(folder / "alone")
-        stops = [Training(folder / "stopped", options, STRIKE=strike).process.wait() for strike in self.strikes]
-        if Training(folder / "stopped", options).process.wait():
-            return "failed", last_lines(folder / "stopped")
+        stopped = False
+        for strike in (*self.strikes, "none 0 none"):
+            status = Training(folder / "stopped", options, STRIKE=strike).process.wait()
+            if status not in (0, STATUS[strike.split()[-1]]):  # 0 where training was over before the moment
+                return "failed", [f"status {status} with STRIKE '{strike}'", *last_lines(folder / "stopped")]
+            stopped = stopped or status != 0
         different = differences(run_in(folder / "alone"), run_in(folder / "stopped"))
-        return "differs" if different else "same" if any(stops) else "not stopped", different
+        return "differs" if different else "same" if stopped else "not stopped", different
 
 
 def main(minutes: float = 15.0, first: NonNegativeInt = 0, only: int | None = None) -> None:

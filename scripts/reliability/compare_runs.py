@@ -1,4 +1,4 @@
-"""What differs between two runs that have to be the same: their checkpoints, reports and curves, to the bit."""
+"""What differs between two runs that have to be the same: checkpoints, reports, curves, other files, to the bit."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +33,8 @@ def differences(expected: Path, found: Path) -> list[str]:
         different += [f"{name} {key}" for key in sorted({*one, *other}) if not _equal(one.get(key), other.get(key))]
     one, other = ({**read_results(run), "seconds": None} for run in (expected, found))
     different += [f"results.json {key}" for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+    one, other = (_other_files(run) for run in (expected, found))
+    different += [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
     return different + [" ".join(tag) for tag in sorted(other_points(points(expected), points(found)))]
 
 
@@ -57,6 +59,13 @@ def points(run: Path) -> Points:
                 values = getattr(events, kind.capitalize())(tag)
                 found[f"{name} {kind}", tag] = tuple((v.step, repr({**vars(v), "wall_time": None})) for v in values)
     return found
+
+
+def _other_files(run: Path) -> dict[str, bytes]:
+    """The config, pictures and tables of a run by their names."""
+    files = (file for file in run.rglob("*") if file.is_file() and file.suffix != ".ckpt")
+    names = {file.relative_to(run).as_posix(): file for file in files}
+    return {name: file.read_bytes() for name, file in names.items() if not name.startswith(("events", "results.json"))}
 
 
 def _entries_of(file: Path) -> dict[str, Any]:

@@ -41,8 +41,9 @@ def test_a_drawn_case_is_stopped_and_resumed_and_a_difference_would_be_seen(fork
     torch.save(state, stopped / "checkpoints" / "last.ckpt")
     results = json.loads((stopped / "results.json").read_text())
     (stopped / "results.json").write_text(json.dumps(results | {"val": 9.0}))
+    (stopped / "embedding_pca.npz").write_bytes(b"")
     for events in stopped.glob("events*"):
         events.unlink()
     found = compare_runs.differences(alone, stopped)
-    assert found[:2] == ["last.ckpt /state_dict/net.hidden.bias", "results.json val"]
-    assert {"event_accumulator scalars loss/val", "plugin_event_accumulator tensors loss/val"} < set(found[2:])
+    assert found[:3] == ["last.ckpt /state_dict/net.hidden.bias", "results.json val", "embedding_pca.npz"]
+    assert {"event_accumulator scalars loss/val", "plugin_event_accumulator tensors loss/val"} < set(found[3:])
