@@ -13,6 +13,7 @@ from charlm.callbacks.internals.loop_state import save_resumable_counters
 from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.base_callback import BaseCheckpoint
+from charlm.callbacks.shared.checkpoint_files import Best, best_in, files_of, step_of
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
 from charlm.callbacks.shared.processes import mean_over_processes
 from charlm.callbacks.shared.trainer_state import is_of_fit, is_over, logged_now
@@ -79,9 +80,9 @@ class RunCheckpoint(BaseCheckpoint):
         self.dirpath = dirpath
         self.monitor, self.mode, self.save_last = monitor, mode, bool(save_last)
         self.every_n_train_steps, self.save_weights_only = every_n_train_steps, save_weights_only
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         self._told = ""  # by Lightning: the best file, where all processes that train are others, as in a notebook
-        self._best: tuple[float, int] | None = None  # value and step
+        self._best: Best | None = None
         self._best_is_due = self._last_is_due = self._validated = self._measured = False  # `monitor` had a value
         self._earlier: Tensor | None = None  # its value before the validation
         self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
@@ -94,7 +95,7 @@ class RunCheckpoint(BaseCheckpoint):
     @property
     def best_model_path(self) -> str:
         """The file of the best state, or without `monitor` of the last; "" as long as there is none."""
-        if self._folder is None:
+        if self.folder is None:
             return self._told
         return self.last_model_path if self.monitor is None else self._existing("best.ckpt", self._best is not None)
 
@@ -116,33 +117,36 @@ class RunCheckpoint(BaseCheckpoint):
         """Find the folder, which is the same in all processes."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
-            self._folder, self._last_step, folder = None, -1, self.dirpath
+            self.folder, folder = None, self.dirpath
+            if trainer.global_step == 0:  # else the same Trainer goes on
+                self._best, self._last_step = None, -1
             if not is_trial(trainer):
                 if folder is None:  # where Lightning's ModelCheckpoint has it too
                     folder = os.path.join(folder_below_shared(trainer), "checkpoints")
                 refuse_address(folder)
-                self._folder = Path(trainer.strategy.broadcast(os.path.abspath(os.path.expanduser(folder))))
+                self.folder = Path(trainer.strategy.broadcast(os.path.abspath(os.path.expanduser(folder))))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take over the last.ckpt that training goes on from, also where no step is left to train."""
-        loaded = os.path.realpath(trainer.ckpt_path or "")
-        if self._folder is not None and loaded == os.path.realpath(self._folder / "last.ckpt"):
-            self._last_step = checkpoint["global_step"]
+        """Take over the files of the training that goes on, also where no step is left to train."""
+        if self.folder is None or not is_of_fit(trainer):
+            return
+        best = self._existing("best.ckpt", True)
+        is_last = os.path.realpath(trainer.ckpt_path or "") == os.path.realpath(self.folder / "last.ckpt")
+        self._last_step = checkpoint["global_step"] if is_last else -1
+        is_known = is_last and self.save_last and best != ""  # killed between its two files, it writes best.ckpt again
+        self._best = trainer.strategy.broadcast(best_in(best, checkpoint, self.state_key, is_known))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         for other in trainer.checkpoint_callbacks:
-            if other is not self and _files_of(other) & _files_of(self):
+            if other is not self and files_of(other) & files_of(self):
                 raise ValueError(
-                    f"{type(other).__name__} and RunCheckpoint write files of the same name in {self._folder}; give"
+                    f"{type(other).__name__} and RunCheckpoint write files of the same name in {self.folder}; give"
                     " one of them another dirpath, or a ModelCheckpoint a filename of its own and no save_last"
                 )
-        there = [file for name in self._names if (file := self._existing(name, True))]
-        if there and trainer.ckpt_path is None:
+        if there := self._foreign(trainer):
             advice = "another dirpath keeps them, and ckpt_path goes on from one, by its path (not by 'last')"
             rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; {advice}")
-        if not trainer.strategy.broadcast(self._existing("best.ckpt", True)):
-            self._best = None  # this run goes on from another one's checkpoint, and has no best state yet
         self._best_is_due = self._last_is_due = self._ends = self._validated = self._measured = False
         add_iteration_end(trainer)
 
@@ -198,10 +202,6 @@ class RunCheckpoint(BaseCheckpoint):
     def state_dict(self) -> dict[str, Any]:
         return {} if self._best is None else {"value": self._best[0], "step": self._best[1]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        value, step = state_dict.get("value"), state_dict.get("step")
-        self._best = (value, step) if type(value) is float and type(step) is int else None
-
     def save_now(self, trainer: Trainer) -> str:
         """Save the last state, whatever `save_last` says, when an iteration is over; return its path."""
         self._last_is_due = True
@@ -222,29 +222,28 @@ class RunCheckpoint(BaseCheckpoint):
             self._best, self._best_is_due = (value, trainer.global_step), True
 
     def _write(self, trainer: Trainer, last: bool = False) -> None:
-        if self._folder is None:  # a trial, by fast_dev_run
+        if self.folder is None:  # a trial, by fast_dev_run
             return
         if self._best_is_due:
-            trainer.save_checkpoint(self._folder / "best.ckpt", self.save_weights_only)
+            trainer.save_checkpoint(self.folder / "best.ckpt", self.save_weights_only)
         if self._last_is_due and (self.save_last or last):
-            trainer.save_checkpoint(self._folder / "last.ckpt", weights_only=False)
+            trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self._last_step = trainer.global_step
         self._best_is_due = self._last_is_due = False
 
+    def _foreign(self, trainer: Trainer) -> list[str]:
+        """The files there that are of another training, or of a later point than the one where this training begins."""
+        best, last = (self._existing(name, name in self.fixed_names) for name in ("best.ckpt", "last.ckpt"))
+        here = os.path.dirname(os.path.realpath(trainer.ckpt_path or "")) == os.path.realpath(self.folder or "")
+        is_last = self._last_step >= 0  # what it begins from
+        own_best = self._best is not None or (is_last and self.save_last)
+        own_last = is_last or (here and step_of(last) <= trainer.global_step)
+        return [file for file, is_own in ((best, own_best), (last, own_last)) if file and not is_own]
+
     @property
-    def _names(self) -> list[str]:
+    def fixed_names(self) -> list[str]:
         return ["best.ckpt"] * (self.monitor is not None) + ["last.ckpt"] * self.save_last
 
     def _existing(self, name: str, is_own: bool) -> str:
-        file = (self._folder or Path()) / name
-        return str(file) if is_own and self._folder is not None and os.path.isfile(file) else ""
-
-
-def _files_of(callback: Any) -> set[str]:
-    """The real paths of the files that RunCheckpoint or a ModelCheckpoint writes under fixed names."""
-    if isinstance(callback, RunCheckpoint):
-        folder, names = callback._folder, callback._names
-    else:
-        folder, last = getattr(callback, "dirpath", None), getattr(callback, "save_last", None)
-        names = [f"{getattr(callback, 'filename', None)}.ckpt", *["last.ckpt"] * bool(last)]
-    return {os.path.realpath(os.path.join(folder, name)) for name in names} if folder else set()
+        file = (self.folder or Path()) / name
+        return str(file) if is_own and self.folder is not None and os.path.isfile(file) else ""

@@ -192,6 +192,53 @@ def test_another_run_that_goes_on_from_there_has_a_best_of_its_own(fit, tmp_path
     assert fit(Model([3.0, 4.0]), run="resumed", ckpt_path=last)[1] == {"best.ckpt": 4, "last.ckpt": 6}
     keep, steps = fit(Model([1.0]), run="nothing to do", ckpt_path=last, max_steps=2)
     assert (keep.best_model_path, keep.last_model_path, steps) == ("", "", {})
+    with pytest.warns(UserWarning, match=r"best.ckpt and .*last.ckpt of an earlier training will be replaced"):
+        keep, steps = fit(Model([5.0, 6.0]), run="resumed", ckpt_path=last)
+    assert (keep.best_model_score, steps) == (5.0, {"best.ckpt": 4, "last.ckpt": 6})
+
+
+def test_a_run_that_goes_back_says_which_later_files_it_will_replace(fit, tmp_path):
+    early = ModelCheckpoint(tmp_path / "run", "{step}", save_top_k=-1)
+    fit(Model([3.0, 4.0, 2.0]), early)
+    with pytest.warns(UserWarning, match=r"best.ckpt and .*last.ckpt of an earlier training will be replaced"):
+        keep, _ = fit(Model([2.5]), early, ckpt_path=tmp_path / "run" / "step=4.ckpt")
+    assert keep.state_dict() == {"value": 2.5, "step": 6}
+
+
+@pytest.mark.parametrize(("first", "weights_only"), [(False, False), (True, False), (False, True)])
+def test_a_run_that_goes_on_from_a_file_of_modelcheckpoint_keeps_its_best(trainer, tmp_path, first, weights_only):
+    def fit(losses, max_steps, ckpt_path=None):
+        keep = RunCheckpoint(tmp_path / "run", monitor="loss", save_last=False, save_weights_only=weights_only)
+        pair = [keep, ModelCheckpoint(tmp_path / "kept", "{step}", save_top_k=-1)]
+        options = {"max_steps": max_steps, "num_sanity_val_steps": 0, "enable_checkpointing": True, **EVERY_2}
+        trainer(*(pair[::-1] if first else pair), **options).fit(Model(losses), ckpt_path=ckpt_path)
+        return keep.state_dict(), steps_of(tmp_path / "run")
+
+    fit([3.0, 2.0], 4)
+    best = {"value": 2.0, "step": 4}, {"best.ckpt": 4}  # where ModelCheckpoint saves first, its file has an older value
+    assert fit([2.5], 6, tmp_path / "kept" / "step=4.ckpt") == best  # warnings are errors
+
+
+def test_a_run_that_was_killed_between_its_two_files_writes_its_best_again(fit, tmp_path):
+    fit(Model([3.0]), max_steps=2)
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    fit(Model([2.0]), ckpt_path=tmp_path / "run" / "last.ckpt", max_steps=4)
+    (tmp_path / "run" / "last.ckpt").write_bytes(before)
+    keep, steps = fit(Model([2.0, 4.0]), ckpt_path=tmp_path / "run" / "last.ckpt")  # warnings are errors
+    assert (keep.state_dict(), steps) == ({"value": 2.0, "step": 4}, {"best.ckpt": 4, "last.ckpt": 6})
+
+
+def test_a_new_trainer_starts_without_a_best_and_the_same_one_keeps_it(trainer, tmp_path):
+    keep = RunCheckpoint(tmp_path, monitor="loss")
+    options = {"limit_val_batches": 1, "num_sanity_val_steps": 0, "enable_checkpointing": True, "max_epochs": 1}
+    trainer(keep, **options).fit(Model([1.0]))
+    second = trainer(keep, **options)
+    with pytest.warns(UserWarning, match="will be replaced"):
+        second.fit(Model([2.0]))
+    assert (keep.best_model_score, steps_of(tmp_path)["best.ckpt"]) == (2.0, 5)
+    second.fit_loop.max_epochs = 2
+    second.fit(Model([3.0]))  # warnings are errors
+    assert (keep.best_model_score, steps_of(tmp_path)) == (2.0, {"best.ckpt": 5, "last.ckpt": 10})
 
 
 def test_the_files_of_the_last_step_come_after_the_end_of_the_other_callbacks(fit, tmp_path):
