@@ -16,7 +16,7 @@ from charlm.nets.interface import block_size_of, check_longest, takes_names
 from charlm.nets.loss import device_of, nats
 from charlm.tokenizer import CharTokenizer
 
-_WINDOWS_AT_ONCE = 1 << 9  # few, as large tensors of many sizes leave holes in memory that add up
+_WINDOWS_AT_ONCE = 1 << 9  # few: large tensors of ever new sizes leave holes and kernels in memory
 _NAMES_AT_ONCE = 1 << 10  # few, because they are padded to the longest of them
 
 
