@@ -4,7 +4,6 @@ import hashlib
 import socket
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -14,7 +13,6 @@ from charlm.data.corpus import read_corpus
 from charlm.data.datamodule import NamesDataModule
 from charlm.data.download import MAKEMORE_SHA256, cache_directory, download_makemore
 
-COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
 NAMES = b"anna\nbo\nzoe\n"
 
 
@@ -148,6 +146,5 @@ def test_other_addresses_are_refused_with_what_to_do(address, read):
         read(address)
 
 
-@pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
-def test_the_expected_file_is_the_courses():
-    assert hashlib.sha256(COURSE_LIST.read_bytes()).hexdigest() == MAKEMORE_SHA256
+def test_the_expected_file_is_the_courses(course_list):
+    assert hashlib.sha256(course_list.read_bytes()).hexdigest() == MAKEMORE_SHA256

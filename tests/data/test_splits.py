@@ -2,7 +2,6 @@ import inspect
 import random
 import tracemalloc
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,6 @@ from charlm.data.contexts import build_contexts
 from charlm.data.corpus import read_corpus
 from charlm.data.splits import PARTS, load_splits, split_sizes
 
-COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
-course_list = pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
 TWENTY = [a + b for a in "abcd" for b in "vwxyz"]
 
 
@@ -176,9 +173,8 @@ def test_too_few_names_for_three_splits_are_refused(write, names, split_by, mess
         load_splits(write(names), split_by=split_by)
 
 
-@course_list
-def test_the_courses_list_splits_without_a_leak():
-    splits = load_splits(str(COURSE_LIST))
+def test_the_courses_list_splits_without_a_leak(course_list):
+    splits = load_splits(str(course_list))
     parts = [set(part) for part in parts_of(splits)]
     assert len(splits.corpus) == sum(map(len, parts_of(splits))) == 32_033
     assert len(parts[0] | parts[1] | parts[2]) == sum(map(len, parts)) == 29_494

@@ -1,7 +1,5 @@
 """The bigram by gradient descent comes to the bigram by counting."""
 
-from pathlib import Path
-
 import pytest
 
 from charlm.cli.main import main
@@ -10,20 +8,13 @@ from charlm.nets.counts import CountBigram
 from charlm.nets.loss import evaluate
 from charlm.runs.load_checkpoint import load_checkpoint
 
-NAMES = Path(__file__).parents[3] / "shared" / "names.txt"
-
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(None, id="bundled"),
-        pytest.param(str(NAMES), id="makemore", marks=pytest.mark.skipif(not NAMES.exists(), reason="no ../shared")),
-    ],
-)
-def test_the_shipped_bigram_converges_to_the_loss_of_counting(path, tmp_path, monkeypatch):
+@pytest.mark.parametrize("names", ["bundled", "course_list"])
+def test_the_shipped_bigram_converges_to_the_loss_of_counting(names, request, tmp_path, monkeypatch):
     """Without penalty and without smoothing: less than 0.002 nats apart on the training split, 0.01 on the others."""
+    path = None if names == "bundled" else str(request.getfixturevalue(names))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     data = ["--data.path", path] if path else []

@@ -1,6 +1,5 @@
 import math
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from charlm.tokenizer import CharTokenizer
 AB = CharTokenizer("ab")
 NAMES = ["ab", "b"]  # pairs .a ab b. .b b.
 COUNTS = [[0, 1, 1], [0, 0, 1], [2, 0, 0]]
-COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
 
 
 def bigram(names, k, tokenizer=AB):
@@ -73,10 +71,9 @@ def test_k_must_be_a_number_from_0_on(k):
         bigram(NAMES, k)
 
 
-@pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
 @pytest.mark.parametrize(("k", "nll"), [(0, 2.454014), (1, 2.454577)])
-def test_the_losses_of_the_course_on_its_own_list(k, nll):
-    corpus = read_corpus(str(COURSE_LIST))
+def test_the_losses_of_the_course_on_its_own_list(k, nll, course_list):
+    corpus = read_corpus(str(course_list))
     tokenizer = CharTokenizer.from_text(corpus.text)
     contexts = Contexts(tokenizer.encode_lines(corpus.text), block_size=1)
     assert (len(contexts), tokenizer.vocab_size) == (228_146, 27)

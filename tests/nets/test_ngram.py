@@ -1,5 +1,4 @@
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from charlm.nets.parts import counting
 from charlm.tokenizer import CharTokenizer
 
 AB = CharTokenizer("ab")
-COURSE_LIST = Path(__file__).parents[3] / "shared" / "names.txt"
 
 
 def counted(names, block_size, tokenizer=AB):
@@ -168,9 +166,8 @@ def test_sizes_out_of_range_are_refused():
         NGram(3, 0)
 
 
-@pytest.mark.skipif(not COURSE_LIST.exists(), reason="the course's names.txt is not part of the project")
-def test_four_characters_of_context_on_the_course_list():
-    splits = load_splits(str(COURSE_LIST), block_size=4)
+def test_four_characters_of_context_on_the_course_list(course_list):
+    splits = load_splits(str(course_list), block_size=4)
     net = NGram.from_contexts(splits.train, 27)
     assert evaluate(net, [splits.val.tensors()]).loss == pytest.approx(2.0124, abs=5e-5)
     assert evaluate(net, [splits.test.tensors()]).loss == pytest.approx(1.9996, abs=5e-5)

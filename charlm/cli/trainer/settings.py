@@ -152,7 +152,7 @@ class _CommandLine:
 
     def _shipped(self, model: str) -> list[str]:
         """The shipped config of the model, where a training names no config."""
-        name = model.removeprefix("Lit").lower().replace("mixture", "best")
+        name = model.removeprefix("Lit").lower().replace("mixture", "best")  # the one config of a Mixture
         if self.command not in _TRAINING or self.configs or name not in config_names():
             return []
         return ["--config", str(CONFIGS / f"{name}.yaml")]
