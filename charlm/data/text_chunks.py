@@ -20,7 +20,8 @@ _MOST_BYTES = 1 << 22  # held of a file without line ends
 def text_chunks(file: Path, size: int, encoding: str = "utf-8", replace: bool = False) -> Iterator[Chunk]:
     r"""Read the text of a file, plain or compressed by gzip, in chunks of about `size` bytes of whole lines.
 
-    Lines may end with LF, CRLF or CR and come with "\n", the last one too. A byte order mark (BOM) is left out.
+    Lines may end with LF, CRLF or CR and come with "\n", the last one too. A byte order mark (BOM) is left out, and
+    Excel's first line "sep=;" is blank.
 
     Args:
         file: the file.
@@ -39,6 +40,8 @@ def text_chunks(file: Path, size: int, encoding: str = "utf-8", replace: bool = 
         text = _decode(data, file, lines_before, "replace" if replace else "strict")
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if not lines_before and re.match("sep=.\n", text):
+            text = text[5:]
         text = text if text.endswith("\n") else text + "\n"
         yield Chunk(file, lines_before, text)
         lines_before += text.count("\n")

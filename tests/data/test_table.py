@@ -62,9 +62,9 @@ def test_names_with_commas_may_be_quoted_one_a_line(write):
     ]
 
 
-def test_a_table_may_be_compressed(tmp_path):
+def test_a_table_may_be_compressed_and_begin_with_excels_line(tmp_path):
     path = tmp_path / "names.csv.gz"
-    path.write_bytes(gzip.compress(rows("{0},{1}").replace("\n", "\r\n").encode("utf-8-sig")))
+    path.write_bytes(gzip.compress(rows("{0},{1}", "sep=,").replace("\n", "\r\n").encode("utf-8-sig")))
     assert read_corpus(path, column=1).names() == NAMES
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(OSError, match=f"^{path} is damaged: gzip cannot decompress it"):
@@ -74,7 +74,7 @@ def test_a_table_may_be_compressed(tmp_path):
 @pytest.mark.parametrize(
     ("content", "column", "message"),
     [
-        (rows("{0},{1}") + "\nSource: us\n", 1, r", line 13: a row of 1 cells, where the table has 2 columns"),
+        (rows("{0},{1}", "sep=,") + "\nSource: us\n", 1, r", line 14: a row of 1 cells, where the table has 2 columns"),
         (rows("{0},{1}") + "\nb\u200b,F\n", 1, r", line 13: U\+200B is an invisible character"),
         (rows('{0},"{1}\n"') + '"a\nb",F\n', 1, r", line 23: a row with a name of two lines"),
         (rows("{0},{1}") + 'bo,"F\n', 1, ", line 12: a cell is not quoted as in a table"),
