@@ -7,9 +7,10 @@ Each case is trained twice by `charlm fit`: once to its end, and once stopped up
 SIGKILL after a batch, a validation or an epoch, and each time resumed by `charlm fit --resume`. Compared are last.ckpt,
 best.ckpt, results.json, every point that TensorBoard's two readers find, and the other files of the run directory.
 
-Each case is a line. The exit status is 1 where a case differs or fails, as it does where a stopped process ends with
-a status that is not its signal's; one that `charlm fit` refuses with status 2, as some options exclude each other, does
-not count.
+Each case is a line, "same", "differs" or "failed", which it is where a stopped process ends with a status that is not
+its signal's. Three kinds of cases are counted apart, as they compare nothing: refused ones (status 2, as some options
+exclude each other), diverged ones (status 4), and ones whose training was over before its stops. The exit status is 1
+where a case differs or fails.
 """
 
 import csv
@@ -77,6 +78,7 @@ TRAINING: tuple[tuple[Any, ...], ...] = (
     (0.2, "--checkpoint.every_n_train_steps=1", "--checkpoint.every_n_train_steps=7"),
     (0.1, "--trainer.reload_dataloaders_every_n_epochs=1"),
 )
+OUTCOME = {2: "refused", 4: "diverged"}  # by the status of the training that is left alone
 STATUS = {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9, "none": 0}  # of a training that the signal has ended
 
 
@@ -112,11 +114,11 @@ class Case:
         return cls(" ".join(filter(None, options)), tuple(strikes))
 
     def outcome(self, folder: Path, lists: Path) -> tuple[str, list[str]]:
-        """Train it twice in a folder; "same", "differs", "refused", "failed" or "not stopped", and the details."""
+        """Train it twice in a folder; "same", "differs", "failed", one of OUTCOME or "not stopped", and the details."""
         options = shlex.split(self.options.replace("{folder}", str(lists)))
         options += ["--trainer.callbacks+=kill_recorder.Striker"]
         if status := Training(folder / "alone", options).process.wait():
-            return "refused" if status == 2 else "failed", last_lines(folder / "alone")
+            return OUTCOME.get(status, "failed"), last_lines(folder / "alone")
         stopped = False
         for strike in (*self.strikes, "none 0 none"):
             status = Training(folder / "stopped", options, STRIKE=strike).process.wait()
