@@ -150,7 +150,7 @@ class BatchLoader:
         if differing:
             raise ValueError(
                 f"the checkpoint was made with other batches ({'; '.join(differing)});"
-                " resume with the data settings of that run, or start a new run"
+                " resume with the data settings and as many processes as that run had, or start a new run"
             )
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:

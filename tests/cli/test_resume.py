@@ -92,9 +92,12 @@ def test_the_newest_run_comes_to_what_one_that_was_not_stopped_comes_to(run):
     assert all(torch.equal(weight, weights(other)[name]) for name, weight in weights(one).items())
     assert results(one) == results(other)
     assert "last_val" in results(one)
-    assert yaml.safe_load((one / "config.yaml").read_text()) == yaml.safe_load((other / "config.yaml").read_text())
     hparams = yaml.safe_load((one / "hparams.yaml").read_text())
     assert hparams["step_decay.milestones"] == "none", "in TensorBoard it differs from runs with a decay"
+    (one / "results.json").unlink()
+    main(["fit", *searching, "--trainer.max_steps=11", "--resume=auto"])  # LRFinder's rate is not the config's
+    assert (one / "results.json").is_file()
+    assert yaml.safe_load((one / "config.yaml").read_text()) == yaml.safe_load((other / "config.yaml").read_text())
 
 
 def test_auto_goes_on_with_the_unfinished_run_of_the_same_config_or_starts_one(run, capsys, monkeypatch):

@@ -57,16 +57,14 @@ class TrainerCLI(LightningCLI):
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self._parsers: list[LightningArgumentParser] = []
-        taken = checkpoint_settings(prepared.checkpoint, prepared.kind) if prepared.checkpoint is not None else {}
         super().__init__(
             LitCharLM,
             NamesDataModule,
             trainer_class=SweepTrainer,
             save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True, "save_to_log_dir": False, "taken": taken},
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False, "taken": {}},
             seed_everything_default=DEFAULT_SEED,
-            # `prepare` knows whole options only
-            parser_kwargs={"prog": "charlm", "allow_abbrev": False},
+            parser_kwargs={"prog": "charlm", "allow_abbrev": False},  # `prepare` knows whole options only
             parser_class=TrainerParser,
             subclass_mode_model=True,
             auto_configure_optimizers=False,
@@ -104,11 +102,14 @@ class TrainerCLI(LightningCLI):
             self._check_checkpoint()
 
     def _check_checkpoint(self) -> None:
-        checkpoint = self.prepared.checkpoint
+        checkpoint, kind = self.prepared.checkpoint, self.prepared.kind
         if checkpoint is not None:
             config = self.config[self.config.subcommand]
+            taken = self.save_config_kwargs["taken"] = checkpoint_settings(checkpoint, kind)
+            if self.prepared.auto and self.prepared.run:  # its config is this one, but LRFinder may have set the rate
+                config.model.init_args.update(Namespace(taken["model"]["init_args"]))
             model, data = config.model.as_dict(), config.data.as_dict()
-            refuse_conflicts(checkpoint, self.prepared.kind, model, data, fit=self.config.subcommand == "fit")
+            refuse_conflicts(checkpoint, kind, model, data, fit=self.config.subcommand == "fit")
         self.prepared.say()
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
@@ -168,8 +169,7 @@ class TrainerCLI(LightningCLI):
             kwargs["logger"] = self._loggers(root, config.logger)
         if self.config[self.subcommand].data.split[1] == 0:
             kwargs["limit_val_batches"] = 0
-        # by default `fit` describes the model in one line
-        kwargs["enable_model_summary"] = bool(config.enable_model_summary)
+        kwargs["enable_model_summary"] = bool(config.enable_model_summary)  # `fit` describes the model in one line
         kwargs |= {"callbacks": callbacks, "plugins": plugins_of(options), **processes_of(options)}
         return super().instantiate_trainer(**kwargs)
 
