@@ -179,9 +179,7 @@ def test_a_state_of_other_batches_is_refused(other, message):
     settings = {"n": 60, "batch_size": 8, "sampling": "epoch", "seed": 0} | other
     state = BatchLoader(examples(settings.pop("n")), **settings).state_dict()
     loader = BatchLoader(examples(60), 8, sampling="epoch", seed=0)
-    with pytest.raises(ValueError, match=rf"other batches \({message}\); resume with the data settings and as many proc"):
-        ValueError, match=rf"made with other batches \({message}\); resume with the data settings and as many proc"
-    ):
+    with pytest.raises(ValueError, match=rf"other batches \({message}\); resume with the data settings and as many"):
         loader.load_state_dict(state)
     assert numbers(loader) == numbers(BatchLoader(examples(60), 8, sampling="epoch", seed=0))
 
