@@ -66,7 +66,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if storage_options is not None:
             raise TypeError("AtomicCheckpointIO writes local files, for which there are no `storage_options`")
         refuse_address(path)
-        file = Path(path)
+        file = Path(path).expanduser()
         try:
             with replacing(file) as raw:
                 stream: Any = _Stream(raw)
@@ -86,16 +86,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read a local file; with `weights_only=False`, as in `trainer.fit(..., weights_only=False)`, any object."""
         safely = weights_only is not False
-        content = read_archive(path, map_location=map_location, weights_only=safely, advice=_ADVICE)
+        content = read_archive(os.path.expanduser(path), map_location=map_location, weights_only=safely, advice=_ADVICE)
         if not isinstance(content, dict):
             raise ValueError(f"{path} is not a Trainer's: it holds a {type(content).__name__}; pass a .ckpt file")
         return Content(_without_foreign_paths(content, path), path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint file; a folder with this name stays."""
-        if not os.path.isdir(path):
+        file = os.path.expanduser(path)
+        if not os.path.isdir(file):
             with suppress(FileNotFoundError):
-                os.unlink(path)
+                os.unlink(file)
 
 
 class MissingPartError(KeyError, ValueError):

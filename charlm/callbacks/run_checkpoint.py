@@ -2,6 +2,7 @@
 
 import math
 import os
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from charlm.callbacks.internals.loop_state import save_resumable_counters
 from charlm.callbacks.internals.trainer_attributes import is_trial
 from charlm.callbacks.shared.archive import refuse_address
 from charlm.callbacks.shared.base_callback import BaseCheckpoint
-from charlm.callbacks.shared.checkpoint_files import Best, best_in, files_of, step_of
+from charlm.callbacks.shared.checkpoint_files import Best, files_of, own_files
 from charlm.callbacks.shared.logger_adapters import folder_below_shared
 from charlm.callbacks.shared.processes import mean_over_processes
 from charlm.callbacks.shared.trainer_state import is_of_fit, is_over, logged_now
@@ -29,8 +30,9 @@ class RunCheckpoint(BaseCheckpoint):
     them. The files of the last step come after `on_train_end` of the other callbacks, so a run that is killed before
     does its end again. They replace those of an earlier training in the same folder, after a warning.
 
-    The state of this callback is two numbers, so a checkpoint cannot name a file to write or to delete. For more files,
-    other names or `ckpt_path="last"` add Lightning's ModelCheckpoint beside it.
+    The state of this callback is two numbers and a random identifier, by which a training knows its own best.ckpt when
+    it goes on; a checkpoint cannot name a file to write or to delete. For more files, other names or `ckpt_path="last"`
+    add Lightning's ModelCheckpoint beside it.
 
     Args:
         dirpath: folder of the two files; null: `checkpoints` in the logger's run, or in the trainer's
@@ -82,8 +84,10 @@ class RunCheckpoint(BaseCheckpoint):
         self.every_n_train_steps, self.save_weights_only = every_n_train_steps, save_weights_only
         self.folder: Path | None = None
         self._told = ""  # by Lightning: the best file, where all processes that train are others, as in a notebook
-        self._best: Best | None = None
-        self._best_is_due = self._last_is_due = self._validated = self._measured = False  # `monitor` had a value
+        self._training = ""  # its identifier
+        self._best: Best | None = None  # of best.ckpt
+        self._due: Best | None = None  # a better one, not written yet
+        self._last_is_due = self._validated = self._measured = False  # `monitor` had a value
         self._earlier: Tensor | None = None  # its value before the validation
         self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
         self._ends = False  # the files wait for the end of training
@@ -106,7 +110,8 @@ class RunCheckpoint(BaseCheckpoint):
     @property
     def best_model_score(self) -> float | None:
         """The value of `monitor` in the best state; None as long as there is none."""
-        return self._best[0] if self._best is not None else None
+        best = self._due or self._best
+        return None if best is None else best[0]
 
     @property
     def last_model_path(self) -> str:
@@ -119,6 +124,7 @@ class RunCheckpoint(BaseCheckpoint):
         if stage == "fit":
             self.folder, folder = None, self.dirpath
             if trainer.global_step == 0:  # else the same Trainer goes on
+                self._training = trainer.strategy.broadcast(uuid.uuid4().hex)
                 self._best, self._last_step = None, -1
             if not is_trial(trainer):
                 if folder is None:  # where Lightning's ModelCheckpoint has it too
@@ -130,11 +136,9 @@ class RunCheckpoint(BaseCheckpoint):
         """Take over the files of the training that goes on, also where no step is left to train."""
         if self.folder is None or not is_of_fit(trainer):
             return
-        best = self._existing("best.ckpt", True)
-        is_last = os.path.realpath(trainer.ckpt_path or "") == os.path.realpath(self.folder / "last.ckpt")
-        self._last_step = checkpoint["global_step"] if is_last else -1
-        is_known = is_last and self.save_last and best != ""  # killed between its two files, it writes best.ckpt again
-        self._best = trainer.strategy.broadcast(best_in(best, checkpoint, self.state_key, is_known))
+        began = own_files(self.folder, self.state_key, checkpoint, trainer.ckpt_path or "")
+        training, self._best, self._last_step = trainer.strategy.broadcast(began)
+        self._training = training or self._training
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -144,10 +148,12 @@ class RunCheckpoint(BaseCheckpoint):
                     f"{type(other).__name__} and RunCheckpoint write files of the same name in {self.folder}; give"
                     " one of them another dirpath, or a ModelCheckpoint a filename of its own and no save_last"
                 )
-        if there := self._foreign(trainer):
+        is_own = {"best.ckpt": self._best is not None, "last.ckpt": self._last_step >= 0}
+        if there := [file for name in self.fixed_names if not is_own[name] and (file := self._existing(name, True))]:
             advice = "another dirpath keeps them, and ckpt_path goes on from one, by its path (not by 'last')"
             rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; {advice}")
-        self._best_is_due = self._last_is_due = self._ends = self._validated = self._measured = False
+        self._due, self._last_is_due = None, False
+        self._ends = self._validated = self._measured = False
         add_iteration_end(trainer)
 
     def on_train_batch_end(
@@ -194,13 +200,15 @@ class RunCheckpoint(BaseCheckpoint):
         """Write what waited for the end of training, where an error comes in between."""
         if self._ends:
             self._write(trainer)
+        self._due = None
         remove_iteration_end(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         save_resumable_counters(trainer, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._best is None else {"value": self._best[0], "step": self._best[1]}
+        best = self._due or self._best
+        return {"training": self._training, **({} if best is None else {"value": best[0], "step": best[1]})}
 
     def save_now(self, trainer: Trainer) -> str:
         """Save the last state, whatever `save_last` says, when an iteration is over; return its path."""
@@ -216,29 +224,21 @@ class RunCheckpoint(BaseCheckpoint):
         if logged is None and in_validation and latest is not self._earlier:
             logged = latest  # of one of several loaders: Lightning adds its values when it ends
         self._measured |= logged is not None
-        value = mean_over_processes(trainer, logged)
+        value, best = mean_over_processes(trainer, logged), self.best_model_score
         sign = 1 if self.mode == "min" else -1
-        if math.isfinite(value) and (self._best is None or sign * value < sign * self._best[0]):
-            self._best, self._best_is_due = (value, trainer.global_step), True
+        if math.isfinite(value) and (best is None or sign * value < sign * best):
+            self._due = value, trainer.global_step
 
     def _write(self, trainer: Trainer, last: bool = False) -> None:
         if self.folder is None:  # a trial, by fast_dev_run
             return
-        if self._best_is_due:
+        if self._due is not None:
+            self._best, self._due = self._due, None
             trainer.save_checkpoint(self.folder / "best.ckpt", self.save_weights_only)
         if self._last_is_due and (self.save_last or last):
             trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self._last_step = trainer.global_step
-        self._best_is_due = self._last_is_due = False
-
-    def _foreign(self, trainer: Trainer) -> list[str]:
-        """The files there that are of another training, or of a later point than the one where this training begins."""
-        best, last = (self._existing(name, name in self.fixed_names) for name in ("best.ckpt", "last.ckpt"))
-        here = os.path.dirname(os.path.realpath(trainer.ckpt_path or "")) == os.path.realpath(self.folder or "")
-        is_last = self._last_step >= 0  # what it begins from
-        own_best = self._best is not None or (is_last and self.save_last)
-        own_last = is_last or (here and step_of(last) <= trainer.global_step)
-        return [file for file, is_own in ((best, own_best), (last, own_last)) if file and not is_own]
+        self._last_is_due = False
 
     @property
     def fixed_names(self) -> list[str]:

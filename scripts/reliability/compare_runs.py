@@ -13,7 +13,7 @@ from charlm.runs.directory import read_results
 Points = dict[tuple[str, str], tuple[tuple[int, str], ...]]
 """Step and value of each point, by a reader's kind of value and the tag."""
 
-_TIMES = ("RunFacts/seconds", "charlm/saved", "summary/seconds")
+_OF_ONE_RUN = ("RunFacts/seconds", "charlm/saved", "summary/seconds", "']/training")  # times, a random identifier
 _FROM_CHECKPOINT = ("/datamodule_hyper_parameters/alphabet", "/datamodule_hyper_parameters/labels")  # on a resume
 
 
@@ -26,7 +26,7 @@ def run_in(folder: Path) -> Path:
 
 
 def differences(expected: Path, found: Path) -> list[str]:
-    """What is not the same in two runs, but for the times; an empty list if nothing differs."""
+    """What is not the same in two runs, but for the times and identifiers; an empty list if nothing differs."""
     different = []
     for name in ("last.ckpt", "best.ckpt"):
         one, other = (_entries_of(run / "checkpoints" / name) for run in (expected, found))
@@ -55,7 +55,7 @@ def points(run: Path) -> Points:
         events = reader.EventAccumulator(str(run), size_guidance=every).Reload()
         name = reader.__name__.rpartition(".")[2]
         for kind, tags in events.Tags().items():
-            for tag in {*tags}.difference(_TIMES) if kind in every else ():
+            for tag in {*tags}.difference(_OF_ONE_RUN) if kind in every else ():
                 values = getattr(events, kind.capitalize())(tag)
                 found[f"{name} {kind}", tag] = tuple((v.step, repr({**vars(v), "wall_time": None})) for v in values)
     return found
@@ -71,7 +71,9 @@ def _other_files(run: Path) -> dict[str, bytes]:
 def _entries_of(file: Path) -> dict[str, Any]:
     """All numbers, texts and tensors of a checkpoint by their place in it; none if there is no such file."""
     entries = _flat(torch.load(file, weights_only=True)) if file.exists() else ()
-    return {key: value for key, value in entries if not key.endswith(_TIMES) and not key.startswith(_FROM_CHECKPOINT)}
+    return {
+        key: value for key, value in entries if not key.endswith(_OF_ONE_RUN) and not key.startswith(_FROM_CHECKPOINT)
+    }
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

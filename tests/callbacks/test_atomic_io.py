@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch.demos.boring_classes import BoringModel
 
@@ -189,6 +190,16 @@ def test_hparams_that_are_no_plain_values_are_named_when_saved_and_read_where_al
         with torch.serialization.safe_globals(classes):
             assert fit(2, file).global_step == 2
             AtomicCheckpointIO().save_checkpoint({"x": value}, file)
+
+
+def test_a_tilde_is_the_home_as_with_lightnings_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for io in (AtomicCheckpointIO(), TorchCheckpointIO()):
+        io.save_checkpoint({"a": 1}, "~/a.ckpt")
+        assert (tmp_path / "a.ckpt").is_file()
+        assert AtomicCheckpointIO().load_checkpoint("~/a.ckpt") == {"a": 1}
+        AtomicCheckpointIO().remove_checkpoint("~/a.ckpt")
+        assert not (tmp_path / "a.ckpt").exists()
 
 
 def test_a_folder_of_a_checkpoints_name_is_not_removed(tmp_path):

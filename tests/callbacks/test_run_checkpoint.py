@@ -20,6 +20,7 @@ from charlm.callbacks.shared.logger_adapters import run_directory
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),  # resumed without RunCheckpoint
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
 ]
 
@@ -63,7 +64,16 @@ EVERY_EPOCH = {"limit_val_batches": 1, "max_epochs": 4, "max_steps": -1}
 
 def steps_of(folder):
     files = sorted(folder.glob("*.ckpt"))
-    return {file.name: torch.load(file, weights_only=True)["global_step"] for file in files}
+    return {file.name: torch.load(file, weights_only=False)["global_step"] for file in files}
+
+
+def best_of(keep):
+    """Its best value and that value's step, which best.ckpt has as well unless it has weights alone."""
+    state = keep.state_dict()
+    kept = torch.load(keep.best_model_path, weights_only=True)
+    assert kept.get("callbacks", {}).get(keep.state_key, state) == state
+    assert (keep.best_model_score, kept["global_step"]) == (state["value"], state["step"])
+    return state["value"], state["step"]
 
 
 @pytest.fixture
@@ -122,7 +132,7 @@ class Reads(Callback):
 def test_a_value_is_never_taken_for_a_later_state(fit):
     """The epoch ends a step after the validation: that state was not validated."""
     keep, steps = fit(Model([3.0, 2.0, 1.0]), Reads(), options=EVERY_2 | {"max_epochs": 1}, max_steps=-1)
-    assert (steps, keep.state_dict()) == ({"best.ckpt": 4, "last.ckpt": 5}, {"value": 2.0, "step": 4})
+    assert (steps, best_of(keep)) == ({"best.ckpt": 4, "last.ckpt": 5}, (2.0, 4))
 
 
 def test_of_files_between_validations_none_counts_as_best(fit, tmp_path):
@@ -180,10 +190,15 @@ def test_a_metric_that_is_not_logged_or_for_single_steps_alone_is_said_once(fit)
     assert sum("no best.ckpt" in str(each.message) for each in said) == 1
 
 
-def test_a_run_that_goes_on_keeps_its_best(fit, tmp_path):
+def test_a_run_that_goes_on_keeps_its_best(fit, tmp_path, monkeypatch):
     fit(Model([1.0]), max_steps=2)
-    keep, steps = fit(Model([3.0, 2.0]), ckpt_path=tmp_path / "run" / "last.ckpt")
-    assert (steps, keep.state_dict()) == ({"best.ckpt": 2, "last.ckpt": 6}, {"value": 1.0, "step": 2})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keep, steps = fit(Model([3.0, 2.0]), ckpt_path="~/run/last.ckpt")  # warnings are errors
+    assert (steps, best_of(keep)) == ({"best.ckpt": 2, "last.ckpt": 6}, (1.0, 2))
+    best = tmp_path / "run" / "best.ckpt"
+    torch.save({**torch.load(best, weights_only=True), "of the module": Path()}, best)  # not read without its code
+    keep, steps = fit(Model([3.0]), ckpt_path=tmp_path / "run" / "last.ckpt", max_steps=8)
+    assert (keep.best_model_score, steps) == (1.0, {"best.ckpt": 2, "last.ckpt": 8})
 
 
 def test_another_run_that_goes_on_from_there_has_a_best_of_its_own(fit, tmp_path):
@@ -202,30 +217,59 @@ def test_a_run_that_goes_back_says_which_later_files_it_will_replace(fit, tmp_pa
     fit(Model([3.0, 4.0, 2.0]), early)
     with pytest.warns(UserWarning, match=r"best.ckpt and .*last.ckpt of an earlier training will be replaced"):
         keep, _ = fit(Model([2.5]), early, ckpt_path=tmp_path / "run" / "step=4.ckpt")
-    assert keep.state_dict() == {"value": 2.5, "step": 6}
+    assert best_of(keep) == (2.5, 6)
 
 
 @pytest.mark.parametrize(("first", "weights_only"), [(False, False), (True, False), (False, True)])
 def test_a_run_that_goes_on_from_a_file_of_modelcheckpoint_keeps_its_best(trainer, tmp_path, first, weights_only):
     def fit(losses, max_steps, ckpt_path=None):
-        keep = RunCheckpoint(tmp_path / "run", monitor="loss", save_last=False, save_weights_only=weights_only)
+        keep = RunCheckpoint(tmp_path / "run", monitor="loss", save_weights_only=weights_only)
         pair = [keep, ModelCheckpoint(tmp_path / "kept", "{step}", save_top_k=-1)]
         options = {"max_steps": max_steps, "num_sanity_val_steps": 0, "enable_checkpointing": True, **EVERY_2}
         trainer(*(pair[::-1] if first else pair), **options).fit(Model(losses), ckpt_path=ckpt_path)
-        return keep.state_dict(), steps_of(tmp_path / "run")
+        return best_of(keep), steps_of(tmp_path / "run")
 
     fit([3.0, 2.0], 4)
-    best = {"value": 2.0, "step": 4}, {"best.ckpt": 4}  # where ModelCheckpoint saves first, its file has an older value
+    best = (2.0, 4), {"best.ckpt": 4, "last.ckpt": 6}  # where ModelCheckpoint saves first, its file has an older value
     assert fit([2.5], 6, tmp_path / "kept" / "step=4.ckpt") == best  # warnings are errors
 
 
-def test_a_run_that_was_killed_between_its_two_files_writes_its_best_again(fit, tmp_path):
+def test_a_run_that_was_killed_between_its_two_files_has_the_best_one(fit, tmp_path):
     fit(Model([3.0]), max_steps=2)
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
     fit(Model([2.0]), ckpt_path=tmp_path / "run" / "last.ckpt", max_steps=4)
     (tmp_path / "run" / "last.ckpt").write_bytes(before)
-    keep, steps = fit(Model([2.0, 4.0]), ckpt_path=tmp_path / "run" / "last.ckpt")  # warnings are errors
-    assert (keep.state_dict(), steps) == ({"value": 2.0, "step": 4}, {"best.ckpt": 4, "last.ckpt": 6})
+    keep, steps = fit(Model([2.5, 4.0]), ckpt_path=tmp_path / "run" / "last.ckpt")  # warnings are errors
+    assert (best_of(keep), steps) == ((2.0, 4), {"best.ckpt": 4, "last.ckpt": 6})
+
+
+def test_a_run_that_was_killed_after_an_epoch_keeps_the_value_of_the_epoch(trainer, tmp_path):
+    """last.ckpt was written by the validation before the epoch had its value, a mean over its batches."""
+
+    def fit(*others, ckpt_path=None):
+        keep = RunCheckpoint(tmp_path, monitor="train")
+        training = trainer(keep, *others, enable_checkpointing=True, **EVERY_EPOCH)
+        training.fit(Model([9.0] * 4, train=lambda step: abs(step - 7.0)), ckpt_path=ckpt_path)
+        return keep
+
+    with pytest.raises(ZeroDivisionError):
+        fit(Stops(12))
+    assert steps_of(tmp_path) == {"best.ckpt": 10, "last.ckpt": 10}
+    assert best_of(fit(ckpt_path=tmp_path / "last.ckpt")) == (pytest.approx(1.2), 10)
+
+
+def test_a_value_whose_state_was_not_written_before_an_error_is_no_best(trainer, tmp_path):
+    class Fails(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            if trainer.global_step == 4:
+                raise ZeroDivisionError
+
+    keep, options = RunCheckpoint(tmp_path, monitor="loss"), {"enable_checkpointing": True, "num_sanity_val_steps": 0}
+    training = trainer(keep, max_steps=4, **EVERY_2, **options)
+    training.callbacks.append(Fails())  # after it
+    with pytest.raises(ZeroDivisionError):
+        training.fit(Model([2.0, 1.0]))
+    assert best_of(keep) == (2.0, 2)
 
 
 def test_a_new_trainer_starts_without_a_best_and_the_same_one_keeps_it(trainer, tmp_path):
@@ -379,5 +423,7 @@ def test_a_state_that_is_left_out_is_said(tmp_path):
 def test_files_of_an_earlier_training_are_replaced_with_a_warning_and_those_it_goes_on_from_without(fit, tmp_path):
     fit(Model([1.0, 2.0, 3.0]))
     fit(Model([1.0]), ckpt_path=tmp_path / "run" / "last.ckpt", max_steps=8)  # warnings are errors
+    with pytest.warns(UserWarning, match=r"run/best.ckpt of an earlier training will be replaced"):
+        fit(Model([1.0]), mode="max", ckpt_path=tmp_path / "run" / "last.ckpt", max_steps=10)
     with pytest.warns(UserWarning, match="best.ckpt and .*last.ckpt of an earlier training will be replaced"):
         fit(Model([1.0, 2.0, 3.0]))

@@ -1,12 +1,10 @@
 """Which files RunCheckpoint finds in its folder, and whether they are of the training that goes on."""
 
 import os
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from charlm.callbacks.shared.archive import read_archive
+from charlm.callbacks.shared.archive import foreign_names, read_archive
 
 Best = tuple[float, int]  # value and step
 
@@ -21,55 +19,67 @@ def files_of(callback: Any) -> set[str]:
     return {os.path.realpath(os.path.join(folder, name)) for name in names} if folder else set()
 
 
-def _best_of(checkpoint: dict[str, Any], key: str) -> Best | None:
-    """The best value and its step, as the callback with this `state_key` has saved them in a checkpoint."""
-    states = checkpoint.get("callbacks")
-    state = states.get(key) if isinstance(states, dict) else None
-    value, step = (state.get("value"), state.get("step")) if isinstance(state, dict) else (None, None)
-    return (value, step) if type(value) is float and type(step) is int else None
+def own_files(
+    folder: Path, key: str, checkpoint: dict[str, Any], path: str | os.PathLike[str]
+) -> tuple[str, Best | None, int]:
+    """What RunCheckpoint finds in its folder of the training that goes on.
 
-
-def best_in(file: str, checkpoint: dict[str, Any], key: str, is_known: bool) -> Best | None:
-    """The best value and its step if the file has the best state of the training that saved the checkpoint, or None.
+    A file is of this training if it has the same identifier and is not of a later step, from which training went back.
+    Beside the last.ckpt that it goes on from, a later best.ckpt was written just before a kill.
 
     Args:
-        file: a best.ckpt.
+        folder: the folder of RunCheckpoint.
+        key: its `state_key`.
         checkpoint: the loaded one, from which training goes on.
-        key: the `state_key` of the callback.
-        is_known: the file is known to be of this training, and need not be read.
+        path: its file, as Lightning was given it.
+
+    Returns:
+        The identifier of the training ("" if the checkpoint has none), the value and step of its best.ckpt (None if
+        there is none), the step of its last.ckpt (-1 if there is none).
     """
-    best = _best_of(checkpoint, key)
-    if is_known:
-        return best
-    kept = _read(file)
-    own = _best_of(kept, key)
-    if own is not None and kept.get("global_step") == checkpoint["global_step"] and _same_weights(kept, checkpoint):
-        return own  # the checkpoint may have been saved just before its value was known
-    is_that = best is not None and kept.get("global_step") == best[1] and own in (None, best)  # None: weights alone
-    return best if is_that else None
+    began = _saved_in(checkpoint, key)
+    given = os.path.expanduser(os.fspath(path).removeprefix("file://"))
+    is_last = os.path.realpath(given) == os.path.realpath(folder / "last.ckpt")
+    last = began if is_last else _read(folder / "last.ckpt", key)
+    is_own = is_last or (last.training == began.training != "" and last.step <= began.step)
+    return began.training, _own_best(folder / "best.ckpt", key, began, is_last), last.step if is_own else -1
 
 
-def step_of(file: str) -> int:
-    """The optimizer step of a checkpoint; 0 where the file is damaged, or cannot be read without running its code."""
-    step = _read(file).get("global_step")
-    return step if type(step) is int else 0
+class _Saved(NamedTuple):
+    """What a checkpoint says: its step, the training's identifier, the best value so far."""
+
+    step: int = -1
+    training: str = ""
+    best: Best | None = None
 
 
-def _read(file: str) -> dict[str, Any]:
+def _own_best(file: Path, key: str, began: _Saved, is_last: bool) -> Best | None:
+    kept = _read(file, key)
+    if kept.training:
+        is_own = kept.training == began.training and (is_last or kept.step <= began.step)
+        return kept.best if is_own else None
+    if is_last and foreign_names(file):  # not to be read
+        return began.best
+    is_that = began.best is not None and kept.step == began.best[1]  # of weights alone, or of an earlier version
+    return began.best if is_that and kept.best in (None, began.best) else None
+
+
+def _read(file: Path, key: str) -> _Saved:
+    """Nothing where the file is missing, damaged, or cannot be read without running its code."""
     try:
-        content = read_archive(file)
+        return _saved_in(read_archive(file), key)
     except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return _Saved()
 
 
-def _same_weights(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    these, those = one.get("state_dict"), other.get("state_dict")
-    if not isinstance(these, dict) or not isinstance(those, dict) or these.keys() != those.keys():
-        return False
-    pairs = [(these[name], those[name]) for name in these]
-    return all(
-        a.dtype == b.dtype and torch.equal(a.cpu(), b.cpu())
-        for a, b in pairs
-        if isinstance(a, Tensor) and isinstance(b, Tensor)
+def _saved_in(checkpoint: Any, key: str) -> _Saved:
+    checkpoint = checkpoint if isinstance(checkpoint, dict) else {}
+    states, step = checkpoint.get("callbacks"), checkpoint.get("global_step")
+    state = states.get(key) if isinstance(states, dict) else None
+    kept: dict[str, Any] = state if isinstance(state, dict) else {}
+    training, value, of_step = kept.get("training"), kept.get("value"), kept.get("step")
+    return _Saved(
+        step if type(step) is int else -1,
+        training if type(training) is str else "",
+        (value, of_step) if type(value) is float and type(of_step) is int else None,
     )
