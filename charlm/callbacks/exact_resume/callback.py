@@ -9,7 +9,7 @@ from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
 from charlm.callbacks.internals.averaging import go_on_averaging
 from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, LightningModule, Trainer, rank_zero_info
-from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state
+from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state, was_stopped_early
 from charlm.callbacks.internals.module_log import restore_callback_metrics
 from charlm.callbacks.internals.step_count import window_is_complete
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
@@ -34,6 +34,9 @@ class ExactResume(BaseCallback):
     - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first;
     - Lightning's counters corrected: every validation and every epoch hook comes once, also after a checkpoint of an
       epoch's last batch and after a second resume.
+
+    A training that EarlyStopping ended does not continue while that callback is there; one that was stopped in another
+    way, such as by `max_time` or `trainer.should_stop`, does, after a validation that Lightning adds at its stop.
 
     Any ModelCheckpoint works. Lightning's own saves while hooks of a batch or an epoch are running, and what comes
     after it in that hook is not done again: the module's own hook of that name, and the row that loggers get for this
@@ -88,8 +91,11 @@ class ExactResume(BaseCallback):
                 " continue from it; use another checkpoint or start a new run"
             )
         self._loaded = (entry, checkpoint["loops"]) if entry is not None else None
+        if entry is not None and entry["loop"]["stop"]:
+            entry["loop"]["stop"] = was_stopped_early(trainer, checkpoint.get("callbacks", {}))
         if entry is not None and entry["loop"]["stop"] and entry["loop"]["pending"] == "nothing":
             trainer.should_stop = True  # training had ended, so no hook of it is called, as where max_steps is reached
+            rank_zero_info("EarlyStopping had ended the training of the checkpoint; leave it out to continue.")
         weights = checkpoint.get("current_model_state", checkpoint.get("state_dict", {}))  # WeightAveraging has both
         self._float64 = {name: w for name, w in weights.items() if getattr(w, "dtype", None) is torch.float64}
         if entry is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
     from lightning.pytorch import LightningModule as LightningModule
     from lightning.pytorch import Trainer as Trainer
     from lightning.pytorch.callbacks import Checkpoint as Checkpoint
+    from lightning.pytorch.callbacks import EarlyStopping as EarlyStopping
     from lightning.pytorch.callbacks import GradientAccumulationScheduler as GradientAccumulationScheduler
     from lightning.pytorch.callbacks import ModelCheckpoint as ModelCheckpoint
     from lightning.pytorch.callbacks import ProgressBar as ProgressBar
@@ -47,6 +48,7 @@ else:
     from pytorch_lightning import LightningModule as LightningModule
     from pytorch_lightning import Trainer as Trainer
     from pytorch_lightning.callbacks import Checkpoint as Checkpoint
+    from pytorch_lightning.callbacks import EarlyStopping as EarlyStopping
     from pytorch_lightning.callbacks import GradientAccumulationScheduler as GradientAccumulationScheduler
     from pytorch_lightning.callbacks import ModelCheckpoint as ModelCheckpoint
     from pytorch_lightning.callbacks import ProgressBar as ProgressBar

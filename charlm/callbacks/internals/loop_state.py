@@ -9,7 +9,7 @@ part of the iteration is still to come. The counters in the checkpoint are set t
 from collections.abc import Callable
 from typing import Any, Literal
 
-from charlm.callbacks.internals.lightning import RestartStage, Timer, Trainer
+from charlm.callbacks.internals.lightning import EarlyStopping, RestartStage, Timer, Trainer
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
 Pending = Literal["nothing", "rest of iteration", "rest of iteration but validation"]
@@ -48,7 +48,7 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         "pending": pending,
         "inside": inside,
         "stepped": stepped,
-        "stop": trainer.should_stop and not time_is_up(trainer),
+        "stop": trainer.should_stop,
     }
 
 
@@ -75,6 +75,12 @@ def count_resumed_epoch(trainer: Trainer) -> None:
         fit.epoch_progress.increment_ready()
         fit.epoch_progress.increment_started()
         fit.epoch_loop.automatic_optimization.optim_progress.reset_on_run()  # as the epoch does when it starts
+
+
+def was_stopped_early(trainer: Trainer, states: dict[str, Any]) -> bool:
+    """Whether an EarlyStopping that is still there had stopped a training, by its callbacks' `states`."""
+    keys = [callback.state_key for callback in callbacks_of(trainer) if isinstance(callback, EarlyStopping)]
+    return any(states.get(key, {}).get("stopping_reason") for key in keys)
 
 
 def time_is_up(trainer: Trainer) -> bool:

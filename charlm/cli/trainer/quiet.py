@@ -23,6 +23,7 @@ _NOISE = (
     "Restored all states from",
     "Loaded model weights from",
     "to estimate number",
+    "EarlyStopping had ended",  # `fit` says so itself
     "GPU available:",
     "TPU available:",
 )

@@ -264,6 +264,19 @@ def test_a_training_that_was_stopped_early_does_not_continue(fit, saver):
         assert steps_of(seen) == steps_of(expected[place:])
 
 
+class StopAtStep10(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step == 10
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.parametrize("stop", [lambda: EarlyStopping("val", patience=1, min_delta=9.0), StopAtStep10])
+def test_a_training_that_a_callback_has_stopped_continues_without_it(fit, stop):
+    stopped, files = fit(of_every_iteration, more=[stop()], val_check_interval=3)
+    seen, _ = fit(of_every_iteration, ckpt_path=files[-1][0], val_check_interval=3)
+    assert [event[3] for event in steps_of(stopped) + steps_of(seen)] == list(range(1, 3 * BATCHES + 1))
+
+
 def test_a_training_that_max_steps_has_cut_continues_in_its_epoch(fit):
     expected, _ = fit(OfEveryEpoch, max_epochs=-1, max_steps=12)
     cut, files = fit(RunCheckpoint, max_epochs=-1, max_steps=10)
