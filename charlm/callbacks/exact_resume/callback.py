@@ -9,6 +9,7 @@ from charlm.callbacks.exact_resume.rng_state import rng_state, set_rng_state
 from charlm.callbacks.internals.averaging import go_on_averaging
 from charlm.callbacks.internals.epoch_sums import restore_sums, save_sums
 from charlm.callbacks.internals.lightning import GradientAccumulationScheduler, LightningModule, Trainer, rank_zero_info
+from charlm.callbacks.internals.loaders import has_kept_workers, start_kept_workers
 from charlm.callbacks.internals.loop_state import cancel_restore, restore_loop_state, save_loop_state, was_stopped_early
 from charlm.callbacks.internals.module_log import restore_callback_metrics
 from charlm.callbacks.internals.step_count import window_is_complete
@@ -76,7 +77,7 @@ class ExactResume(BaseCallback):
         }
         metrics = {key: value.detach().cpu() for key, value in trainer.callback_metrics.items()}
         checkpoint[ENTRY] = {"loop": loop, "metrics": metrics, "ranks": gather(own, trainer.world_size)}
-        checkpoint[ENTRY]["frozen"] = [self._frozen, _frozen(pl_module)]
+        checkpoint[ENTRY] |= {"frozen": [self._frozen, _frozen(pl_module)], "workers": has_kept_workers(trainer)}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the callback's entry until training starts.
@@ -148,6 +149,8 @@ class ExactResume(BaseCallback):
         weights = dict(pl_module.named_parameters())
         for name, gradient in own["gradients"].items():
             weights[name].grad = gradient.to(weights[name].device)
+        if entry.get("workers"):
+            start_kept_workers(trainer)
         set_rng_state(own["rng"])
 
 

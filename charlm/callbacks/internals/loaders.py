@@ -17,6 +17,25 @@ def train_loaders(trainer: Trainer, validation: bool = False) -> list[Any]:
     return list(combined.flattened) if combined is not None else []
 
 
+def has_kept_workers(trainer: Trainer) -> bool:
+    """Whether persistent workers of a loader for the validation have started."""
+    return any(getattr(loader, "_iterator", None) is not None for loader in train_loaders(trainer, validation=True))
+
+
+def start_kept_workers(trainer: Trainer) -> None:
+    """Start the persistent workers of the loaders for the validation, for which torch draws a random number.
+
+    It does so once in a process: usually in Lightning's sanity check, which a resumed training does not have.
+    """
+    if not train_loaders(trainer, validation=True):  # no validation is due in this epoch
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.setup_data()
+        trainer.training = True
+    for loader in train_loaders(trainer, validation=True):
+        if getattr(loader, "persistent_workers", False):
+            iter(loader)
+
+
 def second_loader(trainer: Trainer, validation: bool = False) -> CombinedLoader:
     """A combined loader with iterators of its own, so that the training's stays where it is.
 

@@ -128,14 +128,15 @@ def fit(trainer, tmp_path):
     """Train, from a checkpoint if there is one; gives what happened and the checkpoints, with their places in it."""
     number = itertools.count()
 
-    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, manual=False, more=(), **options):
+    def fit(saver, steps=1, ckpt_path=None, loader=loader, plateau=False, manual=False, more=(), workers=0, **options):
         seed_everything(0 if ckpt_path is None else 99, verbose=False)
         watch, folder = Watch(), tmp_path / str(next(number))
         keep, files = saver(folder), []
         more = copy.deepcopy(more)
         callbacks = [watch, ExactResume(), *([StepsPerExecution(steps)] if steps > 1 else []), *more, keep]
         options = {"max_epochs": 3, "num_sanity_val_steps": 1, "limit_val_batches": 1.0, **options}
-        validation = DataLoader(TensorDataset(torch.ones(4, 3)), 2)
+        ones = TensorDataset(torch.ones(4, 3))
+        validation = DataLoader(ones, 2, num_workers=workers, persistent_workers=workers > 0)
         training = trainer(*callbacks, enable_checkpointing=True, **options)
         save = training.save_checkpoint
 
@@ -238,6 +239,7 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
             id="an average of weights, and an epoch for batch norm",
         ),
         pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
+        pytest.param(of_every_iteration, {"workers": 1, "check_val_every_n_epoch": 2}, id="workers that are kept"),
         pytest.param(
             of_every_iteration, {"precision": "64-true", "more": [EMAWeightAveraging()]}, id="float64 with an average"
         ),
