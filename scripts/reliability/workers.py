@@ -120,6 +120,10 @@ class Training:
 
     def strike(self, launchers: Sequence[Process], moments: random.Random) -> bool:
         """Kill or stop one process, or a node with all its processes; whether there was one."""
+        if not any(
+            self.folder.glob("lightning_logs/*/config.yaml")
+        ):  # else the run that goes on may get another number
+            return False
         launcher = moments.choice(launchers)
         workers = below(launcher.pid)
         if self.how == "node":

@@ -38,6 +38,7 @@ class LRFinder(BaseCallback):
     `lr_finder.png`, `.csv` and `.json` are written into the run's directory, and every logger that takes pictures
     receives the picture.
 
+    - The loss has to measure how good the model is; that of a policy gradient or a GAN does not, and misleads it.
     - The suggestion is the rate of the parameter group with the highest rate. With OneCycleLR or CyclicLR it is the
       peak of the cycle, with torch's other schedulers the rate that they multiply. If the module's hyperparameter `lr`
       or `learning_rate` is the old rate, it becomes the new one; loggers have received the old one before.
