@@ -124,11 +124,11 @@ def print_go_on(step: int, file: str | None) -> None:
     how = f"--resume {shlex.quote(run.name)}{where}"
     if not (run / "config.yaml").is_file():  # without a logger there is no run
         how = f"--ckpt_path {shlex.quote(str(shown(Path(file))))}"
-    steps = f"{step:,} step{'s' * (step != 1)}"
-    print(
-        f"Stopped after {steps}. Go on with:\n{program('charlm')} fit {how}",
-        file=sys.stderr,
-    )
+    charlm, steps = program("charlm"), f"{step:,} step{'s' * (step != 1)}"
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # it continues with the same number of processes only
+        nodes = f"--nnodes {count} " if (count := os.environ["GROUP_WORLD_SIZE"]) != "1" else ""
+        charlm = f"torchrun {nodes}--nproc-per-node {os.environ['LOCAL_WORLD_SIZE']} -m charlm"
+    print(f"Stopped after {steps}. Go on with:\n{charlm} fit {how}", file=sys.stderr)
 
 
 def shown(path: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.cli.trainer.report import finish, print_names, print_next
+from charlm.cli.trainer.report import finish, print_go_on, print_names, print_next
 from charlm.data.splits import load_splits
 from charlm.nets.bigram import Bigram
 from charlm.runs.load_checkpoint import Checkpoint
@@ -95,3 +95,14 @@ def test_a_program_that_is_not_on_the_path_is_shown_by_its_place(capsys, monkeyp
     (tmp_path / "charlm").chmod(0o755)
     print_next(Path("lightning_logs/version_3"))
     assert commands(capsys)["TensorBoard"].startswith(program)
+
+
+@pytest.mark.parametrize(("nodes", "launch"), [("1", ""), ("2", "--nnodes 2 ")])
+def test_under_torchrun_a_stopped_run_continues_with_as_many_processes(nodes, launch, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lightning_logs" / "001-a" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "lightning_logs" / "001-a" / "config.yaml").touch()
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": nodes}.items():
+        monkeypatch.setenv(name, value)
+    print_go_on(3, "lightning_logs/001-a/checkpoints/last.ckpt")
+    assert f"\ntorchrun {launch}--nproc-per-node 4 -m charlm fit --resume 001-a\n" in capsys.readouterr().err
