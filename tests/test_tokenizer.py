@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import tokenizer as tokenizer_file
-from charlm.tokenizer import BOUNDARY, CharTokenizer, check_vocab_size, code_points
+from charlm.tokenizer import BOUNDARY, CharTokenizer
 
 ALPHABETS = st.lists(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, unique=True)
 
@@ -60,11 +60,6 @@ def test_a_stream_takes_one_byte_a_character_up_to_255_letters_and_two_up_to_327
     assert stream.tolist() == [*range(1, letters + 1), 0]
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_code_points_are_those_of_python(text):
-    assert code_points(text).tolist() == [ord(ch) for ch in text]
-
-
 @pytest.mark.parametrize("more", [0, 226, 227])
 def test_ascii_is_encoded_alike_whatever_the_size_of_the_alphabet(more):
     """Up to 254 ids there is a faster way for it."""
@@ -116,10 +111,3 @@ def test_encode_lines_says_which_name_and_character_is_wrong(monkeypatch, text, 
 def test_decode_refuses_ids_without_a_character(ids):
     with pytest.raises(ValueError, match=rf"ids {re.escape(str(ids))} are not all in 0\.\.2, the ids of 'ab'"):
         CharTokenizer("ab").decode(ids)
-
-
-def test_a_net_needs_an_id_for_every_character_and_the_boundary():
-    for enough in (None, 4, 5):
-        check_vocab_size(enough, "abc")
-    with pytest.raises(ValueError, match="vocab_size is 3, and the alphabet needs 4 ids; leave it out"):
-        check_vocab_size(3, "abc")

@@ -21,7 +21,6 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from charlm.callbacks.atomic_io import AtomicCheckpointIO
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the limits, locks and users of a Unix")
 
 

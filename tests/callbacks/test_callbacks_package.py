@@ -39,6 +39,44 @@ def test_lr_find_takes_the_arguments_of_the_callback():
     assert {name for name in shared if function[name] != callback[name]} == {"on_failure", "min_lr"}, "another default"
 
 
+REFUSED = {  # what is wrong with an argument, and what is allowed
+    "StepDecay([0, 5])": r"whole numbers of steps, 1 or more, not \[0, 5\]; .*use unit='fraction'",
+    "StepDecay([2.5], unit='epoch')": r"whole numbers of epochs, 1 or more, not \[2.5\]",
+    "StepDecay([0.5, 1], unit='fraction')": r"between 0 and 1, not \[0.5, 1\]; to count steps or epochs",
+    "StepDecay([10, 5])": r"rise strictly, unlike \[10, 5\]; sort them and remove duplicates",
+    "StepDecay([1], gamma=1.5)": r"gamma is a factor in \(0, 1\], not 1.5",
+    "StepDecay([1], unit='batch')": "unit is 'step', 'epoch' or 'fraction', not 'batch'",
+    "StepDecay([1], over='base')": "over is 'rate' or 'schedule', not 'base'",
+    "LRFinder(1.0, max_lr=0.1)": "min_lr is 1.0 and max_lr is 0.1; give 0 < min_lr < max_lr",
+    "LRFinder(num_steps=3)": "num_steps is 3; give a whole number, 20 or more",
+    "LRFinder(repeats=0)": "repeats is 0; give a whole number, 1 or more",
+    "LRFinder(rule='best')": "rule is 'best'; give one of .*half_depth",
+    "LRFinder(stop_factor=float('nan'))": "stop_factor is nan; give a number above 0",
+    "LRFinder(trial_steps=29)": "trial_steps is 29; give 0 for no trials, or a whole number, 30 or more",
+    "LRFinder(horizon=-1)": "horizon is -1; give a number of steps, 0 for no factor, or None",
+    "LRFinder(at_epochs=[0, -1])": r"at_epochs is \[0, -1\]; give a list of epochs, each 0 or more",
+    "EmbeddingPCA(every_n_steps=0)": "every_n_steps must be at least 1, or None for never, not 0",
+    "EmbeddingPCA(max_rows=1)": "max_rows must be at least 2, not 1",
+    "EmbeddingPCA(frames=1)": "frames must be at least 2, or 0 for no film, not 1",
+    "EmbeddingPCA(projector_rows=-1)": "projector_rows must be at least 0, not -1",
+    "Dashboard(charts={'mine': ['(loss']})": r"'mine' .*'\(loss', which is not a regular",
+    "Dashboard(charts={'mine': []})": "'mine' .*has no tags",
+    "NameSamples(n=0)": "n is 0; show at least 1 name",
+    "NameSamples(scored=19)": "scored is 19, less than the 20 names shown",
+    "StepsPerExecution(0)": "steps is 0; give a whole number of at least 1",
+    "StepsPerExecution(2.5)": "steps is 2.5; give a whole number of at least 1",
+    "StepProgressBar(refresh_rate=0)": "refresh_rate is 0; give at least 1",
+}
+
+
+@pytest.mark.parametrize("call", REFUSED)
+def test_a_bad_argument_is_refused_with_what_is_allowed(call):
+    with pytest.raises(ValueError, match=REFUSED[call]):
+        eval(
+            call, vars(charlm.callbacks) | {name: getattr(charlm.callbacks, name) for name in charlm.callbacks.__all__}
+        )
+
+
 class SavesCallbacks(Callback):
     """As neuralforecast, where the callbacks are hyperparameters, which each checkpoint holds."""
 

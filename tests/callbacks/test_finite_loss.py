@@ -12,8 +12,6 @@ from charlm.callbacks.finite_loss import FiniteLoss, NonFiniteLoss
 from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 
-pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory")
-
 
 class Model(BoringModel):
     """The loss of the `bad` step is `value`; what it does to the weights is what such a loss does."""

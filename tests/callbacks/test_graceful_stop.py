@@ -183,7 +183,6 @@ def test_an_error_before_it_was_set_up_is_that_error(trainer, tmp_path):
         trainer(GracefulStop(), max_steps=2, default_root_dir=tmp_path).fit(Unprepared())
 
 
-@pytest.mark.filterwarnings("ignore:Checkpoint directory")
 @pytest.mark.parametrize("folder", ["kept", "."], ids=["of a ModelCheckpoint", "of the trainer"])
 def test_without_our_checkpoints_the_state_is_saved_all_the_same(trainer, tmp_path, folder):
     callbacks = [GracefulStop(), *[ModelCheckpoint(tmp_path / folder)] * (folder == "kept")]

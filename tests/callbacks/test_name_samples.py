@@ -18,9 +18,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from charlm.callbacks import NameSamples, StepsPerExecution
 from charlm.data.datamodule import NamesDataModule
 
-pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
-
-
 ROWS = TensorDataset(torch.arange(36.0).view(12, 3) / 36)
 
 
@@ -210,15 +207,6 @@ def test_a_second_training_begins_anew_and_an_evaluation_shows_nothing(trainer, 
     asked = len(model.asked)
     trainer(callback, **FIT).validate(model, verbose=False)
     assert len(model.asked) == asked
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [({"n": 0}, "n is 0; show at least 1 name"), ({"scored": 19}, "scored is 19, less than the 20 names shown")],
-)
-def test_bad_arguments_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        NameSamples(**arguments)
 
 
 @given(st.lists(st.text(), min_size=1, max_size=5), st.booleans())

@@ -16,9 +16,7 @@ from torch.utils.data import DataLoader
 from charlm.callbacks import LRFinder
 from charlm.callbacks.progress_bar import StepProgressBar
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:You're resuming", "ignore:`max_epochs` was not set", "ignore:Checkpoint directory"
-)
+pytestmark = pytest.mark.filterwarnings("ignore:`max_epochs` was not set")
 
 
 class Model(BoringModel):
@@ -328,12 +326,6 @@ def test_it_leaves_the_training_alone(trainer):
 
     for with_bar, without in zip(train(slow()), train(), strict=True):
         assert torch.equal(with_bar, without)
-
-
-@pytest.mark.parametrize("refresh_rate", [0, -1])
-def test_a_refresh_rate_below_one_is_refused(refresh_rate):
-    with pytest.raises(ValueError, match=rf"refresh_rate is {refresh_rate}; give at least 1"):
-        StepProgressBar(refresh_rate=refresh_rate)
 
 
 @pytest.mark.parametrize(

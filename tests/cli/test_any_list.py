@@ -20,8 +20,6 @@ from charlm.nets.interface import takes_names
 from charlm.nets.loss import evaluate
 from charlm.runs.load_checkpoint import load_checkpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 
 @dataclass(frozen=True)
 class Example:
@@ -99,19 +97,14 @@ def trained(request, tmp_path_factory, alone):
 
 
 @pytest.fixture
-def charlm(capsys, monkeypatch, tmp_path, alone):
+def charlm(cli, monkeypatch):
     """Run a command line in a folder: its lines on standard output, or the message and status 2."""
 
     def charlm(folder, *args):
-        alone(monkeypatch, folder)
-        capsys.readouterr()
-        try:
-            main(list(args))
-        except SystemExit as end:
-            if end.code != 2:
-                raise
-            return capsys.readouterr().err
-        return capsys.readouterr().out.splitlines()
+        monkeypatch.chdir(folder)
+        done = cli(*args)
+        assert done.status in (0, 2)
+        return done.err if done.status else done.out.splitlines()
 
     return charlm
 
@@ -176,54 +169,38 @@ def test_letters_beyond_u_ffff_go_through_every_command(charlm, tmp_path):
     assert "\U0001f680" in (tmp_path / RUN / "predictions.csv").read_text(encoding="utf-8")
 
 
-def test_a_table_with_labels_and_weights(alone, tmp_path, monkeypatch, capsys):
+def test_a_table_with_labels_and_weights(cli):
     """From the checkpoint alone: names of one label, scores given it, and a test with the loss of each."""
-    alone(monkeypatch, tmp_path)
     names = [
         f"{a}{b}{'a' if number % 2 else 'o'}" for number, (a, b) in enumerate(itertools.product("bdgklm", "aeiou"))
     ]
     rows = [f"{name},{'F' if name[-1] == 'a' else 'M'},{len(name) + at % 5}\n" for at, name in enumerate(names * 3)]
-    (tmp_path / "names.csv").write_text("name,sex,count\n" + "".join(rows))
+    Path("names.csv").write_text("name,sex,count\n" + "".join(rows))
     data = ["--data", "names.csv", "--data.column", "name", "--data.label", "sex", "--data.weight", "count"]
     fit = ["--model", "MLP", "--trainer.max_steps", "400", "--model.optimizer", "AdamW", "--model.lr", "0.01"]
-    main(["fit", *data, *fit, "--trainer.accelerator", "cpu"])
-    out = capsys.readouterr().out
+    out = cli("fit", *data, *fit, "--trainer.accelerator", "cpu").out
     assert re.search(r"\nval by label: F [\d.]+, M [\d.]+\n(?s:.)*\n  [FM]  \w+ +(new|in train)\n", out)
-    main(["summary", "--csv"])
-    assert ",val F,val M," in capsys.readouterr().out
+    assert ",val F,val M," in cli("summary", "--csv").out
     (run,) = Path("lightning_logs").iterdir()
     shutil.copytree(run, run.with_name("002-copy"))
-    main(["compare", "1", "2"])
-    assert re.search(r"\n[FM] \w+ +[FM] \w+\n", capsys.readouterr().out)
-    (tmp_path / "names.csv").rename(tmp_path / "elsewhere.csv")
-    main(["sample", "--label", "F", "-n", "200"])
-    drawn = capsys.readouterr().out.split()
-    assert sum(name.endswith("a") for name in drawn) > 150
-    given = ["sample", "--seed", "5", "--distinct", "-n"]
-    for n in ("20", "3"):
-        main([*given, n])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[20:] == lines[:3]
-    names, labels = zip(*(line.split("\t") for line in lines[:20]), strict=True)
+    assert re.search(r"\n[FM] \w+ +[FM] \w+\n", cli("compare", "1", "2").out)
+    Path("names.csv").rename("elsewhere.csv")
+    assert sum(name.endswith("a") for name in cli("sample", "--label", "F", "-n", "200").out.split()) > 150
+    drawn = [cli("sample", "--seed", "5", "--distinct", "-n", n).out.splitlines() for n in ("20", "3")]
+    assert drawn[1] == drawn[0][:3]
+    names, labels = zip(*(line.split("\t") for line in drawn[0]), strict=True)
     assert (len(set(names)), set(labels)) == (20, {"F", "M"})
-    means = []
-    for label in "FM":
-        main(["score", "bada", "kela", "--label", label])
-        means.append(float(re.search(r"mean over 2 names: ([\d.]+)", capsys.readouterr().out)[1]))
+    given = [cli("score", "bada", "kela", "--label", label).out for label in "FM"]
+    means = [float(re.search(r"mean over 2 names: ([\d.]+)", out)[1]) for out in given]
     assert means[0] < means[1]
-    main(["score", "bada", "kela", "--label", "all"])
-    out = capsys.readouterr().out
+    out = cli("score", "bada", "kela", "--label", "all").out
     assert re.findall(r"(\w+) +([FM]) ", out) == [("bada", "F"), ("bada", "M"), ("kela", "F"), ("kela", "M")]
     assert [float(mean) for mean in re.findall(r"as [FM]: ([\d.]+)", out)] == means
-    (tmp_path / "elsewhere.csv").rename(tmp_path / "names.csv")
-    main(["test"])
-    assert re.search(r"loss/test/F .*\n +loss/test/M ", capsys.readouterr().out)
-    with pytest.raises(SystemExit):
-        main(["sample", "--label", "X"])
-    assert "'X' is none of the model's labels; give one of them as --label: F, M" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["test", "--data.label", "null"])
-    assert re.search(r"--data.label is None, and \S+ckpt was trained with 'sex'; leave the", capsys.readouterr().err)
-    with pytest.raises(SystemExit):
-        main(["sample", "--label", "F", "--top-k", "0"])
-    assert " --top-k is 0; give 1 or more" in capsys.readouterr().err
+    Path("elsewhere.csv").rename("names.csv")
+    assert re.search(r"loss/test/F .*\n +loss/test/M ", cli("test").out)
+    for line, said in {
+        "sample --label X": r"'X' is none of the model's labels; give one of them as --label: F, M",
+        "test --data.label null": r"--data.label is None, and \S+ckpt was trained with 'sex'; leave the",
+        "sample --label F --top-k 0": r" --top-k is 0; give 1 or more",
+    }.items():
+        assert re.search(said, cli(*line.split()).err)

@@ -16,8 +16,6 @@ from charlm.data.splits import load_splits
 from charlm.nets.loss import evaluate
 from charlm.runs.load_checkpoint import load_checkpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 RUN = Path("lightning_logs/001-run")
 
 

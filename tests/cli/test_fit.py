@@ -22,8 +22,6 @@ from charlm.nets.loss import evaluate
 from charlm.nets.mixture import CrossFitted
 from charlm.runs.load_checkpoint import load_checkpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 RUN = Path("lightning_logs/001-run")
 
 
@@ -73,7 +71,6 @@ def test_without_a_checkpoint_it_says_so(options, cli, small):
     assert re.search("no report.*no checkpoint", done.out)
 
 
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize("logger", [["false"], ["CSVLogger", "--trainer.logger.save_dir=csv"]])
 def test_the_files_of_a_run_are_in_its_own_directory_whatever_the_logger(logger, cli, small):
     given = ["--config", small, "--trainer.callbacks+=EmbeddingPCA", f"--trainer.logger={logger[0]}", *logger[1:]]

@@ -9,8 +9,6 @@ from lightning.pytorch.loggers import Logger
 
 from charlm.cli.short_errors import ShortErrors
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 MISTAKES = {
     "fit --trainer.max_stepz 3": r"there is no option --trainer.max_stepz\. Did you mean --trainer.max_steps\?",
     "test --ckpt_path=null --ckpt lightning_logs": r"there is no option --ckpt\. Did you mean --ckpt_path\?",
@@ -38,6 +36,12 @@ MISTAKES = {
     "fit three": r"unexpected argument 'three'; options begin with --, see charlm fit --help",
     "test --ckpt_path bad.txt": r"bad.txt is some other file, not a checkpoint; pass a .ckpt file",
     "fit --config evil.yaml": r"other.ckpt is not charlm's: it holds more than tensors and plain values; none",
+    "lr-find --min_lr 20": r"min_lr is 20\.0 and max_lr is 10\.0; give",
+    "lr-find --rule magic": r"rule is 'magic'; give one of .*valley",
+    "lr-find --trainer.max_steps 0": "there was no search, as this training has no step",
+    "dashboard": "lightning_logs is not a directory; train a run with `charlm fit`, or give a directory with runs",
+    "dashboard --port 65536": "--port is 65536; allowed: 0 to 65535",
+    "dashboard --host 192.0.2.1 .": "TensorBoard cannot listen on 192.0.2.1, port 6006: Cannot assign requested",
     "validate": r"no run under lightning_logs; train one with `charlm fit`",
     "score": r"charlm score: error: the following arguments are required: names",
 }

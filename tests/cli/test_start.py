@@ -15,8 +15,6 @@ from charlm.cli.command_parser import command_function
 from charlm.cli.main import main
 from charlm.cli.subcommands import COMMANDS, TRAINER_COMMANDS
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 
 @pytest.mark.parametrize("args", [[], ["--help"]])
 def test_help_lists_every_command(args, cli):

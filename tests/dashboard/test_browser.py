@@ -14,7 +14,6 @@ from charlm.cli.commands.dashboard import PINNED
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning"),  # TensorBoard's
 ]
 
 

@@ -1,13 +1,10 @@
 """What a user sees of three runs of `charlm fit`, asked of the TensorBoard that shows it."""
 
-import re
 from urllib.parse import quote
 
 import pytest
 
 from charlm.cli.commands.dashboard import METRICS
-
-pytestmark = pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")  # TensorBoard's
 
 MLP, BIGRAM, SMALL = (f"00{number}-run" for number in range(1, 4))
 CURVES = {"loss/train", "loss/val", "loss/test", "perplexity/val", "accuracy/val", "lr", "epoch"}
@@ -42,15 +39,6 @@ def test_every_run_has_its_curves_and_what_a_validation_measures_stands_at_one_s
             drawn = steps(points(run, tag))
             assert [step for step in drawn if step >= validated[0]] == validated, tag
         assert set(validated) <= set(steps(points(run, "loss/train")))
-
-
-def test_the_rate_drops_where_the_decay_says(points, ask):
-    """Three quarters of 40 steps are done after step 29, as steps count from 0."""
-    curve = points(MLP, "lr")
-    assert curve == [(step, pytest.approx(0.1 if step < 30 else 0.01)) for step in range(40)]
-    text = text_of(ask, MLP, "step_decay")
-    assert "<td>0.75 of the steps done</td>" in text
-    assert re.findall(r"<td[^>]*>30</td>", text)
 
 
 def test_a_test_afterwards_leaves_the_curves_alone(points):
@@ -101,8 +89,3 @@ def test_hparams_have_a_row_a_run_that_ends_with_the_last_losses(ask, points):
     for run, row in rows.items():
         values = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
         assert [values[tag] for tag in tags] == [pytest.approx(points(run, tag)[-1][1]) for tag in tags]
-
-
-def text_of(ask, run, tag):
-    """The last text of that tag, in HTML."""
-    return ask(f"text/text?run={run}&tag={tag}/text_summary")[-1]["text"]

@@ -39,18 +39,6 @@ def stream_of(names):
     return ABC.encode_lines("".join(f"{name}\n" for name in names))
 
 
-@pytest.mark.parametrize(
-    ("pad", "contexts", "targets"),
-    [
-        (True, [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 0, 0], [0, 0, 3]], [1, 2, 0, 3, 0]),
-        (False, [[0, 1, 2]], [0]),  # the notebook's first window is the boundary and two characters: "c" has none
-    ],
-)
-def test_contexts_by_hand(pad, contexts, targets):
-    context, target = build_contexts(["ab", "c"], ABC, block_size=3, pad=pad)
-    assert (context.tolist(), target.tolist()) == (contexts, targets)
-
-
 @given(NAMES, st.integers(1, 10), st.booleans())
 def test_contexts_are_those_of_the_naive_loop(names, T, pad):
     contexts, targets = padded(names, T) if pad else unpadded(names, T)

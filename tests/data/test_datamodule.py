@@ -12,18 +12,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitMLP
-from charlm.nets.loss import evaluate
 
-ROOT = Path(__file__).parents[2]
 NAMES = [a + b for a in "abcdefgh" for b in "vwxyz"]  # 40: 96 examples to train on, 12 to validate and 12 to test
 EPOCHS, BATCHES = 4, 6  # of 16
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
-    pytest.mark.filterwarnings("ignore:The dirpath has changed from"),
-]
 
 
 class Diary(pl.Callback):
@@ -154,15 +145,6 @@ def test_names_are_read_once_and_what_was_changed_is_said(tmp_path, caplog):
         "names.txt: 40 names over 13 characters, abcdefghvwxyz",
         "names.txt: 39 blank lines dropped, outer white space cut in 1 lines",
     ]
-
-
-def test_a_checkpoint_may_be_tested_on_other_names(unbroken, tmp_path, trainer):
-    other = tmp_path / "other.txt"
-    other.write_text("\n".join(sorted(NAMES, key=lambda name: name[::-1])[:30]))
-    data = NamesDataModule(str(other), alphabet="abcdefghvwxyz")
-    model = LitMLP(alphabet=data.alphabet, n_embd=3, n_hidden=5, optimizer="AdamW", lr=0.01)
-    (found,) = trainer().test(model, data, ckpt_path=unbroken[3] / "step9.ckpt", weights_only=True, verbose=False)
-    assert found["loss/test"] == pytest.approx(evaluate(model.net, data.test_dataloader()).loss)
 
 
 def test_a_checkpoint_knows_its_names_and_arguments(unbroken, names_path, monkeypatch):

@@ -104,8 +104,6 @@ class Seen(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_a_sequential_training_saved_at_the_end_of_an_epoch_resumes_with_the_next_epoch(trainer, tmp_path):
     """Lightning tells every loader the epoch; without it, the resumed loader had no batches left."""
 

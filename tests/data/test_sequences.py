@@ -5,20 +5,10 @@ from hypothesis import strategies as st
 
 from charlm.data.contexts import Contexts, build_contexts
 from charlm.data.sequences import Sequences, build_sequences, known_before
-from charlm.data.splits import load_splits
-from charlm.nets.bigram import Bigram
-from charlm.nets.loss import evaluate
 from charlm.tokenizer import IGNORED, CharTokenizer
 
 LETTERS = CharTokenizer("abc")
 some_names = st.lists(st.text("abc", min_size=1, max_size=9), min_size=1, max_size=20)
-
-
-def test_a_name_is_paired_with_itself_one_character_on():
-    names, target = build_sequences(["ab", "c", "bca"], LETTERS)
-    assert names.tolist() == [[0, 1, 2, 0], [0, 3, 0, 0], [0, 2, 3, 1]]
-    assert target.tolist() == [[1, 2, 0, -1], [3, 0, -1, -1], [2, 3, 1, 0]]
-    assert names.dtype == target.dtype == torch.int64
 
 
 @given(some_names, st.integers(1, 5))
@@ -51,15 +41,3 @@ def test_examples_that_are_not_whole_names_are_refused():
     contexts = Contexts(LETTERS.encode_lines("ab\n"), 1, positions=torch.tensor([0]))
     with pytest.raises(ValueError, match=r"^this model takes whole names, and `split_by` pair and `pad`"):
         Sequences.of_contexts(contexts)
-
-
-def test_one_net_has_the_same_loss_both_ways():
-    """Nats per character over exactly the same characters, whether they come as windows or as whole names."""
-    torch.manual_seed(0)
-    splits = load_splits(block_size=1)
-    net = Bigram(splits.tokenizer.vocab_size, init="notebook")
-    as_names = torch.nn.Embedding.from_pretrained(net.W.detach())
-    by_windows = evaluate(net, [splits.val.tensors()])
-    by_names = evaluate(as_names, [Sequences.of_contexts(splits.val).tensors()])
-    assert by_names.count == by_windows.count == sum(len(name) + 1 for name in splits.names("val"))
-    assert by_names.loss == pytest.approx(by_windows.loss, rel=1e-6)

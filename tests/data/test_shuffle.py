@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data import shuffle as shuffle_file
-from charlm.data.shuffle import Shuffle, mix, permute
+from charlm.data.shuffle import Shuffle, permute
 
 KEYS = st.lists(st.integers(0, 2**63), min_size=1, max_size=8)
 LARGE = (1 << 18) + 12_345
@@ -25,18 +25,6 @@ def seeded(seed):
 
 def order(total, seed):
     return Shuffle(total, seeded(seed)).piece(0, total)
-
-
-def test_the_hash_is_splitmix64():
-    """The five numbers that its author gives for the seed 1234567."""
-    numbers = [int(mix(np.array([1234567], np.uint64), step)[0]) for step in range(5)]
-    assert numbers == [
-        6457827717110365317,
-        3203168211198807973,
-        9817491932198370423,
-        4593380528125082431,
-        16408922859458223821,
-    ]
 
 
 def image(number, total, keys):

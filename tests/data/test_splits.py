@@ -48,14 +48,6 @@ def test_a_list_is_read_for_its_splits_with_all_options_of_read_corpus(tmp_path)
     assert (corpus.weights.tolist(), corpus.labels, corpus.label_of.tolist()) == ([1, 3], ("M", "F"), [0, 1])
 
 
-def test_a_name_keeps_its_split_whatever_the_order_of_the_list_and_the_alphabet(write):
-    where = [frozenset(part) for part in parts_of(load_splits(write(TWENTY)))]
-    mixed = random.Random(1).sample(TWENTY, len(TWENTY))
-    for names, alphabet in [(mixed, None), (TWENTY, "zyxwvdcba"), (TWENTY * 2, None)]:
-        splits = load_splits(write(names), alphabet=alphabet)
-        assert [frozenset(part) for part in parts_of(splits)] == where
-
-
 @given(
     names=st.lists(st.text("abé漢.", min_size=1, max_size=6), min_size=30, max_size=40, unique=True),
     block=st.integers(1, 40),

@@ -92,7 +92,7 @@ CONDITIONS = [
     {"contains": "cc"},
     {"match": "^[ab].*c$"},
     {"min_length": 4},
-    {"prefix": "a", "contains": "aa", "min_length": 3},
+    {"prefix": "ab", "contains": "aa", "min_length": 3},
 ]
 
 

@@ -11,8 +11,6 @@ from charlm.callbacks import LRFinder
 from charlm.models.registry import LitCharLM
 from charlm.models.windows import LitBigram, LitMLP
 
-pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the")
-
 
 class Rates(pl.Callback):
     """Records the learning rate of every optimizer step."""

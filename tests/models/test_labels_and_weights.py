@@ -25,12 +25,6 @@ from charlm.nets.ngram import NGram
 from charlm.runs.load_checkpoint import load_checkpoint
 from charlm.tokenizer import CharTokenizer
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the"),
-    pytest.mark.filterwarnings("ignore:`LightningModule.configure_optimizers` returned `None`"),
-    pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization"),
-]
-
 NAMES = ["abc", "bca", "cab", "aa", "bb", "cc", "abab", "bcbc", "caca", "ab", "ba", "ac", "ca", "abba", "cbbc", "a"]
 WEIGHTS = [1 + number % 4 for number in range(len(NAMES))]
 LABELS = ["F", "M", "X"]  # no name is X
@@ -68,14 +62,6 @@ def test_a_name_counts_as_if_it_stood_as_often_in_the_list_as_its_weight_says(ki
     for part, loader in weighted.whole_splits().items():
         found, expected = evaluate(model.net, loader), evaluate(model.net, copies.whole_splits()[part])
         assert (found.loss, found.count) == (pytest.approx(expected.loss, rel=1e-6), expected.count)
-
-
-def test_a_resumed_training_with_weights_and_labels_is_the_unbroken_one(make, labelled, trainer, tmp_path):
-    unbroken, resumed = (make(LitMLP, labels=LABELS, block_size=8, optimizer="AdamW") for _ in range(2))
-    keep = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "{step}", every_n_train_steps=2, save_top_k=-1)
-    trainer(max_steps=14, callbacks=[keep], enable_checkpointing=True).fit(unbroken, labelled)
-    trainer(max_steps=14).fit(resumed, labelled, ckpt_path=tmp_path / "kept" / "step=4.ckpt", weights_only=True)
-    assert all(map(torch.equal, unbroken.parameters(), resumed.parameters()))
 
 
 def test_counted_names_have_their_weights_in_the_checkpoint(make, table, trainer, tmp_path):

@@ -32,14 +32,6 @@ def surprise(logits, target):
     return math.log(sum(math.exp(x) for x in logits)) - logits[target]
 
 
-def test_the_loss_by_hand_is_in_nats():
-    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
-    target = torch.tensor([0, 1])
-    assert nats(logits, target).tolist() == pytest.approx([math.log(2), math.log(4)])
-    assert cross_entropy(logits, target).item() == pytest.approx(1.5 * math.log(2))
-    assert cross_entropy(torch.zeros(5, 27), torch.arange(5)).item() == pytest.approx(math.log(27))
-
-
 @given(st.data(), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
 def test_whole_names_count_only_where_there_is_a_target(data, B, L, V):
     numbers = st.floats(-5, 5, width=32)

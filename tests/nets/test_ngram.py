@@ -159,9 +159,6 @@ def test_windows_longer_than_its_context_count_by_their_last_characters():
     assert torch.equal(net(context), counted(["ab", "b", "bab"], 2)(context[:, -2:]))
     with pytest.raises(ValueError, match="the contexts have 1 characters, and block_size is 2"):
         net.count(context[:, :1], target)
-
-
-def test_sizes_out_of_range_are_refused():
     with pytest.raises(ValueError, match="block_size is 0; it must be at least 1"):
         NGram(3, 0)
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,22 +48,6 @@ def test_ours_and_the_peer_alternate_and_the_ratio_is_the_median_of_the_pairs(be
     assert first["ratio"] == pytest.approx(0.5)  # the median of 0.5, 3.0 and 0.3; the medians' own ratio is 3 / 4
     assert (first["ours"], first["peer"], first["goal"], first["met"]) == (3.0, 4.0, "<= 0.5", True)
     assert (second["ratio"], second["goal"], second["met"]) == (3.0, "<= 2.5", False)  # the median of 3, 2 and 4
-
-
-def test_a_row_that_fails_is_reported_and_the_others_go_on(bench, rows, measurement, tmp_path, monkeypatch, capsys):
-    command = [sys.executable, "-c", "raise SystemExit('no such thing')"]
-    bad = (rows.Row("bad", "what fails", 1),)
-    failing = rows.Measurement(bad, lambda case: sys.modules["processes"].run(command), lambda case: [1])
-    monkeypatch.setattr(bench, "MEASUREMENTS", [failing, measurement[0]])
-    out = tmp_path / "new" / "bench.json"
-    assert bench.main(out=str(out), pairs=3, only=["bad", "first"]) == 1
-    report = json.loads(out.read_text())
-    assert [row["name"] for row in report["rows"]] == ["bad", "first"]
-    assert report["rows"][0]["error"] == "exit status 1: no such thing (RuntimeError)"
-    assert (report["rows"][1]["ratio"], report["rows"][1]["pairs"]) == (0.5, [[2, 4], [9, 3], [3, 10]])
-    shown, err = capsys.readouterr()
-    assert re.search(r"^what fails +failed", shown, re.M)
-    assert "bad failed: exit status 1: no such thing (RuntimeError)\n" in err
 
 
 def test_a_real_row_from_the_command_line(python, tmp_path):

@@ -354,12 +354,6 @@ def test_what_cannot_be_made_is_warned_of_and_training_goes_on(fitted, tmp_path)
     assert "yaml/text_summary" not in found.Tags()["tensors"]
 
 
-@pytest.mark.parametrize(("given", "message"), [("(loss", r"'\(loss', which is not a regular"), (None, "has no tags")])
-def test_charts_that_would_show_nothing_are_refused(given, message):
-    with pytest.raises(ValueError, match=f"'mine' .*{message}"):
-        Dashboard(charts={"mine": [given] if given else []})
-
-
 @pytest.mark.parametrize("options", [{"logger": False}, {"fast_dev_run": True}, {"limit_val_batches": 0}])
 def test_it_needs_no_logger_and_no_validation(options, trainer, tmp_path):
     model = Drawing()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.callbacks.embedding_pca.components import on_axes, principal_components
+from charlm.callbacks.embedding_pca.components import principal_components
 
 
 def draw(seed, *shape):
@@ -61,13 +61,6 @@ def test_axes_of_another_shape_are_ignored_and_signs_are_always_the_same():
     assert torch.equal(principal_components(table, previous=torch.ones(5, 2)).axes, alone.axes)
     assert torch.allclose(principal_components(table, previous=-alone.axes.float()).axes, -alone.axes)
     assert (alone.axes.gather(0, alone.axes.abs().argmax(0, keepdim=True)) > 0).all()
-
-
-def test_the_first_two_columns_are_axes_too():
-    table = draw(0, 9, 4)
-    _, explained, points = on_axes(table, torch.eye(4, 2, dtype=torch.float64))
-    assert torch.allclose(points, (table - table.mean(0))[:, :2])
-    assert explained == pytest.approx((table.var(0) / table.var(0).sum())[:2].tolist())
 
 
 @pytest.mark.parametrize("shape", [(2100, 520), (520, 2100)])

@@ -27,7 +27,6 @@ from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.callbacks.steps_per_execution.callback import StepsPerExecution
 from charlm.data.resumable_loader import ResumableLoader
 
-pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory", "ignore:The dirpath has changed")
 BATCHES = 7
 
 

@@ -17,15 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader, TensorDataset
 
-from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
+from charlm.callbacks import LRFinder
 from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE
 from charlm.callbacks.shared.render import render
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*returned `None`"),
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
     pytest.mark.filterwarnings("ignore:.*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`"),
 ]
 
@@ -117,24 +115,6 @@ def recorded(model, name):
 
 def rates_of(model, index=0):
     return [group["lr"] for group in model.trainer.optimizers[index].param_groups]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "culprit"),
-    [
-        ({"min_lr": 1.0, "max_lr": 0.1}, "min_lr is 1.0 and max_lr is 0.1; give 0 < min_lr < max_lr"),
-        ({"num_steps": 3}, "num_steps is 3; give a whole number, 20 or more"),
-        ({"repeats": 0}, "repeats is 0; give a whole number, 1 or more"),
-        ({"rule": "best"}, f"rule is 'best'; give one of .*{DEFAULT_RULE}"),
-        ({"stop_factor": math.nan}, "stop_factor is nan; give a number above 0"),
-        ({"trial_steps": 29}, "trial_steps is 29; give 0 for no trials, or a whole number, 30 or more"),
-        ({"horizon": -1}, "horizon is -1; give a number of steps, 0 for no factor, or None"),
-        ({"at_epochs": [0, -1]}, r"at_epochs is \[0, -1\]; give a list of epochs, each 0 or more"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, culprit):
-    with pytest.raises(ValueError, match=culprit):
-        finder(**arguments)
 
 
 # Measuring
@@ -473,15 +453,6 @@ def test_a_rate_that_cannot_be_applied_is_refused_before_the_sweep(trainer):
     assert (callback.result.status, rates_of(model), model.hparams["lr"]) == ("ok", [0.02], 0.02)
     with pytest.raises(ValueError, match="cannot scale the optimizer's rates, because all are 0"):
         trainer(finder(), max_steps=1).fit(Line(0.0))
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_step_decay_and_steps_per_execution_use_the_rate_found(order, trainer):
-    callback, rates = finder(), Rates()
-    others = [StepDecay([3, 5], gamma=0.5), StepsPerExecution(4)]
-    trainer(*[callback, *others][::order], rates, max_steps=7).fit(Line())
-    found = callback.result.suggestion
-    assert [rate for (rate,) in rates.seen] == [found] * 3 + [found / 2] * 2 + [found / 4] * 2
 
 
 # Several optimizers

@@ -8,16 +8,13 @@ import json
 import os
 import pickle
 import string
-import struct
 import subprocess
 import sys
-import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from charlm.nets.mlp import MLP
 
@@ -42,28 +39,19 @@ def content(**changes):
     } | changes
 
 
-def weights(value):
-    return content(state_dict=content()["state_dict"] | {"net.hidden.weight": value})
-
-
 def hyperparameters(**more):
     return content(hyper_parameters=content()["hyper_parameters"] | more)
 
 
 def saved(values, **options):
     """The bytes of torch.save."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.save(values, stream, **options)
+    torch.save(values, stream := io.BytesIO(), **options)
     return stream.getvalue()
 
 
 def packed(data, *more, compression=zipfile.ZIP_STORED):
     """A pickle, written by hand, in the archive of torch.save; `more`: names and contents of other parts."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", compression) as archive:
-        warnings.simplefilter("ignore")  # of names that come twice
+    with zipfile.ZipFile(stream := io.BytesIO(), "w", compression) as archive:
         for name, part in [("a/data.pkl", data), ("a/version", "3\n"), ("a/byteorder", "little"), *more]:
             archive.writestr(name, part)
     return stream.getvalue()
@@ -83,88 +71,24 @@ class Runs:
         return os.system, (MARK.format(self.folder),)
 
 
-class Own(torch.Tensor):
-    pass
-
-
-def overlapping():
-    """Two names for the same bytes."""
-    whole = bytearray(saved(content()))
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        parts = [part for part in archive.infolist() if "/data/" in part.filename]
-    place = whole.rindex(parts[1].filename.encode()) - 46
-    whole[place + 42 : place + 46] = struct.pack("<I", parts[0].header_offset)
-    return bytes(whole)
-
-
-def script_module():
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), stream)
-    return stream.getvalue()
-
-
-def oversized(count):
-    """A storage that says it has `count` numbers, and is a part of 4 bytes."""
-    named = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
-    number = pickle.dumps(count, 2)[2:-1]
-    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + named + number + b"tQK\x00" + number + b"\x85K\x01\x85"
-    return packed(b"\x80\x02" + tensor + b"\x89ccollections\nOrderedDict\n)RtR.", ("a/data/0", bytes(4)))
-
-
 def foreign(folder):
     """Files that every door refuses, by their bytes."""
-    order = MARK.format(folder)
     module = "evil_module"
     with zipfile.ZipFile(io.BytesIO(saved(content()))) as archive:
         good = archive.read(archive.namelist()[0])
     return {
         "an object that runs": saved(content(extra=Runs(folder))),
         "an object in the old format": saved(content(extra=Runs(folder)), _use_new_zipfile_serialization=False),
-        "an old format without": saved(content(), _use_new_zipfile_serialization=False),
         "a bare pickle": pickle.dumps(content(extra=Runs(folder))),
-        "os.system": packed(call("os system", order)),
-        "eval": packed(call("builtins eval", f"__import__('os').system({order!r})")),
+        "eval": packed(call("builtins eval", f"__import__('os').system({MARK.format(folder)!r})")),
         "an import": packed(call("importlib import_module", module)),
         "a class of a module": packed(b"\x80\x02c" + module.encode() + b"\nThing\n)\x81."),
-        "torch's own loader": packed(call("torch load", f"{folder}/inner.ckpt")),
-        "operation INST": packed(b"(X\x04\x00\x00\x00trueios\nsystem\n."),
         "operation STACK_GLOBAL": packed(pickle.dumps(Runs(folder), 4)),
-        "operation EXT1": packed(b"\x80\x02\x82\x01."),
-        "a state for a class": packed(b"\x80\x02ctorch\nSize\n}X\x01\x00\x00\x00aK\x01sb."),
-        "another persistent id": packed(b"\x80\x02X\x06\x00\x00\x00moduleX\x01\x00\x00\x00x\x86Q."),
-        "enormous storage": packed(call("torch.storage UntypedStorage", 2**40)),
         "a codec by its name": packed(call("_codecs encode", "x", module)),
-        "more numbers than bytes": oversized(10**9),
-        "numbers beyond numbers": oversized(10**30),
-        "deep lists": packed(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."),
-        "a text longer than the file": packed(b"\x80\x02X\xff\xff\xff\x7fx."),
-        "an empty pickle": packed(b""),
         "half a pickle": packed(good[: len(good) // 2]),
         "a zip bomb": packed(call("collections OrderedDict"), ("a/data/0", bytes(10**8)), compression=8),
-        "compiled code": script_module(),
-        "a tensor's subclass": saved(weights(torch.ones(5, 6).as_subclass(Own))),
         "a whole net": saved(MLP(**ARGS)),
         "a path": saved(content(extra=Path("a"))),
-    }
-
-
-def odd(folder):
-    """Archives that torch.save does not write, by their bytes; a door may read what is in them."""
-    with zipfile.ZipFile(io.BytesIO(saved(content()))) as archive:
-        good = archive.read(archive.namelist()[0])
-    runs = call("os system", MARK.format(folder))
-    return {
-        "two pickles of one name": packed(good, ("a/data.pkl", runs)),
-        "two folders": packed(good, ("b/data.pkl", runs)),
-        "a path that leads out": packed(good, (f"../../../..{folder}/marker", "x")),
-        "overlapping parts": overlapping(),
-        "something before it": b"#!/bin/sh\n" + saved(content()),
-        "something after it": saved(content()) + bytes(30),
-        "a comment": saved(content())[:-2] + b"\x04\x00evil",
-        "a part of another folder": saved(content()).replace(b"archive/version", b"brchive/version"),
-        "the end of a name in it": saved(content()).replace(b"/version", b"/versio\0"),
     }
 
 
@@ -174,8 +98,6 @@ def names_of_classes():
     contents = {
         "_instantiator": hyperparameters(_instantiator="evil_module.make"),
         "_class_path": hyperparameters(_class_path="evil_module.Thing"),
-        "class_path": hyperparameters(**path),
-        "class_path in a value": hyperparameters(extra=path, optimizer=path),
         "class_path in each argument": content(hyper_parameters=dict.fromkeys(("n_embd", "alphabet", "lr"), path)),
         "class_path of the data": content(datamodule_hyper_parameters={"path": path, "_class_path": "evil_module.X"}),
     }
@@ -233,8 +155,7 @@ def answers(tmp_path_factory):
     (folder / "evil_module.py").write_text(f"import os\nos.system({MARK.format(folder)!r})\n\nclass Thing:\n    pass\n")
     (folder / "good.ckpt").write_bytes(saved(content()))
     (folder / "warm.ckpt").write_bytes(saved(content(extra=Path("a"))))
-    (folder / "inner.ckpt").write_bytes(saved(Runs(folder)))
-    cases = foreign(folder) | odd(folder) | names_of_classes()
+    cases = foreign(folder) | names_of_classes()
     for number, data in enumerate(cases.values()):
         (folder / f"case{number:03}.ckpt").write_bytes(data)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}

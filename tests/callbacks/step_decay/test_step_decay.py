@@ -22,11 +22,6 @@ from charlm.callbacks.lr_finder import written
 from charlm.callbacks.step_decay.milestones import decay_factor
 from charlm.callbacks.step_decay.table import first_step
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint"),
-    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
-]
-
 
 class RecordingSGD(torch.optim.SGD):
     """Records the rates that each step used, one number per group."""
@@ -265,17 +260,6 @@ def test_it_can_join_a_run_that_began_without_it(unbroken_and_rest, scheduled):
     later = {"decay": StepDecay([2, 7], gamma=0.5)}
     _, rest = unbroken_and_rest(None, 5, later, lambda: Model(decayed_by_ten), Model)
     assert rest.rates() == [0.05] * 2 + [0.025] * 3
-
-
-@pytest.mark.parametrize(("milestone", "unit", "done"), [(2.0, "step", 0), (0.2, "fraction", 0.8)])
-def test_its_state_is_plain_numbers_and_texts(trainer, tmp_path, milestone, unit, done):
-    decay = StepDecay([milestone], unit=unit)
-    trainer(decay, saved_at(tmp_path, 4), enable_checkpointing=True, max_epochs=1).fit(Model())
-    state = torch.load(tmp_path / "saved" / "step=4.ckpt", weights_only=True)["callbacks"]["StepDecay"]
-    logged = state.pop("logged")
-    assert logged == [49, {"lr": pytest.approx(0.01)}]
-    arguments = {"milestones": [milestone], "gamma": 0.1, "unit": unit, "over": "rate"}
-    assert state == arguments | {"base_rates": [[0.1]], "steps": [4], "done": done, "furthest": done}
 
 
 @pytest.mark.parametrize(
@@ -537,20 +521,3 @@ def test_the_rates_are_set_anew_where_the_groups_are_new(trainer):
     model = Model()
     trainer(Reloads(), StepDecay([8], gamma=0.1), max_epochs=2).fit(model)
     assert model.rates() == pytest.approx([0.1] * 8 + [0.01] * 2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"milestones": [0, 5]}, r"whole numbers of steps, 1 or more, not \[0, 5\]; .*use unit='fraction'"),
-        ({"milestones": [2.5], "unit": "epoch"}, r"whole numbers of epochs, 1 or more, not \[2.5\]"),
-        ({"milestones": [0.5, 1], "unit": "fraction"}, r"between 0 and 1, not \[0.5, 1\]; to count steps or epochs"),
-        ({"milestones": [10, 5]}, r"rise strictly, unlike \[10, 5\]; sort them and remove duplicates"),
-        ({"milestones": [1], "gamma": 1.5}, r"gamma is a factor in \(0, 1\], not 1.5"),
-        ({"milestones": [1], "unit": "batch"}, r"unit is 'step', 'epoch' or 'fraction', not 'batch'"),
-        ({"milestones": [1], "over": "base"}, r"over is 'rate' or 'schedule', not 'base'"),
-    ],
-)
-def test_a_bad_argument_is_refused_with_what_is_allowed(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        StepDecay(**arguments)

@@ -460,12 +460,6 @@ def test_one_step_is_lightnings_loop_untouched(trainer):
     trainer(StepsPerExecution(1), max_epochs=1, limit_train_batches=2).fit(ManualOptimBoringModel())
 
 
-@pytest.mark.parametrize("steps", [0, -3, 2.5])
-def test_a_number_below_one_is_refused(steps):
-    with pytest.raises(ValueError, match=f"steps is {steps}; give a whole number of at least 1"):
-        StepsPerExecution(steps)
-
-
 class Fetching(Model):
     def training_step(self, dataloader_iter):
         return self.step(next(dataloader_iter)[0][0])

@@ -13,7 +13,6 @@ import torch
 from charlm.cli.commands.sample import sample
 from charlm.data.splits import load_splits
 from charlm.inference.sampling import sample_names
-from charlm.nets.transformer import Transformer
 from charlm.runs.load_checkpoint import load_checkpoint
 
 
@@ -169,11 +168,7 @@ def test_log_probabilities_are_the_models_own_whatever_is_drawn_from(write_run, 
 
 
 def test_a_name_that_fills_all_positions_of_the_net_has_no_log_probability(write_run, capsys):
-    path = write_run("Bigram") / "checkpoints" / "best.ckpt"
-    sizes = {"vocab_size": 27, "block_size": 4, "n_layer": 1, "n_head": 1, "n_embd": 4}
-    weights = {f"net.{name}": values for name, values in Transformer(**sizes).state_dict().items()}
-    entry = {"format": 1, "net": "Transformer", "net_args": sizes, "alphabet": string.ascii_lowercase}
-    torch.save({**torch.load(path, weights_only=True), "state_dict": weights, "charlm": entry}, path)
+    write_run("Transformer", block_size=4, n_layer=1, n_head=1, n_embd=4)
     sample(n=300, log_prob=True, seed=0)
     shown = [line.split("\t") for line in lines(capsys)]
     lengths = {len(name) for name, _ in shown}

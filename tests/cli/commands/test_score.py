@@ -117,27 +117,16 @@ def test_names_files_and_standard_input_can_be_mixed(write_run, tmp_path, monkey
     assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["emma", "mia", "lia", "eva", "ida"]
 
 
-def test_a_name_may_be_called_like_a_file(write_run, tmp_path, capsys):
-    write_run()
+def test_a_name_may_look_like_a_file_and_a_file_that_is_missing_is_no_name(write_run, tmp_path, capsys):
+    write_run("Bigram", version="001-old")
     (tmp_path / "emma").write_text("mia\n")
-    score(["emma"])
-    assert lines(capsys)[1].startswith("emma")
-    score(["./emma"])
-    assert lines(capsys)[1].startswith("mia")
-
-
-@pytest.mark.parametrize("file", ["gone.txt", "./gone"])
-def test_a_file_that_is_not_there_is_not_taken_for_a_name(file, write_run):
-    write_run()
-    with pytest.raises(FileNotFoundError, match="there is no names file gone"):
-        score([file])
-
-
-def test_a_name_with_a_slash_is_a_name_where_the_alphabet_has_one(write_run, tmp_path, capsys):
-    write_run("Bigram", alphabet="a/s.")
-    (tmp_path / "sass").write_text("sas\n")
-    score(["a/s", "./sass"])
-    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["a/s", "sas"]
+    score(["emma", "./emma"])
+    assert [line.split()[0] for line in lines(capsys)[1:-1]] == ["emma", "mia"]
+    for file in ("gone.txt", "./gone"):
+        with pytest.raises(FileNotFoundError, match="there is no names file gone"):
+            score([file])
+    score(["m/a"], checkpoint=str(write_run("Bigram", alphabet="am/")))
+    assert lines(capsys)[1].startswith("m/a")
 
 
 def test_a_file_may_have_names_as_long_as_those_in_training(write_run, tmp_path, capsys):

@@ -8,8 +8,6 @@ from charlm.callbacks import Dashboard, NameSamples, StepDecay, StepProgressBar
 from charlm.cli.trainer.lightning_cli import TrainerCLI
 from charlm.cli.trainer.processes import processes_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 
 @pytest.fixture
 def callbacks(cli, small, monkeypatch):

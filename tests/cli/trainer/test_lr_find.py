@@ -10,8 +10,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE, RULES
 from charlm.cli.trainer.lr_find import SweepTrainer
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 LOGS = Path("lightning_logs")
 SWEEP = ["lr-find", "--num_steps", "60", "--min_lr", "0.001"]
 
@@ -63,19 +61,7 @@ def test_a_sweep_can_start_from_a_checkpoint_and_takes_a_config_of_a_few_steps(c
     assert trained < new - 0.3
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--min_lr", "20"], r"min_lr is 20\.0 and max_lr is 10\.0; give"),
-        (["--rule", "magic"], r"rule is 'magic'; give one of .*valley"),
-        (["--trainer.max_steps", "0"], "there was no search, as this training has no step"),
-        (
-            ["--max_lr", "1e-9", "--min_lr", "1e-10", "--num_steps", "40", "--trial_steps", "0"],
-            "suggests no learning rate: .* See lightning_",
-        ),
-    ],
-)
-def test_a_mistake_is_one_sentence_and_status_2(given, message, cli):
-    done = cli("lr-find", *given)
+def test_a_search_that_suggests_nothing_ends_with_status_2(cli):
+    done = cli("lr-find", "--max_lr=1e-9", "--min_lr=1e-10", "--num_steps=40", "--trial_steps=0")
     assert done.status == 2
-    assert re.search(f"^charlm: error: .*{message}", done.err.splitlines()[-1])
+    assert re.search("^charlm: error: .*suggests no learning rate: .* See lightning_", done.err.splitlines()[-1])

@@ -25,12 +25,6 @@ def words(args):
     return args[2:] if args[:1] == ["--config"] else args
 
 
-@pytest.mark.parametrize("option", ["--config", "-c"])
-def test_a_bare_name_of_a_config_becomes_its_path(option):
-    for given in ([option, "mlp"], [f"{option}=mlp"]):
-        assert words(["--data.column", "mlp", *given]) == ["--data.column=mlp", f"{option}={CONFIGS / 'mlp'}.yaml"]
-
-
 def test_a_file_that_could_have_been_meant_is_named(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO")
@@ -125,11 +119,6 @@ def test_to_go_on_training_the_last_checkpoint_is_meant():
         args = prepare(["fit", "--ckpt_path", where], KINDS).args
         assert (args[-2], Path(args[-1]).name) == ("--ckpt_path", file)
         assert args.count("--ckpt_path") == 1
-
-
-def test_what_the_user_says_stands_behind_the_checkpoints_settings(saved):
-    args = prepare(["fit", "--ckpt_path", str(saved), "--config", "debug", "--model.lr=3"], KINDS).args
-    assert args[3:] == [shipped("debug"), "--model.lr=3", "--ckpt_path", str(saved)]
 
 
 def test_a_config_may_name_the_checkpoint(saved):

@@ -5,8 +5,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from charlm.cli.trainer.verdict import Validation, Validations, WorseThanGuessing, unvalidated, verdict
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own use of jsonargparse
-
 TRAININGS = {
     "mlp on 4,002 names": (
         [2.602, 2.497, 2.452, 2.417, 2.391, 2.363, 2.339, 2.268, 2.19, 2.185],
