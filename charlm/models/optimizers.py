@@ -32,7 +32,8 @@ def make_optimizer(
     kind = {"SGD": torch.optim.SGD, "AdamW": torch.optim.AdamW}[name]
     if not weight_decay:  # one group, so that there is one rate to look at
         return kind(weights, lr=lr, weight_decay=0.0, **fused)
-    decaying = {id(weight) for weight in weights if weight.dim() > 1} - _of_embeddings(net)
+    embeddings = {id(part.weight) for part in net.modules() if isinstance(part, nn.Embedding)}
+    decaying = {id(weight) for weight in weights if weight.dim() > 1} - embeddings
     groups = [
         {"params": [w for w in weights if id(w) in decaying], "weight_decay": weight_decay},
         {"params": [w for w in weights if id(w) not in decaying], "weight_decay": 0.0},
@@ -90,7 +91,3 @@ def check_end(schedule: Mapping[str, Any], steps: float) -> None:
             f"the checkpoint's one-cycle schedule ends at step {ends:,}, and this training would go to step {steps:,};"
             f" resume with --trainer.max_steps {ends}, or start a new run"
         )
-
-
-def _of_embeddings(net: nn.Module) -> set[int]:
-    return {id(part.weight) for part in net.modules() if isinstance(part, nn.Embedding)}

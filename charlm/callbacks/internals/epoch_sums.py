@@ -75,7 +75,7 @@ def _logged(item: Any) -> dict[str, Any]:
     saved = {
         "options": options,
         "reduce": meta.reduce_fx.__name__,
-        "of": _module(meta.reduce_fx),
+        "of": "builtins" if meta.reduce_fx is getattr(builtins, meta.reduce_fx.__name__, None) else "torch",
         "metric": meta.metric_attribute,
         "value": None,
     }
@@ -84,10 +84,6 @@ def _logged(item: Any) -> dict[str, Any]:
         saved |= {"value": _on(_CPU, item.value), "latest": None if latest is None else _on(_CPU, latest)}
         saved |= {"count": _on(_CPU, item.cumulated_batch_size)} if meta.is_mean_reduction else {}
     return saved
-
-
-def _module(reduce_fx: Any) -> str:
-    return "builtins" if reduce_fx is getattr(builtins, reduce_fx.__name__, None) else "torch"
 
 
 def _state(metric: Metric) -> dict[str, Any]:

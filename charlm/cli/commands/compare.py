@@ -50,9 +50,10 @@ def compare(runs: list[str], n: int = 10, out: str = "compare.png") -> None:
     found, names = [read_run(place) for place in places], list(distinct_names(places).values())
     panels = None if _one_list(found) else {run.path: run.title for run in found}
     figure = picture_of(places, panels=panels)
+    of = "of the best checkpoints" if _one_list(found) else "not to be compared: the names or their splits differ"
     sections = {
         "Settings that differ": _settings(found, names),
-        _title_of_losses(found): _losses(found, names),
+        f"Losses in nats per character, {of}": _losses(found, names),
         f"The first {n} names drawn with seed 0": _samples(places, names, n),
     }
     sections = {title: table for title, table in sections.items() if table.rows}
@@ -85,12 +86,6 @@ def _losses(runs: Sequence[Run], names: Sequence[str]) -> Table:
 
 def _one_list(runs: Sequence[Run]) -> bool:
     return len({run.names for run in runs}) == 1
-
-
-def _title_of_losses(runs: Sequence[Run]) -> str:
-    if not _one_list(runs):
-        return "Losses in nats per character, not to be compared: the names or their splits differ"
-    return "Losses in nats per character, of the best checkpoints"
 
 
 def _samples(places: Sequence[Path], names: Sequence[str], n: int) -> Table:

@@ -60,7 +60,8 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     # a callback of the user replaces the same one of the shipped config; Lightning would refuse both
     once: dict[Any, Callback] = {}
     for callback in given:
-        key = callback.state_key if _comes_once(callback) else id(callback)
+        comes_once = isinstance(callback, _OWN) or overrides(callback, "state_dict")
+        key = callback.state_key if comes_once else id(callback)
         if key in once and not type(callback).__module__.startswith(("charlm.", "lightning.")):
             log.warning(
                 f"Only the last of several callbacks with the state_key {key!r} is used; to have all of them, let their"
@@ -80,10 +81,6 @@ def callbacks_of(command: str, options: Namespace) -> list[Callback]:
     return sorted(
         callbacks, key=lambda callback: isinstance(callback, ProgressBar) - isinstance(callback, GracefulStop)
     )
-
-
-def _comes_once(callback: Callback) -> bool:
-    return isinstance(callback, _OWN) or overrides(callback, "state_dict")
 
 
 def plugins_of(options: Namespace) -> list[Any]:

@@ -91,8 +91,5 @@ def words_of_run(parser: LightningArgumentParser, config: Namespace, files: tupl
     finally:
         parser.exit_on_error = exits
     own = yaml.safe_load(config_text(parser, config))
-    return words_for(training_settings(own), training_settings(base), [_config_name(Path(file)) for file in files])
-
-
-def _config_name(file: Path) -> str:
-    return words_of(file.parent) if file.name == "config.yaml" else file.stem
+    names = [words_of(file.parent) if file.name == "config.yaml" else file.stem for file in map(Path, files)]
+    return words_for(training_settings(own), training_settings(base), names)
