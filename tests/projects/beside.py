@@ -1,4 +1,4 @@
-"""A model with dropout beside accumulation, averaged weights, torch.compile and lower precision, one after another."""
+"""A model with dropout beside accumulation, averaged weights, torch.compile and others, one after another."""
 
 import lightning.pytorch as pl
 import torch
@@ -29,6 +29,17 @@ class Lit(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+class Stream:
+    """Batches without a length; each iterator goes on where the last one ended."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(1)
+
+    def __iter__(self):
+        while True:
+            yield torch.randn(8, 5, generator=self.generator)
+
+
 CASES = {
     "accumulation": {"accumulate_grad_batches": 3},
     "EMA": {"callbacks": lambda: [EMAWeightAveraging(decay=0.9)]},
@@ -36,15 +47,16 @@ CASES = {
     "early stopping": {"callbacks": lambda: [EarlyStopping("val_loss", patience=1, min_delta=100.0)]},
     "torch.compile": {"compiled": True},
     "bf16-mixed": {"precision": "bf16-mixed"},
+    "a stream by hand": {"stream": Stream, "max_epochs": -1, "max_steps": 60, "val_check_interval": 20},
 }
 
 
-def training(callbacks=list, compiled=False, **special):
+def training(callbacks=list, compiled=False, stream=None, **special):
     def train(made, options):
         numbers = torch.randn(100, 5, generator=torch.Generator().manual_seed(1))
-        loaders = DataLoader(numbers[:80], 8, shuffle=True), DataLoader(numbers[80:], 20)
-        trainer = pl.Trainer(max_epochs=4, callbacks=[*callbacks(), *made], **options | special)
-        trainer.fit(Lit(compiled), *loaders)
+        loader = stream() if stream else DataLoader(numbers[:80], 8, shuffle=True)
+        trainer = pl.Trainer(callbacks=[*callbacks(), *made], **{"max_epochs": 4} | options | special)
+        trainer.fit(Lit(compiled), loader, DataLoader(numbers[80:], 20))
 
     return train
 
