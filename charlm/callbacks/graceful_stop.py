@@ -16,6 +16,7 @@ import torch
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.loop_state import save_resumable_counters
+from charlm.callbacks.internals.workers import let_workers_be, let_workers_outlive_signals
 from charlm.callbacks.shared.base_callback import BaseCallback
 from charlm.callbacks.shared.trainer_state import is_over
 
@@ -48,6 +49,7 @@ class GracefulStop(BaseCallback):
     the process at once, as does the first signal before training begins. If a signal comes during the last step,
     training ends normally. Under nohup, which ignores SIGHUP, training continues.
 
+    A SIGTERM to all processes of a job does not end the workers of its DataLoaders; the training ends them (on Linux).
     With several processes all of them stop after the same step, whichever process got the signal. The process of rank 0
     exits with the status of the signal, the others with 0. During training this callback replaces Lightning's own
     SIGTERM handler, which hangs with several processes and exits with 0. Outside the main thread, where Python cannot
@@ -86,6 +88,7 @@ class GracefulStop(BaseCallback):
             self.received, self._starts, self._alone = None, False, trainer.world_size == 1
             self._is_set_up, self._has_begun = True, False
             self._install(trainer)
+            let_workers_outlive_signals(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._install(trainer)  # Lightning has installed its own handlers since `setup`
@@ -152,6 +155,7 @@ class GracefulStop(BaseCallback):
             signal.signal(signum, handler.before)
         self._handlers = {}
         remove_iteration_end(trainer)
+        let_workers_be(trainer)
 
     def _handle(self, trainer: Trainer, signum: int) -> None:
         """Handle a signal, which can come between any two Python instructions."""

@@ -38,7 +38,8 @@ class Slow(Callback):
 
 class Model(BoringModel):
     def train_dataloader(self):
-        return DataLoader(RandomDataset(32, 1000))
+        workers = dict(num_workers=2, multiprocessing_context="fork") if "workers" in sys.argv else {}
+        return DataLoader(RandomDataset(32, 1000), **workers)
 
 keep = RunCheckpoint("kept", every_n_train_steps=10**6)
 Trainer(
@@ -61,16 +62,18 @@ def run(tmp_path, popen):
                 assert process.poll() is None, err.read()
                 time.sleep(0.01)
             for signum in signals:
-                process.send_signal(signum)
+                os.killpg(process.pid, signum)  # its workers, too
             process.wait(timeout=60)
             return process.returncode, out.read(), err.read()
 
     return run
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status):
-    code, out, err = run(signum)
+@pytest.mark.parametrize(
+    ("signum", "status", "how"), [(signal.SIGINT, 130, ""), (signal.SIGTERM, 143, ""), (signal.SIGTERM, 143, "workers")]
+)
+def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status, how):
+    code, out, err = run(signum, how=how)
     assert (code, "whole" in out) == (status, False)
     assert f"{signum.name}: saving and stopping after this step; a second signal ends it at once" in err
     saved = torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)

@@ -14,6 +14,7 @@ PACKAGE = next((name for name in list(sys.modules) if name in PACKAGES), PACKAGE
 if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
     from lightning.fabric.plugins import TorchCheckpointIO as TorchCheckpointIO
     from lightning.fabric.utilities.cloud_io import get_filesystem as get_filesystem
+    from lightning.fabric.utilities.seed import pl_worker_init_function as pl_worker_init_function
     from lightning.pytorch import Callback as Callback
     from lightning.pytorch import LightningModule as LightningModule
     from lightning.pytorch import Trainer as Trainer
@@ -44,6 +45,7 @@ if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
 else:
     from lightning_fabric.plugins import TorchCheckpointIO as TorchCheckpointIO
     from lightning_fabric.utilities.cloud_io import get_filesystem as get_filesystem
+    from lightning_fabric.utilities.seed import pl_worker_init_function as pl_worker_init_function
     from pytorch_lightning import Callback as Callback
     from pytorch_lightning import LightningModule as LightningModule
     from pytorch_lightning import Trainer as Trainer

@@ -41,7 +41,7 @@ OTHERS = {
     *("_update_count", "_computed", "_dtype", "_forward_cache"),  # torchmetrics; Lightning has the last one, too
 }
 INSIDE = LIGHTNING | OTHERS
-PUBLIC = {"_fields", "_replace"}  # of named tuples, in spite of their names
+PUBLIC = {"_fields", "_replace", "_exit"}  # of named tuples and of os, in spite of their names
 ELSEWHERE = {  # the files outside of internals/ that may name a private part
     "cli/trainer/lightning_cli.py": {"_subcommands_action", "_add_subcommands", "_parse_ckpt_path"},
     "cli/short_errors.py": {"_actions"},
