@@ -38,7 +38,8 @@ class CountBigram(nn.Module):
     A net like any other, context in and logits out (here log-probabilities), so it can be evaluated and sampled from.
 
     Args:
-        counts: int64 (V, V), row: the character before, column: the character that follows.
+        counts: int64 (V, V), row: the character before, column: the character that follows; float64 sums of weights
+            where names have some.
         k: added to every count, >= 0; 0: a pair that was never seen has probability 0.
 
     Raises:
@@ -71,10 +72,15 @@ class CountBigram(nn.Module):
     def from_contexts(cls, contexts: Examples, vocab_size: int, k: float = 1.0) -> "CountBigram":
         """Count the last character of every context with its target.
 
+        A name of weight 5 counts five times; k is then multiplied by the mean weight of the examples, so that it does
+        not depend on the unit of the weights.
+
         Raises:
             ValueError: an id outside 0 to `vocab_size` - 1, or a bad `k`.
         """
-        return cls(count_pairs(contexts, vocab_size), k)
+        weights = _weights_of(contexts)
+        unit = 1.0 if weights is None or not len(weights) else weights.mean().item()
+        return cls(count_pairs(contexts, vocab_size), k * unit)
 
     def forward(self, context: Tensor) -> Tensor:
         """Log-probabilities float64 (B, V) after `context`, int64 (B, T); only the last column counts."""
@@ -93,7 +99,7 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
     """Count (last character of the context, target) pairs; a target of -1 is ignored, as in the loss.
 
     Returns:
-        int64 (V, V).
+        int64 (V, V); if the examples have weights their sums, float64 (V, V).
 
     Raises:
         ValueError: an id outside 0 to `vocab_size` - 1.
@@ -103,7 +109,8 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
         [[0, 1], [1, 1]]
     """
     size = len(contexts[1]) if isinstance(contexts, tuple) else len(contexts)
-    counts = torch.zeros(vocab_size * vocab_size, dtype=torch.int64)
+    weights = _weights_of(contexts)
+    counts = torch.zeros(vocab_size * vocab_size, dtype=torch.int64 if weights is None else torch.float64)
     for start in range(0, size, _CHUNK):
         stop = min(start + _CHUNK, size)
         if isinstance(contexts, tuple):
@@ -117,8 +124,13 @@ def count_pairs(contexts: Examples, vocab_size: int) -> Tensor:
             raise ValueError(
                 f"the examples have id {int(outside[0])}, and vocab_size is {vocab_size}; use the tokenizer's own"
             )
-        counts += torch.bincount(last * vocab_size + target, minlength=vocab_size * vocab_size).cpu()
+        weight = None if weights is None else weights[start:stop][counted]
+        counts += torch.bincount(last * vocab_size + target, weight, vocab_size * vocab_size).cpu()
     return counts.view(vocab_size, vocab_size)
+
+
+def _weights_of(contexts: Examples) -> Tensor | None:
+    return None if isinstance(contexts, tuple) else contexts.example_weights
 
 
 def mean_nll(log_probabilities: Tensor, counts: Tensor) -> float:
@@ -126,7 +138,7 @@ def mean_nll(log_probabilities: Tensor, counts: Tensor) -> float:
 
     Args:
         log_probabilities: float (V, V), each row one distribution.
-        counts: int64 (V, V).
+        counts: int64 or float64 (V, V).
 
     Raises:
         ValueError: all counts are 0.

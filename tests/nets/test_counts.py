@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.data.contexts import Contexts, build_contexts
+from charlm.data.contexts import Contexts, StreamAttributes, build_contexts
 from charlm.data.corpus import read_corpus
 from charlm.nets import counts
 from charlm.nets.counts import CountBigram, count_pairs
@@ -53,6 +53,21 @@ def test_counts_are_those_of_a_loop_whatever_the_chunk(names, chunk):
         patch.setattr(counts, "_CHUNK", chunk)
         found = count_pairs(Contexts(AB.encode_lines("".join(f"{name}\n" for name in names)), 2), 3)
     assert found.tolist() == [[pairs[before, after] for after in ".ab"] for before in ".ab"]
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.001])
+def test_a_name_of_weight_5_counts_five_times_whatever_the_unit(unit):
+    stream = AB.encode_lines("ab\nb\n")  # pairs .a ab b. | .b b.
+    weights = torch.tensor([5.0, 5.0, 5.0, 1.0, 1.0], dtype=torch.float64) * unit
+    examples = Contexts(stream, 1, attributes=StreamAttributes(weights))
+    net = CountBigram.from_contexts(examples, 3, k=1)
+    assert (net.counts / unit).tolist() == [pytest.approx(row) for row in ([0, 5, 1], [0, 0, 5], [6, 0, 0])]
+    k = 17 / 5  # their mean weight
+    assert net.probabilities[0].tolist() == pytest.approx(
+        [k / (6 + 3 * k), (5 + k) / (6 + 3 * k), (1 + k) / (6 + 3 * k)]
+    )
+    batches = [(*examples.tensors(), weights.float())]
+    assert net.nll(examples) == pytest.approx(evaluate(net, batches).loss)
 
 
 @pytest.mark.parametrize("k", [-0.5, math.nan, math.inf])

@@ -44,8 +44,8 @@ def compare_counts(
 
     Args:
         checkpoint: a .ckpt file, or a run by directory, name or number; by default the newest run in lightning_logs.
-        k: added to every count of the bigrams, at least 0. With 0, a pair that is not in the training names has
-            probability 0.
+        k: added to every count of the bigrams, at least 0; if names have weights, times the mean weight. With 0, a
+            pair that is not in the training names has probability 0.
         out: the PNG file to write; by default counts.png for several runs, and for a bigram bigram_counts.png in the
             run directory.
         runs: several runs by directory, name or number, trained on the same names; instead of --checkpoint.
@@ -109,11 +109,11 @@ def _compare_one(checkpoint: str | None, k: float, out: str | None) -> None:
         raise ValueError(f"--out is for the tables of a Bigram, and {loaded.path} holds another net; leave it out")
     splits = training_splits(loaded)
     counted, ngrams = _counted(splits, loaded, k)
-    print(render(_losses(splits, counted, ngrams, loaded)))
+    print(render(_losses(splits, counted, k, ngrams, loaded)))
     if isinstance(loaded.net, Bigram):
         neural = neural_probabilities(loaded.net)
         print(_largest_difference(loaded, counted, neural))
-        _draw(loaded, counted, neural, picture)
+        _draw(loaded, counted, k, neural, picture)
 
 
 @torch.inference_mode()
@@ -129,7 +129,7 @@ def _counted(splits: Splits, checkpoint: Checkpoint, k: float) -> tuple[CountBig
     return CountBigram.from_contexts(splits.train.without_labels(), size, k), ngrams
 
 
-def _losses(splits: Splits, counted: CountBigram, ngrams: NGram, checkpoint: Checkpoint) -> Table:
+def _losses(splits: Splits, counted: CountBigram, k: float, ngrams: NGram, checkpoint: Checkpoint) -> Table:
     nets, rows = (counted, ngrams, checkpoint.net), []
     peer = 0 if isinstance(checkpoint.net, Bigram) else 1  # that reads as much, or what most nets have to beat
     for part in PARTS:
@@ -137,7 +137,7 @@ def _losses(splits: Splits, counted: CountBigram, ngrams: NGram, checkpoint: Che
         losses = [_loss(net, examples) for net in nets] if len(examples) else [None, None, None]
         difference = losses[2] - losses[peer] if losses[2] is not None and losses[peer] is not None else None
         rows.append([part, len(examples), *losses, difference])
-    titles = (f"bigrams (k={counted.k:g})", f"{_CONTEXT + 1}-grams", checkpoint.model)
+    titles = (f"bigrams (k={k:g})", f"{_CONTEXT + 1}-grams", checkpoint.model)
     return Table(("split", "characters", *titles, f"{checkpoint.model} - {titles[peer].partition(' ')[0]}"), rows)
 
 
@@ -153,18 +153,18 @@ def _largest_difference(checkpoint: Checkpoint, counted: CountBigram, neural: Te
     size = checkpoint.tokenizer.vocab_size
     gap = (counted.probabilities - neural)[:size, :size].abs()
     before, after = divmod(int(gap.argmax()), size)
-    labels = character_labels(checkpoint.tokenizer.alphabet)
+    labels, times = character_labels(checkpoint.tokenizer.alphabet), counted.counts[before].sum().item()
     return (
         f"largest difference: {gap.max():.4f} for {labels[before]}{labels[after]},"
         f" {counted.probabilities[before, after]:.4f} by counting and {neural[before, after]:.4f} neural;"
-        f" {labels[before]} comes {int(counted.counts[before].sum())} times in train"
+        f" {labels[before]} comes {times if isinstance(times, int) else format(times, '.10g')} times in train"
     )
 
 
-def _draw(checkpoint: Checkpoint, counted: CountBigram, neural: Tensor, picture: Path) -> None:
+def _draw(checkpoint: Checkpoint, counted: CountBigram, k: float, neural: Tensor, picture: Path) -> None:
     size = checkpoint.tokenizer.vocab_size
     panels = [
-        (f"probabilities by counting (k = {counted.k:g})", counted.probabilities[:size, :size]),
+        (f"probabilities by counting (k = {k:g})", counted.probabilities[:size, :size]),
         ("probabilities of the neural bigram", neural[:size, :size]),
     ]
     figure = bigram_heatmap(panels, character_labels(checkpoint.tokenizer.alphabet), cell_text=size <= MOST_LABELS)
