@@ -89,6 +89,7 @@ class BatchLoader:
         self._given_world_size = world_size
         self.device = device or torch.device("cpu")
         self.epoch = 0
+        self.repeats = False  # whether all epochs have the order of the first one, as overfit_batches promises
         self._batches_done = 0  # in the current pass
         self._began: Tensor | None = None  # torch's global generator, which the current order was drawn from
         self._resumes = False  # whether the next pass goes on after `_batches_done`
@@ -121,6 +122,7 @@ class BatchLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
+        epoch = 0 if self.repeats else epoch
         if epoch != self.epoch:
             self._batches_done, self._resumes = 0, False
         self.epoch = epoch

@@ -142,13 +142,16 @@ class NamesDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of context int64 (B, T) and target int64 (B,); for whole names, both are int64 (B, L).
 
-        A model that counts gets names with weights in order, since their weights come with them.
+        A model that counts gets names with weights in order, since their weights come with them. With the Trainer's
+        `overfit_batches` all epochs have the same batches.
         """
         given, train = self.hparams, self.splits.train
         model: Any = getattr(self.trainer, "lightning_module", None)
         counts = train.example_weights is not None and learns_by_counting(getattr(model, "net", None))
         sampling: Any = "sequential" if counts else given["sampling"]
-        return self._loader(train, given["batch_size"], sampling, given["shuffle_seed"])
+        loader = self._loader(train, given["batch_size"], sampling, given["shuffle_seed"])
+        loader.repeats = getattr(self.trainer, "overfit_batches", 0) > 0
+        return loader
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """The val split in order; [] if it has no share."""

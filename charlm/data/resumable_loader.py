@@ -20,7 +20,8 @@ class ResumableLoader(BatchLoader):
     Args:
         dataset: any map-style dataset, with a length and an example for each number below it.
         batch_size: examples per batch and process; null: all of them in one.
-        sampling: "epoch" shuffles every epoch, "replacement" draws every batch anew, "sequential" keeps the order.
+        sampling: "epoch" shuffles every epoch, "replacement" draws every batch anew, "sequential" keeps the order, as
+            the Trainer's `overfit_batches` needs it.
         seed: of the order.
         rank: number of this process; null: as torch.distributed says each time it is needed, 0 while it is not in use.
         world_size: number of processes; null: likewise, 1 while it is not in use.

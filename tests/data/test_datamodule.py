@@ -101,6 +101,17 @@ def test_a_run_resumed_once_or_twice_is_the_unbroken_one(unbroken, names_path, t
         root = tmp_path
 
 
+@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
+def test_with_overfit_batches_all_epochs_have_the_same_batches(names_path, sampling):
+    diary, data = Diary(), NamesDataModule(names_path, batch_size=16, sampling=sampling)
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
+    training = pl.Trainer(callbacks=[diary], overfit_batches=2, max_epochs=3, enable_model_summary=False, **quiet)
+    with pytest.warns(UserWarning, match="You requested to overfit"):
+        training.fit(LitMLP(alphabet=data.alphabet, n_embd=3), data)
+    assert diary.batches == diary.batches[:2] * 3
+    assert diary.batches[0] != diary.batches[1]
+
+
 @pytest.mark.parametrize("names", [[*NAMES, "va"], NAMES[::-1], [*NAMES[1:], "aw"]], ids=["more", "order", "a letter"])
 def test_to_resume_with_other_names_is_refused(names_path, tmp_path, names, trainer, caplog):
     state, other = NamesDataModule(names_path).state_dict(), tmp_path / "other.txt"
