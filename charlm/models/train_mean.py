@@ -35,8 +35,9 @@ class StepMean:
         """The sum so far, and the number of values in it."""
         if self._listed:
             tensors = [value for value in self._listed if isinstance(value, Tensor)]
-            self.content["total"] += torch.stack(tensors).double().sum().item() if tensors else 0.0
-            self.content["total"] += sum(value for value in self._listed if not isinstance(value, Tensor))
+            numbers = iter(torch.stack(tensors).tolist() if tensors else ())
+            for value in self._listed:  # one by one: a sum in two parts may differ in its last bit
+                self.content["total"] += next(numbers) if isinstance(value, Tensor) else value
             self.content["count"] += len(self._listed)
             self._listed.clear()
         return self.content["total"], self.content["count"]

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from charlm.callbacks import LRFinder
 from charlm.models.registry import LitCharLM
+from charlm.models.train_mean import StepMean
 from charlm.models.windows import LitBigram, LitMLP
 
 
@@ -89,6 +90,16 @@ def test_an_evaluation_and_a_sanity_check_leave_the_mean_train_loss_alone(make, 
     fitter.fit(model, data)
     assert fitter.num_sanity_val_batches == [1]
     assert states == [left]
+
+
+def test_a_mean_is_the_same_to_the_bit_wherever_its_state_was_saved():
+    losses = torch.rand(50, dtype=torch.float64).unbind()
+    whole, parts = StepMean(), StepMean()
+    for loss in losses:
+        whole.add(loss)
+        parts.add(loss)
+        parts.load(parts.state())
+    assert parts.take() == whole.take()
 
 
 # checkpoints
