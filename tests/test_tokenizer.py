@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import tokenizer as tokenizer_file
-from charlm.tokenizer import BOUNDARY, CharTokenizer
+from charlm.tokenizer import CharTokenizer
 
 ALPHABETS = st.lists(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, unique=True)
 
@@ -15,15 +15,6 @@ ALPHABETS = st.lists(st.characters(exclude_categories=["Cs"], exclude_characters
 def alphabets_and_names(draw):
     alphabet = "".join(draw(ALPHABETS))
     return alphabet, draw(st.lists(st.text(alphabet, max_size=12), max_size=12))
-
-
-def test_ids_follow_the_order_of_the_alphabet():
-    """The boundary is an id, and a dot is a character like any other."""
-    table = CharTokenizer("b.ca")
-    assert table.encode("a.bc.") == [4, 2, 1, 3, 2]
-    assert table.decode([0, 4, 2, 4, 0, 0]) == "a.a"
-    assert (table.alphabet, table.vocab_size, BOUNDARY) == ("b.ca", 5, 0)
-    assert CharTokenizer.from_text("mia\nZoë\nava\n").alphabet == "Zaimovë"
 
 
 @given(alphabets_and_names())

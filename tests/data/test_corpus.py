@@ -1,6 +1,5 @@
 """What is read from a names file, and what is refused with the line, the cause and what to do."""
 
-import hashlib
 import os
 import re
 from itertools import product
@@ -42,15 +41,6 @@ def test_the_bundled_names_are_what_the_project_promises():
     assert (corpus.source, corpus.note) == (str(BUNDLED), "")
     assert read_corpus(column="gender").alphabet == "FM"
     assert read_corpus(column=0).names()[1:3] == ["aaron,F,0.002", "aaron,M,0.240"]
-
-
-def test_names_keep_their_order_and_their_copies(write):
-    path = write("\ufeff\n" + NAMES.replace("\n", "\r \t\r"))
-    corpus = read_corpus(path)
-    assert corpus.names() == ["anna", "bo", "anna", "zoë"]
-    assert (corpus.text, corpus.alphabet, len(corpus), corpus.source) == (NAMES, "abnozë", 4, path)
-    assert corpus.sha256 == hashlib.sha256(NAMES.encode()).hexdigest()
-    assert read_corpus(Path(path)) == corpus
 
 
 @pytest.mark.parametrize(

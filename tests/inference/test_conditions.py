@@ -21,7 +21,6 @@ from charlm.inference.scoring import score_names
 from charlm.nets.gru import GRU
 from charlm.nets.mlp import MLP
 from charlm.nets.ngram import NGram
-from charlm.nets.transformer import Transformer
 from charlm.tokenizer import CharTokenizer
 
 ABC = CharTokenizer("abc")
@@ -175,9 +174,3 @@ def test_what_cannot_be_had_ends_with_a_sentence(net):
         sample_names(net, ABC, 1, contains="aaaa", max_length=3)
     with pytest.raises(ValueError, match=r"only 1 of [\d,]+ .*\(about 1 of [\d,]+ meets the conditions\)"):
         sample_names(net, ABC, 2, match="^ccca$", distinct=True)
-
-
-def test_a_cut_name_does_not_count_as_one_of_the_greatest_length():
-    net = wild(Transformer(4, block_size=4, n_layer=1, n_head=1, n_embd=4))
-    assert max(map(len, sample_names(net, ABC, 200, max_length=10**20))) == 3
-    assert max(map(len, sample_names(net, ABC, 200))) == 4

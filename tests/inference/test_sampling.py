@@ -3,7 +3,7 @@ import string
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data.contexts import build_contexts
@@ -84,14 +84,6 @@ def test_the_mode_comes_back_after_an_error():
     assert net.training
 
 
-def test_names_follow_the_probabilities_of_the_net():
-    net = table([[0.0, 0.25, 0.75], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])  # b, or a once or more
-    names = sample_names(net, AB, 20_000)
-    assert set(names) <= {"b", *("a" * i for i in range(1, 65))}
-    assert names.count("b") / 20_000 == pytest.approx(0.75, abs=0.01)
-    assert names.count("a") / 20_000 == pytest.approx(0.125, abs=0.01)
-
-
 def test_temperature_two_takes_the_root_of_the_probabilities():
     net = table([[0.0, 0.1, 0.9], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     share = sample_names(net, AB, 20_000, temperature=2.0).count("a") / 20_000
@@ -141,15 +133,6 @@ def test_incremental_decoding_gives_the_names_of_plain_decoding(kind, options, m
     monkeypatch.setattr(candidates, "decoder_for", lambda net: FullDecoder)
     assert sample_names(net, LETTERS, 70, **options) == by_state
     assert len(set(map(len, by_state))) > 1, "names of one length would not show whether the right rows go on"
-
-
-def test_top_p_takes_the_fewest_characters_that_have_that_share():
-    net = table([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.7, 0.2, 0.1]])
-    assert set(sample_names(net, AB, 300, top_p=0.6)) == {"b"}
-    names = set(sample_names(net, AB, 300, top_p=0.61))
-    assert {"a", "b", "aa"} <= names <= {"b", *("a" * i for i in range(1, 65))}
-    assert not any(set("b") & set(name[1:]) for name in sample_names(net, AB, 300, top_p=0.75))
-    assert sample_names(net, AB, 300, top_p=1.0) == sample_names(net, AB, 300)
 
 
 @given(
@@ -204,26 +187,6 @@ def test_ids_without_a_character_are_never_drawn():
     assert all(set(name) <= {"a", "b"} for name in sample_names(net, AB, 500))
 
 
-def test_no_name_is_empty():
-    net = table([[0.999, 0.0005, 0.0005], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    assert set(sample_names(net, AB, 200)) == {"a", "b"}
-
-
-def test_a_name_that_does_not_end_is_cut_or_refused_where_there_is_a_greatest_length():
-    net = table([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    assert sample_names(net, AB, 2, prefix="ba", cut=5) == ["baaaa"] * 2
-    with pytest.raises(ValueError, match=r"only 0 of [\d,]+ drawn names meet the conditions \(`max_length` 5\)"):
-        sample_names(net, AB, 2, max_length=5)
-
-
-def test_excluded_names_are_replaced():
-    net = table([[0.0, 0.98, 0.02], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]])
-    names = sample_names(net, AB, 300, exclude={"a", "bb"})
-    assert len(names) == 300
-    assert not {"a", "bb"} & set(names)
-    assert names == sample_names(net, AB, 300, exclude=["bb", "a"])
-
-
 def test_a_count_table_without_smoothing_says_where_it_knows_nothing():
     net = counted(["ab"], CharTokenizer("abc"), k=0)
     assert sample_names(net, CharTokenizer("abc"), 3) == ["ab"] * 3
@@ -270,16 +233,6 @@ def test_scores_average_to_the_loss(net):
     batch = build_sequences(names, LETTERS) if whole else build_contexts(names, LETTERS, net.block_size)
     loss = evaluate(net, [batch]).loss
     assert sum(s.total for s in scores) / sum(len(s.nats) for s in scores) == pytest.approx(loss)
-
-
-@settings(max_examples=30)
-@given(st.lists(st.text(LETTERS.alphabet, max_size=40), max_size=8))
-def test_every_name_is_scored_as_if_it_were_alone(names):
-    net = counted(["emma", "olivia", "ava"])
-    together = score_names(net, LETTERS, names)
-    assert [len(score.nats) for score in together] == [len(name) + 1 for name in names]
-    for score in together:
-        assert score.nats == pytest.approx(score_names(net, LETTERS, [score.name])[0].nats)
 
 
 def test_temperature_comes_before_top_p():

@@ -50,19 +50,6 @@ def test_the_same_names_have_the_same_logits_with_the_letters_in_another_order(m
     torch.testing.assert_close(found[..., ids], expected)
 
 
-def test_a_new_letter_and_labels_have_rows_of_their_own(make):
-    old = make(LitGRU, labels=["F"])
-    new = remade(old, alphabet="axb", labels=["M", "F"])
-    before = {name: weight.clone() for name, weight in new.net.state_dict().items()}
-    start_from(new, checkpoint(old))
-    after, was = new.net.state_dict(), old.net.state_dict()
-    table, bias = after["embedding.weight"], after["output.bias"]
-    assert torch.equal(table[[0, 1, 3]], was["embedding.weight"][[0, 1, 2]])
-    assert torch.equal(table[[2, 4, 5]], before["embedding.weight"][[2, 4, 5]])
-    assert torch.equal(bias, torch.stack([*was["output.bias"][:2], before["output.bias"][2], was["output.bias"][2]]))
-    assert torch.equal(after["recurrent.weight_hh_l0"], was["recurrent.weight_hh_l0"])
-
-
 @pytest.mark.parametrize(
     ("kind", "other", "arguments", "message"),
     [

@@ -66,19 +66,8 @@ def test_it_is_the_formula_of_the_paper_after_every_context(names, block_size, s
     assert torch.equal(in_parts(contexts), net(contexts))
 
 
-def test_pairs_by_hand():
-    """Of .a a. .b b. each occurs once, which gives no estimate: D is 0.75, and "." gives up 1.5 of its count of 2.
-
-    "." comes after two characters, a and b after one: n = (2, 1, 0), Y = 0.5, D_1 = 0.5, and 0.75 in place of D_2.
-    """
-    net = counted(["a", "b"], 1)
-    end, letter = (2 - 0.75) / 4 + 1.75 / 4 / 3, (1 - 0.5) / 4 + 1.75 / 4 / 3
-    expected = [0.75 * end, 0.25 / 2 + 0.75 * letter, 0.25 / 2 + 0.75 * letter]
-    assert net(torch.tensor([[0]])).exp()[0].tolist() == pytest.approx(expected)
-
-
 def test_names_with_weights_by_hand():
-    """As in the test above, each letter a quarter; but "a" weighs 3, so that .a has 3/4 of what is not given up.
+    """Of .a and .b each keeps a quarter, as D is 0.75; but "a" weighs 3, so that .a has 3/4 of what is not given up.
 
     Only the ratios of the weights matter, and equal ones change nothing.
     """

@@ -20,16 +20,6 @@ def basis(seed, rows, columns):
 tables = st.builds(lambda *args: draw(*args).float(), st.integers(0, 10**6), st.integers(2, 12), st.integers(3, 12))
 
 
-def test_components_by_hand():
-    """Two points 2 * sqrt(2) from (10, -4) on a line of slope 1, two at half that distance across: squares 16 and 4."""
-    table = torch.tensor([[12.0, -2.0], [8.0, -6.0], [11.0, -5.0], [9.0, -3.0]])
-    axes, explained, points = principal_components(table)
-    assert (axes.abs() - math.sqrt(0.5)).abs().max() < 1e-12
-    assert explained == pytest.approx([0.8, 0.2])
-    assert (points.abs() - math.sqrt(2) * torch.tensor([[2, 0], [2, 0], [0, 1], [0, 1]])).abs().max() < 1e-6
-    assert torch.allclose(points @ axes.T, table.double() - table.double().mean(0))
-
-
 @given(tables, st.integers(2, 3), st.none() | st.integers(0, 10**6))
 def test_axes_are_orthonormal_and_hold_the_most_variance(table, k, earlier):
     """As much as the singular values say, with an earlier frame and without one."""

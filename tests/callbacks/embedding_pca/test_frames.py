@@ -1,9 +1,8 @@
 import math
-from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.callbacks.embedding_pca.frames import Frames
@@ -22,18 +21,6 @@ def run(frames, steps, first=0):
 
 def new(rows=3, columns=2):
     return Frames(torch.arange(rows), (rows, columns))
-
-
-@given(st.integers(0, 3000))
-@settings(max_examples=30)
-def test_steps_are_dense_at_first_and_grow_by_a_quarter(steps):
-    frames = run(new(), steps)
-    *regular, last = frames.steps
-    assert last == steps
-    assert frames.steps[:10] == [0, 1, 2, 3, 4, 5, 6, 8, 10, 13][: len(regular)] + [last][: 10 - len(regular)]
-    assert all(after <= 1.25 * before + 1 for before, after in pairwise(regular))
-    assert len(frames.steps) < 10 + math.log(max(10, steps), 1.25) - math.log(10, 1.25) + 2
-    assert all(torch.equal(table, table_at(step)) for step, table in zip(frames.steps, frames.tables, strict=True))
 
 
 @pytest.mark.parametrize(

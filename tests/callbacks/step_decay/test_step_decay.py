@@ -92,16 +92,6 @@ def logged(directory, tag):
     return [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
 
 
-rising = st.lists(st.integers(1, 1000), unique=True).map(sorted)
-
-
-@given(rising, st.floats(0.01, 1), st.integers(0, 1100))
-def test_the_factor_never_rises_and_drops_by_gamma_at_milestones_only(milestones, gamma, step):
-    before, after = decay_factor(step, milestones, gamma), decay_factor(step + 1, milestones, gamma)
-    assert after == pytest.approx(before * gamma if step + 1 in milestones else before)
-    assert gamma ** len(milestones) <= after <= before <= 1
-
-
 @pytest.mark.parametrize(
     "length", [{"max_epochs": 2}, {"max_steps": 10}, {"max_epochs": 4, "accumulate_grad_batches": 2, "max_steps": 10}]
 )
@@ -148,15 +138,6 @@ def test_a_tensor_rate_is_filled_in_place(trainer):
     trainer(StepDecay([1], gamma=0.5), max_epochs=1).fit(model)
     assert model.trainer.optimizers[0].param_groups[0]["lr"] is rate
     assert model.rates() == [0.5, 0.25]
-
-
-def test_under_manual_optimization_each_optimizer_goes_by_its_own_steps(trainer):
-    """5 batches: 10 steps of the critic, whose third falls inside a batch; 2 of the generator; 12 for Lightning."""
-    model = Gan()
-    trainer(StepDecay([1, 3], gamma=0.5), max_epochs=1).fit(model)
-    assert model.trainer.global_step == 12
-    assert model.rates(0) == [0.1, 0.05, 0.05] + [0.025] * 7
-    assert model.rates(1) == [0.1, 0.05]
 
 
 def test_epochs_and_fractions_under_manual_optimization(trainer):

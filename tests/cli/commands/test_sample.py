@@ -129,12 +129,6 @@ def test_names_are_written_as_soon_as_they_are_drawn(write_run, monkeypatch, cap
     assert written == [3, 3, 1]
 
 
-def test_marks_come_after_a_tab(write_run, capsys):
-    learnt_by_heart(write_run("Bigram", data={"split": [1.0, 0.0, 0.0]}), "mia")
-    sample(n=2, mark=True)
-    assert lines(capsys) == ["mia\tin train"] * 2
-
-
 def test_names_of_the_other_splits_are_new(write_run, names_file, capsys):
     run = write_run("Bigram")
     splits = load_splits(str(names_file), alphabet="abcdefghijklmnopqrstuvwxyz", split=(0.6, 0.2, 0.2))

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from charlm.cli.subcommands import TRAINER_COMMANDS
 from charlm.cli.trainer.configs import CONFIGS
 from charlm.cli.trainer.settings import prepare
 
@@ -103,14 +102,6 @@ def test_a_fit_without_a_config_starts_from_the_models_shipped_one(rest, preset)
 def test_whose_settings_a_config_has_is_said_where_another_model_is_named(rest, said, caplog):
     prepare(["fit", *rest], KINDS)
     assert [message.partition(";")[0] for message in caplog.messages] == said
-
-
-@pytest.mark.parametrize("rest", [["--help"], ["--print_config"], ["--model.help=MLP"], ["--ckpt_path=null"]])
-def test_help_and_no_checkpoint_need_no_run(rest, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for command in TRAINER_COMMANDS:
-        prepared = prepare([command, *rest], KINDS)
-        assert (prepared.args[0], prepared.checkpoint, prepared.complete) == (command, None, False)
 
 
 @pytest.mark.usefixtures("run")
