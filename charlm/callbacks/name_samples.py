@@ -1,7 +1,7 @@
 """Names, or any other strings, sampled from a model while it is trained."""
 
 import reprlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from itertools import zip_longest
 from typing import Any
 
@@ -35,10 +35,10 @@ class NameSamples(BaseCallback):
         known_names() -> Mapping[str, Collection[str]]
 
     which returns the known names of each split, such as {"train": [...], "val": [...]}; the first split gives the mean
-    length. It is called once a training. `sample_names` is called in the process of rank 0 only, in eval mode and
-    without gradients. Training is not affected: the weights are the same, bit for bit, as the random states of torch,
-    Python and numpy are restored. What cannot be sampled or logged is left out with a warning. It costs the time in
-    which the model samples `scored` names, and the memory of the known names.
+    length, unless it is a set, as of names with weights. It is called once a training. `sample_names` is called in the
+    process of rank 0 only, in eval mode and without gradients. Training is not affected: the weights are the same, bit
+    for bit, as the random states of torch, Python and numpy are restored. What cannot be sampled or logged is left out
+    with a warning. It costs the time in which the model samples `scored` names, and the memory of the known names.
 
     Args:
         n: names to show, >= 1.
@@ -136,7 +136,7 @@ class NameSamples(BaseCallback):
         with evaluating(pl_module):
             known: Mapping[str, Collection[str]] = {} if owner is None else owner.known_names()
         first = next(iter(known.values()), [])
-        length = _mean_length(first) if first else None  # of the collection, with its repetitions
+        length = _mean_length(first) if first and not isinstance(first, Set) else None  # with its repetitions
         self._known = {split: frozenset(names) for split, names in known.items()}
         self._length = length  # last, so that a failure above leaves no length without its split
 

@@ -171,8 +171,8 @@ class NamesDataModule(pl.LightningDataModule):
         size = self.hparams["eval_batch_size"]
         return {part: self._loader(contexts, size, whole=True) for part, contexts in parts.items() if len(contexts)}
 
-    def known_names(self) -> dict[str, list[str]]:
-        """The names of train and val, including repeated ones, for the callback NameSamples.
+    def known_names(self) -> dict[str, list[str] | set[str]]:
+        """The names of train and val, including repeated ones, for NameSamples; as sets if they have weights.
 
         With `split_by="pair"`, all names belong to train. For more than a million names the result is {}.
         """
@@ -181,7 +181,8 @@ class NamesDataModule(pl.LightningDataModule):
             log.info(f"{len(splits.corpus):,} names are too many to look up, so drawn names are not compared with them")
             return {}
         parts: tuple[Part, ...] = ("train",) if splits.name_split is None else ("train", "val")
-        return {part: splits.names(part) for part in parts}
+        is_weighted = splits.corpus.weights is not None  # the mean length would not be that of the data
+        return {part: set(names) if is_weighted else names for part in parts for names in [splits.names(part)]}
 
     def state_dict(self) -> dict[str, Any]:
         """The fingerprint of the names and the settings of the split, so that a resume can check both.

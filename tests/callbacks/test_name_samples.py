@@ -247,3 +247,6 @@ def test_the_data_module_of_charlm_knows_the_names_of_train_and_val(split_by):
         assert data.known_names() == {"train": data.splits.corpus.names()}
     else:
         assert data.known_names() == {part: data.splits.names(part) for part in ("train", "val")}
+    if split_by == "name":
+        weighted = NamesDataModule(weight="percent").known_names()
+        assert weighted == {part: set(names) for part, names in data.known_names().items()}, "no mean length"
