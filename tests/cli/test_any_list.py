@@ -7,7 +7,6 @@ import re
 import shutil
 import unicodedata
 from collections import namedtuple
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  # its log handlers are made on import, and are not to hold a test's stderr
@@ -20,27 +19,15 @@ from charlm.nets.interface import takes_names
 from charlm.nets.loss import evaluate
 from charlm.runs.load_checkpoint import load_checkpoint
 
+# of the names, one part of each text in all combinations; how some names begin, composed; a name whose last character
+# is out of the vocabulary; and a model of windows or of whole names
+Example = namedtuple("Example", "parts prefix strange model")
 
-@dataclass(frozen=True)
-class Example:
-    """A list, and what to ask of a model of it.
 
-    parts: of the names; one of each line, in all combinations.
-    prefix: how some names begin, composed.
-    strange: a name whose last character is out of the vocabulary.
-    model: of windows or of whole names.
-    """
-
-    parts: list[str]
-    prefix: str
-    strange: str
-    model: str
-
-    @property
-    def names(self):
-        """60 to 200 names, those with accents as they stand below, some of them decomposed."""
-        names = ["".join(chosen) for chosen in itertools.product(*(part.split("|") for part in self.parts))]
-        return names[:: -(-len(names) // 200)]
+def names_of(example):
+    """60 to 200 names, those with accents as they stand below, some of them decomposed."""
+    names = ["".join(chosen) for chosen in itertools.product(*(part.split("|") for part in example.parts))]
+    return names[:: -(-len(names) // 200)]
 
 
 EXAMPLES = {
@@ -89,7 +76,7 @@ Trained = namedtuple("Trained", "folder example")
 def trained(request, tmp_path_factory, alone):
     """A few steps of `charlm fit` on a list."""
     folder, example = tmp_path_factory.mktemp("list"), EXAMPLES[request.param]
-    write(folder, example.names, example.model)
+    write(folder, names_of(example), example.model)
     with pytest.MonkeyPatch.context() as patch:
         alone(patch, folder)
         main(["fit", "--config", "config.yaml"])
@@ -125,7 +112,7 @@ def test_a_prefix_is_taken_composed_or_not(trained, charlm):
 
 
 def test_the_mean_of_the_scores_is_the_loss_and_every_name_is_shown_whole(trained, charlm, monkeypatch):
-    names = trained.example.names[::7]
+    names = names_of(trained.example)[::7]
     _, *rows, mean = charlm(trained.folder, "score", *map(decomposed, names))
     monkeypatch.chdir(trained.folder)
     expected = loss(load_checkpoint(), list(map(composed, names)))
@@ -141,14 +128,14 @@ def test_the_mean_of_the_scores_is_the_loss_and_every_name_is_shown_whole(traine
 def test_an_out_of_vocabulary_character_is_named(trained, charlm):
     name = trained.example.strange
     said = f"{name!r} has {name[-1]!r} (U+{ord(name[-1]):04X}) at position"
-    lines = charlm(trained.folder, "score", name, trained.example.names[0])
+    lines = charlm(trained.folder, "score", name, names_of(trained.example)[0])
     assert f"{name[-1]!r} is not in the alphabet" in lines[1]
     assert f"charlm: error: --prefix {said}" in charlm(trained.folder, "sample", "--prefix", name)
 
 
 def test_capitals_and_accents_find_a_model_of_lower_case(charlm, tmp_path):
     """Typed in capitals and decomposed, trained in lower case and composed."""
-    write(tmp_path, EXAMPLES["accents"].names, "GRU")
+    write(tmp_path, names_of(EXAMPLES["accents"]), "GRU")
     charlm(tmp_path, "fit", "--config", "config.yaml", "--data.lowercase", "true")
     names = charlm(tmp_path, "sample", "--prefix", decomposed("ÇAĞ"))
     assert all(name.startswith("çağ") and name == name.lower() for name in names)

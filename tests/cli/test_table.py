@@ -16,15 +16,12 @@ def test_text_is_aligned_numbers_to_the_right():
     assert render(Table(("loss",), [(6.71e20,), (999_999.5,)])).split() == ["loss", "6.7100e+20", "999999.5000"]
 
 
-def test_markdown():
+def test_markdown_and_csv_which_leaves_out_what_is_not_known():
     assert render(TABLE, "markdown").splitlines()[1:] == [
         "| --- | --- | ---: | ---: |",
         "| a\\|b | MLP | 2.2000 | 11,897 |",
         "| a, c | - | - | 7 |",
     ]
-
-
-def test_csv_leaves_out_what_is_not_known():
     rows = list(csv.reader(io.StringIO(render(TABLE, "csv"))))
     assert rows == [list(TABLE.header), ["a|b", "MLP", "2.2000", "11897"], ["a, c", "", "", "7"]]
 

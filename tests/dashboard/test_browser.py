@@ -12,9 +12,7 @@ import pytest
 
 from charlm.cli.commands.dashboard import PINNED
 
-pytestmark = [
-    pytest.mark.browser,
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

@@ -80,14 +80,11 @@ def refusal(error=OSError):
     return str(refused.value)
 
 
-def test_makemore_is_downloaded_once_checked_and_kept(site):
+def test_makemore_is_downloaded_once_checked_and_kept_and_a_damaged_copy_is_replaced(site):
     assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
     assert read_corpus("makemore").source == str(download_makemore())
     assert site.asked == 1
     assert cached_files() == [NAMES]
-
-
-def test_a_damaged_copy_is_downloaded_again(site):
     download_makemore().write_bytes(NAMES[:-4])
     assert read_corpus("makemore").names() == ["anna", "bo", "zoe"]
     assert site.asked == 2

@@ -9,7 +9,7 @@ from charlm.nets.bigram import Bigram
 from charlm.nets.loss import cross_entropy, evaluate
 
 
-def test_the_lookup_is_one_hot_times_the_table_and_so_is_its_gradient():
+def test_the_lookup_of_the_last_character_is_one_hot_times_the_table_and_so_is_its_gradient():
     torch.manual_seed(0)
     net = Bigram(5, init="notebook")
     context, target = torch.tensor([[0], [3], [4], [3]]), torch.tensor([1, 2, 0, 2])
@@ -19,12 +19,7 @@ def test_the_lookup_is_one_hot_times_the_table_and_so_is_its_gradient():
     cross_entropy(net(context), target).backward()
     cross_entropy(product, target).backward()
     torch.testing.assert_close(net.W.grad, table.grad)
-
-
-def test_only_the_last_character_of_a_window_counts():
-    net = Bigram(4, init="notebook")
     assert torch.equal(net(torch.tensor([[1, 2, 3], [0, 0, 3]])), net(torch.tensor([[3], [3]])))
-    assert net.block_size == 1
 
 
 def test_the_default_starts_at_the_uniform_distribution_and_draws_nothing():

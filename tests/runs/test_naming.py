@@ -16,7 +16,7 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_a_run_is_found_by_its_name_its_number_and_its_words(runs):
+def test_a_run_is_found_by_its_name_its_number_and_its_words_unless_several_have_them(runs):
     named = {"12": "012-mlp-lr0.3", "mlp-lr0.3": "012-mlp-lr0.3", "012": "012-mlp-lr0.3", "my-try": "013-my-try"}
     named |= {"013-my-try": "013-my-try", "0": "version_0", "11": "version_11", "version_0": "version_0"}
     assert {name: find_run(name, runs).name for name in named} == named
@@ -25,9 +25,6 @@ def test_a_run_is_found_by_its_name_its_number_and_its_words(runs):
     assert place_of("nowhere", runs).name == "nowhere"
     assert place_of("my-try", runs) == runs / "013-my-try"
     assert (words_of(runs / "012-mlp-lr0.3"), words_of(runs / "version_0")) == ("mlp-lr0.3", "")
-
-
-def test_a_name_that_several_runs_have_is_refused(runs):
     (runs / "020-my-try").mkdir()
     with pytest.raises(ValueError, match="my-try may be any of the runs 013-my-try, 020-my-try; give its whole name"):
         find_run("my-try", runs)

@@ -22,10 +22,8 @@ from charlm.callbacks.lr_finder.result import LRFinderResult
 from charlm.callbacks.lr_finder.rules import DEFAULT_RULE
 from charlm.callbacks.shared.render import render
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*returned `None`"),
-    pytest.mark.filterwarnings("ignore:.*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`"),
-]
+BEFORE = "ignore:.*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`"
+pytestmark = pytest.mark.filterwarnings("ignore:.*returned `None`", BEFORE)
 
 
 def line_data():

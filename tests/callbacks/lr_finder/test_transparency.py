@@ -16,11 +16,9 @@ from torchmetrics import MeanMetric
 
 from charlm.callbacks import LRFinder, StepDecay, StepsPerExecution
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Trying to infer the `batch_size`"),
-    pytest.mark.filterwarnings("ignore:LRFinder:UserWarning"),
-    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork"),
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Trying to infer the `batch_size`", "ignore:LRFinder:UserWarning", "ignore:.* is multi-threaded, use of fork"
+)
 POINTS = 25
 HOOKS = (
     *("on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad"),
