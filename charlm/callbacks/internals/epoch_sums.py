@@ -26,18 +26,17 @@ def save_sums(trainer: Trainer, pl_module: LightningModule, inside: bool) -> Sum
     Args:
         trainer: the trainer.
         pl_module: the module.
-        inside: whether an epoch is under way; between two, there are none.
+        inside: whether an epoch is under way; between two, only metrics that the module resets itself have a state.
     """
     epoch_loop = trainer.fit_loop.epoch_loop
     items = epoch_loop._results.items() if inside else ()
     metrics = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, Metric)]
-    # of a validation that has just ended, Lightning resets them after the hooks
-    ended = {item.meta.metric_attribute for item in epoch_loop.val_loop._results.values() if not item.has_reset}
+    # of a validation or an epoch that has just ended, Lightning resets what was logged, after the hooks
+    over = [epoch_loop.val_loop, *([] if inside else [epoch_loop])]
+    ended = {item.meta.metric_attribute for loop in over for item in loop._results.values() if not item.has_reset}
     return {
         "logged": {key: _logged(item) for key, item in items if item.meta.on_epoch and not item.has_reset},
-        "metrics": {
-            name: _state(metric) for name, metric in metrics if inside and metric._update_count and name not in ended
-        },
+        "metrics": {name: _state(metric) for name, metric in metrics if metric._update_count and name not in ended},
         "float64": [name for name, metric in metrics if metric.dtype is torch.float64],
     }
 

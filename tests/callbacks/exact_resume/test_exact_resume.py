@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, SumMetric
 
 from charlm.callbacks.exact_resume.callback import ExactResume
 from charlm.callbacks.run_checkpoint import RunCheckpoint
@@ -37,7 +37,7 @@ class Model(LightningModule):
         super().__init__()
         self.automatic_optimization = not manual
         self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
-        self.mean, self.val_mean = MeanMetric(), MeanMetric()
+        self.mean, self.val_mean, self.seen = MeanMetric(), MeanMetric(), SumMetric()
         self.plateau = plateau
 
     def training_step(self, batch, batch_idx):
@@ -47,6 +47,7 @@ class Model(LightningModule):
         self.log("smallest", loss, on_step=False, on_epoch=True, reduce_fx=min)  # Python's own
         self.mean(loss.detach())
         self.log("metric", self.mean, on_step=False, on_epoch=True)
+        self.seen.update(len(batch[0]))  # of the whole training
         if not self.automatic_optimization:  # accumulates by hand, over the ends of epochs too
             self.manual_backward(loss)
             if self.trainer.fit_loop.total_batch_idx % 3 == 2:
@@ -59,6 +60,7 @@ class Model(LightningModule):
         self.log("val", self.net(batch[0]).square().mean())
         self.val_mean.update(self.net[0](batch[0]).square())
         self.log("val_metric", self.val_mean)
+        self.log("seen", self.seen.sum_value)
 
     def configure_optimizers(self):
         assert self.trainer.estimated_stepping_batches > 0  # makes the loaders before the checkpoint is restored
@@ -92,7 +94,7 @@ class Watch(Callback):
 
     def on_validation_end(self, trainer, pl_module):
         if not trainer.sanity_checking:
-            means = [trainer.callback_metrics[name].item() for name in ("val", "val_metric")]
+            means = [trainer.callback_metrics[name].item() for name in ("val", "val_metric", "seen")]
             self.seen.append(("validation", trainer.global_step, *means))
 
     def on_train_end(self, trainer, pl_module):
