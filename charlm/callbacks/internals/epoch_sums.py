@@ -32,8 +32,8 @@ def save_sums(trainer: Trainer, pl_module: LightningModule, inside: bool) -> Sum
     items = epoch_loop._results.items() if inside else ()
     metrics = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, Metric)]
     # of a validation or an epoch that has just ended, Lightning resets what was logged, after the hooks
-    over = [epoch_loop.val_loop, *([] if inside else [epoch_loop])]
-    ended = {item.meta.metric_attribute for loop in over for item in loop._results.values() if not item.has_reset}
+    over = [epoch_loop.val_loop._results, *([] if inside else [epoch_loop._results])]
+    ended = {item.meta.metric_attribute for results in over for item in results.values() if not item.has_reset}
     return {
         "logged": {key: _logged(item) for key, item in items if item.meta.on_epoch and not item.has_reset},
         "metrics": {name: _state(metric) for name, metric in metrics if metric._update_count and name not in ended},
