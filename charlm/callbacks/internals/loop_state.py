@@ -25,7 +25,8 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         {"pending": the part of the iteration that is still to come, "inside": whether the checkpoint is from within an
-        epoch, "stepped": Lightning's count of logged steps, "stop": whether training was told to stop}.
+        epoch, "stepped": Lightning's count of logged steps, "stop": whether training was told to stop, "plateau":
+        whether the step of plateau schedulers is still to come that follows the hooks of an epoch's end}.
     """
     counters = loops["fit_loop"]
     epochs, batches = counters[_EPOCHS], counters[_BATCHES]
@@ -37,6 +38,7 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
     done = epochs["current"]["processed"] == epochs["current"]["started"]
     whole = batches["is_last_batch"] or batches["current"]["ready"] >= trainer.num_training_batches
     inside = not done or (batches["current"]["ready"] > 0 and not whole)  # or max_steps or an early stop has cut it
+    plateau = not inside and epochs["current"]["completed"] < epochs["current"]["processed"]
     for span in ("total", "current"):
         begun = epochs[span]["started"]
         epochs[span] |= {"ready": begun, "processed": begun - inside, "completed": begun - inside}
@@ -49,6 +51,7 @@ def save_loop_state(trainer: Trainer, loops: dict[str, Any]) -> dict[str, Any]:
         "inside": inside,
         "stepped": stepped,
         "stop": trainer.should_stop,
+        "plateau": plateau,
     }
 
 
@@ -143,6 +146,11 @@ def _enter_epoch(
         fit._resuming_from_checkpoint = False
         _set_counters(trainer, state, counters)
         restored()
+        if state.get("plateau"):  # which older checkpoints lack
+            epochs: Any = fit.epoch_progress.current
+            epochs.completed -= 1  # the schedulers' frequency counts the epoch that has ended
+            fit.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
+            epochs.completed += 1
     fit.on_advance_start()
 
 

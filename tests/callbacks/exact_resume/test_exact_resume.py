@@ -189,6 +189,10 @@ def lightnings_own_of_validations(folder):
     return ModelCheckpoint(folder, "{epoch}-{step}", monitor="val", save_top_k=-1, save_on_train_epoch_end=False)
 
 
+def lightnings_own_of_epochs(folder):
+    return ModelCheckpoint(folder, "{epoch}-{step}", save_top_k=-1)
+
+
 SAVERS = [of_every_iteration, of_every_validation, OfEveryEpoch, lightnings_own, lightnings_own_of_validations]
 
 
@@ -240,6 +244,7 @@ def test_a_training_can_be_resumed_many_times(fit, steps):
             id="an average of weights, and an epoch for batch norm",
         ),
         pytest.param(of_every_validation, {"precision": "64-true"}, id="all digits of float64 weights"),
+        pytest.param(lightnings_own_of_epochs, {"plateau": True, "max_epochs": 5}, id="a plateau at an epoch's end"),
         pytest.param(of_every_iteration, {"workers": 1, "check_val_every_n_epoch": 2}, id="workers that are kept"),
         pytest.param(
             of_every_iteration, {"precision": "64-true", "more": [EMAWeightAveraging()]}, id="float64 with an average"
