@@ -51,7 +51,8 @@ class ResumableLoader(BatchLoader):
         own = {"shuffle", "sampler", "batch_sampler", "drop_last", "generator"} & options.keys()
         if own:
             raise ValueError(
-                f"ResumableLoader sets the order by `sampling` and `seed`; leave {', '.join(sorted(own))} out"
+                f"ResumableLoader sets the order by `sampling` and `seed`, and has smaller last batches; leave"
+                f" {', '.join(sorted(own))} out"
             )
         examples: Any = dataset  # of which the base class asks the length alone
         super().__init__(examples, batch_size, sampling=sampling, seed=seed, rank=rank, world_size=world_size)

@@ -62,11 +62,11 @@ class LRFinder(BaseCallback):
     Args:
         min_lr: the first rate of the sweep, > 0.
         max_lr: the last rate of the sweep, > `min_lr`; trials may go beyond both.
-        num_steps: number of rates, with one optimizer step each.
+        num_steps: number of rates, with one optimizer step each, >= 20.
         mode: "log" for rates that are even in log(rate), "linear" for rates with equal differences.
         repeats: number of sweeps, on successive batches; the rule's rate is the median of theirs.
         rule: the name of the rule that reads a rate off the sweep, one of `charlm.callbacks.lr_finder.rules.RULES`.
-        trial_steps: optimizer steps of each trial; 0: no trials, and the rule's rate is the suggestion.
+        trial_steps: optimizer steps of each trial, >= 30; 0: no trials, and the rule's rate is the suggestion.
         horizon: optimizer steps of the training that the rate is for; None: those of this training; 0: as many as a
             trial has, so that no factor is applied.
         apply: train with the suggestion.
