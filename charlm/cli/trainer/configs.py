@@ -21,7 +21,7 @@ class _Reader(yaml.SafeLoader):
 for _kind in (_Reader, yaml.SafeDumper):  # which writes a text that looks like a number in quotes
     _kind.add_implicit_resolver(
         "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?[0-9][0-9_]*\.?[0-9_]*[eE][-+]?[0-9]+$|\._[0-9_]*$"),
+        re.compile(r"[-+]?[0-9][0-9_]*\.?[0-9_]*[eE][-+]?[0-9]+$|\._[0-9_]*([eE][-+][0-9]+)?$"),
         list("-+.0123456789"),
     )
 
@@ -91,7 +91,7 @@ def option_value(value: object) -> object:
     """The value of an option, which is YAML; None where it is not, as the parser will say what is wrong with it."""
     try:
         return yaml.load(value, _Reader) if isinstance(value, str) else value
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # or a number that Python cannot read, such as `._`
         return None
 
 

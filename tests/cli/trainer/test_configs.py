@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
@@ -56,6 +56,7 @@ def test_settings_come_back_from_a_config_in_all_of_unicode(settings):
 
 
 @given(st.lists(st.text() | st.from_regex(r"[-+]?[0-9._]{1,4}([eE][-+]?[0-9]{1,2})?", fullmatch=True)))
+@example(["._0E-0", "._E+1"])
 def test_a_text_that_looks_like_a_number_is_still_a_text_for_jsonargparse(texts):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--texts", type=list[str])
