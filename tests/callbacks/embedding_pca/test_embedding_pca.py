@@ -134,7 +134,9 @@ class LateLayers(Letters):
 
 def test_layers_made_in_configure_model_are_drawn_in_bfloat16_to_a_cloud(trainer):
     options = {"precision": "bf16-true", "default_root_dir": "memory://runs"}
-    trainer(quick("net.0", first_columns=True, every_n_epochs=None), max_steps=1, **options).fit(LateLayers())
+    callback = quick("net.0", first_columns=True, every_n_epochs=None)
+    trainer(callback, max_steps=1, **options).fit(LateLayers())
+    assert torch.equal(callback.state_dict()["axes"], torch.eye(4, 2))
     assert get_filesystem("memory://runs").exists("memory://runs/embedding_pca.png")
 
 
