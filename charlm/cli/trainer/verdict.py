@@ -10,7 +10,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from charlm.callbacks.shared.logger_adapters import send_text, tell
 from charlm.callbacks.shared.progress import logged_step
-from charlm.callbacks.shared.rates import tagged_rates
 from charlm.callbacks.shared.trainer_state import is_of_fit
 
 _FEWEST = 4  # validations without which nothing is said of a curve
@@ -33,13 +32,11 @@ class Validation:
         step: optimizer steps so far.
         train: the mean training loss since the validation before; 0 where the model does not log it.
         val: the validation loss.
-        rate: the learning rate.
     """
 
     step: int
     train: float
     val: float
-    rate: float
 
 
 class Validations(Callback):
@@ -51,14 +48,13 @@ class Validations(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_of_fit(trainer):
             train, val = (float(trainer.callback_metrics.get(tag, 0.0)) for tag in ("loss_mean/train", "loss/val"))
-            rate = next(iter(tagged_rates(trainer.optimizers).values()), 0.0)
-            self.all.append(Validation(trainer.global_step, train, val, rate))
+            self.all.append(Validation(trainer.global_step, train, val))
 
     def state_dict(self) -> dict[str, Any]:
         return {"all": [list(astuple(each)) for each in self.all]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.all = [Validation(*each) for each in state_dict["all"]]
+        self.all = [Validation(*each[:3]) for each in state_dict["all"]]  # earlier versions had a fourth
 
     def check(self, losses: Mapping[str, float], vocab_size: int) -> None:
         """Refuse a training that has learned nothing since its first validation.
