@@ -50,6 +50,7 @@ class GracefulStop(BaseCallback):
     training ends normally. Under nohup, which ignores SIGHUP, training continues.
 
     A SIGTERM to all processes of a job does not end the workers of its DataLoaders; the training ends them (on Linux).
+    Programs that a worker starts have SIGTERM blocked as well: end them by `kill()`, as `terminate()` has no effect.
     With several processes all of them stop after the same step, whichever process got the signal. The process of rank 0
     exits with the status of the signal, the others with 0. During training this callback replaces Lightning's own
     SIGTERM handler, which hangs with several processes and exits with 0. Outside the main thread, where Python cannot

@@ -1,5 +1,6 @@
 """Signals, sent to real processes that train."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from charlm.callbacks.graceful_stop import GracefulStop, Stopped
+from charlm.callbacks.internals.workers import Outlive
 
 PROGRAM = """
 import sys, time
@@ -78,6 +80,25 @@ def test_the_step_is_finished_and_the_state_saved(run, tmp_path, signum, status,
     assert f"{signum.name}: saving and stopping after this step; a second signal ends it at once" in err
     saved = torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == out.count("\n") + 1 or 2 < saved["global_step"] < 100, "in mid-execution"
+
+
+def test_the_training_can_end_a_worker_that_hangs():
+    context = multiprocessing.get_context("forkserver")  # whose workers are not children of the training
+    barrier = context.Barrier(2)
+    worker = context.Process(target=Outlive(barrier.wait), args=(60,))
+    worker.start()
+    while barrier.n_waiting == 0:
+        time.sleep(0.01)
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
+def test_a_loader_of_another_kind_is_left_alone(trainer):
+    class Loader(list):
+        options = "num_workers=2"
+
+    trainer(GracefulStop(), max_steps=1).fit(BoringModel(), Loader([torch.ones(2, 32)]))
 
 
 def test_a_closed_terminal_loses_nothing(popen, tmp_path):

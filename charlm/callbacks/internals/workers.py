@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import parent_process
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -46,7 +47,9 @@ def let_workers_be(trainer: Trainer) -> None:
 
 def _process(trainer: Trainer, process: Callable[[object], object], loader: object) -> object:
     loader = process(loader)
-    options: Any = vars(loader) if isinstance(loader, DataLoader) else getattr(loader, "options", {})  # ResumableLoader
+    options: Any = vars(loader) if isinstance(loader, DataLoader) else getattr(loader, "options", None)
+    if not isinstance(options, dict):  # it is where the loader is a ResumableLoader
+        return loader
     init = options.get("worker_init_fn")
     if options.get("num_workers") and not isinstance(init, Outlive):
         if init is None and isinstance(loader, DataLoader) and os.environ.get("PL_SEED_WORKERS", "0") != "0":
@@ -56,6 +59,7 @@ def _process(trainer: Trainer, process: Callable[[object], object], loader: obje
 
 
 def _wait_for_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+    parent: Any = parent_process()  # the training; `os.getppid` may be the forkserver that has started the worker
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
         pass
     os._exit(0)
