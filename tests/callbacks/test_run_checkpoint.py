@@ -216,7 +216,9 @@ def test_a_run_that_goes_back_says_which_later_files_it_will_replace(fit, tmp_pa
     early = ModelCheckpoint(tmp_path / "run", "{step}", save_top_k=-1)
     fit(Model([3.0, 4.0, 2.0]), early)
     with pytest.warns(UserWarning, match=r"best.ckpt and .*last.ckpt of an earlier training will be replaced"):
-        keep, _ = fit(Model([2.5]), early, ckpt_path=tmp_path / "run" / "step=4.ckpt")
+        fit(Model([]), early, ckpt_path=tmp_path / "run" / "step=4.ckpt", max_steps=5)  # stopped before a validation
+    with pytest.warns(UserWarning, match=r"best.ckpt of an earlier training will be replaced"):
+        keep, _ = fit(Model([2.5]), early, ckpt_path=tmp_path / "run" / "last.ckpt")
     assert best_of(keep) == (2.5, 6)
 
 

@@ -34,15 +34,16 @@ def own_files(
         path: its file, as Lightning was given it.
 
     Returns:
-        The identifier of the training ("" if the checkpoint has none), the value and step of its best.ckpt (None if
-        there is none), the step of its last.ckpt (-1 if there is none).
+        The identifier of the training ("" if the checkpoint has none, or training goes back to before its best.ckpt),
+        the value and step of its best.ckpt (None if there is none), the step of its last.ckpt (-1 if there is none).
     """
     began = _saved_in(checkpoint, key)
     given = os.path.expanduser(os.fspath(path).removeprefix("file://"))
     is_last = os.path.realpath(given) == os.path.realpath(folder / "last.ckpt")
     last = began if is_last else _read(folder / "last.ckpt", key)
     is_own = is_last or (last.training == began.training != "" and last.step <= began.step)
-    return began.training, _own_best(folder / "best.ckpt", key, began, is_last), last.step if is_own else -1
+    best = _own_best(folder / "best.ckpt", key, began, is_last)
+    return began.training if is_last or best else "", best, last.step if is_own else -1
 
 
 class _Saved(NamedTuple):
@@ -67,7 +68,7 @@ def _own_best(file: Path, key: str, began: _Saved, is_last: bool) -> Best | None
 def _read(file: Path, key: str) -> _Saved:
     """Nothing where the file is missing, damaged, or cannot be read without running its code."""
     try:
-        return _saved_in(read_archive(file), key)
+        return _saved_in(read_archive(file, map_location="meta"), key)  # tensors without their numbers
     except (OSError, ValueError):
         return _Saved()
 
