@@ -28,7 +28,8 @@ class ExactResume(BaseCallback):
 
     - the random generators of torch, Python and numpy in the states they had;
     - the gradients of an accumulation that was not complete, and under manual optimization all gradients;
-    - the sums of `self.log(..., on_epoch=True)` and the states of torchmetrics, so that an epoch's means are complete;
+    - the sums of `self.log(..., on_epoch=True)` and the states of torchmetrics, so that an epoch's means are complete,
+      but not what Running, RunningMean, RunningSum, MinMaxMetric and MetricTracker keep in plain attributes;
     - `callback_metrics`;
     - the schedule of Lightning's StochasticWeightAveraging, which it takes up only where an epoch starts;
     - which weights are frozen: Lightning's BackboneFinetuning would leave all of its backbone frozen;
