@@ -123,6 +123,8 @@ class ExactResume(BaseCallback):
         if began == self._frozen:  # else the user has chosen other weights to train
             for name, weight in pl_module.named_parameters():
                 weight.requires_grad_(name not in saved)
+            for name, norm in _norms(pl_module):
+                norm.track_running_stats = name not in saved
         restore_loop_state(trainer, entry["loop"], loops, lambda: self._restore(trainer, pl_module, entry))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -156,7 +158,13 @@ class ExactResume(BaseCallback):
 
 
 def _frozen(pl_module: LightningModule) -> list[str]:
-    return [name for name, weight in pl_module.named_parameters() if not weight.requires_grad]
+    """The names of the weights that do not train, and of the norms that keep their statistics as they are."""
+    norms = [name for name, norm in _norms(pl_module) if not norm.track_running_stats]
+    return [*(name for name, weight in pl_module.named_parameters() if not weight.requires_grad), *norms]
+
+
+def _norms(pl_module: LightningModule) -> list[tuple[str, Any]]:
+    return [(name, part) for name, part in pl_module.named_modules() if hasattr(part, "track_running_stats")]
 
 
 def _accumulated_gradients(trainer: Trainer, pl_module: LightningModule, inside: bool) -> dict[str, Tensor]:

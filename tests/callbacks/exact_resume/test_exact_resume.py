@@ -106,11 +106,11 @@ class Thaw(BaseFinetuning):
     """Keep the first layer as it is for one epoch."""
 
     def freeze_before_training(self, pl_module):
-        self.freeze(pl_module.net[0])
+        self.freeze(pl_module.net[:2], train_bn=False)
 
     def finetune_function(self, pl_module, epoch, optimizer):
         if epoch == 1:
-            self.make_trainable(pl_module.net[0])
+            self.make_trainable(pl_module.net[:2])
 
 
 NUMBERS = TensorDataset(torch.arange(3.0 * 2 * BATCHES).view(-1, 3))
