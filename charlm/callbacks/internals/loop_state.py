@@ -82,8 +82,9 @@ def count_resumed_epoch(trainer: Trainer) -> None:
 
 def was_stopped_early(trainer: Trainer, states: dict[str, Any]) -> bool:
     """Whether an EarlyStopping that is still there had stopped a training, by its callbacks' `states`."""
-    keys = [callback.state_key for callback in callbacks_of(trainer) if isinstance(callback, EarlyStopping)]
-    return any(states.get(key, {}).get("stopping_reason") for key in keys)
+    own = [states.get(stop.state_key, {}) for stop in callbacks_of(trainer) if isinstance(stop, EarlyStopping)]
+    # by the reason; where that is another process's, by the epoch
+    return any(state.get("stopping_reason_message") or state.get("stopped_epoch") for state in own)
 
 
 def time_is_up(trainer: Trainer) -> bool:

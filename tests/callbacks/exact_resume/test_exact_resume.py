@@ -262,13 +262,26 @@ def steps_of(seen):
     return [event for event in seen if event[0] == "step"]
 
 
-@pytest.mark.parametrize("saver", [of_every_iteration, of_every_validation, lightnings_own_of_validations])
-def test_a_training_that_was_stopped_early_does_not_continue(fit, saver):
-    options = {"more": [EarlyStopping("val", patience=1, min_delta=9.0)], "val_check_interval": 3}
+class OwnRule(EarlyStopping):
+    def _evaluate_stopping_criteria(self, current):
+        self.wait_count += 1
+        return self.wait_count == 2, "enough"
+
+
+@pytest.mark.parametrize(
+    ("saver", "kind"),
+    [
+        (of_every_iteration, EarlyStopping),
+        (of_every_validation, OwnRule),
+        (lightnings_own_of_validations, EarlyStopping),
+    ],
+)
+def test_a_training_that_was_stopped_early_does_not_continue(fit, saver, kind):
+    options = {"more": [kind("val", patience=1, min_delta=9.0)], "val_check_interval": 3}
     expected, files = fit(saver, **options)
     assert expected[-1][1] < 3 * BATCHES
     for file, place in files:
-        seen, _ = fit(saver, ckpt_path=file, **{**options, "more": [EarlyStopping("val", patience=1, min_delta=9.0)]})
+        seen, _ = fit(saver, ckpt_path=file, **options)
         assert steps_of(seen) == steps_of(expected[place:])
 
 
