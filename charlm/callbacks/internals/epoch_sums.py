@@ -35,7 +35,12 @@ def save_sums(trainer: Trainer, pl_module: LightningModule, inside: bool) -> Sum
     over = [epoch_loop.val_loop._results, *([] if inside else [epoch_loop._results])]
     ended = {item.meta.metric_attribute for results in over for item in results.values() if not item.has_reset}
     return {
-        "logged": {key: _logged(item) for key, item in items if item.meta.on_epoch and not item.has_reset},
+        # a metric that is logged for single steps alone is reset at the epoch's end, too
+        "logged": {
+            key: _logged(item)
+            for key, item in items
+            if (item.meta.on_epoch or not item.is_tensor) and not item.has_reset
+        },
         "metrics": {name: _state(metric) for name, metric in metrics if metric._update_count and name not in ended},
         "float64": [name for name, metric in metrics if metric.dtype is torch.float64],
     }
@@ -59,16 +64,17 @@ def restore_sums(trainer: Trainer, pl_module: LightningModule, sums: Sums) -> No
             continue
         options = {**saved["options"], "reduce_fx": getattr(_FUNCTIONS[saved["of"]], saved["reduce"]), "batch_size": 1}
         results.log(value=value, sync_dist_fn=trainer.strategy.reduce, **options)
+        item = results[key]
+        item._forward_cache = saved.get("latest")
         if saved["value"] is not None:
-            item = results[key]
-            item.value, item._forward_cache = value, saved["latest"]
+            item.value = value
             if item.meta.is_mean_reduction:
                 item.cumulated_batch_size = saved["count"].to(pl_module.device)
 
 
 def _logged(item: Any) -> dict[str, Any]:
     """An item of Lightning's results, with the arguments of `log` that make it again."""
-    meta = item.meta
+    meta, latest = item.meta, item._forward_cache
     options = {name: getattr(meta, name) for name in _OPTIONS}
     options |= {"sync_dist": meta.sync.should, "rank_zero_only": meta.sync.rank_zero_only}
     saved = {
@@ -77,10 +83,10 @@ def _logged(item: Any) -> dict[str, Any]:
         "of": "builtins" if meta.reduce_fx is getattr(builtins, meta.reduce_fx.__name__, None) else "torch",
         "metric": meta.metric_attribute,
         "value": None,
+        "latest": _on(_CPU, latest) if isinstance(latest, Tensor) else None,
     }
     if item.is_tensor:
-        latest = item._forward_cache
-        saved |= {"value": _on(_CPU, item.value), "latest": None if latest is None else _on(_CPU, latest)}
+        saved |= {"value": _on(_CPU, item.value)}
         saved |= {"count": _on(_CPU, item.cumulated_batch_size)} if meta.is_mean_reduction else {}
     return saved
 

@@ -37,7 +37,7 @@ class Model(LightningModule):
         super().__init__()
         self.automatic_optimization = not manual
         self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
-        self.mean, self.val_mean, self.seen = MeanMetric(), MeanMetric(), SumMetric()
+        self.mean, self.of_steps, self.val_mean, self.seen = MeanMetric(), MeanMetric(), MeanMetric(), SumMetric()
         self.plateau = plateau
 
     def training_step(self, batch, batch_idx):
@@ -47,6 +47,9 @@ class Model(LightningModule):
         self.log("smallest", loss, on_step=False, on_epoch=True, reduce_fx=min)  # Python's own
         self.mean(loss.detach())
         self.log("metric", self.mean, on_step=False, on_epoch=True)
+        self.of_steps(loss.detach())
+        if batch_idx == 0:
+            self.log("of_steps", self.of_steps)  # Lightning resets it at the epoch's end as well
         self.seen.update(len(batch[0]))  # of the whole training
         if not self.automatic_optimization:  # accumulates by hand, over the ends of epochs too
             self.manual_backward(loss)
@@ -90,7 +93,7 @@ class Watch(Callback):
         self.seen.append(("epoch start", trainer.current_epoch, trainer.global_step))
 
     def on_train_epoch_end(self, trainer, pl_module):
-        self.seen.append(("epoch end", trainer.current_epoch, trainer.global_step))
+        self.seen.append(("epoch end", trainer.current_epoch, trainer.global_step, pl_module.of_steps.compute().item()))
 
     def on_validation_end(self, trainer, pl_module):
         if not trainer.sanity_checking:
