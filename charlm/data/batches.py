@@ -122,7 +122,6 @@ class BatchLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
-        epoch = 0 if self.repeats else epoch
         if epoch != self.epoch:
             self._batches_done, self._resumes = 0, False
         self.epoch = epoch
@@ -182,8 +181,9 @@ class BatchLoader:
         if world_size > 1 and total < 2 * world_size:
             raise ValueError(f"{total} examples are too few for {world_size} processes; use fewer devices")
         sizes, process = (total, self.batch_size), (rank, world_size)
-        began = self._began if self._batches_done else None
-        return BatchOrder(*sizes, self.sampling, self.seed, self.epoch, *process, self._cumulative, began)
+        began = self._began if self._batches_done and not self.repeats else None
+        seed, epoch = (self.seed or 0, 0) if self.repeats else (self.seed, self.epoch)
+        return BatchOrder(*sizes, self.sampling, seed, epoch, *process, self._cumulative, began)
 
     def _keeps_whole_split(self) -> bool:
         """Whether every epoch is one and the same batch, whose order does not matter."""

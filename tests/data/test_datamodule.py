@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from charlm.callbacks.run_checkpoint import RunCheckpoint
 from charlm.data.datamodule import NamesDataModule
 from charlm.models.windows import LitMLP
 
@@ -101,13 +102,14 @@ def test_a_run_resumed_once_or_twice_is_the_unbroken_one(unbroken, names_path, t
         root = tmp_path
 
 
-@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
-def test_with_overfit_batches_all_epochs_have_the_same_batches(names_path, sampling):
-    diary, data = Diary(), NamesDataModule(names_path, batch_size=16, sampling=sampling)
-    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
-    training = pl.Trainer(callbacks=[diary], overfit_batches=2, max_epochs=3, enable_model_summary=False, **quiet)
-    with pytest.warns(UserWarning, match="You requested to overfit"):
-        training.fit(LitMLP(alphabet=data.alphabet, n_embd=3), data)
+@pytest.mark.parametrize(("sampling", "seed"), [("epoch", 0), ("epoch", None), ("replacement", 0)])
+def test_with_overfit_batches_all_epochs_have_the_same_batches(names_path, tmp_path, trainer, sampling, seed):
+    diary, data = Diary(), NamesDataModule(names_path, batch_size=16, sampling=sampling, shuffle_seed=seed)
+    callbacks, last = [diary, RunCheckpoint(tmp_path)], tmp_path / "last.ckpt"
+    for steps in (3, 4, 6):  # resumed in an epoch and between two
+        training = trainer(callbacks=callbacks, overfit_batches=2, max_steps=steps, enable_checkpointing=True)
+        with pytest.warns(UserWarning, match="You requested to overfit"):
+            training.fit(LitMLP(alphabet=data.alphabet, n_embd=3), data, ckpt_path=last if diary.batches else None)
     assert diary.batches == diary.batches[:2] * 3
     assert diary.batches[0] != diary.batches[1]
 
