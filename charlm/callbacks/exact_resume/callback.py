@@ -66,6 +66,7 @@ class ExactResume(BaseCallback):
     def __init__(self) -> None:
         self._loaded: tuple[dict[str, Any], dict[str, Any]] | None = None  # the callback's entry, the loops' counters
         self._float64: dict[str, Tensor] = {}  # the float64 part of the checkpoint's weights
+        self._sanity_steps: int | float | None = None  # the trainer's own, while there is to be no check
         self._frozen: list[str] | None = None  # the frozen weights as the training began
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -104,7 +105,12 @@ class ExactResume(BaseCallback):
             rank_zero_info("The checkpoint was made without ExactResume: training continues, but not bit for bit.")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give weights that were loaded before the module became float64 the digits they lost."""
+        """Give weights that were loaded before the module became float64 the digits they lost; skip the sanity check.
+
+        It would get into state of the module, such as its best value so far, that has been loaded by now.
+        """
+        if self._loaded is not None:
+            self._sanity_steps, trainer.num_sanity_val_steps = trainer.num_sanity_val_steps, 0
         here = pl_module.state_dict()
         for name, saved in self._float64.items():
             rounded = saved.float().double()
@@ -115,6 +121,7 @@ class ExactResume(BaseCallback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the loop continue from the state in the checkpoint."""
         super().on_train_start(trainer, pl_module)
+        self._give_sanity_check_back(trainer)
         self._frozen = _frozen(pl_module)
         if self._loaded is None:
             return
@@ -129,9 +136,15 @@ class ExactResume(BaseCallback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._loaded, self._float64 = None, {}
+        self._give_sanity_check_back(trainer)
         cancel_restore(trainer)
 
+    def _give_sanity_check_back(self, trainer: Trainer) -> None:
+        if self._sanity_steps is not None:
+            trainer.num_sanity_val_steps, self._sanity_steps = self._sanity_steps, None
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._give_sanity_check_back(trainer)
         cancel_restore(trainer)
 
     def _restore(self, trainer: Trainer, pl_module: LightningModule, entry: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ class Model(LightningModule):
         self.automatic_optimization = not manual
         self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
         self.mean, self.of_steps, self.val_mean, self.seen = MeanMetric(), MeanMetric(), MeanMetric(), SumMetric()
-        self.plateau = plateau
+        self.plateau, self.validated = plateau, 0
 
     def training_step(self, batch, batch_idx):
         loss = self.net(batch[0]).square().mean() + random.random() + float(np.random.rand())
@@ -59,7 +59,14 @@ class Model(LightningModule):
                 self.lr_schedulers().step()
         return loss
 
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["validated"] = self.validated
+
+    def on_load_checkpoint(self, checkpoint):
+        self.validated = checkpoint["validated"]
+
     def validation_step(self, batch, batch_idx):
+        self.validated += 1  # in the sanity check, too
         self.log("val", self.net(batch[0]).square().mean())
         self.val_mean.update(self.net[0](batch[0]).square())
         self.log("val_metric", self.val_mean)
@@ -98,7 +105,7 @@ class Watch(Callback):
     def on_validation_end(self, trainer, pl_module):
         if not trainer.sanity_checking:
             means = [trainer.callback_metrics[name].item() for name in ("val", "val_metric", "seen")]
-            self.seen.append(("validation", trainer.global_step, *means))
+            self.seen.append(("validation", trainer.global_step, pl_module.validated, *means))
 
     def on_train_end(self, trainer, pl_module):
         means = {key: value.item() for key, value in trainer.callback_metrics.items()}
