@@ -236,3 +236,9 @@ def test_temperature_comes_before_top_p():
     net = table([[0.0, 1.0, 0.0], [0.81, 0.09, 0.10], [1.0, 0.0, 0.0]])
     assert set(sample_names(net, AB, 100, top_p=0.7)) == {"a"}
     assert set(sample_names(net, AB, 100, top_p=0.7, temperature=2.0)) == {"a", "ab"}
+
+
+def test_top_p_takes_the_fewest_characters_that_have_that_share():
+    net = table([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.7, 0.2, 0.1]])
+    firsts = [{name[0] for name in sample_names(net, AB, 300, top_p=share)} for share in (0.59, 0.61)]
+    assert firsts == [{"b"}, {"a", "b"}]

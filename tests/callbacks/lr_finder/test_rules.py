@@ -42,6 +42,12 @@ def test_half_depth_by_hand():
     assert half_depth(lrs, curve(n)) == pytest.approx((learns**2 * too_high) ** (1 / 3), rel=0.05)
 
 
+def test_outliers_hardly_move_half_depth():
+    losses, clean = curve(), half_depth(ladder(300), curve())
+    losses[40] = losses[170] = 0.0
+    assert half_depth(ladder(300), losses) == pytest.approx(clean, rel=0.05)
+
+
 def test_the_minimum_is_that_of_the_running_mean():
     """The running mean lags: its lowest point is the last at which the loss is still below it."""
     lrs, losses = ladder(300), curve()
@@ -136,6 +142,10 @@ def test_neither_a_nan_nor_a_blow_up_changes_the_smoothed_losses_before_it():
 def test_diagnosis_of_a_sweep(losses, stopped_early, status, shift):
     losses = [loss + shift for loss in losses]
     assert diagnose(ladder(300)[: len(losses)], losses, stopped_early) == status
+
+
+def test_rounding_does_not_stop_a_sweep_of_equal_losses():
+    assert until_stop([0.1] * 300, stop_factor=0.01) is None
 
 
 def stop_by_definition(losses, stop_factor):
