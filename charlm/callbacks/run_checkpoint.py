@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from charlm.callbacks.internals.averaging import averages_weights
 from charlm.callbacks.internals.iteration_end import add_iteration_end, remove_iteration_end
 from charlm.callbacks.internals.lightning import LightningModule, Trainer, rank_zero_warn
 from charlm.callbacks.internals.loop_state import save_resumable_counters
@@ -27,8 +28,8 @@ class RunCheckpoint(BaseCheckpoint):
     epoch. Training goes on from it with the next batch, also where `max_steps` has cut an epoch. `best.ckpt` is the
     state whose own value of `monitor` was the lowest (or highest): a value measured at an earlier step never counts.
     Files are written when an iteration is over, after its log, its validation and its schedulers; training waits for
-    them. The files of the last step come after `on_train_end` of the other callbacks, so a run that is killed before
-    does its end again. They replace those of an earlier training in the same folder, after a warning.
+    them. The files of the last step come after `on_train_end` of the other callbacks (but before WeightAveraging's), so
+    a run that is killed before does its end again. Files of an earlier training are replaced, after a warning.
 
     The state of this callback is two numbers and a random identifier, by which a training knows its own best.ckpt when
     it goes on; a checkpoint cannot name a file to write or to delete. For more files, other names or `ckpt_path="last"`
@@ -79,18 +80,17 @@ class RunCheckpoint(BaseCheckpoint):
             raise ValueError(f"RunCheckpoint's every_n_train_steps is {every_n_train_steps}; give steps >= 1 or null")
         if not save_last and monitor is None:
             raise ValueError("RunCheckpoint has nothing to save: give a metric to `monitor`, or save_last=True")
-        self.dirpath = dirpath
-        self.monitor, self.mode, self.save_last = monitor, mode, bool(save_last)
+        self.dirpath, self.monitor, self.mode, self.save_last = dirpath, monitor, mode, bool(save_last)
         self.every_n_train_steps, self.save_weights_only = every_n_train_steps, save_weights_only
         self.folder: Path | None = None
         self._told = ""  # by Lightning: the best file, where all processes that train are others, as in a notebook
         self._training = ""  # its identifier
         self._best: Best | None = None  # of best.ckpt
         self._due: Best | None = None  # a better one, not written yet
+        self._ends = False  # the files wait for the end of training
         self._last_is_due = self._validated = self._measured = False  # `monitor` had a value
         self._earlier: Tensor | None = None  # its value before the validation
         self._last_step = -1  # of last.ckpt, as this training wrote or loaded it
-        self._ends = False  # the files wait for the end of training
 
     @property
     def state_key(self) -> str:
@@ -152,8 +152,8 @@ class RunCheckpoint(BaseCheckpoint):
         if there := [file for name in self.fixed_names if not is_own[name] and (file := self._existing(name, True))]:
             advice = "another dirpath keeps them, and ckpt_path goes on from one, by its path (not by 'last')"
             rank_zero_warn(f"{' and '.join(there)} of an earlier training will be replaced; {advice}")
-        self._due, self._last_is_due = None, False
-        self._ends = self._validated = self._measured = False
+        self._due = None
+        self._last_is_due = self._ends = self._validated = self._measured = False
         add_iteration_end(trainer)
 
     def on_train_batch_end(
@@ -186,7 +186,8 @@ class RunCheckpoint(BaseCheckpoint):
 
     def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is due, unless training ends with this iteration."""
-        self._ends = is_over(trainer)
+        averages = is_over(trainer) and averages_weights(trainer)  # which take the weights' place in `on_train_end`
+        self._ends, self._last_is_due = is_over(trainer) and not averages, self._last_is_due or averages
         if not self._ends:
             self._write(trainer)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from lightning.pytorch.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
@@ -298,6 +298,22 @@ def test_the_files_of_the_last_step_come_after_the_end_of_the_other_callbacks(fi
         fit(Model([3.0, 2.0, 1.0]), ends)
     assert ends.found == {"best.ckpt": 4, "last.ckpt": 4}
     assert steps_of(tmp_path / "run") == {"best.ckpt": 6, "last.ckpt": 6}, "an error loses nothing"
+
+
+def test_a_training_with_an_average_that_goes_on_longer_has_its_weights(trainer, tmp_path):
+    """Its average takes their place when training ends."""
+
+    def weights(run, max_epochs, ckpt_path=None):
+        torch.manual_seed(0)
+        average, keep, model = EMAWeightAveraging(decay=0.5), RunCheckpoint(tmp_path / run), BoringModel()
+        data, options = DataLoader(RandomDataset(32, 5)), {"max_epochs": max_epochs, "enable_checkpointing": True}
+        trainer(ExactResume(), average, keep, **options).fit(model, data, ckpt_path=ckpt_path)
+        saved = torch.load(tmp_path / run / "last.ckpt", weights_only=True)
+        assert torch.equal(saved["state_dict"]["layer.weight"], model.layer.weight)
+        return saved["current_model_state"]["layer.weight"]
+
+    weights("longer", 1)
+    assert torch.equal(weights("longer", 2, tmp_path / "longer" / "last.ckpt"), weights("at once", 2))
 
 
 def test_nothing_is_written_in_a_trial_or_without_save_last(fit):

@@ -38,7 +38,8 @@ class ExactResume(BaseCallback):
       epoch's last batch and after a second resume.
 
     A training that EarlyStopping ended does not continue while that callback is there; one that was stopped in another
-    way, such as by `max_time` or `trainer.should_stop`, does, after a validation that Lightning adds at its stop.
+    way, such as by `max_time` or `trainer.should_stop`, does, after a validation that Lightning adds at its stop. An
+    epoch that `max_steps` had cut continues with its next batch; its means are of the rest alone, after RunCheckpoint.
 
     Any ModelCheckpoint works. Lightning's own saves while hooks of a batch or an epoch are running, and what comes
     after it in that hook is not done again: the module's own hook of that name, and the row that loggers get for this

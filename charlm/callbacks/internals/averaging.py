@@ -1,9 +1,14 @@
-"""What Lightning's StochasticWeightAveraging (SWA) does to a training."""
+"""What Lightning's StochasticWeightAveraging (SWA) and WeightAveraging do to a training."""
 
 from copy import deepcopy
 
-from charlm.callbacks.internals.lightning import LightningModule, StochasticWeightAveraging, Trainer
+from charlm.callbacks.internals.lightning import LightningModule, StochasticWeightAveraging, Trainer, WeightAveraging
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
+
+
+def averages_weights(trainer: Trainer) -> bool:
+    """Whether a WeightAveraging, such as an EMA, takes the place of the weights when training ends."""
+    return any(isinstance(callback, WeightAveraging) for callback in callbacks_of(trainer))
 
 
 def epochs_with_steps(trainer: Trainer) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING or PACKAGE == "lightning.pytorch":
     from lightning.pytorch.callbacks import ProgressBar as ProgressBar
     from lightning.pytorch.callbacks import StochasticWeightAveraging as StochasticWeightAveraging
     from lightning.pytorch.callbacks import Timer as Timer
+    from lightning.pytorch.callbacks import WeightAveraging as WeightAveraging
     from lightning.pytorch.loggers.logger import DummyLogger as DummyLogger
     from lightning.pytorch.loops.fit_loop import RestartStage as RestartStage
     from lightning.pytorch.loops.optimization.automatic import ClosureResult as ClosureResult
@@ -56,6 +57,7 @@ else:
     from pytorch_lightning.callbacks import ProgressBar as ProgressBar
     from pytorch_lightning.callbacks import StochasticWeightAveraging as StochasticWeightAveraging
     from pytorch_lightning.callbacks import Timer as Timer
+    from pytorch_lightning.callbacks import WeightAveraging as WeightAveraging
     from pytorch_lightning.loggers.logger import DummyLogger as DummyLogger
     from pytorch_lightning.loops.fit_loop import RestartStage as RestartStage
     from pytorch_lightning.loops.optimization.automatic import ClosureResult as ClosureResult
