@@ -132,7 +132,8 @@ class ExactResume(BaseCallback):
             for name, weight in pl_module.named_parameters():
                 weight.requires_grad_(name not in saved)
             for name, norm in _norms(pl_module):
-                norm.track_running_stats = name not in saved
+                if norm.track_running_stats is (name in saved):  # TorchScript's own cannot be set
+                    norm.track_running_stats = name not in saved
         restore_loop_state(trainer, entry["loop"], loops, lambda: self._restore(trainer, pl_module, entry))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -308,6 +308,15 @@ def test_a_training_that_a_callback_has_stopped_continues_without_it(fit, stop):
     assert [event[3] for event in steps_of(stopped) + steps_of(seen)] == list(range(1, 3 * BATCHES + 1))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_norm_in_torchscript_is_left_as_it_is(trainer, tmp_path):
+    for steps, last in ((1, None), (2, tmp_path / "last.ckpt")):
+        (model := Model()).net[1] = torch.jit.script(nn.BatchNorm1d(8))
+        training = trainer(ExactResume(), RunCheckpoint(tmp_path), max_steps=steps, enable_checkpointing=True)
+        training.fit(model, loader(), loader(), ckpt_path=last)
+    assert training.global_step == 2
+
+
 def test_a_training_that_max_steps_has_cut_continues_in_its_epoch(fit):
     expected, _ = fit(OfEveryEpoch, max_epochs=-1, max_steps=12)
     cut, files = fit(RunCheckpoint, max_epochs=-1, max_steps=10)
