@@ -2,6 +2,8 @@
 
 from copy import deepcopy
 
+from torch.optim.swa_utils import SWALR
+
 from charlm.callbacks.internals.lightning import LightningModule, StochasticWeightAveraging, Trainer, WeightAveraging
 from charlm.callbacks.internals.trainer_attributes import callbacks_of
 
@@ -15,6 +17,12 @@ def epochs_with_steps(trainer: Trainer) -> int:
     """`max_epochs`, without the epoch that SWA adds for the statistics of batch norm."""
     most = trainer.max_epochs or 0
     return min([most, *(getattr(callback, "_max_epochs", most) for callback in _averaging(trainer))])
+
+
+def swa_has_begun(trainer: Trainer) -> bool:
+    """Whether SWA has begun, here or in the training that is resumed, which it takes up as the next epoch starts."""
+    begun = any(isinstance(config.scheduler, SWALR) for config in trainer.lr_scheduler_configs)
+    return begun or any(callback._scheduler_state is not None for callback in _averaging(trainer))
 
 
 def steps_are_left_out(trainer: Trainer) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch.optim import Optimizer
 
+from charlm.callbacks.internals.averaging import swa_has_begun
 from charlm.callbacks.internals.lightning import LightningModule, Trainer
 from charlm.callbacks.internals.step_count import step_counter
 from charlm.callbacks.shared.base_callback import BaseCallback
@@ -15,7 +16,6 @@ from charlm.callbacks.step_decay.milestones import check_arguments, check_fracti
 from charlm.callbacks.step_decay.rate_log import RateLog
 from charlm.callbacks.step_decay.schedulers import (
     FactorInSteps,
-    averages_weights,
     base_rates,
     decayed,
     set_decayed,
@@ -237,7 +237,7 @@ class StepDecay(BaseCallback):
         factor = decay_factor(self._position(trainer, index, epochs_ahead), self.milestones, self.gamma)
         if self.over == "schedule":
             self._in_steps[index].set(factor)
-        elif self.milestones and not averages_weights(trainer):
+        elif self.milestones and not swa_has_begun(trainer):
             set_decayed(trainer.optimizers[index], self._base_rates[index], factor)
 
     def _position(self, trainer: Trainer, index: int, epochs_ahead: int) -> float:

@@ -109,11 +109,6 @@ def warn_of_schedulers(trainer: Trainer, pl_module: LightningModule) -> None:
         )
 
 
-def averages_weights(trainer: Trainer) -> bool:
-    """Whether stochastic weight averaging has begun, which has rates of its own (`swa_lrs`)."""
-    return any(isinstance(config.scheduler, SWALR) for config in trainer.lr_scheduler_configs)
-
-
 def warn_of_bare_optimizers() -> None:
     """Warn that manual optimization takes no step that StepDecay can count."""
     rank_zero_warn(

@@ -30,6 +30,7 @@ LIGHTNING = {  # its private attributes and methods, which the trainings below l
     *("_restart_stage", "_restarting", "_resuming_from_checkpoint", "_combined_loader_states_to_load", "_data_fetcher"),
     *("_logger_connector", "_callback_metrics", "_first_loop_iter", "_current_fx_name", "_every_n_train_steps"),
     *("_skip_backward", "_max_epochs"),  # "an epoch without steps" of test_steps_per_execution.py
+    "_scheduler_state",  # the average of test_step_decay.py has its rates after a resume
     "_TunerExitException",  # tests/callbacks/lr_finder/test_lr_find.py ends a training with it
 }
 OTHERS = {

@@ -365,10 +365,17 @@ def test_over_a_schedule_each_optimizer_of_manual_optimization_goes_by_its_own_s
 
 
 @pytest.mark.parametrize(("over", "averaged"), [("rate", 0.03), ("schedule", 0.015)])
-def test_weight_averaging_has_its_own_rates_from_its_first_epoch_on(trainer, over, averaged):
-    average = StochasticWeightAveraging(0.03, swa_epoch_start=3, annealing_epochs=1)
-    trainer(StepDecay([4], gamma=0.5, over=over), average, max_epochs=4).fit(model := Model(batches=2))
-    assert model.rates() == pytest.approx([0.1] * 4 + [0.05] * 2 + [averaged] * 2)
+def test_weight_averaging_has_its_own_rates_from_its_first_epoch_on(trainer, over, averaged, tmp_path):
+    def fit(epochs, ckpt_path=None):
+        average = StochasticWeightAveraging(0.03, swa_epoch_start=3, annealing_epochs=1)
+        training = trainer(StepDecay([4], gamma=0.5, over=over), average, max_epochs=epochs)
+        training.fit(model := Model(batches=2), ckpt_path=ckpt_path)
+        training.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return model.rates()
+
+    unbroken = fit(4)
+    assert unbroken == pytest.approx([0.1] * 4 + [0.05] * 2 + [averaged] * 2)
+    assert [*fit(3), *fit(4, tmp_path / "3.ckpt")] == unbroken
 
 
 def test_a_base_rate_of_0_is_refused(trainer):
