@@ -74,6 +74,8 @@ class SplitMetrics(nn.Module):
             weights: float (B,); None: every name counts once.
             number: int64 (B,), that of each name's label, for `log_by_label`; None: without labels.
         """
+        if logits.dtype is torch.float64:  # else they add in float32 until Lightning moves them: after a resume, later
+            self.means.set_dtype(torch.float64)
         with torch.inference_mode():  # also within fit: after a `validate` the metrics' states are inference tensors
             weight, surprise = target_weights(target, weights), nats(logits, target)
             self.means["loss"].update(surprise, weight)

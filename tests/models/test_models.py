@@ -63,6 +63,12 @@ def test_an_evaluation_is_the_exact_mean_over_the_characters(kind, make, data, t
         assert found.loss == pytest.approx(by_hand(model, data, part)[0], rel=1e-5)
 
 
+def test_a_validation_in_float64_has_all_its_digits(make, data, trainer):
+    """From its first batch on, so that a resumed training has the same ones."""
+    validated = trainer(precision="64-true", limit_val_batches=1.0).validate(model := make(LitMLP), data, verbose=False)
+    assert validated[0]["loss/val"] == pytest.approx(by_hand(model, data, "val")[0], rel=1e-14)
+
+
 @kinds()
 def test_a_resumed_training_is_the_unbroken_one(kind, make, data, trainer, tmp_path):
     """Mid-epoch: the optimizer's moments and the order of the batches come from the checkpoint."""

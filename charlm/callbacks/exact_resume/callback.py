@@ -33,7 +33,8 @@ class ExactResume(BaseCallback):
     - `callback_metrics`;
     - the schedule of Lightning's StochasticWeightAveraging, which it takes up only where an epoch starts;
     - which weights are frozen: Lightning's BackboneFinetuning would leave all of its backbone frozen;
-    - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first;
+    - all digits of float64 weights: under `precision="64-true"` Lightning loads them into float32 first. A torchmetric
+      begins in float32 there: the first values after a resume may differ in its last digit;
     - Lightning's counters corrected: every validation and every epoch hook comes once, also after a checkpoint of an
       epoch's last batch and after a second resume.
 
