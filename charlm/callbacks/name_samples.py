@@ -76,10 +76,11 @@ class NameSamples(BaseCallback):
         self._warned: set[str] = set()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"columns": self._columns}
+        return {"columns": self._columns, "shown_at": self._shown_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._columns = [(step, list(cells)) for step, cells in state_dict["columns"]]
+        self._shown_at = state_dict.get("shown_at")  # which older checkpoints lack
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)

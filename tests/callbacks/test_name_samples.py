@@ -61,6 +61,11 @@ class Knowing(Speller):
         return {"train": ["bob", "bob", "a"], "val": {"cleo"}}
 
 
+class StopAtOnce(pl.Callback):
+    def on_train_start(self, trainer, pl_module):
+        trainer.should_stop = True
+
+
 def board(folder):
     return TensorBoardLogger(folder, name=None, version="")
 
@@ -129,6 +134,9 @@ def test_a_resumed_run_goes_on_at_lightnings_steps(trainer, tmp_path):
     scalars, texts = events(tmp_path / "second")
     assert sorted(texts) == [step for step, _ in scalars["loss/val"]]
     assert "\n| 0 | 1 | 3 | 5 | " in texts[max(texts)], "with the columns of the first run"
+    at_its_end = trainer(NameSamples(n=4, scored=4), StopAtOnce(), **(FIT | {"max_steps": 10}))
+    at_its_end.fit(model := Knowing(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert model.asked == [], "the names of this step were shown before"
 
 
 @pytest.mark.filterwarnings("ignore:Found 1 module")
