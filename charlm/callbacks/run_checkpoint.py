@@ -193,7 +193,8 @@ class RunCheckpoint(BaseCheckpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is due, and the last state."""
-        self._last_is_due = trainer.global_step != self._last_step or self._last_is_due
+        stopped = trainer.should_stop and not averages_weights(trainer)  # perhaps at an epoch's end, after a save
+        self._last_is_due |= stopped or trainer.global_step != self._last_step
         self._write(trainer)
         remove_iteration_end(trainer)
 
@@ -226,8 +227,7 @@ class RunCheckpoint(BaseCheckpoint):
             logged = latest  # of one of several loaders: Lightning adds its values when it ends
         self._measured |= logged is not None
         value, best = mean_over_processes(trainer, logged), self.best_model_score
-        sign = 1 if self.mode == "min" else -1
-        if math.isfinite(value) and (best is None or sign * value < sign * best):
+        if math.isfinite(value) and (best is None or (value < best if self.mode == "min" else value > best)):
             self._due = value, trainer.global_step
 
     def _write(self, trainer: Trainer, last: bool = False) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from lightning.pytorch.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader
@@ -314,6 +314,13 @@ def test_a_training_with_an_average_that_goes_on_longer_has_its_weights(trainer,
 
     weights("longer", 1)
     assert torch.equal(weights("longer", 2, tmp_path / "longer" / "last.ckpt"), weights("at once", 2))
+
+
+def test_the_last_file_knows_that_an_epochs_end_has_stopped_the_training(fit, tmp_path):
+    stop = EarlyStopping("loss", patience=1)
+    assert fit(Model([1.0, 2.0, 3.0]), stop, options=EVERY_EPOCH)[1] == {"best.ckpt": 5, "last.ckpt": 10}
+    states = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]
+    assert states[stop.state_key]["stopped_epoch"] == 1
 
 
 def test_nothing_is_written_in_a_trial_or_without_save_last(fit):
