@@ -126,6 +126,6 @@ def _write_cells(
 
 def _number_text(number: int | float) -> str:
     """A probability or small weight with two decimals, or a count; from 10,000 on in thousands, millions or more."""
-    if isinstance(number, float) and number < 1:
+    if isinstance(number, float) and number <= 1:
         return format(number, ".2f").removeprefix("0")
     return next((f"{number / size:.0f}{sign}" for size, sign in _UNITS if number >= 10 * size), f"{number:.0f}")
