@@ -110,8 +110,7 @@ class RunCheckpoint(BaseCheckpoint):
     @property
     def best_model_score(self) -> float | None:
         """The value of `monitor` in the best state; None as long as there is none."""
-        best = self._due or self._best
-        return None if best is None else best[0]
+        return (self._due or self._best or (None,))[0]
 
     @property
     def last_model_path(self) -> str:
@@ -186,8 +185,9 @@ class RunCheckpoint(BaseCheckpoint):
 
     def on_iteration_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is due, unless training ends with this iteration."""
-        averages = is_over(trainer) and averages_weights(trainer)  # which take the weights' place in `on_train_end`
-        self._ends, self._last_is_due = is_over(trainer) and not averages, self._last_is_due or averages
+        self._ends = is_over(trainer)
+        if self._ends and averages_weights(trainer):  # the average takes the weights' place in `on_train_end`
+            self._ends, self._last_is_due = False, True
         if not self._ends:
             self._write(trainer)
 

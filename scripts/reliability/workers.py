@@ -120,10 +120,8 @@ class Training:
 
     def strike(self, launchers: Sequence[Process], moments: random.Random) -> bool:
         """Kill or stop one process, or a node with all its processes; whether there was one."""
-        if not any(
-            self.folder.glob("lightning_logs/*/config.yaml")
-        ):  # else the run that goes on may get another number
-            return False
+        if not any(self.folder.glob("lightning_logs/*/config.yaml")):
+            return False  # the run that goes on might get another number
         launcher = moments.choice(launchers)
         workers = below(launcher.pid)
         if self.how == "node":
