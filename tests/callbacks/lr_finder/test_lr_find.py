@@ -125,3 +125,17 @@ def test_the_picture_of_a_search_shows_the_trials_and_the_rate_in_a_notebook_too
         assert any([*line.get_xdata()] == [result.suggestion] * 2 for line in ax.lines)
     assert result._repr_png_().startswith(b"\x89PNG")
     assert [ax.get_xlabel() for ax in result.plot().axes] == [ax.get_xlabel() for ax in (sweep, trials)]
+
+
+def test_a_module_that_cannot_be_told_the_rate_trains_with_it(trainer):
+    class Locked(BoringModel):
+        lr = property(lambda self: 0.1)  # the rate of its optimizer, without a setter
+
+        def __init__(self):
+            super().__init__()
+            self.save_hyperparameters({"learning_rate": [0.1, 0.2]})
+
+    callback, model = LRFinder(**SHORT), Locked()
+    trainer(callback, max_steps=1).fit(model)
+    assert model.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(callback.result.suggestion)
+    assert (model.trainer.global_step, model.lr, model.hparams["learning_rate"]) == (1, 0.1, [0.1, 0.2])

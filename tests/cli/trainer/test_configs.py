@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def test_a_path_has_a_slash_or_an_ending_and_json_has_braces(tmp_path, monkeypat
         config = read_config(value)
         assert (config.settings, config.note) == ({"seed_everything": 1}, "")
         assert Path(config.source).samefile(value.replace("~", "."))
+    read, write = os.pipe()
+    os.write(write, b"seed_everything: 1")
+    os.close(write)
+    assert read_config(f"/dev/fd/{read}").settings == {"seed_everything": 1}
+    os.close(read)
     text = ' {"seed_everything": 1}'
     assert (read_config(text).source, read_config(text).settings) == (text, {"seed_everything": 1})
 

@@ -114,3 +114,11 @@ def test_nothing_is_said_of_the_length_of_a_training_that_patience_has_ended(cli
     out = cli("fit", "--config", small, *options, *stop).out
     assert "(step 8)" in out
     assert "train longer" not in out
+
+
+def test_a_monitor_that_is_not_logged_is_told_with_the_names_that_are(cli, small):
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"]
+    done = cli("fit", "--config", small, "--trainer.max_steps=4", "--trainer.val_check_interval=2", *stop)
+    assert done.status == 2
+    assert "`val_loss` which is not available" in done.err
+    assert "`loss/val`" in done.err
